@@ -1,0 +1,135 @@
+/**
+ * The program of the article (Lei Mao, "PyTorch Dynamic Quantization"), in TypeScript: model sizes, one question
+ * answered by the float32 and by the dynamically quantized model, and the latency of both. `npm run qa -- --help`
+ */
+import { readFile } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { checkpointBytes } from '../src/checkpoint/layout.ts';
+import { BertletError, type LoadOptions, load, type QuestionAnswering } from '../src/index.ts';
+
+const QUESTION = 'What publication printed that the wealthiest 1% have more money than those in the bottom 90%?';
+const TEXT =
+  'According to PolitiFact the top 400 richest Americans "have more wealth than half of all Americans combined." ' +
+  'According to the New York Times on July 22, 2014, the "richest 1 percent in the United States now own more wealth ' +
+  'than the bottom 90 percent". Inherited wealth may help explain why many Americans who have become rich may have ' +
+  'had a "substantial head start". In September 2012, according to the Institute for Policy Studies, "over 60 ' +
+  'percent" of the Forbes richest 400 Americans "grew up in substantial privilege".';
+
+type Dtype = NonNullable<LoadOptions['dtype']>;
+const LABELS: Record<Dtype, { answer: string; latency: string }> = {
+  fp32: { answer: 'Model Answer', latency: 'CPU Inference Latency' },
+  int8: { answer: 'Dynamic Quantized Model Answer', latency: 'Dynamic Quantized CPU Inference Latency' },
+};
+
+const positive = (text: string): number => {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError('Expected a positive integer.');
+};
+
+const command = new Command('qa')
+  .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
+  .option(
+    '--model <dir>',
+    'folder of the checkpoint',
+    fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url)),
+  )
+  .option('--device <name>', 'reference or auto', 'auto')
+  .addOption(new Option('--dtype <type>', 'only this one; default both').choices(['fp32', 'int8']))
+  .option('--scheme <name>', 'int8 only: torch or accurate', 'torch')
+  .option('--question <text>', "default: the article's")
+  .addOption(new Option('--context <text>', "the passage; default: the article's").conflicts('contextFile'))
+  .option('--context-file <file>', 'the passage, from a file in UTF-8')
+  .option('--samples <n>', 'forwards to time; default: as many as fit in about 8 seconds for each dtype', positive)
+  .option('--json', 'print one JSON object instead')
+  .showHelpAfterError()
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+
+/** The article's form of an answer: the tokens from the best start to the best end of the whole input, joined. */
+async function joinedTokens(qa: QuestionAnswering, question: string, context: string): Promise<string> {
+  const { ids, typeIds, tokens } = qa.tokenizer.encodePair(question, context);
+  const { start, end } = await qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
+  const argmax = (logits: Float32Array) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
+  return tokens.slice(argmax(start), argmax(end) + 1).join(' ');
+}
+
+interface Latency {
+  mean: number;
+  median: number;
+  warmups: number;
+  milliseconds: number[];
+}
+
+/** Time of one forward of the tokenized input to its logits, after one that is not counted. */
+async function latency(qa: QuestionAnswering, question: string, context: string, samples?: number): Promise<Latency> {
+  const { ids, typeIds } = qa.tokenizer.encodePair(question, context);
+  const milliseconds: number[] = [];
+  const begin = performance.now();
+  for (let i = -1; samples ? i < samples : i < 2 || performance.now() - begin < 8000; i++) {
+    const before = performance.now();
+    await qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
+    if (i >= 0) milliseconds.push(performance.now() - before);
+  }
+  const mean = milliseconds.reduce((sum, ms) => sum + ms, 0) / milliseconds.length;
+  const median = milliseconds.toSorted((a, b) => a - b)[milliseconds.length >> 1]!;
+  return { mean, median, warmups: 1, milliseconds };
+}
+
+async function main(): Promise<void> {
+  const options = command.parse().opts();
+  const question: string = options.question ?? QUESTION;
+  const context: string = options.contextFile ? await readFile(options.contextFile, 'utf8') : (options.context ?? TEXT);
+  const say = options.json ? () => {} : console.log;
+  const section = (title: string) => say(`${'='.repeat(75)}\n${title}\n${'='.repeat(75)}`);
+
+  const dtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'int8'];
+  const models: [Dtype, QuestionAnswering][] = [];
+  for (const dtype of dtypes) {
+    models.push([dtype, await load(options.model, { device: options.device, dtype, scheme: options.scheme })]);
+  }
+
+  section('Model Sizes');
+  const { config, info } = models[0]![1];
+  const sizes = { fp32: checkpointBytes(config, 'fp32'), int8: checkpointBytes(config, options.scheme) };
+  say(`FP32 Model Size: ${(sizes.fp32 / 2 ** 20).toFixed(2)} MB`);
+  say(`INT8 Model Size: ${(sizes.int8 / 2 ** 20).toFixed(2)} MB`);
+
+  section('BERT QA Example');
+  say(`Text: \n${context}\nQuestion: \n${question}`);
+  const answers: Record<string, unknown> = {};
+  for (const [dtype, qa] of models) {
+    const [best] = await qa.answer({ question, context });
+    const { text, start, end, score, noAnswer } = best!;
+    const tokens = await joinedTokens(qa, question, context).catch(() => null); // a passage of several windows has none
+    answers[dtype] = { tokens, ...best };
+    say(`${LABELS[dtype].answer}: `);
+    if (tokens !== null) say(tokens);
+    say(
+      noAnswer
+        ? `  (no answer in the text, score ${score.toFixed(3)})`
+        : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${JSON.stringify(text)}`,
+    );
+  }
+
+  section('BERT QA Inference Latencies');
+  say(`device ${info.device}, ${models[0]![1].tokenizer.encodePair(question, context).ids.length} tokens`);
+  const latencies: Record<string, Latency> = {};
+  for (const [dtype, qa] of models) {
+    const result = await latency(qa, question, context, options.samples);
+    latencies[dtype] = result;
+    const { mean, median, warmups, milliseconds } = result;
+    const counts = `median ${median.toFixed(2)}, ${warmups} warm-up, ${milliseconds.length} samples`;
+    say(`${LABELS[dtype].latency}: ${mean.toFixed(2)} ms / sample  (${counts})`);
+    await qa.dispose();
+  }
+  if (!options.samples) say('As many samples as fit in about 8 seconds each; the article took 100 after 10 warm-ups.');
+  if (options.json) console.log(JSON.stringify({ info, question, context, sizes, answers, latencies }, null, 2));
+}
+
+main().catch((error: unknown) => {
+  if (!(error instanceof BertletError)) throw error;
+  console.error(`${error.name} (${error.code}): ${error.message}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,105 @@
+/**
+ * The vocabulary everything else is written in: a tensor, the error, and the `Backend` that `bert.ts` computes with.
+ */
+
+/** Bytes per element of the safetensors dtypes that bertlet reads and writes. */
+export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
+export type DType = keyof typeof DTYPE_BYTES;
+
+/** F16 and BF16 are kept as the 16 bits of each element; `toFloat32` widens them. */
+export type TensorData = Float32Array | Uint16Array | Int8Array | Uint8Array | Int32Array | BigInt64Array;
+
+/** A typed array and its shape, row-major: the last dimension is contiguous. `data` may be a view of a file's bytes. */
+export interface Tensor<Data extends TensorData = TensorData> {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: Data;
+}
+
+export type Scheme = 'torch' | 'accurate';
+
+/** A linear's weight as int8. Zero point 0 (symmetric), so `weight ≈ data * scale[row]`. */
+export interface QuantizedTensor {
+  readonly dtype: 'I8';
+  /** [out, in] */
+  readonly shape: readonly number[];
+  readonly data: Int8Array;
+  /** [out]: one scale for each output feature; equal within a matrix in the `torch` scheme. */
+  readonly scale: Float32Array;
+  /** Says also how the activations are quantized: `torch` per tensor, `accurate` per token (quantize.ts). */
+  readonly scheme: Scheme;
+}
+
+/** A linear layer `x @ weight^T + bias`: weight [out, in] (float32 or int8), bias [out]. */
+export interface Linear<T> {
+  readonly weight: T;
+  readonly bias: T;
+}
+
+/** Learned scale and shift of a LayerNorm, both [hidden]. */
+export interface Norm<T> {
+  readonly gamma: T;
+  readonly beta: T;
+}
+
+/**
+ * What a device must be able to do. `T` is its handle of a tensor; every op returns a new one and leaves its inputs
+ * alone. Formulas, bounds and test cases of the ops are in `kernels/`; `backends/reference.ts` is their definition.
+ */
+export interface Backend<T = unknown> {
+  /** Hands a weight to the device, once, at load. */
+  upload(tensor: Tensor<Float32Array> | QuantizedTensor): T;
+  /** `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden]. Starts a forward. */
+  embedding(ids: Int32Array, typeIds: Int32Array, tables: { word: T; position: T; type: T }): T;
+  /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same. */
+  layerNorm(x: T, residual: T | null, norm: Norm<T>, eps: number): T;
+  /** [tokens, in] -> [tokens, out], in integers where the weight is int8; GELU applied if asked for. */
+  linear(x: T, linear: Linear<T>, activation?: 'gelu'): T;
+  /** `softmax(q k^T / sqrt(headDim)) v` for each head: query | key | value [tokens, 3 hidden] -> [tokens, hidden]. */
+  attention(qkv: T, heads: number): T;
+  /** Copies a tensor back; the only step that waits. Ends a forward. */
+  read(x: T): Promise<Float32Array>;
+  /** Frees everything; may be called twice. */
+  dispose(): Promise<void>;
+}
+
+/** What went wrong: `code` for programs, the message (`<what>: expected <this>, got <that>. <what to do>`) for people. */
+export class BertletError extends Error {
+  override readonly name = 'BertletError';
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+/** input: an argument; file: cannot be read; safetensors, tokenizer, config, weights: its content; device: cannot run. */
+export type ErrorCode = 'input' | 'file' | 'safetensors' | 'tokenizer' | 'config' | 'weights' | 'device' | 'disposed';
+
+/** Number of elements of a shape; 1 for a scalar's `[]`. */
+export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
+/**
+ * The values of a float tensor in float32: F32 as it is (no copy), F16 and BF16 widened, which is exact.
+ * @throws BertletError `weights` for an integer tensor.
+ */
+export function toFloat32(tensor: Tensor, name = 'tensor'): Float32Array {
+  const { dtype, data } = tensor;
+  if (data instanceof Float32Array) return data;
+  if (!(data instanceof Uint16Array)) {
+    throw new BertletError('weights', `${name}: expected F32, F16 or BF16, got ${dtype}. Convert the checkpoint.`);
+  }
+  const bits = new Uint32Array(data.length);
+  const values = new Float32Array(bits.buffer);
+  if (dtype === 'BF16') for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
+  else for (let i = 0; i < data.length; i++) values[i] = halfToFloat(data[i]!);
+  return values;
+}
+
+/** IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is subnormal, 31 is Inf or NaN. */
+function halfToFloat(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >> 10) & 31;
+  const fraction = half & 1023;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - 25);
+}

@@ -1,0 +1,143 @@
+/**
+ * Reads safetensors: 8 bytes of header length (u64, little endian), a JSON header `{ name: { dtype, shape,
+ * data_offsets } }`, then the data. Every rule of the official parser is enforced (huggingface/safetensors,
+ * safetensors/src/tensor.rs: `SafeTensors::read_metadata`, `Metadata::validate`), and four more, so that no two readers
+ * can see different tensors in one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes
+ * but those in `DTYPE_BYTES`.
+ */
+import { BertletError, DTYPE_BYTES, type DType, elements, type Tensor, type TensorData } from '../backend.ts';
+
+/** Where a tensor lies: `begin` and `end` count from the start of the file. */
+export interface TensorEntry {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+const MAX_HEADER_BYTES = 100_000_000; // the official parser's limit
+const ARRAYS = {
+  F32: Float32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  I32: Int32Array,
+  I64: BigInt64Array,
+} as const;
+
+function fail(file: string, message: string): never {
+  throw new BertletError('safetensors', `${file}: ${message}. The file is damaged or not safetensors.`);
+}
+
+/**
+ * Length of the header, from the first 8 bytes of a file.
+ * @throws BertletError `safetensors` where that length is impossible.
+ */
+export function headerLength(first: Uint8Array, fileBytes: number, file = 'safetensors'): number {
+  if (fileBytes < 8) fail(file, `expected at least 8 bytes, got ${fileBytes}`);
+  const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES) fail(file, `expected a header of at most ${MAX_HEADER_BYTES} bytes, got ${length}`);
+  if (8 + Number(length) > fileBytes) fail(file, `expected a header of ${length} bytes, got ${fileBytes - 8}`);
+  return Number(length);
+}
+
+/**
+ * Parses and validates a header.
+ * @param header the JSON, without the 8 bytes before it
+ * @returns the tensors by name, in the order of their bytes; tensors of size zero may share an offset
+ * @throws BertletError `safetensors`, naming the tensor.
+ */
+export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safetensors'): Map<string, TensorEntry> {
+  let json: unknown;
+  let text = '';
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(header);
+    json = JSON.parse(text);
+  } catch (cause) {
+    fail(file, `header is not JSON in UTF-8 (${(cause as Error).message})`);
+  }
+  if (!isRecord(json)) fail(file, 'expected the header to be an object');
+  checkTokens(text, file);
+  const dataStart = 8 + header.length;
+  const tensors: [string, TensorEntry][] = [];
+  for (const [name, value] of Object.entries(json)) {
+    if (name !== '__metadata__') tensors.push([name, parseEntry(name, value, dataStart, file)]);
+    else if (!isRecord(value) || Object.values(value).some((v) => typeof v !== 'string')) {
+      fail(file, 'expected __metadata__ to map strings to strings');
+    }
+  }
+  tensors.sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  let end = dataStart;
+  for (const [name, entry] of tensors) {
+    if (entry.begin !== end) {
+      fail(file, `tensor ${JSON.stringify(name)}: expected to begin at byte ${end}, got ${entry.begin}`);
+    }
+    end = entry.end;
+  }
+  if (end !== fileBytes) fail(file, `expected ${end} bytes in all, got ${fileBytes}`);
+  return new Map(tensors);
+}
+
+const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
+
+/** Finds what JSON.parse lets pass: duplicate keys, numbers that are not plain integers, lone surrogates. */
+function checkTokens(json: string, file: string): void {
+  const keys: Set<string>[] = [];
+  for (const [token, colon] of json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]|[-\d][-+.\deE]*/g)) {
+    if (token === '{') keys.push(new Set());
+    else if (token === '}') keys.pop();
+    else if (token[0] !== '"') {
+      if (!/^\d+$/.test(token) || !Number.isSafeInteger(Number(token))) {
+        fail(file, `expected integers from 0 to 2^53 - 1, got ${token}`);
+      }
+    } else {
+      const string = JSON.parse(colon === undefined ? token : token.slice(0, -colon.length)) as string;
+      if (!string.isWellFormed()) fail(file, `expected UTF-8 strings, got ${token}`);
+      if (colon === undefined) continue;
+      if (keys.at(-1)?.has(string)) fail(file, `duplicate key ${token.slice(0, -colon.length)}`);
+      keys.at(-1)?.add(string);
+    }
+  }
+}
+
+function parseEntry(name: string, value: unknown, dataStart: number, file: string): TensorEntry {
+  const refuse = (message: string) => fail(file, `tensor ${JSON.stringify(name)}: ${message}`);
+  if (!isRecord(value)) refuse('expected an object');
+  const { dtype, shape, data_offsets: offsets, ...unknown } = value as Record<string, unknown>;
+  if (Object.keys(unknown).length > 0) refuse(`unknown field ${JSON.stringify(Object.keys(unknown)[0])}`);
+  if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BYTES, dtype)) {
+    refuse(`expected dtype ${Object.keys(DTYPE_BYTES).join(', ')}, got ${JSON.stringify(dtype)}`);
+  }
+  if (!isIntegers(shape)) refuse(`expected a shape of integers, got ${JSON.stringify(shape)}`);
+  if (!isIntegers(offsets) || offsets.length !== 2) {
+    refuse(`expected two data_offsets, got ${JSON.stringify(offsets)}`);
+  }
+  const [begin, end] = offsets as [number, number];
+  let bytes: number = DTYPE_BYTES[dtype as DType];
+  for (const size of shape as number[]) {
+    bytes *= size;
+    if (!Number.isSafeInteger(bytes)) refuse(`shape [${shape}] is too large`);
+  }
+  if (end - begin !== bytes) refuse(`expected ${bytes} bytes for ${dtype} [${shape}], got ${end - begin}`);
+  return { dtype: dtype as DType, shape: shape as number[], begin: dataStart + begin, end: dataStart + end };
+}
+
+const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every((n) => typeof n === 'number');
+
+/** A tensor over bytes of a file: a view of them where they are aligned for its dtype, otherwise a copy. */
+export function viewTensor({ dtype, shape }: TensorEntry, bytes: Uint8Array): Tensor {
+  const aligned = bytes.byteOffset % DTYPE_BYTES[dtype] === 0 ? bytes : bytes.slice();
+  const data: TensorData = new ARRAYS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, elements(shape));
+  return { dtype, shape, data };
+}
+
+/**
+ * All tensors of a file held in memory, as views of it.
+ * @throws BertletError `safetensors`
+ */
+export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<string, Tensor> {
+  const length = headerLength(bytes, bytes.length, file);
+  const entries = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
+  return new Map([...entries].map(([name, e]) => [name, viewTensor(e, bytes.subarray(e.begin, e.end))]));
+}

@@ -1,0 +1,138 @@
+/**
+ * Dynamic quantization, bit for bit PyTorch's `quantize_dynamic(model, {nn.Linear}, dtype=qint8)` on x86.
+ *
+ * Weights become int8 once, at load. Activations become 7-bit integers at every call, with the scale and zero point that
+ * map their range onto 0..127. 7 bits, because u8 x i8 pairs are then summed without saturation in 16 bits on every CPU
+ * (2 * 128 * 128 = 2^15, and only with a minus): PyTorch's `reduce_range`. 128 is no slip: where both zero point and
+ * value are rounded up, [-1, 1] for one, PyTorch goes one beyond the range, and so does this.
+ *
+ * Two schemes. `torch`: one scale for a whole matrix and one for a whole [tokens, features] activation.
+ * `accurate`: one scale for each output feature and one for each token, same formulas, same integer product.
+ */
+import { BertletError, type QuantizedTensor, type Scheme, type Tensor } from './backend.ts';
+
+const { fround } = Math;
+
+/** Rounds to the nearest integer, halves to the even one: C's nearbyint, the CPU's default. Exact for |x| < 2^51. */
+export function roundHalfEven(x: number): number {
+  const magic = 1.5 * 2 ** 52; // at this magnitude a float64 has no fraction bits left, so the addition itself rounds
+  return x + magic - magic;
+}
+
+/**
+ * Symmetric int8: `scale = max|w| / 127.5` (float32), `q = clamp(round(w / scale), -128, 127)`.
+ * Source: torch.ao MinMaxObserver (qint8, per_tensor_symmetric) and PerChannelMinMaxObserver, quantize_per_tensor.
+ * @param weight [out, in] float32
+ * @throws BertletError `weights` where a weight is NaN or infinite.
+ */
+export function quantizeWeight(weight: Tensor<Float32Array>, scheme: Scheme): QuantizedTensor {
+  const [rows = 0, columns = 0] = weight.shape;
+  const data = new Int8Array(weight.data.length);
+  const scale = new Float32Array(rows);
+  const group = (scheme === 'torch' ? rows : 1) * columns; // weights that share a scale
+  for (let begin = 0; begin < data.length; begin += group) {
+    let largest = 0;
+    for (let i = begin; i < begin + group; i++) {
+      const size = Math.abs(weight.data[i]!);
+      if (!(size < Number.POSITIVE_INFINITY)) {
+        throw new BertletError('weights', `weight [${weight.shape}]: expected finite values, got ${weight.data[i]}.`);
+      }
+      if (size > largest) largest = size;
+    }
+    const step = Math.max(fround(largest / 127.5), 2 ** -23); // the observer's eps: a group of zeros has a scale, too
+    const inverse = fround(1 / step);
+    for (let i = begin; i < begin + group; i++) {
+      data[i] = Math.min(127, Math.max(-128, roundHalfEven(fround(weight.data[i]! * inverse))));
+    }
+    scale.fill(step, begin / columns, (begin + group) / columns);
+  }
+  return { dtype: 'I8', shape: weight.shape, data, scale, scheme };
+}
+
+/** `x ≈ (data - zeroPoint) * scale`. */
+export interface QuantizedActivations {
+  /** [tokens, features], each 0..128 */
+  readonly data: Uint8Array;
+  /** [tokens]: one for each row; all equal in the `torch` scheme. */
+  readonly scale: Float32Array;
+  /** [tokens] */
+  readonly zeroPoint: Int32Array;
+}
+
+/**
+ * Scale and zero point that map [low, high], widened to hold 0, onto 0..127.
+ * Source: ChooseQuantizationParams, aten/src/ATen/native/quantized/cpu/QuantUtils.h, float64 inside, float32 out.
+ */
+export function chooseScale(low: number, high: number): { scale: number; zeroPoint: number } {
+  let min = Math.min(low, 0);
+  let max = Math.max(high, 0);
+  let scale = (max - min) / 127;
+  if (fround(scale) === 0 || fround(1 / fround(scale)) === Number.POSITIVE_INFINITY) scale = 0.1;
+  const smallest = fround(6.1e-5); // below this the range is widened, so that the scale's reciprocal stays usable
+  if (scale < smallest) {
+    const amplifier = fround(smallest / fround(scale));
+    if (min === 0) max = fround(smallest * 127);
+    else if (max === 0) min = fround(-smallest * 127);
+    else [min, max] = [fround(min * amplifier), fround(max * amplifier)];
+    scale = smallest;
+  }
+  const [fromMin, fromMax] = [-min / scale, 127 - max / scale];
+  const exact = -fromMin < fromMax ? fromMin : fromMax; // the source's test of which end has the smaller error
+  return { scale: fround(scale), zeroPoint: roundHalfEven(Math.min(127, Math.max(0, exact))) };
+}
+
+/**
+ * Quantizes activations with the scale of this very input: `clamp(round(x / scale) + zeroPoint, 0, 255)`.
+ * Source: fbgemm's QuantizeAvx2: times the reciprocal in float32, rounded before the zero point is added.
+ * @param x [tokens, features] float32
+ * @throws BertletError `input` where an activation is NaN or infinite.
+ */
+export function quantizeActivations(x: Tensor<Float32Array>, scheme: Scheme): QuantizedActivations {
+  const [tokens = 0, features = 0] = x.shape;
+  const data = new Uint8Array(x.data.length);
+  const scales = new Float32Array(tokens);
+  const zeroPoints = new Int32Array(tokens);
+  const rows = scheme === 'torch' ? tokens : 1; // rows that share a scale
+  for (let row = 0; row < tokens; row += rows) {
+    const values = x.data.subarray(row * features, (row + rows) * features);
+    let [low, high] = [0, 0];
+    for (const value of values) {
+      if (!(Math.abs(value) < Number.POSITIVE_INFINITY)) {
+        throw new BertletError('input', `activations [${x.shape}]: expected finite values, got ${value}.`);
+      }
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    const { scale, zeroPoint } = chooseScale(low, high);
+    const inverse = fround(1 / scale);
+    for (let i = 0; i < values.length; i++) {
+      const rounded = roundHalfEven(fround(values[i]! * inverse)) + zeroPoint;
+      data[row * features + i] = Math.min(255, Math.max(0, rounded));
+    }
+    scales.fill(scale, row, row + rows);
+    zeroPoints.fill(zeroPoint, row, row + rows);
+  }
+  return { data, scale: scales, zeroPoint: zeroPoints };
+}
+
+/**
+ * `sum_k (x[row, k] - zeroPoint[row]) * weight[column, k]`, exact in int32 (below 2^17 features). The zero point is
+ * taken out of the loop: it only ever multiplies the sum of a weight's row.
+ * @returns [tokens, out] accumulators
+ */
+export function matmulInt8(x: QuantizedActivations, weight: QuantizedTensor): Int32Array {
+  const [out = 0, features = 0] = weight.shape;
+  const tokens = x.scale.length;
+  const accumulators = new Int32Array(tokens * out);
+  for (let column = 0; column < out; column++) {
+    const w = weight.data.subarray(column * features, (column + 1) * features);
+    let sum = 0;
+    for (let k = 0; k < features; k++) sum += w[k]!;
+    for (let row = 0; row < tokens; row++) {
+      let dot = 0;
+      for (let k = 0, at = row * features; k < features; k++, at++) dot += x.data[at]! * w[k]!;
+      accumulators[row * out + column] = dot - x.zeroPoint[row]! * sum;
+    }
+  }
+  return accumulators;
+}

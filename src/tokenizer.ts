@@ -1,0 +1,258 @@
+/**
+ * BERT's tokenizer: clean and normalize the text, split it at spaces and punctuation, and split each word into the
+ * longest pieces of the vocabulary. Each token knows where it came from: [start, end) in the original string, in UTF-16
+ * units, so that `text.slice(start, end)` is the token's own text whatever was stripped or lowercased on the way.
+ *
+ * Ids and offsets are those of Hugging Face's fast BertTokenizer (huggingface/tokenizers: normalizers/bert.rs,
+ * pre_tokenizers/bert.rs, models/wordpiece), the tokenizer that checkpoints are trained with.
+ */
+import { BertletError } from './backend.ts';
+
+export interface TokenizerOptions {
+  /** Lowercase the text (an uncased checkpoint). Default true, as `do_lower_case` in Hugging Face. */
+  lowercase?: boolean;
+  /** Remove accents. Default: as `lowercase`. */
+  stripAccents?: boolean | null;
+  /** Make each Chinese character a word. Default true. */
+  chineseChars?: boolean;
+  /** Tokens found in the text as they are written, before any normalization. Default: BERT's five special tokens. */
+  addedTokens?: string[];
+}
+
+/** Tokens of one text: three parallel arrays. */
+export interface Encoding {
+  ids: number[];
+  tokens: string[];
+  /** [start, end) of each token in the text, in UTF-16 units; [0, 0] for [CLS] and [SEP]. */
+  offsets: [start: number, end: number][];
+}
+
+/** `[CLS] question [SEP] context [SEP]` */
+export interface PairEncoding extends Encoding {
+  /** 0 up to the first [SEP], then 1. */
+  typeIds: number[];
+  /** Which text the token, and its offsets, belong to: 0 question, 1 context, null for [CLS] and [SEP]. */
+  sequence: (null | 0 | 1)[];
+}
+
+const MAX_WORD = 100; // characters; a longer word is [UNK]
+const WHITESPACE = /\p{White_Space}/u;
+/** Characters that the reference drops: control, format, private use; a lone surrogate is no character at all. */
+const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u;
+const PUNCTUATION = /[!-/:-@[-`{-~\p{P}\u166d\u{111c9}]/u; // all ASCII symbols count, $ and + too
+const ACCENTS = /[\p{Mn}\u1734\u{1171e}]/gu;
+/**
+ * The reference's tables are Unicode 8's (2015). Format characters, punctuation, accents and compositions of these
+ * ranges came later, or changed class: letters like any other to it. test/golden/unicode.json holds it to that.
+ */
+const LATER = new RegExp(
+  `[${'61d 7fd 890-8e2 9fd-9fe a76 afa-aff b55 c04-c3c c77 c84 d00 d3b-d3c d81 eba ece 180f-1886 1abf-1aeb 1b4e-1b4f \
+1b7d-1b7f 1df6-1dfb 2e43-2e5d a82c a8c5 a8ff a9bd 105c9-105e4 10d24-10f89 11070-11074 110c2-110cd 111cf 1123e-11241 \
+1133b 11383-1145e 11660-1166c 116b9 1182f-11fff 12ff1-12ff2 13430-13455 1611e-1612f 16d68-16f4f 16fe2-16fe4 \
+1cf00-1cf46 1e000-1e2ef 1e4ec-1e6f5 1e944-1e95f'
+    .replace(/\w+/g, '\\u{$&}')
+    .replaceAll(' ', '')}]`,
+  'u',
+);
+/** Unified and compatibility ideographs; extension D ends and E begins where the reference has them. */
+const CHINESE =
+  /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/u;
+
+/** Whether a character stands alone as a word. */
+export const isPunctuation = (char: string): boolean =>
+  PUNCTUATION.test(char) && (char === '\u{111c9}' || !LATER.test(char));
+
+/** What a character of the text becomes: '' where it is dropped, ' ' where it separates, or one or more characters. */
+export function normalizeChar(char: string, options: Required<Omit<TokenizerOptions, 'addedTokens'>>): string {
+  if (WHITESPACE.test(char) && char !== '\v' && char !== '\f' && char !== '\x85') return ' ';
+  const later = LATER.test(char);
+  if (char === '\ufffd' || (CONTROL.test(char) && !later)) return '';
+  let normal = char;
+  if (options.stripAccents && !later) normal = normal.normalize('NFD').replace(ACCENTS, '');
+  // One by one: a whole word's toLowerCase() would turn a final sigma into another letter.
+  if (options.lowercase) normal = Array.from(normal, (c) => c.toLowerCase()).join('');
+  return options.chineseChars && CHINESE.test(char) ? ` ${normal} ` : normal;
+}
+
+/** A word after normalization; its i-th UTF-16 unit came from [starts[i], ends[i]) of the text. */
+interface Word {
+  text: string;
+  starts: number[];
+  ends: number[];
+}
+
+export class Tokenizer {
+  readonly #vocab: ReadonlyMap<string, number>;
+  readonly #options: Required<Omit<TokenizerOptions, 'addedTokens'>>;
+  readonly #added: RegExp | null;
+  readonly #longest: number;
+  /** Number of tokens in the vocabulary: ids are below it. */
+  readonly vocabSize: number;
+
+  private constructor(vocab: ReadonlyMap<string, number>, options: TokenizerOptions) {
+    for (const token of ['[UNK]', '[CLS]', '[SEP]']) {
+      if (vocab.has(token)) continue;
+      throw new BertletError('tokenizer', `vocabulary: expected the token ${token}, got ${vocab.size} others.`);
+    }
+    this.#vocab = vocab;
+    const { lowercase = true, stripAccents, chineseChars = true } = options;
+    this.#options = { lowercase, stripAccents: stripAccents ?? lowercase, chineseChars };
+    const added = (options.addedTokens ?? ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']).filter((t) => vocab.has(t));
+    added.sort((a, b) => b.length - a.length); // an alternation takes its first match: the longest
+    this.#added = added.length > 0 ? new RegExp(added.map((t) => t.replace(/[^\w\s]/g, '\\$&')).join('|'), 'g') : null;
+    this.#longest = Array.from(vocab.keys()).reduce((longest, token) => Math.max(longest, token.length), 0);
+    this.vocabSize = Math.max(...vocab.values()) + 1;
+  }
+
+  /**
+   * @param vocabText vocab.txt: a token a line, its id the line's number
+   * @throws BertletError `tokenizer` where a special token is missing.
+   */
+  static fromVocab(vocabText: string, options: TokenizerOptions = {}): Tokenizer {
+    const lines = vocabText.split('\n').map((line) => line.trimEnd());
+    if (lines.at(-1) === '') lines.pop();
+    return new Tokenizer(new Map(lines.map((token, id) => [token, id])), options);
+  }
+
+  /**
+   * @param json tokenizer.json as Hugging Face writes it
+   * @throws BertletError `tokenizer` where it is not BERT's tokenizer.
+   */
+  static fromJson(json: TokenizerJson): Tokenizer {
+    const { model, normalizer, pre_tokenizer: splitter, added_tokens: added = [] } = json;
+    const expect = (what: string, expected: unknown, got: unknown): void => {
+      if (expected === got) return;
+      const message = `tokenizer.json: expected ${what} ${JSON.stringify(expected)}, got ${JSON.stringify(got)}.`;
+      throw new BertletError('tokenizer', `${message} bertlet has BERT's tokenizer only.`);
+    };
+    expect('model.type', 'WordPiece', model?.type);
+    expect('model.unk_token', '[UNK]', model?.unk_token);
+    expect('model.continuing_subword_prefix', '##', model?.continuing_subword_prefix);
+    expect('model.max_input_chars_per_word', MAX_WORD, model?.max_input_chars_per_word);
+    expect('normalizer.type', 'BertNormalizer', normalizer?.type);
+    expect('normalizer.clean_text', true, normalizer?.clean_text);
+    expect('pre_tokenizer.type', 'BertPreTokenizer', splitter?.type);
+    for (const { content, ...flags } of added) {
+      for (const flag of ['normalized', 'single_word', 'lstrip', 'rstrip'] as const) {
+        expect(`${flag} of added token ${content}`, false, flags[flag]);
+      }
+    }
+    return new Tokenizer(new Map([...Object.entries(model!.vocab), ...added.map((t) => [t.content, t.id] as const)]), {
+      lowercase: normalizer!.lowercase,
+      stripAccents: normalizer!.strip_accents,
+      chineseChars: normalizer!.handle_chinese_chars,
+      addedTokens: added.map((token) => token.content),
+    });
+  }
+
+  /** Tokens of a text, without special tokens but for those written in it. */
+  encode(text: string): Encoding {
+    const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
+    let end = 0;
+    for (const match of this.#added ? text.matchAll(this.#added) : []) {
+      this.#encodePlain(text.slice(end, match.index), end, encoding);
+      end = match.index + match[0].length;
+      this.#push(encoding, match[0], match.index, end);
+    }
+    this.#encodePlain(text.slice(end), end, encoding);
+    return encoding;
+  }
+
+  /** `[CLS] question [SEP] context [SEP]`, whole, however long. */
+  encodePair(question: string, context: string): PairEncoding {
+    return this.pair(this.encode(question), this.encode(context));
+  }
+
+  /** Puts two encodings, or parts of them, together as `[CLS] first [SEP] second [SEP]`. */
+  pair(first: Encoding, second: Encoding): PairEncoding {
+    const special = (token: string): Encoding => ({
+      ids: [this.#vocab.get(token)!],
+      tokens: [token],
+      offsets: [[0, 0]],
+    });
+    const parts = [special('[CLS]'), first, special('[SEP]'), second, special('[SEP]')];
+    const each = <V>(value: (part: number) => V): V[] =>
+      parts.flatMap(({ ids }, part) => new Array<V>(ids.length).fill(value(part)));
+    return {
+      ids: parts.flatMap(({ ids }) => ids),
+      tokens: parts.flatMap(({ tokens }) => tokens),
+      offsets: parts.flatMap(({ offsets }) => offsets),
+      typeIds: each((part) => (part < 3 ? 0 : 1)),
+      sequence: each((part) => (part === 1 ? 0 : part === 3 ? 1 : null)),
+    };
+  }
+
+  #push(encoding: Encoding, token: string, start: number, end: number): void {
+    encoding.ids.push(this.#vocab.get(token)!);
+    encoding.tokens.push(token);
+    encoding.offsets.push([start, end]);
+  }
+
+  /** Normalizes and splits a stretch of text that begins at `offset` and holds no added token. */
+  #encodePlain(text: string, offset: number, encoding: Encoding): void {
+    let word: Word = { text: '', starts: [], ends: [] };
+    const flush = () => {
+      if (word.text !== '') this.#wordPieces(word, encoding);
+      word = { text: '', starts: [], ends: [] };
+    };
+    let start = offset;
+    for (const char of text) {
+      const end = start + char.length;
+      for (const normal of normalizeChar(char, this.#options)) {
+        const alone = isPunctuation(normal);
+        if (alone || WHITESPACE.test(normal)) flush();
+        if (WHITESPACE.test(normal)) continue;
+        word.text += normal;
+        for (let unit = 0; unit < normal.length; unit++) {
+          word.starts.push(start);
+          word.ends.push(end);
+        }
+        if (alone) flush();
+      }
+      start = end;
+    }
+    flush();
+  }
+
+  /** Greedy longest match from the left; a word that cannot be made of pieces is one [UNK]. */
+  #wordPieces({ text, starts, ends }: Word, encoding: Encoding): void {
+    const pieces: [token: string, begin: number, end: number][] = [];
+    let begin = text.length > 2 * MAX_WORD || [...text].length > MAX_WORD ? Number.NaN : 0;
+    while (begin < text.length) {
+      let end = Math.min(text.length, begin + this.#longest);
+      const piece = () => (begin > 0 ? '##' : '') + text.slice(begin, end);
+      while (end > begin && !this.#vocab.has(piece())) end--;
+      if (end > begin) pieces.push([piece(), begin, end]);
+      begin = end > begin ? end : Number.NaN;
+    }
+    if (Number.isNaN(begin)) this.#push(encoding, '[UNK]', starts[0]!, ends.at(-1)!);
+    else for (const [token, from, to] of pieces) this.#push(encoding, token, starts[from]!, ends[to - 1]!);
+  }
+}
+
+/** What `Tokenizer.fromJson` reads of a tokenizer.json. */
+export interface TokenizerJson {
+  model?: {
+    type?: string;
+    vocab: Record<string, number>;
+    unk_token?: string;
+    continuing_subword_prefix?: string;
+    max_input_chars_per_word?: number;
+  };
+  normalizer?: {
+    type?: string;
+    clean_text?: boolean;
+    lowercase: boolean;
+    strip_accents: boolean | null;
+    handle_chinese_chars: boolean;
+  };
+  pre_tokenizer?: { type?: string };
+  added_tokens?: {
+    id: number;
+    content: string;
+    normalized?: boolean;
+    single_word?: boolean;
+    lstrip?: boolean;
+    rstrip?: boolean;
+  }[];
+}
