@@ -47,7 +47,7 @@ const ACCENTS = /[\p{Mn}\u1734\u{1171e}]/gu;
  */
 const LATER = new RegExp(
   `[${'61d 7fd 890-8e2 9fd-9fe a76 afa-aff b55 c04-c3c c77 c84 d00 d3b-d3c d81 eba ece 180f-1886 1abf-1aeb 1b4e-1b4f \
-1b7d-1b7f 1df6-1dfb 2e43-2e5d a82c a8c5 a8ff a9bd 105c9-105e4 10d24-10f89 11070-11074 110c2-110cd 111cf 1123e-11241 \
+1b7d-1b7f 1df6-1dfb 2e43-2e5d a82c a8c5 a8ff a9bd 105c9-105e4 10d24-10f89 11070-11074 110c2-110cd 111c9 111cf 1123e-11241 \
 1133b 11383-1145e 11660-1166c 116b9 1182f-11fff 12ff1-12ff2 13430-13455 1611e-1612f 16d68-16f4f 16fe2-16fe4 \
 1cf00-1cf46 1e000-1e2ef 1e4ec-1e6f5 1e944-1e95f'
     .replace(/\w+/g, '\\u{$&}')
@@ -74,6 +74,12 @@ export function normalizeChar(char: string, options: Required<Omit<TokenizerOpti
   return options.chineseChars && CHINESE.test(char) ? ` ${normal} ` : normal;
 }
 
+/** A character after normalization, and its part in splitting. */
+interface Normal {
+  normal: string;
+  kind: 'letter' | 'punctuation' | 'space';
+}
+
 /** A word after normalization; its i-th UTF-16 unit came from [starts[i], ends[i]) of the text. */
 interface Word {
   text: string;
@@ -86,6 +92,7 @@ export class Tokenizer {
   readonly #options: Required<Omit<TokenizerOptions, 'addedTokens'>>;
   readonly #added: RegExp | null;
   readonly #longest: number;
+  readonly #known = new Map<string, Normal[]>();
   /** Number of tokens in the vocabulary: ids are below it. */
   readonly vocabSize: number;
 
@@ -134,7 +141,7 @@ export class Tokenizer {
     expect('pre_tokenizer.type', 'BertPreTokenizer', splitter?.type);
     for (const { content, ...flags } of added) {
       for (const flag of ['normalized', 'single_word', 'lstrip', 'rstrip'] as const) {
-        expect(`${flag} of added token ${content}`, false, flags[flag]);
+        expect(`${flag} of added token ${content}`, false, flags[flag] ?? false);
       }
     }
     return new Tokenizer(new Map([...Object.entries(model!.vocab), ...added.map((t) => [t.content, t.id] as const)]), {
@@ -188,6 +195,19 @@ export class Tokenizer {
     encoding.offsets.push([start, end]);
   }
 
+  /** The characters that one of the text becomes, each with its part in splitting; remembered, as regexes are slow. */
+  #normalize(char: string): Normal[] {
+    let normalized = this.#known.get(char);
+    if (!normalized) {
+      normalized = Array.from(normalizeChar(char, this.#options), (normal) => ({
+        normal,
+        kind: isPunctuation(normal) ? 'punctuation' : WHITESPACE.test(normal) ? 'space' : 'letter',
+      }));
+      this.#known.set(char, normalized);
+    }
+    return normalized;
+  }
+
   /** Normalizes and splits a stretch of text that begins at `offset` and holds no added token. */
   #encodePlain(text: string, offset: number, encoding: Encoding): void {
     let word: Word = { text: '', starts: [], ends: [] };
@@ -198,16 +218,15 @@ export class Tokenizer {
     let start = offset;
     for (const char of text) {
       const end = start + char.length;
-      for (const normal of normalizeChar(char, this.#options)) {
-        const alone = isPunctuation(normal);
-        if (alone || WHITESPACE.test(normal)) flush();
-        if (WHITESPACE.test(normal)) continue;
+      for (const { normal, kind } of this.#normalize(char)) {
+        if (kind !== 'letter') flush();
+        if (kind === 'space') continue;
         word.text += normal;
         for (let unit = 0; unit < normal.length; unit++) {
           word.starts.push(start);
           word.ends.push(end);
         }
-        if (alone) flush();
+        if (kind === 'punctuation') flush();
       }
       start = end;
     }

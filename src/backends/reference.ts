@@ -1,6 +1,7 @@
 /**
- * The reference backend: the definition of every op, as plain loops over typed arrays. Sums are in float64 and each
- * result is rounded to float32 once, so this is what the fast backends are measured against, not a fast one.
+ * The reference backend: the definition of every op, as plain loops over typed arrays, for reading and for measuring the
+ * fast backends against. Sums are in float64; what PyTorch keeps as a float32 tensor (scores, probabilities, a row's
+ * mean) is rounded to float32, because the quantizers that follow turn a difference of one last bit into a whole step.
  */
 import { type Backend, BertletError, type Linear, type Norm, type QuantizedTensor, type Tensor } from '../backend.ts';
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
@@ -35,11 +36,13 @@ export function erf(x: number): number {
 export const gelu = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2));
 
 /** `exp(x_i - max x) / sum_j exp(x_j - max x)`, in place; the maximum is taken out so that nothing overflows. */
-export function softmax(x: Float64Array): Float64Array {
-  let max = Number.NEGATIVE_INFINITY;
-  for (const value of x) max = Math.max(max, value);
+export function softmax(x: Float32Array): Float32Array {
+  const max = x.reduce((a, b) => Math.max(a, b));
   let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += x[i] = Math.exp(x[i]! - max);
+  for (let i = 0; i < x.length; i++) {
+    x[i] = Math.exp(fround(x[i]! - max));
+    sum += x[i]!;
+  }
   for (let i = 0; i < x.length; i++) x[i]! /= sum;
   return x;
 }
@@ -95,11 +98,14 @@ export class ReferenceBackend implements Backend<Weight> {
     const y = new Float32Array(tokens * hidden);
     for (let token = 0; token < tokens; token++) {
       const at = token * hidden;
-      const row = Float64Array.from({ length: hidden }, (_, i) => x.data[at + i]! + (residual?.data[at + i] ?? 0));
+      const row = Float32Array.from({ length: hidden }, (_, i) => x.data[at + i]! + (residual?.data[at + i] ?? 0));
       const mean = row.reduce((sum, value) => sum + value, 0) / hidden;
       const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / hidden;
-      const inverse = 1 / Math.sqrt(variance + eps);
-      for (let i = 0; i < hidden; i++) y[at + i] = (row[i]! - mean) * inverse * gamma.data[i]! + beta.data[i]!;
+      const inverse = fround(1 / Math.sqrt(variance + eps));
+      for (let i = 0; i < hidden; i++) {
+        const normal = fround(fround(row[i]! - fround(mean)) * inverse);
+        y[at + i] = normal * gamma.data[i]! + beta.data[i]!;
+      }
     }
     return tensor([tokens, hidden], y);
   }
@@ -122,7 +128,8 @@ export class ReferenceBackend implements Backend<Weight> {
       );
     }
     const y = new Float32Array(tokens * hidden);
-    const scores = new Float64Array(tokens);
+    const scores = new Float32Array(tokens);
+    const scale = fround(1 / Math.sqrt(headDim));
     for (let head = 0; head < heads; head++) {
       const [query, key, value] = [0, 1, 2].map((part) => part * hidden + head * headDim) as [number, number, number];
       for (let from = 0; from < tokens; from++) {
@@ -130,7 +137,7 @@ export class ReferenceBackend implements Backend<Weight> {
           let dot = 0;
           const [q, k] = [from * 3 * hidden + query, to * 3 * hidden + key];
           for (let i = 0; i < headDim; i++) dot += qkv.data[q + i]! * qkv.data[k + i]!;
-          scores[to] = dot / Math.sqrt(headDim);
+          scores[to] = fround(dot) * scale;
         }
         softmax(scores); // how much token `from` takes of the value of each token `to`
         for (let i = 0; i < headDim; i++) {

@@ -1,0 +1,49 @@
+/**
+ * embedding: `y[t] = word[ids[t]] + type[typeIds[t]] + position[t]`
+ * ids, typeIds [tokens], tables [vocab | types | positions, hidden] -> [tokens, hidden]. Source: Devlin et al. 2018,
+ * figure 2; the order of the sum is Hugging Face's BertEmbeddings.
+ */
+import { type Float32Tensor, normal, type Op, U, uniform } from './op.ts';
+
+export interface EmbeddingInputs {
+  ids: Int32Array;
+  typeIds: Int32Array;
+  word: Float32Tensor;
+  position: Float32Tensor;
+  type: Float32Tensor;
+}
+
+function make(tokens: number, hidden: number, vocab: number): EmbeddingInputs {
+  const next = uniform(tokens);
+  return {
+    ids: Int32Array.from({ length: tokens }, (_, i) => (i === 0 ? vocab - 1 : Math.floor(next() * vocab))),
+    typeIds: Int32Array.from({ length: tokens }, (_, i) => (2 * i < tokens ? 0 : 1)),
+    word: normal([vocab, hidden], 1),
+    position: normal([512, hidden], 2),
+    type: normal([2, hidden], 3),
+  };
+}
+
+export const embedding: Op<EmbeddingInputs> = {
+  name: 'embedding',
+  run: (backend, { ids, typeIds, word, position, type }) =>
+    backend.embedding(ids, typeIds, {
+      word: backend.upload(word),
+      position: backend.upload(position),
+      type: backend.upload(type),
+    }),
+  // Two additions.
+  bound({ ids, typeIds, word, position, type }) {
+    const hidden = word.shape[1]!;
+    return Float64Array.from({ length: ids.length * hidden }, (_, at) => {
+      const [t, i] = [Math.floor(at / hidden), at % hidden];
+      const parts = [word.data[ids[t]! * hidden + i]!, type.data[typeIds[t]! * hidden + i]!, position.data[at]!];
+      return 2 * U * parts.reduce((sum, part) => sum + Math.abs(part), 0);
+    });
+  },
+  cases: {
+    '1 token': () => make(1, 32, 10),
+    '17 tokens of 20': () => make(17, 20, 100),
+    '512 tokens': () => make(512, 64, 1000),
+  },
+};

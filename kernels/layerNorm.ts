@@ -1,0 +1,72 @@
+/**
+ * layerNorm: with `v = x + residual`, for each row `y = (v - mean v) / sqrt(variance v + eps) * gamma + beta`, the
+ * variance that of the whole row (divided by hidden)
+ * x, residual [tokens, hidden], gamma, beta [hidden] -> [tokens, hidden]. Source: Ba, Kiros & Hinton 2016, eq. 4.
+ */
+import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
+
+export interface LayerNormInputs {
+  x: Float32Tensor;
+  residual: Float32Tensor | null;
+  gamma: Float32Tensor;
+  beta: Float32Tensor;
+  eps: number;
+}
+
+const make = (tokens: number, hidden: number, size = 1, mean = 0): LayerNormInputs => ({
+  x: normal([tokens, hidden], hidden, size, mean),
+  residual: normal([tokens, hidden], hidden + 1, size),
+  gamma: normal([hidden], 3, 0.2, 1),
+  beta: normal([hidden], 4, 0.2),
+  eps: 1e-12,
+});
+
+export const layerNorm: Op<LayerNormInputs> = {
+  name: 'layerNorm',
+  run: (backend, { x, residual, gamma, beta, eps }) =>
+    backend.layerNorm(
+      backend.upload(x),
+      residual && backend.upload(residual),
+      { gamma: backend.upload(gamma), beta: backend.upload(beta) },
+      eps,
+    ),
+  /**
+   * The mean errs by (hidden + 1) U mean|v|, so a distance d = v - mean by that and U (|v| + |d|); the deviation,
+   * relatively, by (hidden + 4)/2 U and by the error of d over it.
+   */
+  bound({ x, residual, gamma, beta, eps }) {
+    const [tokens, hidden] = [x.shape[0]!, x.shape[1]!];
+    const bound = new Float64Array(tokens * hidden);
+    for (let token = 0; token < tokens; token++) {
+      const at = token * hidden;
+      const v = Float64Array.from({ length: hidden }, (_, i) => x.data[at + i]! + (residual?.data[at + i] ?? 0));
+      const average = (f: (value: number) => number) => v.reduce((sum, value) => sum + f(value), 0) / hidden;
+      const mean = average((value) => value);
+      const deviation = Math.sqrt(average((value) => (value - mean) ** 2) + eps);
+      const meanError = (hidden + 1) * U * average(Math.abs);
+      const largest = v.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      const relative = ((hidden + 4) / 2) * U + (meanError + 2 * U * largest) / deviation;
+      for (let i = 0; i < hidden; i++) {
+        const distance = Math.abs(v[i]! - mean);
+        const error = meanError + U * (Math.abs(v[i]!) + distance) + distance * (relative + 4 * U);
+        bound[at + i] = (Math.abs(gamma.data[i]!) * error) / deviation + 2 * U * Math.abs(beta.data[i]!);
+      }
+    }
+    return bound;
+  },
+  cases: {
+    '1 row of 1': () => make(1, 1),
+    '3 rows of 31': () => make(3, 31),
+    '7 rows of 384': () => make(7, 384),
+    '5 rows of 768, no residual': () => ({ ...make(5, 768), residual: null }),
+    'values of 1e4': () => make(3, 65, 1e4),
+    'mean 100': () => make(3, 64, 1, 100),
+    zeros: () => ({ ...make(2, 48), x: constant([2, 48], 0), residual: null }),
+    'one outlier': () => {
+      const inputs = make(2, 100, 1e-3);
+      const data = inputs.x.data.slice();
+      data[150] = 1e3;
+      return { ...inputs, x: tensor([2, 100], data) };
+    },
+  },
+};

@@ -1,0 +1,63 @@
+/**
+ * linear: `y = x weight^T + bias`, and with `gelu` each `y -> y Phi(y) = y/2 (1 + erf(y / sqrt 2))`
+ * x [tokens, in], weight [out, in], bias [out] -> [tokens, out]. Source: Hendrycks & Gimpel 2016 for GELU; BERT's is
+ * the exact one, not the tanh approximation.
+ */
+import { constant, type Float32Tensor, normal, type Op, U } from './op.ts';
+
+export interface LinearInputs {
+  x: Float32Tensor;
+  weight: Float32Tensor;
+  bias: Float32Tensor;
+  activation?: 'gelu';
+}
+
+export function makeLinear(tokens: number, features: number, out: number, size = 1): LinearInputs {
+  return {
+    x: normal([tokens, features], tokens, size),
+    weight: normal([out, features], out + 7, 1 / Math.sqrt(features)),
+    bias: normal([out], 5, size / 10),
+  };
+}
+
+/**
+ * How far GELU of a value is off that itself is off by `error`: GELU's slope is at most 1.13, and in float32 erf errs
+ * by some 4 U, adding 1 by 2 U more, times y/2.
+ */
+export const geluBound = (y: number, error: number): number => 1.13 * error + 4 * U * (Math.abs(y) + error);
+
+export const linear: Op<LinearInputs> = {
+  name: 'linear',
+  run: (backend, { x, weight, bias, activation }) =>
+    backend.linear(backend.upload(x), { weight: backend.upload(weight), bias: backend.upload(bias) }, activation),
+  bound({ x, weight, bias, activation }) {
+    const [features, out] = [x.shape[1]!, weight.shape[0]!];
+    return Float64Array.from({ length: x.shape[0]! * out }, (_, at) => {
+      const [row, column] = [Math.floor(at / out), at % out];
+      let y = bias.data[column]!;
+      let size = Math.abs(y);
+      for (let k = 0; k < features; k++) {
+        const product = x.data[row * features + k]! * weight.data[column * features + k]!;
+        y += product;
+        size += Math.abs(product);
+      }
+      const error = (features + 1) * U * size;
+      return activation === 'gelu' ? geluBound(y, error) : error;
+    });
+  },
+  cases: {
+    ...Object.fromEntries(
+      [
+        [1, 1, 1],
+        [1, 3, 2],
+        [3, 63, 65],
+        [17, 64, 63],
+        [5, 255, 257],
+        [130, 384, 96],
+      ].map(([t, k, n]) => [`${t}x${k} to ${n}`, () => makeLinear(t!, k!, n!)]),
+    ),
+    gelu: () => ({ ...makeLinear(7, 65, 66, 4), activation: 'gelu' }),
+    'values of 1e4': () => makeLinear(9, 100, 33, 1e4),
+    zeros: () => ({ ...makeLinear(2, 20, 12), x: constant([2, 20], 0) }),
+  },
+};

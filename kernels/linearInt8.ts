@@ -1,0 +1,81 @@
+/**
+ * linearInt8: linear with an int8 weight and dynamically quantized activations
+ * `y = float32(sum_k (xq - zeroPoint) wq) * (xScale * wScale) + bias`, the sum in int32 and equal on every backend.
+ * x [tokens, in] float32, weight [out, in] int8, bias [out] -> [tokens, out]. Source: src/quantize.ts.
+ */
+import type { QuantizedTensor, Scheme } from '../src/backend.ts';
+import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import { geluBound, makeLinear } from './linear.ts';
+import { constant, type Float32Tensor, type Op, tensor, U, uniform } from './op.ts';
+
+export interface LinearInt8Inputs {
+  x: Float32Tensor;
+  weight: QuantizedTensor;
+  bias: Float32Tensor;
+  activation?: 'gelu';
+}
+
+function make(tokens: number, features: number, out: number, scheme: Scheme = 'torch'): LinearInt8Inputs {
+  const { x, weight, bias } = makeLinear(tokens, features, out);
+  return { x, weight: quantizeWeight(weight, scheme), bias };
+}
+
+/** Activations at both ends of their range against weights at theirs: the largest sums there are. */
+function extremes(tokens: number, features: number, out: number, low: number, high: number): LinearInt8Inputs {
+  const next = uniform(features);
+  const x = Float32Array.from({ length: tokens * features }, () => (next() < 0.5 ? low : high));
+  const data = Int8Array.from({ length: out * features }, (_, i) => (Math.floor(i / features) % 2 ? 127 : -128));
+  const weight = {
+    dtype: 'I8',
+    shape: [out, features],
+    data,
+    scale: new Float32Array(out).fill(1),
+    scheme: 'torch',
+  } as const;
+  return { x: tensor([tokens, features], x), weight, bias: constant([out], 0) };
+}
+
+/** The matrices of onnxruntime#7524, whose sums saturated on AVX2, the zero point 42 taken off the left one. */
+function onnxruntime7524(): LinearInt8Inputs {
+  const left = [238, 115, 94, 245, 111, 102, 158, 225, 48].map((value) => value - 42);
+  const data = Int8Array.of(25, 42, -81, 36, -123, -86, 125, 76, 35);
+  const weight = { dtype: 'I8', shape: [3, 3], data, scale: new Float32Array(3).fill(1), scheme: 'torch' } as const;
+  return { x: tensor([3, 3], Float32Array.from(left)), weight, bias: constant([3], 0) };
+}
+
+export const linearInt8: Op<LinearInt8Inputs> = {
+  name: 'linearInt8',
+  run: (backend, { x, weight, bias, activation }) =>
+    backend.linear(backend.upload(x), { weight: backend.upload(weight), bias: backend.upload(bias) }, activation),
+  // The integers are exact: what errs is the scales' product, the accumulator's float32, the product and the sum.
+  bound({ x, weight, bias, activation }) {
+    const out = weight.shape[0]!;
+    const quantized = quantizeActivations(x, weight.scheme);
+    return Float64Array.from(matmulInt8(quantized, weight), (accumulator, at) => {
+      const product = accumulator * quantized.scale[Math.floor(at / out)]! * weight.scale[at % out]!;
+      const [y, size] = [product + bias.data[at % out]!, Math.abs(product) + Math.abs(bias.data[at % out]!)];
+      return activation === 'gelu' ? geluBound(y, 4 * U * size) : 4 * U * size;
+    });
+  },
+  cases: {
+    ...Object.fromEntries(
+      [
+        [1, 1, 1],
+        [1, 3, 2],
+        [3, 63, 65],
+        [17, 64, 63],
+        [5, 255, 257],
+        [130, 384, 96],
+        [3, 3072, 40],
+      ].map(([t, k, n]) => [`${t}x${k} to ${n}`, () => make(t!, k!, n!)]),
+    ),
+    accurate: () => make(13, 70, 30, 'accurate'),
+    gelu: () => ({ ...make(7, 65, 66), activation: 'gelu' }),
+    'largest sums': () => extremes(6, 3072, 18, -1, 1.01),
+    'activations of 128': () => extremes(6, 3072, 18, -1, 1),
+    'activations of 0': () => ({ ...make(4, 33, 20), x: constant([4, 33], 0) }),
+    'activations of 1e-30': () => ({ ...make(4, 33, 20), x: constant([4, 33], 1e-30) }),
+    'one-sided activations': () => ({ ...make(4, 33, 20), x: constant([4, 33], -3) }),
+    'onnxruntime#7524': onnxruntime7524,
+  },
+};

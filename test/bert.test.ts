@@ -1,0 +1,150 @@
+/** Layers and whole models against PyTorch: a tiny random BERT, and the embedded checkpoint. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
+import { toFloat32 } from '../src/backend.ts';
+import { ReferenceBackend } from '../src/backends/reference.ts';
+import { Bert, type Precision, parseConfig } from '../src/bert.ts';
+import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import { CHECKPOINT, float32, goldenCases, goldenJson, goldenTensors, largestDifference, TINY } from './support.ts';
+
+function open(folder: string) {
+  const config = parseConfig(JSON.parse(readFileSync(`${folder}/config.json`, 'utf8')) as Record<string, unknown>);
+  return { config, tensors: readSafetensors(readFileSync(`${folder}/model.safetensors`)) };
+}
+const split = (logits: Float32Array) => ({
+  start: logits.filter((_, i) => i % 2 === 0),
+  end: logits.filter((_, i) => i % 2 === 1),
+});
+const argmax = (logits: Float32Array) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
+const ints = (tensor: Tensor | undefined) => Int32Array.from(tensor!.data as Int32Array);
+
+/** A reference backend that keeps the result of each op, in the order of forward(). */
+class Recorder extends ReferenceBackend {
+  readonly results: Record<string, Float32Array[]> = { layerNorm: [], linear: [], attention: [] };
+  static {
+    for (const op of ['layerNorm', 'linear', 'attention'] as const) {
+      const run = ReferenceBackend.prototype[op] as (...args: unknown[]) => { data: Float32Array };
+      Recorder.prototype[op] = function (this: Recorder, ...args: unknown[]) {
+        const y = run.apply(this, args);
+        this.results[op]!.push(y.data);
+        return y;
+      } as never;
+    }
+  }
+}
+
+describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
+  const { config, tensors } = open(TINY);
+  test.each([...goldenInputs()])('%s', async (_, golden) => {
+    const backend = new Recorder();
+    const bert = new Bert(backend as Backend<unknown>, config, tensors);
+    const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
+    const { layerNorm, linear, attention } = backend.results;
+    const points: [string, Float32Array][] = [['embeddings', layerNorm![0]!]];
+    for (let i = 0; i < config.layers; i++) {
+      points.push([`layer.${i}.attention`, attention![i]!]);
+      points.push([`layer.${i}.attentionOutput`, layerNorm![1 + 2 * i]!]);
+      points.push([`layer.${i}.intermediate`, linear![4 * i + 2]!]);
+      points.push([`layer.${i}.output`, layerNorm![2 + 2 * i]!]);
+    }
+    points.push(['start', start], ['end', end]);
+    for (const [name, got] of points) {
+      expect(largestDifference(got, float32(golden[name]).data), name).toBeLessThan(1e-5);
+    }
+  });
+  test.each([...goldenInputs()])('%s, int8: logits', async (_, golden) => {
+    const bert = new Bert(new ReferenceBackend() as Backend<unknown>, config, tensors, 'torch');
+    const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
+    expect(largestDifference(start, float32(golden['int8/start']).data)).toBeLessThan(1e-4);
+    expect(largestDifference(end, float32(golden['int8/end']).data)).toBeLessThan(1e-4);
+  });
+
+  function goldenInputs(): Map<string, Record<string, Tensor>> {
+    const inputs = new Map<string, Record<string, Tensor>>();
+    for (const [name, tensor] of goldenTensors('tiny-bert/activations')) {
+      const [input, ...point] = name.split('/') as [string, ...string[]];
+      inputs.set(input, { ...inputs.get(input), [point.join('/')]: tensor });
+    }
+    return inputs;
+  }
+});
+
+describe('embedded checkpoint, each quantized linear fed with the input that PyTorch gave it', () => {
+  const { tensors } = open(CHECKPOINT);
+  const goldens = goldenTensors('minilm-linears');
+  const { sha256 } = goldenJson<{ sha256: Record<string, { wq: string; acc: string }> }>('minilm-linears');
+  const hash = (data: Int8Array | Int32Array) =>
+    createHash('sha256')
+      .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+      .digest('hex');
+  let worst = 0;
+  const backend = new ReferenceBackend();
+  test.each(Object.entries(sha256))('%s: ints and accumulators equal, output within 1e-5', async (name, expected) => {
+    const source = name.replace(/\.(key|value)$/, '.query'); // the three read one input
+    const weight = tensors.get(`${name}.weight`)!;
+    const wq = quantizeWeight({ dtype: 'F32', shape: weight.shape, data: toFloat32(weight) }, 'torch');
+    expect(wq.scale[0]).toBe(float32(goldens.get(`${name}/wScale`)).data[0]);
+    expect(hash(wq.data)).toBe(expected.wq);
+    const x = float32(goldens.get(`${source}/x`));
+    const xq = quantizeActivations(x, 'torch');
+    expect(xq.scale[0]).toBe(float32(goldens.get(`${name}/scale`)).data[0]);
+    expect(xq.zeroPoint[0]).toBe((goldens.get(`${name}/zeroPoint`)!.data as Int32Array)[0]);
+    expect(xq.data).toEqual(new Uint8Array(goldens.get(`${source}/xq`)!.data as Uint8Array));
+    expect(hash(matmulInt8(xq, wq))).toBe(expected.acc);
+    const bias = tensors.get(`${name}.bias`)!;
+    const linear = { weight: wq as QuantizedTensor, bias: { ...bias, dtype: 'F32', data: toFloat32(bias) } as const };
+    const y = await backend.read(backend.linear(x, linear));
+    const difference = largestDifference(y, float32(goldens.get(`${name}/y`)).data);
+    worst = Math.max(worst, difference);
+    expect(difference).toBeLessThan(1e-5);
+  });
+  test('all 37 of them', () => {
+    console.log(`embedded checkpoint, linears: largest output difference to PyTorch ${worst.toExponential(2)}`);
+    expect(Object.keys(sha256).length).toBe(37);
+  });
+});
+
+describe('embedded checkpoint, logits of 20 questions', () => {
+  type Item = { inputIds: number[]; typeIds: number[] } & Record<'fp32' | 'int8', { start: number; end: number }>;
+  const { config, tensors } = open(CHECKPOINT);
+  const { items } = goldenJson<{ items: Item[] }>('minilm-questions');
+  const goldens = goldenTensors('minilm-logits');
+
+  /** For each question the largest difference of a logit, and whether both argmax tokens are PyTorch's. */
+  async function run(dtype: 'fp32' | 'int8', precision: Precision) {
+    const bert = new Bert(new ReferenceBackend() as Backend<unknown>, config, tensors, precision);
+    const differences: number[] = [];
+    let same = 0;
+    for (const [i, item] of items.entries()) {
+      const { start, end } = split(await bert.forward(Int32Array.from(item.inputIds), Int32Array.from(item.typeIds)));
+      const of = (which: string) => float32(goldens.get(`${i}/${dtype}/${which}`)).data;
+      differences.push(Math.max(largestDifference(start, of('start')), largestDifference(end, of('end'))));
+      if (argmax(start) === item[dtype].start && argmax(end) === item[dtype].end) same++;
+    }
+    const sorted = differences.toSorted((a, b) => a - b);
+    const [median, most] = [(sorted[9]! + sorted[10]!) / 2, sorted.at(-1)!]; // of 20
+    console.log(
+      `embedded checkpoint, ${dtype}, ${items.length} questions: largest logit difference to PyTorch per question ` +
+        `median ${median.toExponential(2)}, maximum ${most.toExponential(2)}; same answer in ${same}`,
+    );
+    return { median, most, same };
+  }
+
+  test('fp32: every logit within 1e-3, every answer the same', { timeout: 300_000 }, async () => {
+    const { most, same } = await run('fp32', 'fp32');
+    expect(most).toBeLessThan(1e-3);
+    expect(same).toBe(20);
+  });
+  test('int8: median within 0.02, at least 19 answers the same', { timeout: 300_000 }, async () => {
+    const { median, same } = await run('int8', 'torch');
+    expect(median).toBeLessThanOrEqual(0.02);
+    expect(same).toBeGreaterThanOrEqual(19);
+  });
+});
+
+test('goldenCases finds the groups that the goldens have', () => {
+  expect(goldenCases(goldenTensors('quantizer'), 'linearInt8').size).toBeGreaterThanOrEqual(8);
+});

@@ -1,0 +1,188 @@
+/** Opening a checkpoint: the embedded one's manifest, and every way in which a folder can be wrong. */
+import { createHash } from 'node:crypto';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Tensor } from '../src/backend.ts';
+import { parseConfig, tensorShapes } from '../src/bert.ts';
+import { checkpointBytes, checkpointLayout } from '../src/checkpoint/layout.ts';
+import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import { writeSafetensors } from '../src/checkpoint/write.ts';
+import { type LoadOptions, load } from '../src/index.ts';
+import { CHECKPOINT, expectError, TINY } from './support.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+  cpSync(TINY, folder, { recursive: true });
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const configJson = () => JSON.parse(readFileSync(`${TINY}/config.json`, 'utf8')) as Record<string, unknown>;
+const weights = () => new Map(readSafetensors(readFileSync(`${TINY}/model.safetensors`)));
+const writeWeights = (tensors: Map<string, Tensor>) =>
+  writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
+const question = { question: 'a b', context: 'c d e' };
+
+describe('embedded checkpoint', () => {
+  test('is what its manifest says: size, sha256, source, licence', () => {
+    type Manifest = { source: string; licence: object; files: Record<string, { bytes: number; sha256: string }> };
+    const manifest = JSON.parse(readFileSync(`${CHECKPOINT}/manifest.json`, 'utf8')) as Manifest;
+    expect(Object.keys(manifest.files)).toContain('model.safetensors');
+    expect(manifest.source && manifest.licence).toBeTruthy();
+    for (const [name, { bytes, sha256 }] of Object.entries(manifest.files)) {
+      const file = readFileSync(`${CHECKPOINT}/${name}`);
+      expect(file.length, name).toBe(bytes);
+      expect(createHash('sha256').update(file).digest('hex'), name).toBe(sha256);
+    }
+  });
+});
+
+describe('a good folder', () => {
+  test.each<LoadOptions>([
+    {},
+    { dtype: 'fp32' },
+    { dtype: 'int8', scheme: 'accurate' },
+    { device: 'reference', dtype: 'int8', scheme: 'torch' },
+  ])('%o', async (options) => {
+    const files: string[] = [];
+    const qa = await load(folder, { ...options, onProgress: ({ file }) => files.push(file) });
+    expect((await qa.answer(question)).length).toBe(1);
+    expect(files).toEqual(['model.safetensors']);
+    expect(qa.info.scheme).toBe(options.dtype === 'fp32' ? undefined : (options.scheme ?? 'torch'));
+    await qa.dispose();
+  });
+  test('the accurate scheme is nearer to float32 than torch', async () => {
+    const logits = async (options: LoadOptions) => {
+      const qa = await load(folder, options);
+      const ids = Array.from({ length: 30 }, (_, i) => (i * 7) % 100);
+      const { start, end } = await qa.logits({ inputIds: ids, tokenTypeIds: ids.map(() => 0) });
+      return [...start, ...end];
+    };
+    const exact = await logits({ dtype: 'fp32' });
+    const error = async (scheme: 'torch' | 'accurate') =>
+      Math.hypot(...(await logits({ scheme })).map((value, i) => value - exact[i]!));
+    expect(await error('accurate')).toBeLessThan(await error('torch'));
+  });
+  test('a pooler and position_ids are ignored', async () => {
+    const pooler: Tensor = { dtype: 'F32', shape: [1], data: new Float32Array(1) };
+    const ids: Tensor = { dtype: 'I64', shape: [1, 64], data: new BigInt64Array(64) };
+    writeWeights(
+      new Map([
+        ...weights(),
+        ['bert.pooler.dense.bias', pooler],
+        ['bert.pooler.dense.weight', pooler],
+        ['bert.embeddings.position_ids', ids],
+      ]),
+    );
+    await (await load(folder)).dispose();
+  });
+});
+
+describe('wrong weights', () => {
+  test('all that is missing, unexpected or of a wrong shape, in one error', async () => {
+    const tensors = weights();
+    tensors.delete('qa_outputs.weight');
+    tensors.delete('bert.encoder.layer.1.output.dense.bias');
+    const bias = tensors.get('qa_outputs.bias')!;
+    tensors.set('qa_outputs.bias', { ...bias, shape: [2, 1] });
+    tensors.set('bert.encoder.layer.2.output.dense.bias', bias);
+    writeWeights(tensors);
+    await expectError('weights', /4 tensors differ/, () => load(folder));
+    for (const line of [
+      /missing qa_outputs\.weight \[2,32\]/,
+      /missing bert\.encoder\.layer\.1\.output\.dense\.bias \[32\]/,
+      /qa_outputs\.bias: expected \[2\], got \[2,1\]/,
+      /unexpected bert\.encoder\.layer\.2\.output\.dense\.bias/,
+    ]) {
+      await expectError('weights', line, () => load(folder));
+    }
+  });
+  test('integers where floats belong', async () => {
+    const tensors = weights();
+    tensors.set('qa_outputs.bias', { dtype: 'I32', shape: [2], data: new Int32Array(2) });
+    writeWeights(tensors);
+    await expectError('weights', /qa_outputs\.bias: expected F32, F16 or BF16, got I32/, () => load(folder));
+  });
+  test('NaN', async () => {
+    const tensors = weights();
+    tensors.set('qa_outputs.weight', { dtype: 'F32', shape: [2, 32], data: new Float32Array(64).fill(Number.NaN) });
+    writeWeights(tensors);
+    await expectError('weights', /weight \[2,32\]: expected finite values, got NaN/, () => load(folder));
+  });
+  test.each([0, 7, 1000, -1])('cut to %d bytes', async (bytes) => {
+    const whole = readFileSync(`${TINY}/model.safetensors`);
+    writeFileSync(join(folder, 'model.safetensors'), whole.subarray(0, bytes < 0 ? whole.length + bytes : bytes));
+    await expectError('safetensors', /model\.safetensors: expected .*The file is damaged/, () => load(folder));
+  });
+});
+
+describe('wrong files', () => {
+  test.each(['config.json', 'model.safetensors', 'vocab.txt', 'tokenizer_config.json'])('%s missing', async (name) => {
+    rmSync(join(folder, name));
+    await expectError('file', new RegExp(`${name}: expected a readable file \\(ENOENT`), () => load(folder));
+  });
+  test('no such folder', () =>
+    expectError('file', /nowhere\/config\.json: expected a readable file/, () => load(join(folder, 'nowhere'))));
+  test.each(['', '[', 'null', '3'])('config.json is %j', async (text) => {
+    writeFileSync(join(folder, 'config.json'), text);
+    await expectError('config', /config\.json: expected a JSON object/, () => load(folder));
+  });
+  test('a vocabulary larger than the model', async () => {
+    writeFileSync(join(folder, 'vocab.txt'), `${readFileSync(`${TINY}/vocab.txt`, 'utf8')}\nzz\nzzz\n`);
+    await expectError('tokenizer', /expected at most 100 tokens .* got 10\d/, () => load(folder));
+  });
+});
+
+describe('wrong config', () => {
+  test.each<[Record<string, unknown>, RegExp]>([
+    [{ model_type: 'roberta' }, /expected model_type to be "bert", got "roberta"\. bertlet runs BERT/],
+    [{ model_type: undefined }, /expected model_type to be "bert", got undefined/],
+    [{ hidden_act: 'relu' }, /expected hidden_act to be "gelu" \(the exact one\), got "relu"/],
+    [{ hidden_act: 'gelu_new' }, /expected hidden_act .* got "gelu_new"/],
+    [{ position_embedding_type: 'relative_key' }, /expected position_embedding_type to be "absolute"/],
+    [{ hidden_size: 0 }, /expected hidden_size to be a positive integer, got 0/],
+    [{ hidden_size: '32' }, /expected hidden_size to be a positive integer, got "32"/],
+    [{ num_hidden_layers: 2.5 }, /expected num_hidden_layers to be a positive integer, got 2.5/],
+    [{ num_attention_heads: 5 }, /expected num_attention_heads to be a divisor of hidden_size 32, got 5/],
+    [{ type_vocab_size: 1 }, /expected type_vocab_size to be an integer of at least 2, got 1/],
+    [{ layer_norm_eps: -1 }, /expected layer_norm_eps to be a positive number, got -1/],
+    [{ vocab_size: null }, /expected vocab_size to be a positive integer, got undefined/],
+  ])('%o', async (part, message) => {
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...configJson(), ...part }));
+    await expectError('config', message, () => load(folder));
+  });
+});
+
+describe('wrong options', () => {
+  test.each<[object, RegExp]>([
+    [{ device: 'tpu' }, /device: expected auto, reference, got "tpu"/],
+    [{ dtype: 'int4' }, /dtype: expected fp32, int8, got "int4"/],
+    [{ scheme: 'best' }, /scheme: expected torch, accurate, got "best"/],
+  ])('%o', (options, message) => expectError('input', message, () => load(folder, options)));
+});
+
+describe('sizes of the files that each precision would be', () => {
+  const config = parseConfig(configJson());
+  test('fp32 is the size of the file that Hugging Face wrote, but for its header', () => {
+    const bytes = readFileSync(`${TINY}/model.safetensors`).length;
+    expect(Math.abs(checkpointBytes(config, 'fp32') - bytes)).toBeLessThan(64);
+  });
+  test.each(['fp32', 'torch', 'accurate'] as const)('%s is the size of a file really written', (precision) => {
+    const tensors = checkpointLayout(config, precision).map(([name, { dtype, shape }]): [string, Tensor] => {
+      const count = shape.reduce((a, b) => a * b, 1);
+      return [name, { dtype, shape, data: dtype === 'I8' ? new Int8Array(count) : new Float32Array(count) }];
+    });
+    expect(writeSafetensors(tensors).length).toBe(checkpointBytes(config, precision));
+  });
+  test("bert-base-cased's shape: the article's 411 and 168 MB", () => {
+    const base = parseConfig({
+      ...{ model_type: 'bert', vocab_size: 28996, hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12 },
+      ...{ intermediate_size: 3072, max_position_embeddings: 512, type_vocab_size: 2 },
+    });
+    expect([...tensorShapes(base).values()].filter(({ linear }) => linear).length).toBe(73);
+    expect((checkpointBytes(base, 'fp32') / 2 ** 20).toFixed(0)).toBe('411');
+    expect((checkpointBytes(base, 'torch') / 2 ** 20).toFixed(0)).toBe('168');
+  });
+});

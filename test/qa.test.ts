@@ -1,0 +1,217 @@
+/** Windows, spans and no-answer on a model whose logits the tests choose; then answers of the embedded checkpoint. */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Backend } from '../src/backend.ts';
+import type { Bert, BertConfig } from '../src/bert.ts';
+import { load, type QuestionAnswering, Tokenizer } from '../src/index.ts';
+import { QuestionAnswering as QA } from '../src/qa.ts';
+import { CHECKPOINT, expectError, goldenJson, TINY } from './support.ts';
+
+const tokenizer = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));
+
+/** A model that gives each token of the input the logits that `logits` makes of its text. */
+function model(logits: (token: string, at: number) => [start: number, end: number], positions = 512) {
+  const lengths: number[] = [];
+  const names = readFileSync(`${TINY}/vocab.txt`, 'utf8').split('\n');
+  const config = { vocab: 100, types: 2, positions } as BertConfig;
+  const bert = {
+    config,
+    async forward(ids: Int32Array) {
+      lengths.push(ids.length);
+      return Float32Array.from([...ids].flatMap((id, at) => logits(names[id]!, at)));
+    },
+  } as unknown as Bert<unknown>;
+  const backend = { dispose: async () => {} } as Backend<unknown>;
+  const qa = new QA(tokenizer, bert, backend, { device: 'fake', dtype: 'fp32', weightBytes: 0 });
+  return { qa, lengths };
+}
+/** Start wants `s`, end wants `e`, [CLS] says `none`. */
+const markers = (none: number) =>
+  model((token) => (token === '[CLS]' ? [none / 2, none / 2] : [token === 's' ? 5 : 0, token === 'e' ? 5 : 0]));
+
+const filler = (tokens: number) => 'x '.repeat(tokens);
+
+describe('spans', () => {
+  test('the answer is a slice of the passage, with the logits and scores it had', async () => {
+    const { qa } = markers(2);
+    const context = 'a b s, c e d';
+    const [best] = await qa.answer({ question: 'q', context });
+    expect(best).toMatchObject({ text: 's, c e', start: 4, end: 10, noAnswer: false });
+    expect(best).toMatchObject({ startLogit: 5, endLogit: 5, nullScore: 2 });
+    // 7 passage tokens, 1 of them at 5 and 6 at 0, and [CLS] at 1.
+    const p = Math.exp(5) / (Math.exp(5) + 6 + Math.exp(1));
+    expect(best!.score).toBeCloseTo(p * p, 6);
+  });
+  test.each([0, 1, 7, 29])('an answer of %d tokens between its ends', async (between) => {
+    const context = `a s ${filler(between)}e b`;
+    const [best] = await markers(0).qa.answer({ question: 'q', context });
+    expect(context.slice(best!.start, best!.end)).toBe(best!.text);
+    if (between <= 28) expect(best!.text).toBe(`s ${filler(between)}e`);
+    else expect(best!.text).not.toMatch(/^s.*e$/); // 31 tokens are more than maxAnswerTokens
+  });
+  test('maxAnswerTokens: 1', async () => {
+    const answers = await markers(0).qa.answer({ question: 'q', context: 's x e', maxAnswerTokens: 1, topK: 9 });
+    expect(answers.map(({ text }) => text)).toEqual(['s', 'e', '', 'x']);
+  });
+  test('never ends before it starts', async () => {
+    const [best] = await markers(0).qa.answer({ question: 'q', context: 'e x s' });
+    expect(best!.startLogit + best!.endLogit).toBe(5);
+  });
+  test('never in the question or at special tokens', async () => {
+    const answers = await markers(-9).qa.answer({ question: 's e', context: 'a b', topK: 50 });
+    expect(answers.map(({ text }) => text).toSorted()).toEqual(['', 'a', 'a b', 'b']);
+  });
+  test.each(['s e', 's e a b', 'a b s e'])('at the first and last token: %s', async (context) => {
+    expect((await markers(0).qa.answer({ question: 'q', context }))[0]!.text).toBe('s e');
+  });
+
+  test('topK: the first n do not depend on it, no span twice, best first', async () => {
+    const hash = (token: string, at: number) => ((token.charCodeAt(0) * 31 + at * 17) % 23) / 3;
+    const { qa } = model((token, at) => [hash(token, at), hash(token, at + 5)]);
+    const context = 'a b c d e f g h i j k l m '.repeat(40);
+    const options = { question: 'q', context, maxTokens: 64, stride: 20 };
+    const all = await qa.answer({ ...options, topK: 60 });
+    expect(all.length).toBe(60);
+    expect(new Set(all.map(({ start, end }) => `${start} ${end}`)).size).toBe(60);
+    const sums = all.map(({ startLogit, endLogit }) => startLogit + endLogit);
+    expect(sums).toEqual(sums.toSorted((a, b) => b - a));
+    for (const topK of [1, 2, 3, 10, 59]) expect(await qa.answer({ ...options, topK })).toEqual(all.slice(0, topK));
+  });
+  test('topK beyond all candidates gives them all', async () => {
+    expect((await markers(0).qa.answer({ question: 'q', context: 'a b', topK: 100 })).length).toBe(4);
+  });
+});
+
+describe('no answer', () => {
+  test('comes first where the null score is higher', async () => {
+    const [best, second] = await markers(11).qa.answer({ question: 'q', context: 's e', topK: 2 });
+    expect(best).toMatchObject({ text: '', start: 0, end: 0, noAnswer: true, nullScore: 11, startLogit: 5.5 });
+    expect(second).toMatchObject({ text: 's e', noAnswer: false, nullScore: 11 });
+  });
+  test('nullThreshold moves it', async () => {
+    const { qa } = markers(11);
+    const first = async (nullThreshold: number) =>
+      (await qa.answer({ question: 'q', context: 's e', nullThreshold }))[0]!.noAnswer;
+    expect([await first(0.99), await first(1.01), await first(-1e9)]).toEqual([true, false, true]);
+  });
+  test.each(['', ' ', '\n\t', '\u200b'])('a passage without words, %j, has no other', async (context) => {
+    const answers = await markers(-9).qa.answer({ question: 'q', context, topK: 5 });
+    expect(answers).toEqual([
+      { text: '', start: 0, end: 0, score: 1, noAnswer: true, startLogit: -4.5, endLogit: -4.5, nullScore: -9 },
+    ]);
+  });
+  test('the null score is the smallest of all windows', async () => {
+    let window = 0;
+    const { qa } = model((token) => (token === '[CLS]' ? [[3, 1, 2][window++]!, 0] : [0, 0]));
+    const [best] = await qa.answer({ question: 'q', context: filler(40), maxTokens: 24, stride: 10 });
+    expect(window).toBe(3);
+    expect(best!.nullScore).toBe(1);
+  });
+});
+
+describe('windows', () => {
+  test.each([0, 1, 100, 250, 251, 252, 379, 380, 381, 600, 2000])('%d tokens before the answer', async (before) => {
+    const { qa, lengths } = markers(0);
+    const context = `${filler(before)}s e ${filler(30)}`;
+    const [best] = await qa.answer({ question: 'q', context });
+    expect(best).toMatchObject({ text: 's e', start: 2 * before, end: 2 * before + 3 });
+    const room = 384 - 4;
+    expect(lengths.length).toBe(Math.max(1, 1 + Math.ceil((before + 32 - room) / (room - 128))));
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(384);
+  });
+  test('every span of stride tokens lies whole in some window', async () => {
+    for (let before = 0; before < 60; before++) {
+      const context = `${filler(before)}s x x x x x x e ${filler(60 - before)}`;
+      const [best] = await markers(0).qa.answer({ question: 'q', context, maxTokens: 30, stride: 8 });
+      expect(best!.text, `${before}`).toBe('s x x x x x x e');
+    }
+  });
+  test('no longer than the model has positions', async () => {
+    const { qa, lengths } = model(() => [0, 0], 64);
+    await qa.answer({ question: 'q', context: filler(100), stride: 16 });
+    expect(Math.max(...lengths)).toBe(64);
+  });
+  test('a long question is refused, never cut', () =>
+    expectError('input', /question: expected at most 252 tokens, got 500\. It is never cut: shorten it/, () =>
+      markers(0).qa.answer({ question: filler(500), context: filler(500) }),
+    ));
+  test('a question just short enough', async () => {
+    const { qa, lengths } = markers(0);
+    await qa.answer({ question: filler(252), context: filler(130) });
+    expect(lengths).toEqual([384, 384]);
+  });
+});
+
+describe('wrong input', () => {
+  const { qa } = markers(0);
+  const ask = (options: object) => () => qa.answer({ question: 'q', context: 'a', ...options });
+  test.each<[object, RegExp]>([
+    [{ question: '' }, /question: expected words, got none/],
+    [{ question: ' \u200b' }, /question: expected words, got none/],
+    [{ question: null }, /question: expected a string, got object/],
+    [{ context: undefined }, /context: expected a string, got undefined/],
+    [{ topK: 0 }, /topK: expected an integer of at least 1, got 0/],
+    [{ topK: 1.5 }, /topK: expected an integer of at least 1, got 1.5/],
+    [{ topK: -1 }, /topK: expected an integer of at least 1, got -1/],
+    [{ maxAnswerTokens: 0 }, /maxAnswerTokens: expected an integer of at least 1, got 0/],
+    [{ maxTokens: 3 }, /maxTokens: expected an integer of at least 4, got 3/],
+    [{ stride: -1 }, /stride: expected an integer of at least 0, got -1/],
+    [{ nullThreshold: Number.NaN }, /nullThreshold: expected a finite number, got NaN/],
+  ])('%o', (options, message) => expectError('input', message, ask(options)));
+  test.each<[{ inputIds: number[]; tokenTypeIds: number[] }, RegExp]>([
+    [{ inputIds: [], tokenTypeIds: [] }, /inputIds: expected 1 to 512 tokens, got 0/],
+    [{ inputIds: Array(513).fill(1), tokenTypeIds: [] }, /inputIds: expected 1 to 512 tokens, got 513/],
+    [{ inputIds: [1, 100], tokenTypeIds: [0, 0] }, /inputIds\[1\]: expected an integer from 0 to 99, got 100/],
+    [{ inputIds: [0.5], tokenTypeIds: [0] }, /inputIds\[0\]: expected an integer from 0 to 99, got 0.5/],
+    [{ inputIds: [1, 2], tokenTypeIds: [0] }, /tokenTypeIds: expected 2 as of inputIds, got 1/],
+    [{ inputIds: [1], tokenTypeIds: [2] }, /tokenTypeIds\[0\]: expected an integer from 0 to 1, got 2/],
+  ])('logits: %#', (input, message) => expectError('input', message, () => qa.logits(input)));
+  test('weights that give NaN', () =>
+    expectError('weights', /logits: expected finite numbers/, () =>
+      model(() => [Number.NaN, 0]).qa.answer({ question: 'q', context: 'a' }),
+    ));
+});
+
+describe('lifecycle', () => {
+  test('dispose twice; a disposed model says so', async () => {
+    const { qa } = markers(0);
+    await qa.dispose();
+    await qa.dispose();
+    await expectError('disposed', /got one after dispose\(\)/, () => qa.answer({ question: 'q', context: 'a' }));
+  });
+  test('an error does not stop the next question; answers at once equal answers in turn', async () => {
+    const { qa } = markers(0);
+    const good = { question: 'q', context: 'a s e' };
+    const results = await Promise.allSettled([qa.answer({ ...good, topK: 0 }), qa.answer(good), qa.answer(good)]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
+  });
+});
+
+describe('embedded checkpoint', () => {
+  type Item = { question: string; context: string };
+  const { items } = goldenJson<{ items: Item[] }>('minilm-questions');
+  let qa: QuestionAnswering;
+  beforeAll(async () => {
+    qa = await load(CHECKPOINT);
+  });
+  afterAll(() => qa.dispose());
+
+  test('info', () => {
+    expect(qa.info).toMatchObject({ device: 'reference', dtype: 'int8', scheme: 'torch' });
+    expect(qa.info.reason).toMatch(/fastest/);
+    expect(qa.info.weightBytes).toBeGreaterThan(58e6);
+  });
+  test('an answer before 600 tokens of something else', { timeout: 120_000 }, async () => {
+    const { question, context } = items[0]!;
+    const [alone] = await qa.answer({ question, context });
+    const other = 'It rained all day. '.repeat(110);
+    const [best] = await qa.answer({ question, context: other + context });
+    expect(best!.text).toBe(alone!.text);
+    expect(best!.start).toBe(other.length + alone!.start);
+  });
+  test('a question about something else has no answer', { timeout: 60_000 }, async () => {
+    const context = 'Slice the onions thinly and fry them in butter until they are golden.';
+    const [best] = await qa.answer({ question: 'Who was the first president of the republic?', context });
+    expect(best).toMatchObject({ noAnswer: true, text: '' });
+  });
+});

@@ -1,0 +1,195 @@
+/** The tokenizer against Hugging Face's fast BertTokenizer: every id and every offset. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { Tokenizer } from '../src/index.ts';
+import { isPunctuation, normalizeChar, type TokenizerJson } from '../src/tokenizer.ts';
+import { CHECKPOINT, expectError, GOLDEN, goldenJson } from './support.ts';
+
+interface Golden {
+  ids: number[];
+  offsets: number[];
+}
+interface Goldens {
+  strings: string[];
+  uncased: Golden[];
+  cased: Golden[];
+}
+
+const tokenizerJson = JSON.parse(readFileSync(`${CHECKPOINT}/tokenizer.json`, 'utf8')) as TokenizerJson;
+const uncased = Tokenizer.fromJson(tokenizerJson);
+const uncasedFromVocab = Tokenizer.fromVocab(readFileSync(`${CHECKPOINT}/vocab.txt`, 'utf8'));
+const casedVocab = readFileSync(`${GOLDEN}/cased-vocab.txt`, 'utf8');
+const cased = Tokenizer.fromVocab(casedVocab, { lowercase: false });
+
+/** The strings whose ids or offsets differ; at most 5, shown as JSON. */
+function differences(tokenizer: Tokenizer, strings: string[], goldens: Golden[]): string[] {
+  const wrong: string[] = [];
+  for (const [i, text] of strings.entries()) {
+    const { ids, offsets } = tokenizer.encode(text);
+    const got = JSON.stringify({ ids, offsets: offsets.flat() });
+    const want = JSON.stringify(goldens[i]);
+    if (got !== want) wrong.push(`${JSON.stringify(text)}\n got ${got}\nwant ${want}`);
+  }
+  return wrong.slice(0, 5);
+}
+
+describe('goldens', () => {
+  const goldens = goldenJson<Goldens>('tokenizer');
+  const { strings } = goldens;
+  test(`${strings.length} strings, uncased (tokenizer.json): ids and offsets equal`, () => {
+    expect(strings.length).toBeGreaterThanOrEqual(5000);
+    expect(differences(uncased, strings, goldens.uncased)).toEqual([]);
+  });
+  test('the same from vocab.txt', () => {
+    expect(differences(uncasedFromVocab, strings, goldens.uncased)).toEqual([]);
+  });
+  test(`${strings.length} strings, cased: ids and offsets equal`, () => {
+    expect(differences(cased, strings, goldens.cased)).toEqual([]);
+  });
+
+  // A vocabulary that is not in this repository: BERTLET_CASED_VOCAB and the goldens that make_tokenizer.py prints for it.
+  const { BERTLET_CASED_VOCAB: vocab, BERTLET_CASED_GOLDENS: file } = process.env;
+  const more = vocab && file ? [[vocab, file]] : [];
+  test.each(more as [string, string][])('cased, %s', (vocab, file) => {
+    const other = Tokenizer.fromVocab(readFileSync(vocab, 'utf8'), { lowercase: false });
+    const { strings, cased } = JSON.parse(readFileSync(file, 'utf8')) as Goldens;
+    expect(differences(other, strings, cased)).toEqual([]);
+  });
+
+  test('offsets: in order, inside the text, and the same token when encoded alone', () => {
+    for (const text of strings) {
+      const { offsets, tokens } = uncased.encode(text);
+      let last = 0;
+      for (const [i, [start, end]] of offsets.entries()) {
+        expect(start <= end && start >= 0 && end <= text.length, JSON.stringify(text)).toBe(true);
+        expect(start, JSON.stringify(text)).toBeGreaterThanOrEqual(i > 0 ? offsets[i - 1]![0] : 0);
+        last = Math.max(last, end);
+        const alone = uncased.encode(text.slice(start, end)).tokens;
+        if (/^[a-z0-9]+$/.test(tokens[i]!)) expect(alone, JSON.stringify(text)).toEqual([tokens[i]]);
+      }
+      expect(last).toBeLessThanOrEqual(text.length);
+    }
+  });
+});
+
+describe('every code point is normalized as Hugging Face does', () => {
+  type Ranges = [number, number][];
+  type Table = Record<'removed' | 'spaces' | 'padded', Ranges> & { other: Record<string, string> };
+  const table = goldenJson<Record<string, Table> & { punctuation: Ranges }>('unicode');
+  const members = (ranges: Ranges) => {
+    const set = new Set<number>();
+    for (const [first, last] of ranges) for (let c = first; c <= last; c++) set.add(c);
+    return set;
+  };
+  const codePoints = function* () {
+    for (let c = 0; c <= 0x10ffff; c++) if (c < 0xd800 || c > 0xdfff) yield c;
+  };
+  const hex = (codes: number[]) => codes.slice(0, 20).map((c) => `U+${c.toString(16)}`);
+
+  test.each([
+    ['uncased', { lowercase: true, stripAccents: true, chineseChars: true }],
+    ['cased', { lowercase: false, stripAccents: false, chineseChars: true }],
+    ['lowercase', { lowercase: true, stripAccents: false, chineseChars: true }],
+  ] as const)('%s', (name, options) => {
+    const { other, ...ranges } = table[name]!;
+    const [removed, spaces, padded] = [members(ranges.removed), members(ranges.spaces), members(ranges.padded)];
+    const wrong: number[] = [];
+    for (const c of codePoints()) {
+      const char = String.fromCodePoint(c);
+      let want = other[c.toString(16)] ?? char;
+      if (removed.has(c)) want = '';
+      else if (spaces.has(c)) want = ' ';
+      else if (padded.has(c)) want = ` ${char} `;
+      if (normalizeChar(char, options) !== want) wrong.push(c);
+    }
+    expect(hex(wrong)).toEqual([]);
+  });
+  test('punctuation', () => {
+    const punctuation = members(table.punctuation);
+    const wrong: number[] = [];
+    for (const c of codePoints()) if (isPunctuation(String.fromCodePoint(c)) !== punctuation.has(c)) wrong.push(c);
+    expect(hex(wrong)).toEqual([]);
+  });
+});
+
+describe('pairs', () => {
+  test('[CLS] question [SEP] context [SEP]', () => {
+    const pair = uncased.encodePair('Who?', 'Zoë 1');
+    expect(pair).toEqual({
+      ids: [101, 2040, 1029, 102, 11199, 1015, 102],
+      tokens: ['[CLS]', 'who', '?', '[SEP]', 'zoe', '1', '[SEP]'],
+      offsets: [
+        [0, 0],
+        [0, 3],
+        [3, 4],
+        [0, 0],
+        [0, 3],
+        [4, 5],
+        [0, 0],
+      ],
+      typeIds: [0, 0, 0, 0, 1, 1, 1],
+      sequence: [null, 0, 0, null, 1, 1, null],
+    });
+  });
+});
+
+describe('awkward text', () => {
+  test('lone surrogates are dropped, their neighbours keep their offsets', () => {
+    expect(uncased.encode('a\ud83d b\udca9c')).toMatchObject({
+      tokens: ['a', 'bc'],
+      offsets: [
+        [0, 1],
+        [3, 6],
+      ],
+    });
+  });
+  test.each([1, 2, 3, 4])('%d emoji: offsets of 2 units each', (n) => {
+    const { offsets } = cased.encode('💩 '.repeat(n));
+    expect(offsets).toEqual(Array.from({ length: n }, (_, i) => [3 * i, 3 * i + 2]));
+  });
+  test('a cased tokenizer keeps á and a + U+0301 apart', () => {
+    const tokenizer = Tokenizer.fromVocab('[UNK]\n[CLS]\n[SEP]\ná\na\n##\u0301', { lowercase: false });
+    expect(tokenizer.encode('á a\u0301').tokens).toEqual(['á', 'a', '##\u0301']);
+  });
+
+  test.each([
+    ['one word', 'a'],
+    ['spaces', ' '],
+    ['CJK', '中'],
+    ['words', 'word '],
+    ['punctuation', '.'],
+    ['removed characters', '\u200b'],
+    ['added tokens', '[SEP]'],
+  ])('1 MB of %s in linear time', (_, unit) => {
+    const seconds = (bytes: number) => {
+      const text = unit.repeat(bytes / unit.length);
+      const begin = performance.now();
+      uncased.encode(text);
+      return (performance.now() - begin) / 1000;
+    };
+    seconds(2 ** 17); // warm-up
+    const [eighth, whole] = [seconds(2 ** 17), seconds(2 ** 20)];
+    expect(whole).toBeLessThan(8 * eighth * 3 + 0.5);
+    expect(whole).toBeLessThan(5);
+  });
+});
+
+describe('vocabularies', () => {
+  test('CRLF lines', () => {
+    const tokenizer = Tokenizer.fromVocab('[UNK]\r\n[CLS]\r\n[SEP]\r\nhello\r\n');
+    expect(tokenizer.encode('Hello x').ids).toEqual([3, 0]);
+    expect(tokenizer.vocabSize).toBe(4);
+  });
+  test('a missing special token is named', () =>
+    expectError('tokenizer', /vocabulary: expected the token \[CLS\], got 2 others/, () =>
+      Tokenizer.fromVocab('[UNK]\n[SEP]'),
+    ));
+  test.each([
+    [{ model: { ...tokenizerJson.model!, type: 'BPE' } }, /model\.type "WordPiece", got "BPE"/],
+    [{ normalizer: { ...tokenizerJson.normalizer!, type: 'NFC' } }, /normalizer\.type "BertNormalizer", got "NFC"/],
+    [{ pre_tokenizer: { type: 'Whitespace' } }, /pre_tokenizer\.type "BertPreTokenizer", got "Whitespace"/],
+    [{ added_tokens: [{ id: 1, content: '<x>', lstrip: true }] }, /lstrip of added token <x>/],
+  ])('another tokenizer is refused by name: %#', (part, message) =>
+    expectError('tokenizer', message, () => Tokenizer.fromJson({ ...tokenizerJson, ...part })),
+  );
+});
