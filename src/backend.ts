@@ -75,31 +75,6 @@ export class BertletError extends Error {
 /** input: an argument; file: cannot be read; safetensors, tokenizer, config, weights: its content; device: cannot run. */
 export type ErrorCode = 'input' | 'file' | 'safetensors' | 'tokenizer' | 'config' | 'weights' | 'device' | 'disposed';
 
-/** Number of elements of a shape; 1 for a scalar's `[]`. */
-export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-
-/**
- * The values of a float tensor in float32: F32 as it is (no copy), F16 and BF16 widened, which is exact.
- * @throws BertletError `weights` for an integer tensor.
- */
-export function toFloat32(tensor: Tensor, name = 'tensor'): Float32Array {
-  const { dtype, data } = tensor;
-  if (data instanceof Float32Array) return data;
-  if (!(data instanceof Uint16Array)) {
-    throw new BertletError('weights', `${name}: expected F32, F16 or BF16, got ${dtype}. Convert the checkpoint.`);
-  }
-  const bits = new Uint32Array(data.length);
-  const values = new Float32Array(bits.buffer);
-  if (dtype === 'BF16') for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
-  else for (let i = 0; i < data.length; i++) values[i] = halfToFloat(data[i]!);
-  return values;
-}
-
-/** IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is subnormal, 31 is Inf or NaN. */
-function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - 25);
-}
+/** An argument that is not what it should be. */
+export const inputError = (what: string, expected: unknown, got: unknown, advice = ''): BertletError =>
+  new BertletError('input', `${what}: expected ${expected}, got ${got}.${advice && ` ${advice}`}`);

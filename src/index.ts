@@ -1,13 +1,12 @@
 /** bertlet's public API. */
-import { type Backend, BertletError, type Scheme } from './backend.ts';
+import { type Backend, inputError, type Scheme } from './backend.ts';
 import { ReferenceBackend } from './backends/reference.ts';
-import { Bert, parseConfig } from './bert.ts';
-import { readSafetensors } from './checkpoint/safetensors.ts';
+import { Bert } from './bert.ts';
+import { type OnProgress, openCheckpoint, weightsOf } from './checkpoint/load.ts';
 import { QuestionAnswering } from './qa.ts';
-import { Tokenizer, type TokenizerJson } from './tokenizer.ts';
 
 export { BertletError, type ErrorCode, type Scheme } from './backend.ts';
-export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
+export type { Answer, Question, QuestionAnswering } from './qa.ts';
 export { type Encoding, type PairEncoding, Tokenizer, type TokenizerOptions } from './tokenizer.ts';
 
 export interface LoadOptions {
@@ -17,8 +16,20 @@ export interface LoadOptions {
   dtype?: 'fp32' | 'int8';
   /** For int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default torch. */
   scheme?: Scheme;
-  /** Told of each file while it loads. */
-  onProgress?: (progress: { file: string; loaded: number; total: number }) => void;
+  /** Told of the weights' file while it loads, in bytes. */
+  onProgress?: OnProgress;
+}
+
+export interface Info {
+  /** The device in use. */
+  device: string;
+  dtype: 'fp32' | 'int8';
+  /** For int8. */
+  scheme?: Scheme;
+  /** Bytes of the weights as the device holds them. */
+  weightBytes: number;
+  /** Why this device, where `auto` chose it. */
+  reason?: string;
 }
 
 /** Devices by name: adding one is adding a line. */
@@ -37,68 +48,25 @@ export async function load(folder: string, options: LoadOptions = {}): Promise<Q
   oneOf('device', device, ['auto', ...Object.keys(DEVICES)]);
   oneOf('dtype', dtype, ['fp32', 'int8']);
   oneOf('scheme', scheme, ['torch', 'accurate']);
-
-  const config = parseConfig(json(await readFile(folder, 'config.json')), `${folder}/config.json`);
-  const tokenizer = await loadTokenizer(folder);
-  if (tokenizer.vocabSize > config.vocab) {
-    const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
-    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
-  }
-  const file = await readFile(folder, 'model.safetensors', onProgress);
-  const tensors = readSafetensors(file.bytes, file.name);
-
+  const checkpoint = await openCheckpoint(folder, onProgress);
   const chosen = device === 'auto' ? 'reference' : device;
   const backend = await DEVICES[chosen]();
-  const bert = new Bert(backend, config, tensors, dtype === 'fp32' ? dtype : scheme);
-  return new QuestionAnswering(tokenizer, bert, backend, {
+  const weights = weightsOf(checkpoint, dtype === 'fp32' ? dtype : scheme);
+  let weightBytes = 0;
+  const bert = new Bert(backend, checkpoint.config, (name) => {
+    const weight = weights(name);
+    weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
+    return weight;
+  });
+  return new QuestionAnswering(checkpoint.tokenizer, bert, backend, {
     device: chosen,
     dtype,
     ...(dtype === 'int8' && { scheme }),
-    weightBytes: bert.weightBytes,
+    weightBytes,
     ...(device === 'auto' && { reason: `${chosen} is the fastest of the devices here` }),
   });
 }
 
 function oneOf(option: string, value: string, allowed: string[]): void {
-  if (allowed.includes(value)) return;
-  throw new BertletError('input', `${option}: expected ${allowed.join(', ')}, got ${JSON.stringify(value)}.`);
-}
-
-/** tokenizer.json, or else vocab.txt with what tokenizer_config.json says of it. */
-async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const whole = await readFile(folder, 'tokenizer.json').catch(() => null);
-  if (whole) return Tokenizer.fromJson(json(whole) as TokenizerJson);
-  const vocab = await readFile(folder, 'vocab.txt');
-  const config = json(await readFile(folder, 'tokenizer_config.json'));
-  return Tokenizer.fromVocab(new TextDecoder().decode(vocab.bytes), {
-    lowercase: (config.do_lower_case as boolean | undefined) ?? true,
-    stripAccents: config.strip_accents as boolean | null,
-    chineseChars: (config.tokenize_chinese_chars as boolean | undefined) ?? true,
-  });
-}
-
-interface File {
-  name: string;
-  bytes: Uint8Array;
-}
-
-async function readFile(folder: string, name: string, onProgress?: LoadOptions['onProgress']): Promise<File> {
-  const { readFile } = await import('node:fs/promises');
-  const path = `${folder}/${name}`;
-  try {
-    const bytes = await readFile(path);
-    onProgress?.({ file: name, loaded: bytes.length, total: bytes.length });
-    return { name: path, bytes };
-  } catch (cause) {
-    const message = `${path}: expected a readable file (${(cause as Error).message}).`;
-    throw new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
-  }
-}
-
-function json({ name, bytes }: File): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
-  } catch {}
-  throw new BertletError('config', `${name}: expected a JSON object. The file is damaged.`);
+  if (!allowed.includes(value)) throw inputError(option, allowed.join(', '), JSON.stringify(value));
 }

@@ -2,9 +2,10 @@
  * Extractive question answering: windows over the passage, the best span over all windows, or no answer.
  * Source: the BERT authors' run_squad.py and Hugging Face's run_qa.py.
  */
-import { type Backend, BertletError, type Scheme } from './backend.ts';
+import { type Backend, BertletError, inputError } from './backend.ts';
 import type { Bert, BertConfig } from './bert.ts';
-import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
+import type { Info } from './index.ts';
+import type { PairEncoding, Tokenizer } from './tokenizer.ts';
 
 export interface Question {
   question: string;
@@ -43,26 +44,15 @@ export interface Answer {
   nullScore: number;
 }
 
-export interface Info {
-  /** The device in use. */
-  device: string;
-  dtype: 'fp32' | 'int8';
-  /** For int8. */
-  scheme?: Scheme;
-  /** Bytes of the weights as the device holds them. */
-  weightBytes: number;
-  /** Why this device, where `auto` chose it. */
-  reason?: string;
-}
-
 interface Window {
   pair: PairEncoding;
   start: Float32Array;
   end: Float32Array;
 }
 
-/** Integer options: default, and smallest value allowed. */
-const OPTIONS = { topK: [1, 1], maxAnswerTokens: [30, 1], maxTokens: [384, 4], stride: [128, 0] } as const;
+const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, stride: 128, nullThreshold: 0 };
+/** Smallest values of the integers among them. */
+const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
 
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
@@ -89,27 +79,22 @@ export class QuestionAnswering {
    * @throws BertletError `input` for an empty question, one too long for a window, or an option out of range.
    */
   async answer(input: Question): Promise<Answer[]> {
-    const { question, context, nullThreshold = 0 } = input;
-    for (const [name, text] of Object.entries({ question, context })) {
-      if (typeof text !== 'string') throw new BertletError('input', `${name}: expected a string, got ${typeof text}.`);
+    const given = Object.entries(input).filter(([, value]) => value !== undefined);
+    const options = { ...DEFAULTS, ...(Object.fromEntries(given) as unknown as Question) };
+    for (const name of ['question', 'context'] as const) {
+      if (typeof options[name] !== 'string') throw inputError(name, 'a string', typeof options[name]);
     }
-    if (!Number.isFinite(nullThreshold)) {
-      throw new BertletError('input', `nullThreshold: expected a finite number, got ${nullThreshold}.`);
+    for (const [name, least] of Object.entries(LEAST) as [keyof typeof LEAST, number][]) {
+      if (Number.isSafeInteger(options[name]) && options[name] >= least) continue;
+      throw inputError(name, `an integer of at least ${least}`, options[name]);
     }
-    const options = { topK: 0, maxAnswerTokens: 0, maxTokens: 0, stride: 0 };
-    for (const name of Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]) {
-      const [standard, least] = OPTIONS[name];
-      const value = input[name] ?? standard;
-      if (!Number.isSafeInteger(value) || value < least) {
-        throw new BertletError('input', `${name}: expected an integer of at least ${least}, got ${value}.`);
-      }
-      options[name] = value;
-    }
+    const { nullThreshold } = options;
+    if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', nullThreshold);
     const windows: Window[] = [];
-    for (const pair of this.#windows(this.tokenizer.encode(question), this.tokenizer.encode(context), options)) {
+    for (const pair of this.#windows(options)) {
       windows.push({ pair, ...(await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds })) });
     }
-    return bestSpans(windows, context, options, nullThreshold);
+    return bestSpans(windows, options.context, options);
   }
 
   /**
@@ -125,25 +110,18 @@ export class QuestionAnswering {
     const { vocab, types, positions } = this.config;
     const ids = checkedIds('inputIds', input.inputIds, vocab, positions);
     const typeIds = checkedIds('tokenTypeIds', input.tokenTypeIds, types, positions);
-    if (ids.length !== typeIds.length) {
-      throw new BertletError('input', `tokenTypeIds: expected ${ids.length} as of inputIds, got ${typeIds.length}.`);
-    }
-    const run = () => this.#forward(ids, typeIds);
+    if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
+    const run = () => {
+      if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
+      return this.#bert.forward(ids, typeIds);
+    };
     const forward = this.#last.then(run, run); // one at a time: a backend has one set of activations
     this.#last = forward;
     const logits = await forward;
     if (!logits.every(Number.isFinite)) {
-      throw new BertletError(
-        'weights',
-        'logits: expected finite numbers, got NaN or Infinity. Are the weights damaged?',
-      );
+      throw new BertletError('weights', 'logits: expected finite numbers, got NaN. Are the weights damaged?');
     }
     return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
-  }
-
-  #forward(ids: Int32Array, typeIds: Int32Array): Promise<Float32Array> {
-    if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
-    return this.#bert.forward(ids, typeIds);
   }
 
   /** Frees the weights. Idempotent; waits for an answer under way. */
@@ -154,14 +132,14 @@ export class QuestionAnswering {
   }
 
   /** Cuts the passage into windows; each holds the whole question and `stride` tokens of the window before. */
-  #windows(question: Encoding, context: Encoding, { maxTokens, stride }: { maxTokens: number; stride: number }) {
+  #windows({ maxTokens, stride, ...texts }: Required<Question>): PairEncoding[] {
+    const [question, context] = [this.tokenizer.encode(texts.question), this.tokenizer.encode(texts.context)];
     const room = Math.min(maxTokens, this.config.positions) - question.ids.length - 3;
-    if (question.ids.length === 0) throw new BertletError('input', 'question: expected words, got none.');
+    if (question.ids.length === 0) throw inputError('question', 'words', 'none');
     const least = Math.min(stride + 1, context.ids.length); // a window must hold the passage, or get ahead in it
     if (room < least) {
-      const [most, got] = [question.ids.length + room - least, question.ids.length];
-      const advice = 'It is never cut: shorten it, or lower `stride`.';
-      throw new BertletError('input', `question: expected at most ${most} tokens, got ${got}. ${advice}`);
+      const most = `at most ${question.ids.length + room - least} tokens`;
+      throw inputError('question', most, question.ids.length, 'It is never cut: shorten it, or lower `stride`.');
     }
     const windows: PairEncoding[] = [];
     for (let begin = 0; ; begin += room - stride) {
@@ -174,12 +152,10 @@ export class QuestionAnswering {
 }
 
 function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positions: number): Int32Array {
-  if (!(ids.length >= 1 && ids.length <= positions)) {
-    throw new BertletError('input', `${name}: expected 1 to ${positions} tokens, got ${ids.length}.`);
-  }
+  if (!(ids.length >= 1 && ids.length <= positions)) throw inputError(name, `1 to ${positions} tokens`, ids.length);
   return Int32Array.from(ids, (id, i) => {
     if (Number.isInteger(id) && id >= 0 && id < limit) return id;
-    throw new BertletError('input', `${name}[${i}]: expected an integer from 0 to ${limit - 1}, got ${id}.`);
+    throw inputError(`${name}[${i}]`, `an integer from 0 to ${limit - 1}`, id);
   });
 }
 
@@ -187,53 +163,38 @@ function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positio
  * The `topK` best spans of the passage and "no answer", in one pass: every end with the starts at most
  * `maxAnswerTokens` before it, keeping the best `topK` found so far, a span that two windows share once.
  */
-function bestSpans(
-  windows: Window[],
-  context: string,
-  { topK, maxAnswerTokens }: { topK: number; maxAnswerTokens: number },
-  nullThreshold: number,
-): Answer[] {
+function bestSpans(windows: Window[], context: string, options: Required<Question>): Answer[] {
+  const { topK, maxAnswerTokens, nullThreshold } = options;
   const nulls = windows.map(({ start, end }) => start[0]! + end[0]!);
   const nullScore = Math.min(...nulls);
-  const { start, end } = windows[nulls.indexOf(nullScore)]!;
-  type Candidate = { rank: number; from: number; to: number; startLogit: number; endLogit: number; noAnswer: boolean };
-  const none = { from: 0, to: 0, startLogit: start[0]!, endLogit: end[0]!, noAnswer: true };
-  const best: Candidate[] = [{ rank: nullScore - nullThreshold, ...none }];
+  const [starts, ends] = [logSumExp(windows, 'start'), logSumExp(windows, 'end')];
+  const candidate = (start: number, end: number, startLogit: number, endLogit: number, noAnswer = false): Answer => {
+    const score = Math.exp(startLogit - starts + endLogit - ends);
+    return { text: context.slice(start, end), start, end, score, noAnswer, startLogit, endLogit, nullScore };
+  };
+  const rank = (a: Answer) => a.startLogit + a.endLogit - (a.noAnswer ? nullThreshold : 0);
   /** Ties go to the earlier, then the shorter span, so that the order never depends on the windows. */
-  const compare = (a: Candidate, b: Candidate) => b.rank - a.rank || a.from - b.from || a.to - b.to;
-  const insert = (candidate: Candidate) => {
-    if (best.length >= topK && compare(candidate, best.at(-1)!) >= 0) return;
-    const same = best.findIndex((b) => b.from === candidate.from && b.to === candidate.to && !b.noAnswer);
-    if (same >= 0 && compare(candidate, best[same]!) >= 0) return;
+  const compare = (a: Answer, b: Answer) => rank(b) - rank(a) || a.start - b.start || a.end - b.end;
+  const none = windows[nulls.indexOf(nullScore)]!;
+  const best = [candidate(0, 0, none.start[0]!, none.end[0]!, true)];
+  const insert = (span: Answer) => {
+    const same = best.findIndex(({ start, end }) => start === span.start && end === span.end && end > 0);
+    if (same >= 0 && compare(span, best[same]!) >= 0) return;
     if (same >= 0) best.splice(same, 1);
-    const at = best.findIndex((b) => compare(candidate, b) < 0);
-    best.splice(at < 0 ? best.length : at, 0, candidate);
-    if (best.length > topK) best.pop();
+    const at = best.findIndex((other) => compare(span, other) < 0);
+    best.splice(at < 0 ? best.length : at, 0, span);
+    best.splice(topK);
   };
   for (const { pair, start, end } of windows) {
     const first = pair.sequence.indexOf(1);
-    const last = pair.sequence.lastIndexOf(1);
-    if (first < 0) continue;
-    for (let j = first; j <= last; j++) {
+    for (let j = first; j >= 0 && pair.sequence[j] === 1; j++) {
       for (let i = Math.max(first, j - maxAnswerTokens + 1); i <= j; i++) {
-        const [startLogit, endLogit] = [start[i]!, end[j]!];
-        const rank = startLogit + endLogit;
-        if (best.length >= topK && rank < best.at(-1)!.rank) continue;
-        insert({ rank, from: pair.offsets[i]![0], to: pair.offsets[j]![1], startLogit, endLogit, noAnswer: false });
+        if (best.length >= topK && start[i]! + end[j]! < rank(best.at(-1)!)) continue;
+        insert(candidate(pair.offsets[i]![0], pair.offsets[j]![1], start[i]!, end[j]!));
       }
     }
   }
-  const [starts, ends] = [logSumExp(windows, 'start'), logSumExp(windows, 'end')];
-  return best.map(({ from, to, startLogit, endLogit, noAnswer }) => ({
-    text: context.slice(from, to),
-    start: from,
-    end: to,
-    score: Math.exp(startLogit - starts + endLogit - ends),
-    noAnswer,
-    startLogit,
-    endLogit,
-    nullScore,
-  }));
+  return best;
 }
 
 /** log of the sum of exp(logit) over all tokens that may be an answer: [CLS] and the passage, in all windows. */

@@ -9,7 +9,7 @@
  * Two schemes. `torch`: one scale for a whole matrix and one for a whole [tokens, features] activation.
  * `accurate`: one scale for each output feature and one for each token, same formulas, same integer product.
  */
-import { BertletError, type QuantizedTensor, type Scheme, type Tensor } from './backend.ts';
+import { inputError, type QuantizedTensor, type Scheme, type Tensor } from './backend.ts';
 
 const { fround } = Math;
 
@@ -23,7 +23,7 @@ export function roundHalfEven(x: number): number {
  * Symmetric int8: `scale = max|w| / 127.5` (float32), `q = clamp(round(w / scale), -128, 127)`.
  * Source: torch.ao MinMaxObserver (qint8, per_tensor_symmetric) and PerChannelMinMaxObserver, quantize_per_tensor.
  * @param weight [out, in] float32
- * @throws BertletError `weights` where a weight is NaN or infinite.
+ * @throws BertletError `input` where a weight is NaN or infinite.
  */
 export function quantizeWeight(weight: Tensor<Float32Array>, scheme: Scheme): QuantizedTensor {
   const [rows = 0, columns = 0] = weight.shape;
@@ -32,13 +32,8 @@ export function quantizeWeight(weight: Tensor<Float32Array>, scheme: Scheme): Qu
   const group = (scheme === 'torch' ? rows : 1) * columns; // weights that share a scale
   for (let begin = 0; begin < data.length; begin += group) {
     let largest = 0;
-    for (let i = begin; i < begin + group; i++) {
-      const size = Math.abs(weight.data[i]!);
-      if (!(size < Number.POSITIVE_INFINITY)) {
-        throw new BertletError('weights', `weight [${weight.shape}]: expected finite values, got ${weight.data[i]}.`);
-      }
-      if (size > largest) largest = size;
-    }
+    for (let i = begin; i < begin + group; i++) largest = Math.max(largest, Math.abs(weight.data[i]!));
+    if (!(largest < Infinity)) throw inputError(`weight [${weight.shape}]`, 'finite values', largest);
     const step = Math.max(fround(largest / 127.5), 2 ** -23); // the observer's eps: a group of zeros has a scale, too
     const inverse = fround(1 / step);
     for (let i = begin; i < begin + group; i++) {
@@ -64,10 +59,9 @@ export interface QuantizedActivations {
  * Source: ChooseQuantizationParams, aten/src/ATen/native/quantized/cpu/QuantUtils.h, float64 inside, float32 out.
  */
 export function chooseScale(low: number, high: number): { scale: number; zeroPoint: number } {
-  let min = Math.min(low, 0);
-  let max = Math.max(high, 0);
+  let [min, max] = [Math.min(low, 0), Math.max(high, 0)];
   let scale = (max - min) / 127;
-  if (fround(scale) === 0 || fround(1 / fround(scale)) === Number.POSITIVE_INFINITY) scale = 0.1;
+  if (fround(scale) === 0 || fround(1 / fround(scale)) === Infinity) scale = 0.1;
   const smallest = fround(6.1e-5); // below this the range is widened, so that the scale's reciprocal stays usable
   if (scale < smallest) {
     const amplifier = fround(smallest / fround(scale));
@@ -96,13 +90,8 @@ export function quantizeActivations(x: Tensor<Float32Array>, scheme: Scheme): Qu
   for (let row = 0; row < tokens; row += rows) {
     const values = x.data.subarray(row * features, (row + rows) * features);
     let [low, high] = [0, 0];
-    for (const value of values) {
-      if (!(Math.abs(value) < Number.POSITIVE_INFINITY)) {
-        throw new BertletError('input', `activations [${x.shape}]: expected finite values, got ${value}.`);
-      }
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
+    for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+    if (!(high - low < Infinity)) throw inputError(`activations [${x.shape}]`, 'finite values', `${low} to ${high}`);
     const { scale, zeroPoint } = chooseScale(low, high);
     const inverse = fround(1 / scale);
     for (let i = 0; i < values.length; i++) {

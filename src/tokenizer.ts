@@ -91,12 +91,15 @@ export class Tokenizer {
   readonly #vocab: ReadonlyMap<string, number>;
   readonly #options: Required<Omit<TokenizerOptions, 'addedTokens'>>;
   readonly #added: RegExp | null;
-  readonly #longest: number;
   readonly #known = new Map<string, Normal[]>();
   /** Number of tokens in the vocabulary: ids are below it. */
   readonly vocabSize: number;
 
-  private constructor(vocab: ReadonlyMap<string, number>, options: TokenizerOptions) {
+  /**
+   * @param vocab tokens and their ids
+   * @throws BertletError `tokenizer` where a special token is missing.
+   */
+  constructor(vocab: ReadonlyMap<string, number>, options: TokenizerOptions = {}) {
     for (const token of ['[UNK]', '[CLS]', '[SEP]']) {
       if (vocab.has(token)) continue;
       throw new BertletError('tokenizer', `vocabulary: expected the token ${token}, got ${vocab.size} others.`);
@@ -107,7 +110,6 @@ export class Tokenizer {
     const added = (options.addedTokens ?? ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']).filter((t) => vocab.has(t));
     added.sort((a, b) => b.length - a.length); // an alternation takes its first match: the longest
     this.#added = added.length > 0 ? new RegExp(added.map((t) => t.replace(/[^\w\s]/g, '\\$&')).join('|'), 'g') : null;
-    this.#longest = Array.from(vocab.keys()).reduce((longest, token) => Math.max(longest, token.length), 0);
     this.vocabSize = Math.max(...vocab.values()) + 1;
   }
 
@@ -116,40 +118,8 @@ export class Tokenizer {
    * @throws BertletError `tokenizer` where a special token is missing.
    */
   static fromVocab(vocabText: string, options: TokenizerOptions = {}): Tokenizer {
-    const lines = vocabText.split('\n').map((line) => line.trimEnd());
-    if (lines.at(-1) === '') lines.pop();
+    const lines = vocabText.replace(/\r?\n$/, '').split(/\r?\n/);
     return new Tokenizer(new Map(lines.map((token, id) => [token, id])), options);
-  }
-
-  /**
-   * @param json tokenizer.json as Hugging Face writes it
-   * @throws BertletError `tokenizer` where it is not BERT's tokenizer.
-   */
-  static fromJson(json: TokenizerJson): Tokenizer {
-    const { model, normalizer, pre_tokenizer: splitter, added_tokens: added = [] } = json;
-    const expect = (what: string, expected: unknown, got: unknown): void => {
-      if (expected === got) return;
-      const message = `tokenizer.json: expected ${what} ${JSON.stringify(expected)}, got ${JSON.stringify(got)}.`;
-      throw new BertletError('tokenizer', `${message} bertlet has BERT's tokenizer only.`);
-    };
-    expect('model.type', 'WordPiece', model?.type);
-    expect('model.unk_token', '[UNK]', model?.unk_token);
-    expect('model.continuing_subword_prefix', '##', model?.continuing_subword_prefix);
-    expect('model.max_input_chars_per_word', MAX_WORD, model?.max_input_chars_per_word);
-    expect('normalizer.type', 'BertNormalizer', normalizer?.type);
-    expect('normalizer.clean_text', true, normalizer?.clean_text);
-    expect('pre_tokenizer.type', 'BertPreTokenizer', splitter?.type);
-    for (const { content, ...flags } of added) {
-      for (const flag of ['normalized', 'single_word', 'lstrip', 'rstrip'] as const) {
-        expect(`${flag} of added token ${content}`, false, flags[flag] ?? false);
-      }
-    }
-    return new Tokenizer(new Map([...Object.entries(model!.vocab), ...added.map((t) => [t.content, t.id] as const)]), {
-      lowercase: normalizer!.lowercase,
-      stripAccents: normalizer!.strip_accents,
-      chineseChars: normalizer!.handle_chinese_chars,
-      addedTokens: added.map((token) => token.content),
-    });
   }
 
   /** Tokens of a text, without special tokens but for those written in it. */
@@ -172,11 +142,7 @@ export class Tokenizer {
 
   /** Puts two encodings, or parts of them, together as `[CLS] first [SEP] second [SEP]`. */
   pair(first: Encoding, second: Encoding): PairEncoding {
-    const special = (token: string): Encoding => ({
-      ids: [this.#vocab.get(token)!],
-      tokens: [token],
-      offsets: [[0, 0]],
-    });
+    const special = (token: string) => this.#push({ ids: [], tokens: [], offsets: [] }, token, 0, 0);
     const parts = [special('[CLS]'), first, special('[SEP]'), second, special('[SEP]')];
     const each = <V>(value: (part: number) => V): V[] =>
       parts.flatMap(({ ids }, part) => new Array<V>(ids.length).fill(value(part)));
@@ -189,10 +155,11 @@ export class Tokenizer {
     };
   }
 
-  #push(encoding: Encoding, token: string, start: number, end: number): void {
+  #push(encoding: Encoding, token: string, start: number, end: number): Encoding {
     encoding.ids.push(this.#vocab.get(token)!);
     encoding.tokens.push(token);
     encoding.offsets.push([start, end]);
+    return encoding;
   }
 
   /** The characters that one of the text becomes, each with its part in splitting; remembered, as regexes are slow. */
@@ -236,42 +203,18 @@ export class Tokenizer {
   /** Greedy longest match from the left; a word that cannot be made of pieces is one [UNK]. */
   #wordPieces({ text, starts, ends }: Word, encoding: Encoding): void {
     const pieces: [token: string, begin: number, end: number][] = [];
-    let begin = text.length > 2 * MAX_WORD || [...text].length > MAX_WORD ? Number.NaN : 0;
-    while (begin < text.length) {
-      let end = Math.min(text.length, begin + this.#longest);
-      const piece = () => (begin > 0 ? '##' : '') + text.slice(begin, end);
-      while (end > begin && !this.#vocab.has(piece())) end--;
-      if (end > begin) pieces.push([piece(), begin, end]);
-      begin = end > begin ? end : Number.NaN;
+    let begin = 0;
+    let end = [...text].length > MAX_WORD ? 0 : text.length;
+    while (begin < end) {
+      const piece = (begin > 0 ? '##' : '') + text.slice(begin, end);
+      if (!this.#vocab.has(piece)) {
+        end--;
+        continue;
+      }
+      pieces.push([piece, begin, end]);
+      [begin, end] = [end, text.length];
     }
-    if (Number.isNaN(begin)) this.#push(encoding, '[UNK]', starts[0]!, ends.at(-1)!);
+    if (begin < text.length) this.#push(encoding, '[UNK]', starts[0]!, ends.at(-1)!);
     else for (const [token, from, to] of pieces) this.#push(encoding, token, starts[from]!, ends[to - 1]!);
   }
-}
-
-/** What `Tokenizer.fromJson` reads of a tokenizer.json. */
-export interface TokenizerJson {
-  model?: {
-    type?: string;
-    vocab: Record<string, number>;
-    unk_token?: string;
-    continuing_subword_prefix?: string;
-    max_input_chars_per_word?: number;
-  };
-  normalizer?: {
-    type?: string;
-    clean_text?: boolean;
-    lowercase: boolean;
-    strip_accents: boolean | null;
-    handle_chinese_chars: boolean;
-  };
-  pre_tokenizer?: { type?: string };
-  added_tokens?: {
-    id: number;
-    content: string;
-    normalized?: boolean;
-    single_word?: boolean;
-    lstrip?: boolean;
-    rstrip?: boolean;
-  }[];
 }

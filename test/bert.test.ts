@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
-import { toFloat32 } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
-import { Bert, type Precision, parseConfig } from '../src/bert.ts';
-import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import { Bert } from '../src/bert.ts';
+import { parseConfig } from '../src/checkpoint/config.ts';
+import { type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { CHECKPOINT, float32, goldenCases, goldenJson, goldenTensors, largestDifference, TINY } from './support.ts';
 
@@ -40,7 +41,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
   const { config, tensors } = open(TINY);
   test.each([...goldenInputs()])('%s', async (_, golden) => {
     const backend = new Recorder();
-    const bert = new Bert(backend as Backend<unknown>, config, tensors);
+    const bert = new Bert(backend as Backend<unknown>, config, weightsOf({ config, tensors }, 'fp32'));
     const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     const { layerNorm, linear, attention } = backend.results;
     const points: [string, Float32Array][] = [['embeddings', layerNorm![0]!]];
@@ -56,7 +57,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
     }
   });
   test.each([...goldenInputs()])('%s, int8: logits', async (_, golden) => {
-    const bert = new Bert(new ReferenceBackend() as Backend<unknown>, config, tensors, 'torch');
+    const bert = new Bert(new ReferenceBackend() as Backend<unknown>, config, weightsOf({ config, tensors }, 'torch'));
     const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     expect(largestDifference(start, float32(golden['int8/start']).data)).toBeLessThan(1e-4);
     expect(largestDifference(end, float32(golden['int8/end']).data)).toBeLessThan(1e-4);
@@ -115,7 +116,11 @@ describe('embedded checkpoint, logits of 20 questions', () => {
 
   /** For each question the largest difference of a logit, and whether both argmax tokens are PyTorch's. */
   async function run(dtype: 'fp32' | 'int8', precision: Precision) {
-    const bert = new Bert(new ReferenceBackend() as Backend<unknown>, config, tensors, precision);
+    const bert = new Bert(
+      new ReferenceBackend() as Backend<unknown>,
+      config,
+      weightsOf({ config, tensors }, precision),
+    );
     const differences: number[] = [];
     let same = 0;
     for (const [i, item] of items.entries()) {

@@ -50,7 +50,7 @@ describe('weights equal the torch.ao observers', () => {
     expect(data).toEqual(new Int8Array(golden.wq!.data as Int8Array));
   });
   test('NaN is refused', () =>
-    expectError('weights', /weight \[1,2\]: expected finite values, got NaN/, () =>
+    expectError('input', /weight \[1,2\]: expected finite values, got NaN/, () =>
       quantizeWeight(tensor([1, 2], Float32Array.of(1, Number.NaN)), 'torch'),
     ));
 });

@@ -1,8 +1,8 @@
 /** The safetensors reader against the official parser's rules (S1-S24 of its test list) and verdicts; the writer. */
 import { describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
-import { type Tensor, toFloat32 } from '../src/backend.ts';
-import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import type { Tensor } from '../src/backend.ts';
+import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { safetensorsBytes, writeSafetensors } from '../src/checkpoint/write.ts';
 import { BertletError } from '../src/index.ts';
 import { expectError, goldenJson, goldenTensors } from './support.ts';

@@ -3,7 +3,7 @@
  * fast backends against. Sums are in float64; what PyTorch keeps as a float32 tensor (scores, probabilities, a row's
  * mean) is rounded to float32, because the quantizers that follow turn a difference of one last bit into a whole step.
  */
-import { type Backend, BertletError, type Linear, type Norm, type QuantizedTensor, type Tensor } from '../backend.ts';
+import { type Backend, inputError, type Linear, type Norm, type QuantizedTensor, type Tensor } from '../backend.ts';
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
 
 type Float32Tensor = Tensor<Float32Array>;
@@ -14,7 +14,7 @@ const tensor = (shape: number[], data: Float32Array): Float32Tensor => ({ dtype:
 
 /** Throws unless sizes that must be equal are. */
 function sameSize(op: string, what: string, expected: number, got: number): void {
-  if (expected !== got) throw new BertletError('input', `${op}: expected ${what} of ${expected}, got ${got}.`);
+  if (expected !== got) throw inputError(op, `${what} of ${expected}`, got);
 }
 
 /**
@@ -43,7 +43,7 @@ export function softmax(x: Float32Array): Float32Array {
     x[i] = Math.exp(fround(x[i]! - max));
     sum += x[i]!;
   }
-  for (let i = 0; i < x.length; i++) x[i]! /= sum;
+  for (let i = 0; i < x.length; i++) x[i]! /= fround(sum);
   return x;
 }
 
@@ -121,12 +121,7 @@ export class ReferenceBackend implements Backend<Weight> {
   attention(qkv: Weight, heads: number): Weight {
     const [tokens, hidden] = [qkv.shape[0]!, qkv.shape[1]! / 3];
     const headDim = hidden / heads;
-    if (!Number.isInteger(headDim)) {
-      throw new BertletError(
-        'input',
-        `attention: expected 3 x hidden columns for ${heads} heads, got ${qkv.shape[1]}.`,
-      );
-    }
+    if (headDim % 1 !== 0) throw inputError('attention', `3 x hidden columns for ${heads} heads`, qkv.shape[1]);
     const y = new Float32Array(tokens * hidden);
     const scores = new Float32Array(tokens);
     const scale = fround(1 / Math.sqrt(headDim));

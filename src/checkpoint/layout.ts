@@ -1,6 +1,8 @@
 /** What a checkpoint file of each precision holds, without making it. */
 import type { Tensor } from '../backend.ts';
-import { type BertConfig, type Precision, tensorShapes } from '../bert.ts';
+import type { BertConfig } from '../bert.ts';
+import { tensorShapes } from './config.ts';
+import type { Precision } from './load.ts';
 import { safetensorsBytes } from './write.ts';
 
 /**

@@ -5,7 +5,7 @@
  * can see different tensors in one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes
  * but those in `DTYPE_BYTES`.
  */
-import { BertletError, DTYPE_BYTES, type DType, elements, type Tensor, type TensorData } from '../backend.ts';
+import { BertletError, DTYPE_BYTES, type DType, type Tensor, type TensorData } from '../backend.ts';
 
 /** Where a tensor lies: `begin` and `end` count from the start of the file. */
 export interface TensorEntry {
@@ -123,6 +123,9 @@ function parseEntry(name: string, value: unknown, dataStart: number, file: strin
   return { dtype: dtype as DType, shape: shape as number[], begin: dataStart + begin, end: dataStart + end };
 }
 
+/** Number of elements of a shape; 1 for a scalar's `[]`. */
+export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
+
 const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every((n) => typeof n === 'number');
 
 /** A tensor over bytes of a file: a view of them where they are aligned for its dtype, otherwise a copy. */
@@ -140,4 +143,30 @@ export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<st
   const length = headerLength(bytes, bytes.length, file);
   const entries = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
   return new Map([...entries].map(([name, e]) => [name, viewTensor(e, bytes.subarray(e.begin, e.end))]));
+}
+
+/**
+ * The values of a float tensor in float32: F32 as it is (no copy), F16 and BF16 widened, which is exact.
+ * @throws BertletError `weights` for an integer tensor.
+ */
+export function toFloat32(tensor: Tensor, name = 'tensor'): Float32Array {
+  const { dtype, data } = tensor;
+  if (data instanceof Float32Array) return data;
+  if (!(data instanceof Uint16Array)) {
+    throw new BertletError('weights', `${name}: expected F32, F16 or BF16, got ${dtype}. Convert the checkpoint.`);
+  }
+  const bits = new Uint32Array(data.length);
+  const values = new Float32Array(bits.buffer);
+  if (dtype === 'BF16') for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
+  else for (let i = 0; i < data.length; i++) values[i] = halfToFloat(data[i]!);
+  return values;
+}
+
+/** IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is subnormal, 31 is Inf or NaN. */
+function halfToFloat(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >> 10) & 31;
+  const fraction = half & 1023;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - 25);
 }

@@ -1,5 +1,6 @@
 /** Writes safetensors, and tells how large a file would be without writing it. */
-import { DTYPE_BYTES, type DType, elements, type Tensor } from '../backend.ts';
+import { DTYPE_BYTES, type DType, type Tensor } from '../backend.ts';
+import { elements } from './safetensors.ts';
 
 type Entry = Pick<Tensor, 'dtype' | 'shape'>;
 

@@ -1,0 +1,110 @@
+/**
+ * `npm run size`: code lines of each file (neither blank nor comment) and the longest function, against the budget;
+ * writes the figures into README.md. With `--check` it fails where README's figures are not today's.
+ */
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { parseSync, Visitor } from 'oxc-parser';
+
+const ROOT = join(import.meta.dirname, '..');
+/** From question to answer on the reference backend: README's "Follow one question" reads them in this order. */
+const PATH = ['tokenizer', 'qa', 'bert', 'backend', 'backends/reference', 'quantize'].map((name) => `src/${name}.ts`);
+/** What opens a checkpoint before that. */
+const LOADING = ['index', 'checkpoint/load', 'checkpoint/config', 'checkpoint/safetensors'].map(
+  (name) => `src/${name}.ts`,
+);
+const BUDGET = { pathLines: 650, pathFiles: 8, longestFunction: 60, allLines: 3500 };
+
+interface File {
+  path: string;
+  lines: number;
+  imports: string[];
+  longest: { name: string; lines: number };
+}
+
+/** Code lines between two offsets: what is left when comments are blanked. */
+const codeLines = (text: string, start = 0, end = text.length): number =>
+  text
+    .slice(start, end)
+    .split('\n')
+    .filter((line) => line.trim() !== '').length;
+
+function measure(path: string): File {
+  const source = readFileSync(join(ROOT, path), 'utf8');
+  const { program, comments, module } = parseSync(path, source);
+  let text = source;
+  for (const { start, end } of comments) {
+    text = text.slice(0, start) + text.slice(start, end).replace(/[^\n]/g, ' ') + text.slice(end);
+  }
+  let longest = { name: '', lines: 0 };
+  const visit = (node: { start: number; end: number; id?: { name: string } | null }) => {
+    const lines = codeLines(text, node.start, node.end);
+    const name = node.id?.name ?? text.slice(0, node.start).split('\n').at(-1)!.trim().replace(/\W+$/, '');
+    if (lines > longest.lines) longest = { name, lines };
+  };
+  new Visitor({
+    FunctionDeclaration: visit as never,
+    FunctionExpression: visit as never,
+    ArrowFunctionExpression: visit as never,
+  }).visit(program);
+  const imports = module.staticImports
+    .filter(({ entries }) => entries.length === 0 || entries.some(({ isType }) => !isType))
+    .map(({ moduleRequest }) => moduleRequest.value)
+    .filter((request) => request.startsWith('.'))
+    .map((request) => relative(ROOT, join(ROOT, dirname(path), request)));
+  return { path, lines: codeLines(text), imports, longest };
+}
+
+const files = new Map(
+  globSync(['src/**/*.ts', 'kernels/**/*.ts'], { cwd: ROOT })
+    .toSorted()
+    .map((path) => [path, measure(path)]),
+);
+
+const path = new Set(PATH);
+const onPath = PATH.map((name) => files.get(name)!);
+// The list is complete: nothing on it needs a file that is not.
+for (const { path: name, imports } of onPath) {
+  const missing = imports.filter((imported) => !path.has(imported));
+  if (missing.length > 0) throw new Error(`${name} imports ${missing}, which PATH lacks`);
+}
+
+const sum = (list: Iterable<File>) => [...list].reduce((total, { lines }) => total + lines, 0);
+const longest = onPath.map(({ longest, path }) => ({ ...longest, path })).toSorted((a, b) => b.lines - a.lines)[0]!;
+const figures = {
+  pathLines: sum(onPath),
+  pathFiles: onPath.length,
+  longestFunction: longest.lines,
+  allLines: sum(files.values()),
+};
+
+const table = [
+  '| file | code lines | longest function |',
+  '|---|---|---|',
+  ...[...files.values()].map(
+    ({ path: name, lines, longest }) =>
+      `| ${path.has(name) ? '**' : ''}${name}${path.has(name) ? '**' : ''} | ${lines} | ${longest.lines} |`,
+  ),
+].join('\n');
+const summary =
+  `From question to answer on the reference backend: **${figures.pathLines} code lines in ${figures.pathFiles} files** ` +
+  `(bold), longest function ${figures.longestFunction} lines (\`${longest.name}\`). Opening a checkpoint takes ` +
+  `${sum(LOADING.map((name) => files.get(name)!))} more in ${LOADING.length}; \`src\` and \`kernels\` are ${figures.allLines} in all.`;
+
+const readme = join(ROOT, 'README.md');
+const [begin, end] = ['<!-- size -->', '<!-- /size -->'];
+if (existsSync(readme)) {
+  const before = readFileSync(readme, 'utf8');
+  const after = before.replace(new RegExp(`${begin}[^]*${end}`), `${begin}\n${summary}\n\n${table}\n${end}`);
+  if (process.argv.includes('--check') && before !== after) {
+    console.error('README.md has other figures than these: run `npm run size` and commit.');
+    process.exitCode = 1;
+  } else writeFileSync(readme, after);
+}
+console.log(`${summary}\n\n${table}`);
+for (const [name, value] of Object.entries(figures)) {
+  const most = BUDGET[name as keyof typeof BUDGET];
+  if (value <= most) continue;
+  console.error(`over budget: ${name} is ${value}, at most ${most}`);
+  process.exitCode = 1;
+}

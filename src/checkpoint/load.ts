@@ -1,0 +1,147 @@
+/** Opens a checkpoint folder: config.json, model.safetensors, and tokenizer.json or vocab.txt. */
+import { BertletError, type Scheme, type Tensor } from '../backend.ts';
+import type { BertConfig, Weights } from '../bert.ts';
+import { quantizeWeight } from '../quantize.ts';
+import { Tokenizer } from '../tokenizer.ts';
+import { checkTensors, parseConfig, tensorShapes } from './config.ts';
+import { readSafetensors, toFloat32 } from './safetensors.ts';
+
+export interface Checkpoint {
+  readonly config: BertConfig;
+  readonly tokenizer: Tokenizer;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+}
+
+export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
+
+/**
+ * Reads and checks all of a checkpoint.
+ * @throws BertletError `file` where a file is missing; `config`, `safetensors`, `weights` or `tokenizer` where its
+ * content is not a BERT question answering model's.
+ */
+export async function openCheckpoint(folder: string, onProgress?: OnProgress): Promise<Checkpoint> {
+  const config = parseConfig(json(await readFile(folder, 'config.json')), `${folder}/config.json`);
+  const tokenizer = await openTokenizer(folder);
+  if (tokenizer.vocabSize > config.vocab) {
+    const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
+    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
+  }
+  const file = await readFile(folder, 'model.safetensors', onProgress);
+  const tensors = readSafetensors(file.bytes, file.name);
+  checkTensors(config, tensors);
+  return { config, tokenizer, tensors };
+}
+
+/** How the linears compute: in float32, or in int8 with one of the two schemes. */
+export type Precision = 'fp32' | Scheme;
+
+/** A checkpoint's tensors as the model computes with them: widened to float32, the linears' weights quantized. */
+export function weightsOf({ config, tensors }: Pick<Checkpoint, 'config' | 'tensors'>, precision: Precision): Weights {
+  const shapes = tensorShapes(config);
+  return (name) => {
+    const tensor = tensors.get(name)!;
+    const float32 = { dtype: 'F32', shape: tensor.shape, data: toFloat32(tensor, name) } as const;
+    if (!float32.data.every(Number.isFinite)) {
+      throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
+    }
+    return precision !== 'fp32' && shapes.get(name)!.linear ? quantizeWeight(float32, precision) : float32;
+  };
+}
+
+/** What bertlet reads of a tokenizer.json. */
+export interface TokenizerJson {
+  model?: {
+    type?: string;
+    vocab: Record<string, number>;
+    unk_token?: string;
+    continuing_subword_prefix?: string;
+    max_input_chars_per_word?: number;
+  };
+  normalizer?: {
+    type?: string;
+    clean_text?: boolean;
+    lowercase: boolean;
+    strip_accents: boolean | null;
+    handle_chinese_chars: boolean;
+  };
+  pre_tokenizer?: { type?: string };
+  added_tokens?: {
+    id: number;
+    content: string;
+    normalized?: boolean;
+    single_word?: boolean;
+    lstrip?: boolean;
+    rstrip?: boolean;
+  }[];
+}
+
+/**
+ * The tokenizer that a tokenizer.json describes.
+ * @throws BertletError `tokenizer` where that is not BERT's.
+ */
+export function tokenizerFromJson(json: TokenizerJson): Tokenizer {
+  const { model, normalizer, pre_tokenizer: splitter, added_tokens: added = [] } = json;
+  const expect = (what: string, expected: unknown, got: unknown): void => {
+    if (expected === got) return;
+    const message = `tokenizer.json: expected ${what} ${JSON.stringify(expected)}, got ${JSON.stringify(got)}.`;
+    throw new BertletError('tokenizer', `${message} bertlet has BERT's tokenizer only.`);
+  };
+  expect('model.type', 'WordPiece', model?.type);
+  expect('model.unk_token', '[UNK]', model?.unk_token);
+  expect('model.continuing_subword_prefix', '##', model?.continuing_subword_prefix);
+  expect('model.max_input_chars_per_word', 100, model?.max_input_chars_per_word);
+  expect('normalizer.type', 'BertNormalizer', normalizer?.type);
+  expect('normalizer.clean_text', true, normalizer?.clean_text);
+  expect('pre_tokenizer.type', 'BertPreTokenizer', splitter?.type);
+  for (const { content, ...flags } of added) {
+    for (const flag of ['normalized', 'single_word', 'lstrip', 'rstrip'] as const) {
+      expect(`${flag} of added token ${content}`, false, flags[flag] ?? false);
+    }
+  }
+  const vocab = new Map([...Object.entries(model!.vocab), ...added.map(({ content, id }) => [content, id] as const)]);
+  return new Tokenizer(vocab, {
+    lowercase: normalizer!.lowercase,
+    stripAccents: normalizer!.strip_accents,
+    chineseChars: normalizer!.handle_chinese_chars,
+    addedTokens: added.map(({ content }) => content),
+  });
+}
+
+/** From tokenizer.json, or else from vocab.txt and what tokenizer_config.json says of it. */
+async function openTokenizer(folder: string): Promise<Tokenizer> {
+  const whole = await readFile(folder, 'tokenizer.json').catch(() => null);
+  if (whole) return tokenizerFromJson(json(whole) as TokenizerJson);
+  const vocab = await readFile(folder, 'vocab.txt');
+  const config = json(await readFile(folder, 'tokenizer_config.json'));
+  return Tokenizer.fromVocab(new TextDecoder().decode(vocab.bytes), {
+    lowercase: (config.do_lower_case as boolean | undefined) ?? true,
+    stripAccents: config.strip_accents as boolean | null,
+    chineseChars: (config.tokenize_chinese_chars as boolean | undefined) ?? true,
+  });
+}
+
+interface File {
+  name: string;
+  bytes: Uint8Array;
+}
+
+async function readFile(folder: string, name: string, onProgress?: OnProgress): Promise<File> {
+  const { readFile } = await import('node:fs/promises');
+  const path = `${folder}/${name}`;
+  try {
+    const bytes = await readFile(path);
+    onProgress?.({ file: name, loaded: bytes.length, total: bytes.length });
+    return { name: path, bytes };
+  } catch (cause) {
+    const message = `${path}: expected a readable file (${(cause as Error).message}).`;
+    throw new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
+  }
+}
+
+function json({ name, bytes }: File): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  } catch {}
+  throw new BertletError('config', `${name}: expected a JSON object. The file is damaged.`);
+}
