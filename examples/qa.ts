@@ -78,7 +78,7 @@ async function latency(qa: QuestionAnswering, question: string, context: string,
 }
 
 async function main(): Promise<void> {
-  const options = command.parse().opts();
+  const options = command.parse().opts(); // exits with 2 on a usage error
   const question: string = options.question ?? QUESTION;
   const context: string = options.contextFile ? await readFile(options.contextFile, 'utf8') : (options.context ?? TEXT);
   const say = options.json ? () => {} : console.log;
@@ -129,7 +129,8 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  if (!(error instanceof BertletError)) throw error;
-  console.error(`${error.name} (${error.code}): ${error.message}`);
+  const known = error instanceof BertletError || (error instanceof Error && 'syscall' in error);
+  if (!known) throw error;
+  console.error(`${error.name}${'code' in error ? ` (${error.code})` : ''}: ${error.message}`);
   process.exitCode = 1;
 });

@@ -1,0 +1,75 @@
+/** examples/qa.ts as a program: its sections, its JSON, its exit codes. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { goldenJson, ROOT, TINY } from './support.ts';
+
+function run(...args: string[]) {
+  const child = spawnSync(process.execPath, ['examples/qa.ts', ...args], { cwd: ROOT, encoding: 'utf8' });
+  return { status: child.status, out: child.stdout, error: child.stderr };
+}
+const tiny = ['--model', TINY, '--samples', '1'];
+
+describe("the article's question on the embedded checkpoint", () => {
+  test("answers as PyTorch's program does, and README shows what it prints", { timeout: 120_000 }, () => {
+    const golden = goldenJson<Record<'fp32' | 'int8', { answer: string }>>('article');
+    const { status, out } = run('--samples', '1');
+    expect(status).toBe(0);
+    expect(out).toMatch(new RegExp(`\nModel Answer: \n${golden.fp32.answer}\n.*"New York Times"\n`));
+    expect(out).toMatch(new RegExp(`\nDynamic Quantized Model Answer: \n${golden.int8.answer}\n.*"New York Times"\n`));
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+    const shown = /<!-- qa -->\n```\n([^]*)```\n<!-- \/qa -->/.exec(readme)?.[1]!.split('\n');
+    const stable = out.split('\n').filter((line) => !line.includes('Latency: '));
+    expect(shown?.filter((line) => !line.includes('Latency: ') && !line.startsWith('As many'))).toEqual(stable);
+  });
+});
+
+describe('on a tiny model', () => {
+  test('prints the three sections', () => {
+    const { status, out, error } = run(...tiny, '--question', 'a b?', '--context', 'c d e');
+    expect([status, error]).toEqual([0, '']);
+    const bar = '='.repeat(75);
+    for (const title of ['Model Sizes', 'BERT QA Example', 'BERT QA Inference Latencies']) {
+      expect(out).toContain(`${bar}\n${title}\n${bar}\n`);
+    }
+    expect(out).toMatch(/FP32 Model Size: \d+\.\d\d MB\nINT8 Model Size: \d+\.\d\d MB/);
+    expect(out).toMatch(/Text: \nc d e\nQuestion: \na b\?\nModel Answer: \n.*\n.*\nDynamic Quantized Model Answer: \n/);
+    expect(out).toMatch(/CPU Inference Latency: \d+\.\d\d ms \/ sample {2}\(median .*, 1 warm-up, 1 samples\)/);
+  });
+  test('one dtype, a passage from a file', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+    const file = join(folder, 'passage.txt');
+    writeFileSync(file, 'a b c d ');
+    const { status, out } = run(...tiny, '--dtype', 'int8', '--question', 'x', '--context-file', file, '--json');
+    rmSync(folder, { recursive: true });
+    expect(status).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ context: 'a b c d ', info: { dtype: 'int8' }, answers: { int8: {} } });
+  });
+  test('--help', () => {
+    const { status, out } = run('--help');
+    expect([status, out.includes('--context-file')]).toEqual([0, true]);
+  });
+  test.each([
+    [['--samples', '0'], /Expected a positive integer/],
+    [['--dtype', 'int4'], /Allowed choices are fp32, int8/],
+    [['--nonsense'], /unknown option '--nonsense'/],
+    [['--context', 'a', '--context-file', 'b'], /cannot be used with/],
+  ])('usage error, exit code 2: %j', (args, message) => {
+    const { status, error } = run(...args);
+    expect(error).toMatch(message);
+    expect(status).toBe(2);
+  });
+  test.each([
+    [['--model', 'nowhere'], /BertletError \(file\): nowhere\/config\.json: expected a readable file/],
+    [[...tiny, '--device', 'abacus'], /BertletError \(input\): device: expected .*, got "abacus"/],
+    [[...tiny, '--question', ''], /BertletError \(input\): question: expected words, got none/],
+    [[...tiny, '--context-file', 'nowhere.txt'], /nowhere\.txt/],
+  ])('error, exit code 1: %j', (args, message) => {
+    const { status, error } = run(...args);
+    expect(error).toMatch(message);
+    expect(error).not.toMatch(/\n {4}at /);
+    expect(status).toBe(1);
+  });
+});
