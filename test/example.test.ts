@@ -20,7 +20,7 @@ describe("the article's question on the embedded checkpoint", () => {
     expect(out).toMatch(new RegExp(`\nModel Answer: \n${golden.fp32.answer}\n.*"New York Times"\n`));
     expect(out).toMatch(new RegExp(`\nDynamic Quantized Model Answer: \n${golden.int8.answer}\n.*"New York Times"\n`));
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-    const shown = /<!-- qa -->\n```\n([^]*)```\n<!-- \/qa -->/.exec(readme)?.[1]!.split('\n');
+    const shown = /<!-- qa -->\n```\n(.*)```\n<!-- \/qa -->/s.exec(readme)?.[1]?.split('\n');
     const stable = out.split('\n').filter((line) => !line.includes('Latency: '));
     expect(shown?.filter((line) => !line.includes('Latency: ') && !line.startsWith('As many'))).toEqual(stable);
   });
