@@ -29,7 +29,7 @@ export const geluBound = (y: number, error: number): number => 1.13 * error + 4 
 export const linear: Op<LinearInputs> = {
   name: 'linear',
   run: (backend, { x, weight, bias, activation }) =>
-    backend.linear(backend.upload(x), { weight: backend.upload(weight), bias: backend.upload(bias) }, activation),
+    backend.linear(backend.upload(x), backend.uploadLinear(weight, bias), activation),
   bound({ x, weight, bias, activation }) {
     const [features, out] = [x.shape[1]!, weight.shape[0]!];
     return Float64Array.from({ length: x.shape[0]! * out }, (_, at) => {

@@ -46,7 +46,7 @@ function onnxruntime7524(): LinearInt8Inputs {
 export const linearInt8: Op<LinearInt8Inputs> = {
   name: 'linearInt8',
   run: (backend, { x, weight, bias, activation }) =>
-    backend.linear(backend.upload(x), { weight: backend.upload(weight), bias: backend.upload(bias) }, activation),
+    backend.linear(backend.upload(x), backend.uploadLinear(weight, bias), activation),
   // The integers are exact: what errs is the scales' product, the accumulator's float32, the product and the sum.
   bound({ x, weight, bias, activation }) {
     const out = weight.shape[0]!;

@@ -10,7 +10,7 @@ export type Float32Tensor = Tensor<Float32Array>;
 export interface Op<Inputs> {
   readonly name: string;
   /** Runs it on a backend, uploading what is a weight. */
-  run<T>(backend: Backend<T>, inputs: Inputs): T;
+  run<T, L>(backend: Backend<T, L>, inputs: Inputs): T;
   /**
    * How far each output may be from the exact one, for float32 arithmetic in any order of summation. First order in U,
    * from the standard model (Higham 2002, sections 2.2, 3.1): a sum of n products errs by `n U sum |a b|`.

@@ -30,31 +30,31 @@ export interface QuantizedTensor {
   readonly scheme: Scheme;
 }
 
-/** A linear layer `x @ weight^T + bias`: weight [out, in] (float32 or int8), bias [out]. */
-export interface Linear<T> {
-  readonly weight: T;
-  readonly bias: T;
-}
-
 /** Learned scale and shift of a LayerNorm, both [hidden]. */
 export interface Norm<T> {
   readonly gamma: T;
   readonly beta: T;
 }
 
+/** A linear's weight [out, in]: float32, or int8. */
+export type LinearWeight = Tensor<Float32Array> | QuantizedTensor;
+
 /**
- * What a device must be able to do. `T` is its handle of a tensor; every op returns a new one and leaves its inputs
- * alone. Formulas, bounds and test cases of the ops are in `kernels/`; `backends/reference.ts` is their definition.
+ * What a device must be able to do. `T` is its handle of a tensor, `L` of a linear layer; every op returns a new tensor
+ * and leaves its inputs alone. Formulas, bounds and test cases of the ops are in `kernels/`; `backends/reference.ts` is
+ * their definition.
  */
-export interface Backend<T = unknown> {
-  /** Hands a weight to the device, once, at load. */
-  upload(tensor: Tensor<Float32Array> | QuantizedTensor): T;
+export interface Backend<T = unknown, L = unknown> {
+  /** Hands a tensor to the device, once, at load. */
+  upload(tensor: Tensor<Float32Array>): T;
+  /** Hands over a linear layer `x weight^T + bias`, to be kept in whatever order its product reads; bias [out]. */
+  uploadLinear(weight: LinearWeight, bias: Tensor<Float32Array>): L;
   /** `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden]. Starts a forward. */
   embedding(ids: Int32Array, typeIds: Int32Array, tables: { word: T; position: T; type: T }): T;
   /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same. */
   layerNorm(x: T, residual: T | null, norm: Norm<T>, eps: number): T;
   /** [tokens, in] -> [tokens, out], in integers where the weight is int8; GELU applied if asked for. */
-  linear(x: T, linear: Linear<T>, activation?: 'gelu'): T;
+  linear(x: T, linear: L, activation?: 'gelu'): T;
   /** `softmax(q k^T / sqrt(headDim)) v` for each head: query | key | value [tokens, 3 hidden] -> [tokens, hidden]. */
   attention(qkv: T, heads: number): T;
   /** Copies a tensor back; the only step that waits. Ends a forward. */

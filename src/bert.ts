@@ -2,7 +2,7 @@
  * BERT for extractive question answering (Devlin et al. 2018), written once against `Backend`.
  * Names of tensors are the Hugging Face checkpoint's.
  */
-import type { Backend, Linear, Norm, QuantizedTensor, Tensor } from './backend.ts';
+import type { Backend, LinearWeight, Norm, QuantizedTensor, Tensor } from './backend.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
@@ -16,36 +16,38 @@ export interface BertConfig {
   readonly eps: number;
 }
 
-interface Layer<T> {
-  readonly queryKeyValue: Linear<T>;
-  readonly attentionOutput: Linear<T>;
+interface Layer<T, L> {
+  readonly queryKeyValue: L;
+  readonly attentionOutput: L;
   readonly attentionNorm: Norm<T>;
-  readonly intermediate: Linear<T>;
-  readonly output: Linear<T>;
+  readonly intermediate: L;
+  readonly output: L;
   readonly outputNorm: Norm<T>;
 }
 
 /** A tensor of the checkpoint by its name, in the form to compute with: a linear's weight may be int8. */
-export type Weights = (name: string) => Tensor<Float32Array> | QuantizedTensor;
+export type Weights = (name: string) => LinearWeight;
 
-export class Bert<T> {
+export class Bert<T, L> {
   readonly config: BertConfig;
-  readonly #backend: Backend<T>;
+  readonly #backend: Backend<T, L>;
   readonly #tables: { word: T; position: T; type: T };
   readonly #norm: Norm<T>;
-  readonly #layers: Layer<T>[];
-  readonly #qaOutputs: Linear<T>;
+  readonly #layers: Layer<T, L>[];
+  readonly #qaOutputs: L;
 
   /** Uploads the weights; those of query, key and value, which read the same input, as one linear. */
-  constructor(backend: Backend<T>, config: BertConfig, weights: Weights) {
+  constructor(backend: Backend<T, L>, config: BertConfig, weights: Weights) {
     this.#backend = backend;
     this.config = config;
-    const upload = (...names: string[]): T => backend.upload(stack(names.map(weights)));
+    const vectors = (...names: string[]) => stack(names.map((name) => weights(name) as Tensor<Float32Array>));
+    const upload = (name: string): T => backend.upload(vectors(name));
     const norm = (name: string): Norm<T> => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
-    const linear = (...names: string[]): Linear<T> => ({
-      weight: upload(...names.map((name) => `${name}.weight`)),
-      bias: upload(...names.map((name) => `${name}.bias`)),
-    });
+    const linear = (...names: string[]): L =>
+      backend.uploadLinear(
+        stack(names.map((name) => weights(`${name}.weight`))),
+        vectors(...names.map((name) => `${name}.bias`)),
+      );
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
       position: upload('bert.embeddings.position_embeddings.weight'),
@@ -91,7 +93,7 @@ export class Bert<T> {
 }
 
 /** Joins tensors along their first dimension; one is returned as it is. */
-function stack<W extends Tensor<Float32Array> | QuantizedTensor>(parts: W[]): W {
+function stack<W extends LinearWeight>(parts: W[]): W {
   const first = parts[0]!;
   if (parts.length === 1) return first;
   const shape = [parts.reduce((rows, part) => rows + part.shape[0]!, 0), ...first.shape.slice(1)];

@@ -59,12 +59,12 @@ export class QuestionAnswering {
   readonly tokenizer: Tokenizer;
   readonly info: Info;
   readonly config: BertConfig;
-  readonly #bert: Bert<unknown>;
-  readonly #backend: Backend<unknown>;
+  readonly #bert: Bert<unknown, unknown>;
+  readonly #backend: Backend;
   #last: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
-  constructor(tokenizer: Tokenizer, bert: Bert<unknown>, backend: Backend<unknown>, info: Info) {
+  constructor(tokenizer: Tokenizer, bert: Bert<unknown, unknown>, backend: Backend, info: Info) {
     this.tokenizer = tokenizer;
     this.info = info;
     this.config = bert.config;

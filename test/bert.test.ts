@@ -41,7 +41,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
   const { config, tensors } = open(TINY);
   test.each([...goldenInputs()])('%s', async (_, golden) => {
     const backend = new Recorder();
-    const bert = new Bert(backend as Backend<unknown>, config, weightsOf({ config, tensors }, 'fp32'));
+    const bert = new Bert(backend as Backend, config, weightsOf({ config, tensors }, 'fp32'));
     const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     const { layerNorm, linear, attention } = backend.results;
     const points: [string, Float32Array][] = [['embeddings', layerNorm![0]!]];
@@ -57,7 +57,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
     }
   });
   test.each([...goldenInputs()])('%s, int8: logits', async (_, golden) => {
-    const bert = new Bert(new ReferenceBackend() as Backend<unknown>, config, weightsOf({ config, tensors }, 'torch'));
+    const bert = new Bert(new ReferenceBackend() as Backend, config, weightsOf({ config, tensors }, 'torch'));
     const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     expect(largestDifference(start, float32(golden['int8/start']).data)).toBeLessThan(1e-4);
     expect(largestDifference(end, float32(golden['int8/end']).data)).toBeLessThan(1e-4);
@@ -116,11 +116,7 @@ describe('embedded checkpoint, logits of 20 questions', () => {
 
   /** For each question the largest difference of a logit, and whether both argmax tokens are PyTorch's. */
   async function run(dtype: 'fp32' | 'int8', precision: Precision) {
-    const bert = new Bert(
-      new ReferenceBackend() as Backend<unknown>,
-      config,
-      weightsOf({ config, tensors }, precision),
-    );
+    const bert = new Bert(new ReferenceBackend() as Backend, config, weightsOf({ config, tensors }, precision));
     const differences: number[] = [];
     let same = 0;
     for (const [i, item] of items.entries()) {

@@ -20,8 +20,8 @@ function model(logits: (token: string, at: number) => [start: number, end: numbe
       lengths.push(ids.length);
       return Float32Array.from([...ids].flatMap((id, at) => logits(names[id]!, at)));
     },
-  } as unknown as Bert<unknown>;
-  const backend = { dispose: async () => {} } as Backend<unknown>;
+  } as unknown as Bert<unknown, unknown>;
+  const backend = { dispose: async () => {} } as Backend;
   const qa = new QA(tokenizer, bert, backend, { device: 'fake', dtype: 'fp32', weightBytes: 0 });
   return { qa, lengths };
 }

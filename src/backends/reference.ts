@@ -3,11 +3,19 @@
  * fast backends against. Sums are in float64; what PyTorch keeps as a float32 tensor (scores, probabilities, a row's
  * mean) is rounded to float32, because the quantizers that follow turn a difference of one last bit into a whole step.
  */
-import { type Backend, inputError, type Linear, type Norm, type QuantizedTensor, type Tensor } from '../backend.ts';
+import {
+  type Backend,
+  inputError,
+  type LinearWeight,
+  type Norm,
+  type QuantizedTensor,
+  type Tensor,
+} from '../backend.ts';
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
 
 type Float32Tensor = Tensor<Float32Array>;
-type Weight = Float32Tensor | QuantizedTensor;
+/** As it was handed over: there is nothing to prepare. */
+type Linear = { readonly weight: LinearWeight; readonly bias: Float32Tensor };
 
 const { fround } = Math;
 const tensor = (shape: number[], data: Float32Array): Float32Tensor => ({ dtype: 'F32', shape, data });
@@ -74,12 +82,20 @@ function linearInt8(x: Float32Tensor, weight: QuantizedTensor, bias: Float32Arra
   });
 }
 
-export class ReferenceBackend implements Backend<Weight> {
-  upload(weight: Weight): Weight {
-    return weight;
+export class ReferenceBackend implements Backend<Float32Tensor, Linear> {
+  upload(tensor: Float32Tensor): Float32Tensor {
+    return tensor;
   }
 
-  embedding(ids: Int32Array, typeIds: Int32Array, tables: { word: Weight; position: Weight; type: Weight }): Weight {
+  uploadLinear(weight: LinearWeight, bias: Float32Tensor): Linear {
+    return { weight, bias };
+  }
+
+  embedding(
+    ids: Int32Array,
+    typeIds: Int32Array,
+    tables: { word: Float32Tensor; position: Float32Tensor; type: Float32Tensor },
+  ): Float32Tensor {
     const hidden = tables.word.shape[1]!;
     const [word, position, type] = [tables.word.data, tables.position.data, tables.type.data];
     sameSize('embedding', 'typeIds', ids.length, typeIds.length);
@@ -91,7 +107,12 @@ export class ReferenceBackend implements Backend<Weight> {
     return tensor([ids.length, hidden], y);
   }
 
-  layerNorm(x: Weight, residual: Weight | null, { gamma, beta }: Norm<Weight>, eps: number): Weight {
+  layerNorm(
+    x: Float32Tensor,
+    residual: Float32Tensor | null,
+    { gamma, beta }: Norm<Float32Tensor>,
+    eps: number,
+  ): Float32Tensor {
     const [tokens, hidden] = [x.shape[0]!, x.shape[1]!];
     sameSize('layerNorm', 'gamma', hidden, gamma.data.length);
     sameSize('layerNorm', 'residual', x.data.length, residual?.data.length ?? x.data.length);
@@ -110,15 +131,14 @@ export class ReferenceBackend implements Backend<Weight> {
     return tensor([tokens, hidden], y);
   }
 
-  linear(x: Weight, { weight, bias }: Linear<Weight>, activation?: 'gelu'): Weight {
+  linear(x: Float32Tensor, { weight, bias }: Linear, activation?: 'gelu'): Float32Tensor {
     sameSize(`linear [${x.shape}] x [${weight.shape}]`, 'input features', weight.shape[1]!, x.shape[1]!);
     sameSize(`linear [${x.shape}] x [${weight.shape}]`, 'bias', weight.shape[0]!, bias.data.length);
-    const run = 'scale' in weight ? linearInt8 : linearFloat32;
-    const y = run(x as Float32Tensor, weight as never, bias.data as Float32Array);
+    const y = 'scale' in weight ? linearInt8(x, weight, bias.data) : linearFloat32(x, weight, bias.data);
     return tensor([x.shape[0]!, weight.shape[0]!], activation === 'gelu' ? y.map(gelu) : y);
   }
 
-  attention(qkv: Weight, heads: number): Weight {
+  attention(qkv: Float32Tensor, heads: number): Float32Tensor {
     const [tokens, hidden] = [qkv.shape[0]!, qkv.shape[1]! / 3];
     const headDim = hidden / heads;
     if (headDim % 1 !== 0) throw inputError('attention', `3 x hidden columns for ${heads} heads`, qkv.shape[1]);
@@ -145,8 +165,8 @@ export class ReferenceBackend implements Backend<Weight> {
     return tensor([tokens, hidden], y);
   }
 
-  async read(x: Weight): Promise<Float32Array> {
-    return x.data as Float32Array;
+  async read(x: Float32Tensor): Promise<Float32Array> {
+    return x.data;
   }
 
   async dispose(): Promise<void> {}

@@ -1,0 +1,131 @@
+/**
+ * The dynamic quantizer of activations: src/quantize.ts says how and why, and has the same results, bit for bit.
+ *
+ * `torch` needs the range of the whole tensor before the first value can be rounded: range, a barrier, quantize.
+ * `accurate` has one for each row, so quantize finds it there. Output: u8 [tokens, in] or, for the int16 product,
+ * i16; scales (float32) and zero points (int32) of each row.
+ */
+import { larger, maxLanes, share } from './math.wasm';
+
+/** Smallest and largest value of `count` floats (a multiple of 16), and of 0, stored at `to`. */
+export function minMax(x: usize, count: i32, to: usize): void {
+  let low0 = f32x4.splat(0), low1 = low0, low2 = low0, low3 = low0;
+  let high0 = low0, high1 = low0, high2 = low0, high3 = low0;
+  for (const end = x + (<usize>count << 2); x < end; x += 64) {
+    const a = v128.load(x, 0), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
+    low0 = f32x4.pmin(low0, a);
+    low1 = f32x4.pmin(low1, b);
+    low2 = f32x4.pmin(low2, c);
+    low3 = f32x4.pmin(low3, d);
+    high0 = larger(high0, a);
+    high1 = larger(high1, b);
+    high2 = larger(high2, c);
+    high3 = larger(high3, d);
+  }
+  low0 = f32x4.pmin(low0, low2);
+  low1 = f32x4.pmin(low1, low3);
+  high0 = larger(high0, high2);
+  high1 = larger(high1, high3);
+  v128.store(to, f32x4.neg(low1), 16); // a pair of stores, for the revectorizer to begin at
+  v128.store(to, f32x4.neg(low0), 0);
+  const low = -maxLanes(larger(v128.load(to, 0), v128.load(to, 16)));
+  v128.store(to, high1, 16);
+  v128.store(to, high0, 0);
+  const high = maxLanes(larger(v128.load(to, 0), v128.load(to, 16)));
+  store<f32>(to, low, 0);
+  store<f32>(to, high, 4);
+}
+
+/** Command: x, partial ranges [threads][64 bytes], tokens, in (padded). */
+export function range(command: usize, thread: i32, threads: i32): void {
+  const x = load<usize>(command, 0), partial = load<usize>(command, 4);
+  const tokens = load<i32>(command, 8), features = load<i32>(command, 12);
+  const begin = share(tokens, thread, threads), end = share(tokens, thread + 1, threads);
+  minMax(x + <usize>(begin * features << 2), (end - begin) * features, partial + <usize>(thread << 6));
+}
+
+/** Scale at `to`, zero point at `to + 4`: chooseScale of src/quantize.ts. */
+function chooseScale(low: f32, high: f32, to: usize): void {
+  let min = <f64>low, max = <f64>high;
+  let scale = (max - min) / 127;
+  if (<f32>scale == 0 || <f32>1 / <f32>scale == Infinity) scale = 0.1;
+  const smallest = <f64>(<f32>6.1e-5);
+  if (scale < smallest) {
+    const amplifier = <f32>smallest / <f32>scale;
+    if (min == 0) max = <f64>(<f32>(smallest * 127));
+    else if (max == 0) min = <f64>(<f32>(-smallest * 127));
+    else {
+      min = <f64>(<f32>min * amplifier);
+      max = <f64>(<f32>max * amplifier);
+    }
+    scale = smallest;
+  }
+  const fromMin = -min / scale, fromMax = 127 - max / scale;
+  const exact = -fromMin < fromMax ? fromMin : fromMax;
+  store<f32>(to, <f32>scale, 0);
+  store<i32>(to, <i32>nearest(Math.min(127, Math.max(0, exact))), 4);
+}
+
+/** 1.5 * 2^23: added to a float below 2^22, it leaves the float rounded to an integer, ties to even, in the low bits. */
+const MAGIC: usize = memory.data<f32>([12582912.0]);
+
+// @ts-ignore: decorator
+@inline
+function rounded(x: v128, inverse: v128, magic: v128, zeroPoint: v128): v128 {
+  return i32x4.add(i32x4.sub(f32x4.add(f32x4.mul(x, inverse), magic), magic), zeroPoint);
+}
+
+/** `count` floats (a multiple of 16) to u8, clamped to 0..255 by the narrowing. */
+export function toBytes(x: usize, to: usize, count: i32, parameters: usize): void {
+  const scale = v128.load_splat<f32>(parameters, 0), zeroPoint = v128.load_splat<i32>(parameters, 4);
+  const inverse = f32x4.div(f32x4.splat(1), scale), magic = v128.load_splat<f32>(MAGIC);
+  for (const end = x + (<usize>count << 2); x < end; x += 64, to += 16) {
+    const a = rounded(v128.load(x, 0), inverse, magic, zeroPoint);
+    const b = rounded(v128.load(x, 16), inverse, magic, zeroPoint);
+    const c = rounded(v128.load(x, 32), inverse, magic, zeroPoint);
+    const d = rounded(v128.load(x, 48), inverse, magic, zeroPoint);
+    // Halves that lie side by side in memory are paired lane by lane, then their order is put right.
+    const bytes = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, c), i16x8.narrow_i32x4_s(b, d));
+    v128.store(to, v128.shuffle<i32>(bytes, bytes, 0, 2, 1, 3));
+  }
+}
+
+/** The same to i16, clamped below at 0. */
+function toInt16(x: usize, to: usize, count: i32, parameters: usize): void {
+  const scale = v128.load_splat<f32>(parameters, 0), zeroPoint = v128.load_splat<i32>(parameters, 4);
+  const inverse = f32x4.div(f32x4.splat(1), scale), magic = v128.load_splat<f32>(MAGIC);
+  for (const end = x + (<usize>count << 2); x < end; x += 32, to += 16) {
+    const a = rounded(v128.load(x, 0), inverse, magic, zeroPoint);
+    const b = rounded(v128.load(x, 16), inverse, magic, zeroPoint);
+    v128.store(to, i16x8.max_s(i16x8.narrow_i32x4_s(a, b), i16x8.splat(0)));
+  }
+}
+
+/** Command: x, partial ranges, tokens, in (padded), xq, scales, zeros, int16, accurate. */
+export function quantize(command: usize, thread: i32, threads: i32): void {
+  const x = load<usize>(command, 0), partial = load<usize>(command, 4);
+  const tokens = load<i32>(command, 8), features = load<i32>(command, 12);
+  const xq = load<usize>(command, 16), scales = load<usize>(command, 20), zeros = load<usize>(command, 24);
+  const int16 = load<i32>(command, 28), accurate = load<i32>(command, 32);
+  const own = partial + <usize>((threads + thread) << 6); // this thread's scratch, behind the partial ranges
+  if (!accurate) {
+    let low: f32 = 0, high: f32 = 0;
+    for (let i = 0; i < threads; i++) {
+      low = min(low, load<f32>(partial + <usize>(i << 6), 0));
+      high = max(high, load<f32>(partial + <usize>(i << 6), 4));
+    }
+    chooseScale(low, high, own);
+  }
+  const end = share(tokens, thread + 1, threads);
+  for (let row = share(tokens, thread, threads); row < end; row++) {
+    const from = x + <usize>(row * features << 2);
+    if (accurate) {
+      minMax(from, features, own);
+      chooseScale(load<f32>(own, 0), load<f32>(own, 4), own);
+    }
+    store<f32>(scales + <usize>(row << 2), load<f32>(own, 0));
+    store<i32>(zeros + <usize>(row << 2), load<i32>(own, 4));
+    if (int16) toInt16(from, xq + <usize>(row * features << 1), features, own);
+    else toBytes(from, xq + <usize>(row * features), features, own);
+  }
+}

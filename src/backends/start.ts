@@ -1,0 +1,180 @@
+/**
+ * Starts the CPU backend: picks the kernels that this engine and CPU run right, by testing each against the reference
+ * on hard cases, then the tile that is faster, then starts the threads.
+ */
+import { OPS } from '../../kernels/index.ts';
+import type { Op } from '../../kernels/op.ts';
+import { type Backend, BertletError } from '../backend.ts';
+import { CpuBackend, type KernelChoice } from './cpu.ts';
+import { ReferenceBackend } from './reference.ts';
+import type { WorkerData } from './threads.ts';
+
+export interface CpuOptions {
+  threads?: number;
+  wideSimd?: boolean;
+  /** Bytes of the modules by name, where they are not to be read from dist/wasm: for tests. */
+  modules?: Partial<Record<ModuleName, Uint8Array<ArrayBuffer>>>;
+}
+type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
+type Started = { backend: CpuBackend; kernels: string; reason?: string };
+
+const inNode = typeof process === 'object' && Boolean(process.versions?.node);
+const inSource = import.meta.url.endsWith('.ts');
+const MOST_PAGES = 65536; // 4 GB: reserved, not used
+
+/** Cases that each kernel must get right before it is used: op and names. */
+const SELF_TEST: { [K in keyof typeof OPS]: string[] } = {
+  embedding: ['17 tokens of 20'],
+  layerNorm: ['3 rows of 31', 'mean 100'],
+  linear: ['3x63 to 65', 'gelu'],
+  linearInt8: ['3x63 to 65', 'accurate', 'gelu', 'largest sums', 'activations of 128', 'activations of 1e-30'],
+  attention: ['17 tokens, heads of 8', 'scores of 1e3'],
+};
+
+/**
+ * @throws BertletError `device` where no kernel passes its test, or threads cannot be had.
+ */
+export async function startCpu(options: CpuOptions = {}): Promise<Started> {
+  const { wideSimd = false, modules = {} } = options;
+  const threads = options.threads ?? (await cores());
+  if (!Number.isSafeInteger(threads) || threads < 1 || threads > 256) {
+    throw new BertletError('input', `threads: expected an integer from 1 to 256, got ${threads}.`);
+  }
+  const shared = threads > 1;
+  if (shared && typeof SharedArrayBuffer === 'undefined') {
+    const advice = 'Serve the page with the headers COOP: same-origin and COEP: require-corp, or ask for 1 thread.';
+    throw new BertletError('device', `cpu: expected shared memory for ${threads} threads, got none. ${advice}`);
+  }
+  if (wideSimd && inNode) {
+    const { setFlagsFromString } = await import('node:v8');
+    setFlagsFromString('--experimental-wasm-revectorize'); // for the whole process; has no effect where V8 lacks it
+  }
+  const reasons: string[] = [];
+  for (const set of ['relaxed', 'baseline'] as const) {
+    const name: ModuleName = shared ? `${set}-shared` : set;
+    const module = await WebAssembly.compile(modules[name] ?? (await readModule(name))).catch(() => null);
+    if (!module) {
+      reasons.push(`this engine has no ${set} SIMD`);
+      continue;
+    }
+    for (const int8 of set === 'relaxed' ? (['relaxed', 'int16'] as const) : (['int16'] as const)) {
+      const choice = { int8, wide: wideSimd };
+      const wrong = await selfTest(module, choice, shared);
+      if (wrong) {
+        reasons.push(`the ${int8} kernels failed their self-test (${wrong})`);
+        continue;
+      }
+      const wide = wideSimd && (await wideIsFaster(module, int8, shared));
+      const backend = await startThreads(module, { int8, wide }, threads);
+      const kernels = `int8 ${int8}, ${wide ? '6 x 16 tiles for 256' : '6 x 8 tiles for 128'} bits, ${set} SIMD`;
+      return { backend, kernels, ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
+    }
+  }
+  throw new BertletError(
+    'device',
+    `cpu: expected kernels that work, got none: ${reasons.join('; ')}. Use \`reference\`.`,
+  );
+}
+
+async function cores(): Promise<number> {
+  if (!inNode) return typeof SharedArrayBuffer === 'undefined' ? 1 : Math.min(navigator.hardwareConcurrency, 256);
+  const { availableParallelism } = await import('node:os');
+  return Math.min(availableParallelism(), 256);
+}
+
+async function readModule(name: ModuleName): Promise<Uint8Array<ArrayBuffer>> {
+  const url = new URL(`${inSource ? '../../dist' : '../..'}/wasm/${name}.wasm`, import.meta.url);
+  try {
+    if (!inNode) return new Uint8Array(await (await fetch(url)).arrayBuffer());
+    const { readFile } = await import('node:fs/promises');
+    return new Uint8Array(await readFile(url));
+  } catch (cause) {
+    throw new BertletError('device', `cpu: expected the kernels at ${url.href}, got none. Run \`npm run build\`.`, {
+      cause,
+    });
+  }
+}
+
+const newMemory = (shared: boolean) => new WebAssembly.Memory({ initial: 2, maximum: MOST_PAGES, shared });
+
+/** Runs every kernel on hard cases; the first that is off its bound from the reference is named. */
+async function selfTest(module: WebAssembly.Module, choice: KernelChoice, shared: boolean): Promise<string | null> {
+  const backend = new CpuBackend(module, newMemory(shared), choice, 1);
+  const reference = new ReferenceBackend();
+  for (const [name, cases] of Object.entries(SELF_TEST) as [keyof typeof OPS, string[]][]) {
+    const op = OPS[name] as Op<unknown>;
+    for (const key of cases) {
+      const inputs = op.cases[key]!();
+      const run = async <T, L>(on: Backend<T, L>) => on.read(op.run(on, inputs));
+      const [got, want, bound] = [await run(backend), await run(reference), op.bound(inputs)];
+      if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return `${name}, ${key}`;
+    }
+  }
+  return null;
+}
+
+/** Times both tiles, alternating, on a product that stays in the cache, until V8 has optimized them. */
+async function wideIsFaster(module: WebAssembly.Module, int8: KernelChoice['int8'], shared: boolean): Promise<boolean> {
+  const inputs = OPS.linearInt8.cases['130x384 to 96']!();
+  const runs = [true, false].map((wide) => {
+    const backend = new CpuBackend(module, newMemory(shared), { int8, wide }, 1);
+    const [x, linear] = [backend.upload(inputs.x), backend.uploadLinear(inputs.weight, inputs.bias)];
+    return async () => {
+      const begin = performance.now();
+      await backend.read(backend.linear(x, linear));
+      return performance.now() - begin;
+    };
+  }) as [() => Promise<number>, () => Promise<number>];
+  const best = [Infinity, Infinity] as [number, number];
+  for (let round = 0; round < 40; round++) {
+    if (round === 30) best.fill(Infinity); // the rounds before were for V8
+    for (const i of [0, 1] as const) best[i] = Math.min(best[i], await runs[i]());
+  }
+  return best[0] < best[1];
+}
+
+/** Workers share the module and the memory; each says when it is ready. */
+async function startThreads(module: WebAssembly.Module, choice: KernelChoice, threads: number): Promise<CpuBackend> {
+  const memory = newMemory(threads > 1);
+  const workers: { terminate(): unknown }[] = [];
+  const backend = new CpuBackend(module, memory, choice, threads, () => Promise.all(workers.map((w) => w.terminate())));
+  const url = new URL(inSource ? './worker.ts' : './worker.js', import.meta.url);
+  const failed = (error: unknown) => backend.fail(`a worker that ended (${error})`);
+  const start = inNode ? await nodeWorkers() : pageWorker;
+  const ready = Array.from({ length: threads - 1 }, (_, i) => {
+    const data: WorkerData = { module, memory, thread: i + 1, threads };
+    return new Promise<void>((resolve, reject) => {
+      const end = (error: unknown) => {
+        failed(error);
+        reject(new BertletError('device', `cpu: expected ${threads} threads, got a worker that ended (${error}).`));
+      };
+      workers.push(start(url, data, resolve, end));
+    });
+  });
+  await Promise.all(ready);
+  return backend;
+}
+
+type Start = (url: URL, data: WorkerData, ready: () => void, end: (error: unknown) => void) => { terminate(): unknown };
+
+async function nodeWorkers(): Promise<Start> {
+  const { Worker } = await import('node:worker_threads');
+  return (url, data, ready, end) => {
+    const worker = new Worker(url, { workerData: data });
+    worker.once('message', () => {
+      worker.unref(); // a model that is not disposed of does not keep the process alive
+      ready();
+    });
+    worker.once('error', end);
+    worker.once('exit', (code) => end(`exit code ${code}`));
+    return worker;
+  };
+}
+
+const pageWorker: Start = (url, data, ready, end) => {
+  const worker = new Worker(url, { type: 'module' });
+  worker.onmessage = ready;
+  worker.onerror = (event) => end(event.message);
+  worker.postMessage(data);
+  return worker;
+};
