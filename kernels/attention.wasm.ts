@@ -21,9 +21,14 @@ function packKeys(from: usize, stride: usize, to: usize, tokens: i32, headDim: i
 
 function packValues(from: usize, stride: usize, to: usize, tokens: i32, headDim: i32): void {
   for (let token = 0; token < tokens; token++, from += stride) {
-    for (let i = 0; i < headDim; i++) {
-      const panel = to + <usize>((i >> 4) * tokens << 6) + <usize>(token << 6);
-      store<f32>(panel + <usize>((i & 15) << 2), load<f32>(from + <usize>(i << 2)));
+    // The last panel of a head that fills none takes some of its neighbour's columns along; they are never read.
+    for (let i = 0; i < headDim; i += 16) {
+      const source = from + <usize>(i << 2), panel = to + <usize>((i >> 4) * tokens + token << 6);
+      const a = v128.load(source, 0), b = v128.load(source, 16), c = v128.load(source, 32), d = v128.load(source, 48);
+      v128.store(panel, d, 48);
+      v128.store(panel, c, 32);
+      v128.store(panel, b, 16);
+      v128.store(panel, a, 0);
     }
   }
 }

@@ -48,21 +48,23 @@ export function maxLanes(v: v128): f32 {
 
 /**
  * exp's constants: -87.3 (below it the result would be subnormal), 1/ln 2, ln 2 in two parts whose first has 12 zero
- * bits at its end (Cody & Waite 1980), 127 as an integer, and P of exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2)/2, a
- * weighted least squares fit with relative error 4.2e-9.
+ * bits at its end (Cody & Waite 1980), and P of exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2)/2, a weighted least squares
+ * fit with relative error 4.2e-9. Last 1.5 * 2^23 + 127: added to a small float, it leaves that float rounded to an
+ * integer in the low bits, 127 more, which is the exponent of 2 to that power.
  */
-export const EXP: usize = memory.data<f32>([
+const EXP: usize = memory.data<f32>([
   -87.3, 1.44269504, 0.693359375, -2.12194440e-4,
-  0.00139460985, 0.00836908519, 0.0416662695, 0.166665167, 0.500000008, 1.0,
+  0.00139460985, 0.00836908519, 0.0416662695, 0.166665167, 0.500000008, 1.0, 12583039.0,
 ]);
-const BIAS: usize = memory.data<i32>([127]);
 
 /** exp(x) for x <= 88: relative error below 2e-7. */
 // @ts-ignore: decorator
 @inline
 export function exp(x: v128): v128 {
   x = f32x4.pmax(x, v128.load_splat<f32>(EXP, 0));
-  const n = f32x4.nearest(f32x4.mul(x, v128.load_splat<f32>(EXP, 4)));
+  const magic = v128.load_splat<f32>(EXP, 40);
+  const t = madd(x, v128.load_splat<f32>(EXP, 4), magic);
+  const n = f32x4.sub(t, magic);
   let r = nmadd(n, v128.load_splat<f32>(EXP, 8), x);
   r = nmadd(n, v128.load_splat<f32>(EXP, 12), r);
   let p = v128.load_splat<f32>(EXP, 16);
@@ -72,8 +74,7 @@ export function exp(x: v128): v128 {
   p = madd(p, r, v128.load_splat<f32>(EXP, 32));
   const one = v128.load_splat<f32>(EXP, 36);
   p = madd(p, f32x4.mul(r, r), f32x4.add(r, one));
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), v128.load_splat<i32>(BIAS)), 23);
-  return f32x4.mul(p, power);
+  return f32x4.mul(p, i32x4.shl(t, 23));
 }
 
 /**

@@ -54,8 +54,8 @@ type Device = { backend: Backend; about: Partial<Info> };
 /** Devices by name: adding one is adding a line. */
 const DEVICES: Record<Exclude<LoadOptions['device'], undefined | 'auto'>, (options: LoadOptions) => Promise<Device>> = {
   cpu: async (options) => {
-    const { backend, ...about } = await startCpu(options);
-    return { backend: backend as Backend, about: { threads: backend.threads, ...about } };
+    const { backend, kernels, reason } = await startCpu(options);
+    return { backend: backend as Backend, about: { threads: backend.threads, kernels, ...(reason && { reason }) } };
   },
   reference: async () => ({ backend: new ReferenceBackend() as Backend, about: {} }),
 };

@@ -60,6 +60,8 @@ const floatBits = (value: number) => new Int32Array(Float32Array.of(value).buffe
 export class CpuBackend implements Backend<Handle, Linear> {
   readonly threads: number;
   readonly choice: KernelChoice;
+  /** Milliseconds spent in each kind of command so far, waiting for the other threads included. */
+  readonly milliseconds: Partial<Record<Command['kernel'], number>> = {};
   readonly #memory: WebAssembly.Memory;
   readonly #kernels: Kernel[];
   readonly #endWorkers: () => Promise<unknown>;
@@ -297,11 +299,12 @@ export class CpuBackend implements Backend<Handle, Linear> {
     const meeting = new Meeting(this.#memory, threads); // of this moment's buffer: growing may have replaced it
     meeting.set(COMMANDS, commands);
     meeting.advance(RUN);
+    let before = performance.now();
     for (let i = 0; i < commands; i++) {
-      this.#kernels[program[(i * COMMAND_BYTES) / 4]!]!(PROGRAM + i * COMMAND_BYTES + 4, 0, threads);
-      if (threads === 1) continue;
+      const kernel = program[(i * COMMAND_BYTES) / 4]!;
+      this.#kernels[kernel]!(PROGRAM + i * COMMAND_BYTES + 4, 0, threads);
       const generation = meeting.arrive();
-      while (!meeting.passed(generation, mayBlock ? 200 : 0)) {
+      while (threads > 1 && !meeting.passed(generation, mayBlock ? 200 : 0)) {
         await new Promise((resolve) => setTimeout(resolve, 0)); // so that the end of a worker is heard of
         if (meeting.get(FAILED)) this.fail('one that failed');
         if (this.#dead) {
@@ -309,6 +312,9 @@ export class CpuBackend implements Backend<Handle, Linear> {
           throw this.#dead;
         }
       }
+      const now = performance.now();
+      this.milliseconds[KERNELS[kernel]!] = (this.milliseconds[KERNELS[kernel]!] ?? 0) + now - before;
+      before = now;
     }
   }
 

@@ -16,7 +16,7 @@ export interface CpuOptions {
   modules?: Partial<Record<ModuleName, Uint8Array<ArrayBuffer>>>;
 }
 type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
-type Started = { backend: CpuBackend; kernels: string; reason?: string };
+type Started = { backend: CpuBackend; kernels: string; reason?: string; endWorkers: () => Promise<unknown> };
 
 const inNode = typeof process === 'object' && Boolean(process.versions?.node);
 const inSource = import.meta.url.endsWith('.ts');
@@ -65,9 +65,9 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
         continue;
       }
       const wide = wideSimd && (await wideIsFaster(module, int8, shared));
-      const backend = await startThreads(module, { int8, wide }, threads);
+      const started = await startThreads(module, { int8, wide }, threads);
       const kernels = `int8 ${int8}, ${wide ? '6 x 16 tiles for 256' : '6 x 8 tiles for 128'} bits, ${set} SIMD`;
-      return { backend, kernels, ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
+      return { ...started, kernels, ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
     }
   }
   throw new BertletError(
@@ -134,10 +134,11 @@ async function wideIsFaster(module: WebAssembly.Module, int8: KernelChoice['int8
 }
 
 /** Workers share the module and the memory; each says when it is ready. */
-async function startThreads(module: WebAssembly.Module, choice: KernelChoice, threads: number): Promise<CpuBackend> {
+async function startThreads(module: WebAssembly.Module, choice: KernelChoice, threads: number) {
   const memory = newMemory(threads > 1);
   const workers: { terminate(): unknown }[] = [];
-  const backend = new CpuBackend(module, memory, choice, threads, () => Promise.all(workers.map((w) => w.terminate())));
+  const endWorkers = () => Promise.all(workers.map((worker) => worker.terminate()));
+  const backend = new CpuBackend(module, memory, choice, threads, endWorkers);
   const url = new URL(inSource ? './worker.ts' : './worker.js', import.meta.url);
   const failed = (error: unknown) => backend.fail(`a worker that ended (${error})`);
   const start = inNode ? await nodeWorkers() : pageWorker;
@@ -152,7 +153,7 @@ async function startThreads(module: WebAssembly.Module, choice: KernelChoice, th
     });
   });
   await Promise.all(ready);
-  return backend;
+  return { backend, endWorkers };
 }
 
 type Start = (url: URL, data: WorkerData, ready: () => void, end: (error: unknown) => void) => { terminate(): unknown };

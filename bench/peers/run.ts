@@ -1,0 +1,73 @@
+/** Times bertlet and its peers side by side: README.md. */
+import { spawn } from 'node:child_process';
+import { cpus } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Command } from 'commander';
+
+const command = new Command('run')
+  .argument('<dir>', 'where setup.sh installed the peers')
+  .option('--tokens <n>', 'length of the input', '133')
+  .option('--threads <n>', 'threads of each engine', '2')
+  .option('--rounds <n>', 'turns of each', '12')
+  .option('--only <names>', 'which of them', 'bertlet,torch,ort-node,ort-web')
+  .option('--avx2', 'hold PyTorch to AVX2')
+  .parse();
+const options = command.opts<{ tokens: string; threads: string; rounds: string; only: string; avx2?: boolean }>();
+const dir = resolve(command.args[0]!);
+const here = import.meta.dirname;
+const { tokens, threads } = options;
+const PEERS: Record<string, string[]> = {
+  bertlet: [process.execPath, join(here, 'bertlet_peer.ts'), tokens, threads],
+  torch: [join(dir, 'venv/bin/python'), join(here, 'torch_peer.py'), tokens, threads],
+  'ort-node': [process.execPath, join(here, 'ort_peer.mjs'), tokens, threads, dir, 'node'],
+  'ort-web': [process.execPath, join(here, 'ort_peer.mjs'), tokens, threads, dir, 'web'],
+};
+const AVX2 = { ATEN_CPU_CAPABILITY: 'avx2', FBGEMM_ENABLE_INSTRUCTIONS: 'AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2' };
+
+interface Variant {
+  name: string;
+  run: (n: number) => Promise<number[]>;
+  milliseconds: number[];
+}
+const variants: Variant[] = [];
+const children = [];
+for (const peer of options.only.split(',')) {
+  const [file, ...args] = PEERS[peer]!;
+  const env = options.avx2 && peer === 'torch' ? { ...process.env, ...AVX2 } : process.env;
+  const child = spawn(file!, args, { stdio: ['pipe', 'pipe', 'ignore'], env });
+  children.push(child);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async () => JSON.parse((await lines.next()).value as string);
+  const { name, dtypes } = (await next()) as { name: string; dtypes: string[] };
+  for (const dtype of dtypes) {
+    const run = async (n: number) => {
+      child.stdin.write(`${dtype} ${n}\n`);
+      return (await next()) as number[];
+    };
+    variants.push({ name: `${name}, ${dtype}${env === process.env ? '' : ', AVX2 only'}`, run, milliseconds: [] });
+  }
+}
+for (const { run } of variants) await run(5); // warm-up
+for (let round = 0; round < Number(options.rounds); round++) {
+  for (const { run, milliseconds } of variants) {
+    milliseconds.push(...(await run(3)));
+    await new Promise((done) => setTimeout(done, 100)); // threads that still spin come to rest
+  }
+}
+for (const child of children) child.stdin.end();
+
+const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+const own = (dtype: string) =>
+  median(variants.find(({ name }) => name.startsWith('bertlet') && name.endsWith(dtype))?.milliseconds ?? [Number.NaN]);
+console.log(
+  `bert-base-cased's shape, ${tokens} tokens, ${threads} threads, ${cpus()[0]!.model}, Node ${process.version}\n`,
+);
+console.log('| engine | median ms | min ms | bertlet / it |\n|---|---|---|---|');
+for (const { name, milliseconds } of variants) {
+  const ratio = own(name.includes('int8') && !name.endsWith('fp32') ? 'int8' : 'fp32') / median(milliseconds);
+  console.log(
+    `| ${name} | ${median(milliseconds).toFixed(1)} | ${Math.min(...milliseconds).toFixed(1)} | ${ratio.toFixed(2)} |`,
+  );
+}
+process.exit(0);

@@ -1,0 +1,243 @@
+/** The CPU backend against the reference: every op, kernel, tile and number of threads; then its life as a process. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ALL_OPS } from '../kernels/index.ts';
+import { normal, tensor, uniform } from '../kernels/op.ts';
+import { buildKernels } from '../scripts/build.ts';
+import type { Backend, QuantizedTensor } from '../src/backend.ts';
+import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
+import { ReferenceBackend } from '../src/backends/reference.ts';
+import { startCpu } from '../src/backends/start.ts';
+import { load } from '../src/index.ts';
+import { CHECKPOINT, expectError, goldenJson, largestShare, ROOT } from './support.ts';
+
+const module = (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, 'dist', 'wasm', `${name}.wasm`)));
+const memory = () => new WebAssembly.Memory({ initial: 2, maximum: 65536 });
+
+/** Every kernel and tile, on one thread. */
+const CHOICES: [name: string, make: () => CpuBackend][] = (
+  [
+    ['relaxed', { int8: 'relaxed', wide: true }],
+    ['relaxed', { int8: 'relaxed', wide: false }],
+    ['relaxed', { int8: 'int16', wide: true }],
+    ['relaxed', { int8: 'int16', wide: false }],
+    ['baseline', { int8: 'int16', wide: true }],
+    ['baseline', { int8: 'int16', wide: false }],
+  ] as [string, KernelChoice][]
+).map(([set, choice]) => [
+  `${set} SIMD, ${choice.int8}, ${choice.wide ? 'wide' : 'narrow'}`,
+  () => new CpuBackend(module(set), memory(), choice, 1),
+]);
+
+const OP_CASES = ALL_OPS.flatMap((op) => Object.keys(op.cases).map((key) => [op.name, key, op] as const));
+const run = async <T, L>(on: Backend<T, L>, op: (typeof ALL_OPS)[number], inputs: unknown) =>
+  on.read(op.run(on, inputs));
+
+describe('every op within its bound of the reference', () => {
+  const reference = new ReferenceBackend();
+  const wanted = new Map<string, Promise<{ inputs: unknown; want: Float32Array; bound: Float64Array }>>();
+  const expected = (name: string, key: string, op: (typeof ALL_OPS)[number]) => {
+    const id = `${name} ${key}`;
+    if (!wanted.has(id)) {
+      const inputs = op.cases[key]!();
+      wanted.set(
+        id,
+        run(reference, op, inputs).then((want) => ({ inputs, want, bound: op.bound(inputs) })),
+      );
+    }
+    return wanted.get(id)!;
+  };
+  for (const [name, make] of CHOICES) {
+    test.each(OP_CASES)(`${name}: %s, %s`, async (name, key, op) => {
+      const { inputs, want, bound } = await expected(name, key, op);
+      expect(largestShare(await run(make(), op, inputs), want, bound)).toBeLessThanOrEqual(1);
+    });
+  }
+  for (const threads of [2, 3, 7]) {
+    test(`${threads} threads: all ops and cases, bits equal to one thread's`, { timeout: 60_000 }, async () => {
+      const [one, many] = [(await startCpu({ threads: 1 })).backend, (await startCpu({ threads })).backend];
+      for (const [name, key, op] of OP_CASES) {
+        const inputs = op.cases[key]!();
+        expect(await run(many, op, inputs), `${name}, ${key}`).toEqual(await run(one, op, inputs));
+      }
+      await many.dispose();
+    });
+  }
+});
+
+describe('int32 accumulators equal exact sums', () => {
+  // Scales of 1 and no bias: the outputs are the accumulators, below 2^24 and so exact in float32.
+  const sizes = [1, 3, 63, 64, 65, 255, 257].flatMap((k, i, all) => [
+    [all[6 - i]!, k, 17] as const,
+    [5, k, 1000 - k] as const,
+  ]);
+  for (const [name, make] of CHOICES) {
+    test.each(sizes)(`${name}: %d tokens, %d features, %d outputs`, async (tokens, features, out) => {
+      const next = uniform(tokens + features);
+      for (const zeroPoint of [0, 64]) {
+        const x = Float32Array.from({ length: tokens * features }, () => Math.floor(next() * 128) - zeroPoint);
+        x[0] = -zeroPoint; // the range that makes the scale 1 and this the zero point
+        x[x.length - 1] = 127 - zeroPoint;
+        if (x.length === 1) x[0] = 127;
+        const zero = x.length === 1 ? 0 : zeroPoint;
+        const data = Int8Array.from({ length: out * features }, () => Math.floor(next() * 256) - 128);
+        const weight: QuantizedTensor = {
+          ...{ dtype: 'I8', shape: [out, features], data, scheme: 'torch' },
+          scale: new Float32Array(out).fill(1),
+        };
+        const backend = make();
+        const linear = backend.uploadLinear(weight, tensor([out], new Float32Array(out)));
+        const y = await backend.read(backend.linear(backend.upload(tensor([tokens, features], x)), linear));
+        let wrong = 0;
+        for (let i = 0; i < y.length; i++) {
+          let sum = 0;
+          const [row, column] = [Math.floor(i / out), i % out];
+          for (let k = 0; k < features; k++) sum += x[row * features + k]! * data[column * features + k]!;
+          if (y[i] !== sum) wrong++;
+        }
+        expect([wrong, zero]).toEqual([0, zero]);
+      }
+    });
+  }
+});
+
+describe('whole model', () => {
+  const { items } = goldenJson<{ items: { inputIds: number[]; typeIds: number[] }[] }>('minilm-questions');
+  const inputs = items.slice(0, 4).map((item) => ({ inputIds: item.inputIds, tokenTypeIds: item.typeIds }));
+  inputs.push({ inputIds: [101], tokenTypeIds: [0] });
+  inputs.push({ inputIds: Array.from({ length: 512 }, (_, i) => 1000 + i), tokenTypeIds: Array(512).fill(0) });
+
+  test.each(['fp32', 'torch', 'accurate'])(
+    '%s: logits equal between 1, 2 and 5 threads',
+    { timeout: 60_000 },
+    async (p) => {
+      const options = p === 'fp32' ? ({ dtype: 'fp32' } as const) : ({ scheme: p as 'torch' } as const);
+      const models = await Promise.all([1, 2, 5].map((threads) => load(CHECKPOINT, { ...options, threads })));
+      for (const input of inputs) {
+        const [one, two, five] = await Promise.all(models.map((qa) => qa.logits(input)));
+        expect(two).toEqual(one);
+        expect(five).toEqual(one);
+      }
+      // Once more, after longer and shorter ones: nothing is left of them.
+      expect(await models[1]!.logits(inputs[0]!)).toEqual(await models[0]!.logits(inputs[0]!));
+      await Promise.all(models.map((qa) => qa.dispose()));
+    },
+  );
+  test('200 forwards of mixed lengths leave memory as it was', { timeout: 120_000 }, async () => {
+    const qa = await load(CHECKPOINT, { threads: 2 });
+    const forward = (tokens: number) => {
+      const ids = Array.from({ length: tokens }, (_, i) => 1000 + i);
+      return qa.logits({ inputIds: ids, tokenTypeIds: ids.map(() => 0) });
+    };
+    await forward(512);
+    for (let i = 0; i < 50; i++) await forward(1 + ((i * 37) % 200));
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 200; i++) await forward(1 + ((i * 37) % 200));
+    const grown = (process.memoryUsage().rss - before) / 2 ** 20;
+    console.log(`200 forwards of 1 to 200 tokens: RSS grew by ${grown.toFixed(1)} MB`);
+    expect(grown).toBeLessThan(30);
+    await qa.dispose();
+  });
+});
+
+describe('self-test', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+  /** The modules of a copy of the kernels in which some text of a file is replaced. */
+  async function broken(file: string, from: string, to: string, ...names: ('relaxed' | 'baseline')[]) {
+    const copy = join(folder, `${Math.random()}`);
+    mkdirSync(copy);
+    cpSync(join(ROOT, 'kernels'), copy, { recursive: true });
+    const source = readFileSync(join(copy, file), 'utf8');
+    expect(source).toContain(from);
+    writeFileSync(join(copy, file), source.replace(from, to));
+    for (const name of names) await buildKernels(copy, copy, name);
+    return Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(join(copy, `${name}.wasm`)))]));
+  }
+  test('a broken relaxed product: the int16 one is used, and said so', { timeout: 60_000 }, async () => {
+    const modules = await broken('linearInt8.wasm.ts', 'c10 = dot(a, w0, c10)', 'c10 = dot(w0, a, c10)', 'relaxed');
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/^int8 int16, .* relaxed SIMD$/);
+    expect(reason).toMatch(/the relaxed kernels failed their self-test \(linearInt8, /);
+  });
+  test('a broken layerNorm in the relaxed module: the baseline one is used', { timeout: 60_000 }, async () => {
+    const modules = await broken('layerNorm.wasm.ts', '<f64>eps', '<f64>eps + 1.0', 'relaxed');
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/baseline SIMD$/);
+    expect(reason).toMatch(/relaxed kernels failed their self-test \(layerNorm.*int16 kernels failed/);
+  });
+  test('all broken: an error', { timeout: 60_000 }, async () => {
+    const modules = await broken('attention.wasm.ts', '* inverse);', '* inverse * 1.01);', 'relaxed', 'baseline');
+    await expectError('device', /expected kernels that work, got none: .*\(attention, .*Use `reference`/, () =>
+      startCpu({ threads: 1, modules }),
+    );
+  });
+  test('a module that does not compile: the next one', async () => {
+    const { kernels, reason } = await startCpu({ threads: 1, modules: { relaxed: new Uint8Array([1, 2, 3]) } });
+    expect(kernels).toMatch(/baseline SIMD$/);
+    expect(reason).toBe('this engine has no relaxed SIMD');
+  });
+});
+
+describe('life of a process', () => {
+  const script = (body: string) => {
+    const code = `import { load } from './src/index.ts'; const folder = ${JSON.stringify(CHECKPOINT)};
+      const ask = { question: 'Who came?', context: 'Ada came yesterday.' }; ${body}`;
+    const begin = performance.now();
+    const child = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    return { ...child, seconds: (performance.now() - begin) / 1000 };
+  };
+  test.each([
+    [
+      'disposed',
+      'const qa = await load(folder, { threads: 2 }); await qa.answer(ask); await qa.dispose(); console.log("end")',
+    ],
+    ['not disposed', 'const qa = await load(folder, { threads: 2 }); await qa.answer(ask); console.log("end")'],
+    [
+      'loaded and disposed five times',
+      'for (let i = 0; i < 5; i++) { const qa = await load(folder, { threads: 3 }); await qa.answer(ask); await qa.dispose(); } console.log("end")',
+    ],
+  ])('%s: exits by itself with code 0', { timeout: 60_000 }, (_, body) => {
+    const { status, stdout, stderr } = script(body);
+    expect([status, stdout, stderr]).toEqual([0, 'end\n', '']);
+  });
+  test('many more threads than cores', { timeout: 60_000 }, () => {
+    const { status, stdout } = script(
+      'const qa = await load(folder, { threads: 16 }); console.log((await qa.answer(ask))[0].text); await qa.dispose()',
+    );
+    expect([status, stdout]).toEqual([0, 'Ada\n']);
+  });
+  test('dispose during an answer; use after it', { timeout: 60_000 }, () => {
+    const { status, stdout } = script(`const qa = await load(folder, { threads: 2 });
+      const answer = qa.answer(ask); const end = qa.dispose(); console.log((await answer)[0].text); await end; await qa.dispose();
+      await qa.answer(ask).catch((error) => console.log(error.code));`);
+    expect([status, stdout]).toEqual([0, 'Ada\ndisposed\n']);
+  });
+  test('a worker that dies is an error, not a hang', { timeout: 60_000 }, async () => {
+    const { backend, endWorkers } = await startCpu({ threads: 2 });
+    const x = backend.upload(normal([4, 64], 1));
+    const norm = { gamma: backend.upload(normal([64], 2)), beta: backend.upload(normal([64], 3)) };
+    expect((await backend.read(backend.layerNorm(x, null, norm, 1e-12))).length).toBe(256);
+    await endWorkers(); // as if the system had killed it
+    await expectError('device', /expected 2 threads at work, got a worker that ended/, () =>
+      backend.read(backend.layerNorm(x, null, norm, 1e-12)),
+    );
+    await backend.dispose();
+  });
+});
+
+describe('options', () => {
+  test.each([0, -1, 1.5, 1000])('threads: %d', (threads) =>
+    expectError('input', /threads: expected an integer from 1 to 256, got/, () => startCpu({ threads })),
+  );
+});
