@@ -73,14 +73,25 @@ export async function load(folder: string, options: LoadOptions = {}): Promise<Q
   oneOf('scheme', scheme, ['torch', 'accurate']);
   const checkpoint = await openCheckpoint(folder, onProgress);
   const chosen = device === 'auto' ? 'cpu' : device;
-  const { backend, about } = await DEVICES[chosen](options);
+  const { backend, about } = await DEVICES[chosen](options).catch((error: unknown) => {
+    checkpoint.close();
+    throw error;
+  });
   const weights = weightsOf(checkpoint, dtype === 'fp32' ? dtype : scheme);
   let weightBytes = 0;
-  const bert = new Bert(backend, checkpoint.config, (name) => {
-    const weight = weights(name);
-    weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
-    return weight;
-  });
+  let bert: Bert<unknown, unknown>;
+  try {
+    bert = new Bert(backend, checkpoint.config, (name) => {
+      const weight = weights(name);
+      weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
+      return weight;
+    });
+  } catch (error) {
+    await backend.dispose();
+    throw error;
+  } finally {
+    checkpoint.close();
+  }
   return new QuestionAnswering(checkpoint.tokenizer, bert, backend, {
     device: chosen,
     dtype,

@@ -111,10 +111,8 @@ export class QuestionAnswering {
     const ids = checkedIds('inputIds', input.inputIds, vocab, positions);
     const typeIds = checkedIds('tokenTypeIds', input.tokenTypeIds, types, positions);
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
-    const run = () => {
-      if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
-      return this.#bert.forward(ids, typeIds);
-    };
+    if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
+    const run = () => this.#bert.forward(ids, typeIds);
     const forward = this.#last.then(run, run); // one at a time: a backend has one set of activations
     this.#last = forward;
     const logits = await forward;
@@ -124,7 +122,7 @@ export class QuestionAnswering {
     return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
   }
 
-  /** Frees the weights. Idempotent; waits for an answer under way. */
+  /** Frees the weights. Idempotent; waits for the forwards under way, while an answer that needs more is refused. */
   async dispose(): Promise<void> {
     this.#disposed = true;
     await this.#last.catch(() => {});

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
+import { startCpu } from '../src/backends/start.ts';
 import { Bert } from '../src/bert.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
 import { type Precision, weightsOf } from '../src/checkpoint/load.ts';
@@ -41,7 +42,11 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
   const { config, tensors } = open(TINY);
   test.each([...goldenInputs()])('%s', async (_, golden) => {
     const backend = new Recorder();
-    const bert = new Bert(backend as Backend, config, weightsOf({ config, tensors }, 'fp32'));
+    const bert = new Bert(
+      backend as Backend,
+      config,
+      weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'fp32'),
+    );
     const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     const { layerNorm, linear, attention } = backend.results;
     const points: [string, Float32Array][] = [['embeddings', layerNorm![0]!]];
@@ -57,7 +62,11 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
     }
   });
   test.each([...goldenInputs()])('%s, int8: logits', async (_, golden) => {
-    const bert = new Bert(new ReferenceBackend() as Backend, config, weightsOf({ config, tensors }, 'torch'));
+    const bert = new Bert(
+      new ReferenceBackend() as Backend,
+      config,
+      weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'torch'),
+    );
     const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     expect(largestDifference(start, float32(golden['int8/start']).data)).toBeLessThan(1e-4);
     expect(largestDifference(end, float32(golden['int8/end']).data)).toBeLessThan(1e-4);
@@ -115,8 +124,9 @@ describe('embedded checkpoint, logits of 20 questions', () => {
   const goldens = goldenTensors('minilm-logits');
 
   /** For each question the largest difference of a logit, and whether both argmax tokens are PyTorch's. */
-  async function run(dtype: 'fp32' | 'int8', precision: Precision) {
-    const bert = new Bert(new ReferenceBackend() as Backend, config, weightsOf({ config, tensors }, precision));
+  async function run(device: string, dtype: 'fp32' | 'int8', precision: Precision) {
+    const backend = await DEVICES[device]!();
+    const bert = new Bert(backend, config, weightsOf({ config, tensor: (name) => tensors.get(name)! }, precision));
     const differences: number[] = [];
     let same = 0;
     for (const [i, item] of items.entries()) {
@@ -128,22 +138,49 @@ describe('embedded checkpoint, logits of 20 questions', () => {
     const sorted = differences.toSorted((a, b) => a - b);
     const [median, most] = [(sorted[9]! + sorted[10]!) / 2, sorted.at(-1)!]; // of 20
     console.log(
-      `embedded checkpoint, ${dtype}, ${items.length} questions: largest logit difference to PyTorch per question ` +
+      `embedded checkpoint, ${device}, ${precision}, ${items.length} questions: largest logit difference to PyTorch per question ` +
         `median ${median.toExponential(2)}, maximum ${most.toExponential(2)}; same answer in ${same}`,
     );
+    await backend.dispose();
     return { median, most, same };
   }
+  const DEVICES: Record<string, () => Promise<Backend>> = {
+    reference: async () => new ReferenceBackend() as Backend,
+    'cpu, 2 threads': async () => (await startCpu({ threads: 2 })).backend as Backend,
+    'cpu, 1 thread, wide': async () => (await startCpu({ threads: 1, wideSimd: true })).backend as Backend,
+  };
 
-  test('fp32: every logit within 1e-3, every answer the same', { timeout: 300_000 }, async () => {
-    const { most, same } = await run('fp32', 'fp32');
-    expect(most).toBeLessThan(1e-3);
-    expect(same).toBe(20);
-  });
-  test('int8: median within 0.02, at least 19 answers the same', { timeout: 300_000 }, async () => {
-    const { median, same } = await run('int8', 'torch');
+  test.each(Object.keys(DEVICES))(
+    '%s, fp32: every logit within 1e-3, every answer the same',
+    { timeout: 300_000 },
+    async (d) => {
+      const { most, same } = await run(d, 'fp32', 'fp32');
+      expect(most).toBeLessThan(1e-3);
+      expect(same).toBe(20);
+    },
+  );
+  test('reference, int8: median within 0.02, at least 19 answers the same', { timeout: 300_000 }, async () => {
+    const { median, same } = await run('reference', 'int8', 'torch');
     expect(median).toBeLessThanOrEqual(0.02);
     expect(same).toBeGreaterThanOrEqual(19);
   });
+  // Float sums in another order round a few activations the other way; PyTorch is no nearer to itself (README.md there).
+  test.each(Object.keys(DEVICES).slice(1))(
+    '%s, int8: at least 19 answers the same',
+    { timeout: 60_000 },
+    async (device) => {
+      const { median, same } = await run(device, 'int8', 'torch');
+      expect(median).toBeLessThanOrEqual(0.25);
+      expect(same).toBeGreaterThanOrEqual(19);
+    },
+  );
+  test.each(Object.keys(DEVICES).slice(1))(
+    '%s, accurate: the answers of float32',
+    { timeout: 60_000 },
+    async (device) => {
+      expect((await run(device, 'fp32', 'accurate')).same).toBeGreaterThanOrEqual(19);
+    },
+  );
 });
 
 test('goldenCases finds the groups that the goldens have', () => {

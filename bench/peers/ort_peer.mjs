@@ -5,8 +5,8 @@ import { createInterface } from 'node:readline';
 
 const [tokens, threads, dir, kind] = process.argv.slice(2);
 const name = `onnxruntime-${kind}`;
-const { version } = createRequire(`${dir}/`)(`${name}/package.json`);
 const ort = createRequire(`${dir}/`)(name);
+const version = ort.env.versions.common;
 if (kind === 'web') ort.env.wasm.numThreads = Number(threads);
 const tensor = (data) => new ort.Tensor('int64', data, [1, Number(tokens)]);
 const all = {

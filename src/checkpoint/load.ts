@@ -4,12 +4,15 @@ import type { BertConfig, Weights } from '../bert.ts';
 import { quantizeWeight } from '../quantize.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, tensorShapes } from './config.ts';
-import { readSafetensors, toFloat32 } from './safetensors.ts';
+import { headerLength, parseHeader, toFloat32, viewTensor } from './safetensors.ts';
 
 export interface Checkpoint {
   readonly config: BertConfig;
   readonly tokenizer: Tokenizer;
-  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Reads one tensor; what is read is not kept. */
+  readonly tensor: (name: string) => Tensor;
+  /** Closes the file. */
+  readonly close: () => void;
 }
 
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
@@ -26,20 +29,60 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
     throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
   }
-  const file = await readFile(folder, 'model.safetensors', onProgress);
-  const tensors = readSafetensors(file.bytes, file.name);
-  checkTensors(config, tensors);
-  return { config, tokenizer, tensors };
+  const weights = await openSafetensors(`${folder}/model.safetensors`, onProgress);
+  try {
+    checkTensors(config, weights.entries);
+  } catch (error) {
+    weights.close();
+    throw error;
+  }
+  return { config, tokenizer, ...weights };
+}
+
+/** Opens a safetensors file to read its tensors one by one, so that it is never in memory whole. */
+async function openSafetensors(path: string, onProgress?: OnProgress) {
+  const { closeSync, fstatSync, openSync, readSync } = await import('node:fs');
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  const total = fstatSync(file).size;
+  const read = (begin: number, end: number) => {
+    const bytes = new Uint8Array(end - begin);
+    readSync(file, bytes, 0, bytes.length, begin);
+    return bytes;
+  };
+  const close = () => closeSync(file);
+  try {
+    const length = headerLength(read(0, Math.min(8, total)), total, path);
+    const entries = parseHeader(read(8, 8 + length), total, path);
+    let loaded = 8 + length;
+    const tensor = (name: string) => {
+      const entry = entries.get(name)!;
+      loaded += entry.end - entry.begin;
+      onProgress?.({ file: 'model.safetensors', loaded, total });
+      return viewTensor(entry, read(entry.begin, entry.end));
+    };
+    return { entries, tensor, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
 }
 
 /** How the linears compute: in float32, or in int8 with one of the two schemes. */
 export type Precision = 'fp32' | Scheme;
 
 /** A checkpoint's tensors as the model computes with them: widened to float32, the linears' weights quantized. */
-export function weightsOf({ config, tensors }: Pick<Checkpoint, 'config' | 'tensors'>, precision: Precision): Weights {
+export function weightsOf(
+  { config, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'>,
+  precision: Precision,
+): Weights {
   const shapes = tensorShapes(config);
   return (name) => {
-    const tensor = tensors.get(name)!;
+    const tensor = read(name);
     const float32 = { dtype: 'F32', shape: tensor.shape, data: toFloat32(tensor, name) } as const;
     if (!float32.data.every(Number.isFinite)) {
       throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
@@ -125,16 +168,18 @@ interface File {
   bytes: Uint8Array;
 }
 
-async function readFile(folder: string, name: string, onProgress?: OnProgress): Promise<File> {
+const unreadable = (path: string, cause: unknown) => {
+  const message = `${path}: expected a readable file (${(cause as Error).message}).`;
+  return new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
+};
+
+async function readFile(folder: string, name: string): Promise<File> {
   const { readFile } = await import('node:fs/promises');
   const path = `${folder}/${name}`;
   try {
-    const bytes = await readFile(path);
-    onProgress?.({ file: name, loaded: bytes.length, total: bytes.length });
-    return { name: path, bytes };
+    return { name: path, bytes: await readFile(path) };
   } catch (cause) {
-    const message = `${path}: expected a readable file (${(cause as Error).message}).`;
-    throw new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
+    throw unreadable(path, cause);
   }
 }
 
