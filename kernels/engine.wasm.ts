@@ -4,3 +4,10 @@ export { embedding, layerNorm } from './layerNorm.wasm';
 export { linear } from './linear.wasm';
 export { linearInt8 } from './linearInt8.wasm';
 export { quantize, range } from './quantize.wasm';
+// Their inner loops, by name for the test that reads which of them V8 widens.
+export { softmaxRow } from './attention.wasm';
+export { addSum, normalize, squares } from './layerNorm.wasm';
+export { tileNarrow, tileWide } from './linear.wasm';
+export { int16Narrow, int16Row, int16Wide, relaxedNarrow, relaxedRow, relaxedWide } from './linearInt8.wasm';
+export { geluRows } from './math.wasm';
+export { minMax, toBytes } from './quantize.wasm';

@@ -2,7 +2,7 @@
  * BERT for extractive question answering (Devlin et al. 2018), written once against `Backend`.
  * Names of tensors are the Hugging Face checkpoint's.
  */
-import type { Backend, LinearWeight, Norm, QuantizedTensor, Tensor } from './backend.ts';
+import type { Backend, LinearWeight, Norm, Tensor } from './backend.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
@@ -25,7 +25,10 @@ interface Layer<T, L> {
   readonly outputNorm: Norm<T>;
 }
 
-/** A tensor of the checkpoint by its name, in the form to compute with: a linear's weight may be int8. */
+/**
+ * A tensor of the checkpoint by its name, in the form to compute with: a linear's weight may be int8. It is good until
+ * the next is asked for, so that a model is never in memory twice.
+ */
 export type Weights = (name: string) => LinearWeight;
 
 export class Bert<T, L> {
@@ -40,14 +43,18 @@ export class Bert<T, L> {
   constructor(backend: Backend<T, L>, config: BertConfig, weights: Weights) {
     this.#backend = backend;
     this.config = config;
-    const vectors = (...names: string[]) => stack(names.map((name) => weights(name) as Tensor<Float32Array>));
-    const upload = (name: string): T => backend.upload(vectors(name));
+    const upload = (name: string): T => backend.upload(weights(name) as Tensor<Float32Array>);
     const norm = (name: string): Norm<T> => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
-    const linear = (...names: string[]): L =>
-      backend.uploadLinear(
-        stack(names.map((name) => weights(`${name}.weight`))),
-        vectors(...names.map((name) => `${name}.bias`)),
-      );
+    const linear = (...names: string[]): L => {
+      const all = (kind: string) =>
+        stack(
+          weights,
+          names.map((name) => `${name}.${kind}`),
+        );
+      const bias = all('bias') as Tensor<Float32Array>;
+      const kept = { ...bias, data: bias.data.slice() };
+      return backend.uploadLinear(all('weight'), kept);
+    };
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
       position: upload('bert.embeddings.position_embeddings.weight'),
@@ -92,22 +99,18 @@ export class Bert<T, L> {
   }
 }
 
-/** Joins tensors along their first dimension; one is returned as it is. */
-function stack<W extends LinearWeight>(parts: W[]): W {
-  const first = parts[0]!;
-  if (parts.length === 1) return first;
-  const shape = [parts.reduce((rows, part) => rows + part.shape[0]!, 0), ...first.shape.slice(1)];
-  const joined = { ...first, shape, data: concat(parts.map((part) => part.data)) };
-  return 'scale' in first ? { ...joined, scale: concat(parts.map((part) => (part as QuantizedTensor).scale)) } : joined;
-}
-
-function concat<A extends Float32Array | Int8Array>(arrays: A[]): A {
-  const total = arrays.reduce((sum, { length }) => sum + length, 0);
-  const joined = new (arrays[0]!.constructor as new (length: number) => A)(total);
-  let at = 0;
-  for (const array of arrays) {
-    joined.set(array, at);
-    at += array.length;
+/** Several tensors of one shape, joined along their first dimension; one is returned as it is. */
+function stack(weights: Weights, names: string[]): LinearWeight {
+  const first = weights(names[0]!);
+  if (names.length === 1) return first;
+  const many = <A extends Float32Array | Int8Array>(one: A) =>
+    new (one.constructor as new (length: number) => A)(one.length * names.length);
+  const shape = [first.shape[0]! * names.length, ...first.shape.slice(1)];
+  const joined = { ...first, shape, data: many(first.data), ...('scale' in first && { scale: many(first.scale) }) };
+  for (const [i, name] of names.entries()) {
+    const part = i === 0 ? first : weights(name);
+    joined.data.set(part.data, i * part.data.length);
+    if ('scale' in part) joined.scale!.set(part.scale, i * part.scale.length);
   }
-  return joined;
+  return joined as LinearWeight;
 }

@@ -21,8 +21,9 @@ describe("the article's question on the embedded checkpoint", () => {
     expect(out).toMatch(new RegExp(`\nDynamic Quantized Model Answer: \n${golden.int8.answer}\n.*"New York Times"\n`));
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
     const shown = /<!-- qa -->\n```\n(.*)```\n<!-- \/qa -->/s.exec(readme)?.[1]?.split('\n');
-    const stable = out.split('\n').filter((line) => !line.includes('Latency: '));
-    expect(shown?.filter((line) => !line.includes('Latency: ') && !line.startsWith('As many'))).toEqual(stable);
+    // Times differ, and so do threads and kernels, from one machine to another.
+    const stable = (lines?: string[]) => lines?.filter((line) => !/Latency: |^cpu, /.test(line));
+    expect(stable(shown)).toEqual(stable(out.split('\n')));
   });
 });
 
@@ -36,7 +37,7 @@ describe('on a tiny model', () => {
     }
     expect(out).toMatch(/FP32 Model Size: \d+\.\d\d MB\nINT8 Model Size: \d+\.\d\d MB/);
     expect(out).toMatch(/Text: \nc d e\nQuestion: \na b\?\nModel Answer: \n.*\n.*\nDynamic Quantized Model Answer: \n/);
-    expect(out).toMatch(/CPU Inference Latency: \d+\.\d\d ms \/ sample {2}\(median .*, 1 warm-up, 1 samples\)/);
+    expect(out).toMatch(/CPU Inference Latency: \d+\.\d\d ms \/ sample {2}\(median .*, \d+ warm-ups, 1 samples\)/);
   });
   test('one dtype, a passage from a file', () => {
     const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));

@@ -84,11 +84,11 @@ function linearInt8(x: Float32Tensor, weight: QuantizedTensor, bias: Float32Arra
 
 export class ReferenceBackend implements Backend<Float32Tensor, Linear> {
   upload(tensor: Float32Tensor): Float32Tensor {
-    return tensor;
+    return { ...tensor, data: tensor.data.slice() };
   }
 
   uploadLinear(weight: LinearWeight, bias: Float32Tensor): Linear {
-    return { weight, bias };
+    return { weight: { ...weight, data: weight.data.slice() } as LinearWeight, bias: this.upload(bias) };
   }
 
   embedding(

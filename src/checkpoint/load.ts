@@ -9,7 +9,7 @@ import { headerLength, parseHeader, toFloat32, viewTensor } from './safetensors.
 export interface Checkpoint {
   readonly config: BertConfig;
   readonly tokenizer: Tokenizer;
-  /** Reads one tensor; what is read is not kept. */
+  /** Reads one tensor; it is good until the next is read. */
   readonly tensor: (name: string) => Tensor;
   /** Closes the file. */
   readonly close: () => void;
@@ -49,8 +49,11 @@ async function openSafetensors(path: string, onProgress?: OnProgress) {
     throw unreadable(path, cause);
   }
   const total = fstatSync(file).size;
+  let last: ArrayBuffer | undefined;
   const read = (begin: number, end: number) => {
+    last?.transfer(0); // frees it now: garbage collection would let a whole file's worth pile up
     const bytes = new Uint8Array(end - begin);
+    last = bytes.buffer;
     readSync(file, bytes, 0, bytes.length, begin);
     return bytes;
   };
@@ -81,13 +84,19 @@ export function weightsOf(
   precision: Precision,
 ): Weights {
   const shapes = tensorShapes(config);
+  let made: ArrayBuffer[] = [];
   return (name) => {
+    for (const buffer of made) buffer.transfer(0); // good until the next is asked for, and freed then
     const tensor = read(name);
     const float32 = { dtype: 'F32', shape: tensor.shape, data: toFloat32(tensor, name) } as const;
+    made = float32.data === tensor.data ? [] : [float32.data.buffer as ArrayBuffer];
     if (!float32.data.every(Number.isFinite)) {
       throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
     }
-    return precision !== 'fp32' && shapes.get(name)!.linear ? quantizeWeight(float32, precision) : float32;
+    if (precision === 'fp32' || !shapes.get(name)!.linear) return float32;
+    const quantized = quantizeWeight(float32, precision);
+    made.push(quantized.data.buffer as ArrayBuffer);
+    return quantized;
   };
 }
 
