@@ -30,11 +30,11 @@ export interface QuantizedTensor {
   readonly scheme: Scheme;
 }
 
+/** The three embeddings [vocab | positions | types, hidden] that a token's input is the sum of. */
+export type Tables<T> = { readonly word: T; readonly position: T; readonly type: T };
+
 /** Learned scale and shift of a LayerNorm, both [hidden]. */
-export interface Norm<T> {
-  readonly gamma: T;
-  readonly beta: T;
-}
+export type Norm<T> = { readonly gamma: T; readonly beta: T };
 
 /** A linear's weight [out, in]: float32, or int8. */
 export type LinearWeight = Tensor<Float32Array> | QuantizedTensor;
@@ -50,7 +50,7 @@ export interface Backend<T = unknown, L = unknown> {
   /** Hands over a linear layer `x weight^T + bias`, to be kept in whatever order its product reads; bias [out]. */
   uploadLinear(weight: LinearWeight, bias: Tensor<Float32Array>): L;
   /** `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden]. Starts a forward. */
-  embedding(ids: Int32Array, typeIds: Int32Array, tables: { word: T; position: T; type: T }): T;
+  embedding(ids: Int32Array, typeIds: Int32Array, tables: Tables<T>): T;
   /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same. */
   layerNorm(x: T, residual: T | null, norm: Norm<T>, eps: number): T;
   /** [tokens, in] -> [tokens, out], in integers where the weight is int8; GELU applied if asked for. */

@@ -2,7 +2,7 @@
  * BERT for extractive question answering (Devlin et al. 2018), written once against `Backend`.
  * Names of tensors are the Hugging Face checkpoint's.
  */
-import type { Backend, LinearWeight, Norm, Tensor } from './backend.ts';
+import type { Backend, LinearWeight, Norm, Tables, Tensor } from './backend.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
@@ -34,7 +34,7 @@ export type Weights = (name: string) => LinearWeight;
 export class Bert<T, L> {
   readonly config: BertConfig;
   readonly #backend: Backend<T, L>;
-  readonly #tables: { word: T; position: T; type: T };
+  readonly #tables: Tables<T>;
   readonly #norm: Norm<T>;
   readonly #layers: Layer<T, L>[];
   readonly #qaOutputs: L;
@@ -52,8 +52,7 @@ export class Bert<T, L> {
           names.map((name) => `${name}.${kind}`),
         );
       const bias = all('bias') as Tensor<Float32Array>;
-      const kept = { ...bias, data: bias.data.slice() };
-      return backend.uploadLinear(all('weight'), kept);
+      return backend.uploadLinear(all('weight'), bias);
     };
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
@@ -99,10 +98,10 @@ export class Bert<T, L> {
   }
 }
 
-/** Several tensors of one shape, joined along their first dimension; one is returned as it is. */
+/** Tensors of one shape, joined along their first dimension; a single matrix is returned as it is. */
 function stack(weights: Weights, names: string[]): LinearWeight {
   const first = weights(names[0]!);
-  if (names.length === 1) return first;
+  if (names.length === 1 && first.shape.length === 2) return first; // a bias must outlast its weight
   const many = <A extends Float32Array | Int8Array>(one: A) =>
     new (one.constructor as new (length: number) => A)(one.length * names.length);
   const shape = [first.shape[0]! * names.length, ...first.shape.slice(1)];

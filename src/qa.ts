@@ -44,11 +44,7 @@ export interface Answer {
   nullScore: number;
 }
 
-interface Window {
-  pair: PairEncoding;
-  start: Float32Array;
-  end: Float32Array;
-}
+type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
 
 const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, stride: 128, nullThreshold: 0 };
 /** Smallest values of the integers among them. */

@@ -5,7 +5,15 @@
  * weights, and has the threads run the program (threads.ts). Tensors are [rows, stride] with the columns padded to 16
  * by zeros, and room for 12 rows more than there are, so that no kernel has a tail.
  */
-import { type Backend, BertletError, inputError, type LinearWeight, type Norm, type Tensor } from '../backend.ts';
+import {
+  type Backend,
+  BertletError,
+  inputError,
+  type LinearWeight,
+  type Norm,
+  type Tables,
+  type Tensor,
+} from '../backend.ts';
 import {
   COMMAND_BYTES,
   COMMANDS,
@@ -179,7 +187,7 @@ export class CpuBackend implements Backend<Handle, Linear> {
     return makes[0];
   }
 
-  embedding(ids: Int32Array, typeIds: Int32Array, t: { word: Handle; position: Handle; type: Handle }): Handle {
+  embedding(ids: Int32Array, typeIds: Int32Array, t: Tables<Handle>): Handle {
     if (ids.length !== typeIds.length) throw inputError('embedding', `typeIds of ${ids.length}`, typeIds.length);
     const y = this.#tensor(ids.length, t.word.columns);
     const input = this.#scratch(ids.length * 8);

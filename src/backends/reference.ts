@@ -3,14 +3,8 @@
  * fast backends against. Sums are in float64; what PyTorch keeps as a float32 tensor (scores, probabilities, a row's
  * mean) is rounded to float32, because the quantizers that follow turn a difference of one last bit into a whole step.
  */
-import {
-  type Backend,
-  inputError,
-  type LinearWeight,
-  type Norm,
-  type QuantizedTensor,
-  type Tensor,
-} from '../backend.ts';
+import type { Backend, LinearWeight, Norm, QuantizedTensor, Tables, Tensor } from '../backend.ts';
+import { inputError } from '../backend.ts';
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
 
 type Float32Tensor = Tensor<Float32Array>;
@@ -91,11 +85,7 @@ export class ReferenceBackend implements Backend<Float32Tensor, Linear> {
     return { weight: { ...weight, data: weight.data.slice() } as LinearWeight, bias: this.upload(bias) };
   }
 
-  embedding(
-    ids: Int32Array,
-    typeIds: Int32Array,
-    tables: { word: Float32Tensor; position: Float32Tensor; type: Float32Tensor },
-  ): Float32Tensor {
+  embedding(ids: Int32Array, typeIds: Int32Array, tables: Tables<Float32Tensor>): Float32Tensor {
     const hidden = tables.word.shape[1]!;
     const [word, position, type] = [tables.word.data, tables.position.data, tables.type.data];
     sameSize('embedding', 'typeIds', ids.length, typeIds.length);
