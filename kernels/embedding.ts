@@ -32,13 +32,13 @@ export const embedding: Op<EmbeddingInputs> = {
       position: backend.upload(position),
       type: backend.upload(type),
     }),
-  // Two additions.
+  // Two additions, and the rounding of what it is compared with.
   bound({ ids, typeIds, word, position, type }) {
     const hidden = word.shape[1]!;
     return Float64Array.from({ length: ids.length * hidden }, (_, at) => {
       const [t, i] = [Math.floor(at / hidden), at % hidden];
       const parts = [word.data[ids[t]! * hidden + i]!, type.data[typeIds[t]! * hidden + i]!, position.data[at]!];
-      return 2 * U * parts.reduce((sum, part) => sum + Math.abs(part), 0);
+      return 3 * U * parts.reduce((sum, part) => sum + Math.abs(part), 0);
     });
   },
   cases: {

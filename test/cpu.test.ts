@@ -11,6 +11,8 @@ import type { Backend, QuantizedTensor } from '../src/backend.ts';
 import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/start.ts';
+import { Bert } from '../src/bert.ts';
+import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
 import { load } from '../src/index.ts';
 import { CHECKPOINT, expectError, goldenJson, largestShare, ROOT } from './support.ts';
 
@@ -126,6 +128,17 @@ describe('whole model', () => {
       await Promise.all(models.map((qa) => qa.dispose()));
     },
   );
+  test('logits equal between all int8 kernels and tiles of the engine', { timeout: 60_000 }, async () => {
+    const checkpoint = await openCheckpoint(CHECKPOINT);
+    const logits: Float32Array[] = [];
+    for (const [, make] of CHOICES.slice(0, 4)) {
+      const bert = new Bert(make() as Backend, checkpoint.config, weightsOf(checkpoint, 'torch'));
+      const { inputIds, tokenTypeIds } = inputs[0]!;
+      logits.push(await bert.forward(Int32Array.from(inputIds), Int32Array.from(tokenTypeIds)));
+    }
+    checkpoint.close();
+    for (const other of logits) expect(other).toEqual(logits[0]);
+  });
   test('200 forwards of mixed lengths leave memory as it was', { timeout: 120_000 }, async () => {
     const qa = await load(CHECKPOINT, { threads: 2 });
     const forward = (tokens: number) => {
