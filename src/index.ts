@@ -1,8 +1,8 @@
 /** bertlet's public API. */
-import { type Backend, inputError, type Scheme } from './backend.ts';
+import { type Backend, BertletError, inputError, type Scheme } from './backend.ts';
 import { ReferenceBackend } from './backends/reference.ts';
 import { startCpu } from './backends/start.ts';
-import { Bert } from './bert.ts';
+import { Bert, type Weights } from './bert.ts';
 import { type OnProgress, openCheckpoint, weightsOf } from './checkpoint/load.ts';
 import { QuestionAnswering } from './qa.ts';
 
@@ -51,7 +51,7 @@ export interface Info {
 /** A device that has started, and what `info` says of it. */
 type Device = { backend: Backend; about: Partial<Info> };
 
-/** Devices by name: adding one is adding a line. */
+/** Devices by name, the fastest first: adding one is adding a line. */
 const DEVICES: Record<Exclude<LoadOptions['device'], undefined | 'auto'>, (options: LoadOptions) => Promise<Device>> = {
   cpu: async (options) => {
     const { backend, kernels, reason } = await startCpu(options);
@@ -72,34 +72,43 @@ export async function load(folder: string, options: LoadOptions = {}): Promise<Q
   oneOf('dtype', dtype, ['fp32', 'int8']);
   oneOf('scheme', scheme, ['torch', 'accurate']);
   const checkpoint = await openCheckpoint(folder, onProgress);
-  const chosen = device === 'auto' ? 'cpu' : device;
-  const { backend, about } = await DEVICES[chosen](options).catch((error: unknown) => {
-    checkpoint.close();
-    throw error;
-  });
-  const weights = weightsOf(checkpoint, dtype === 'fp32' ? dtype : scheme);
-  let weightBytes = 0;
-  let bert: Bert<unknown, unknown>;
   try {
-    bert = new Bert(backend, checkpoint.config, (name) => {
+    const { backend, about } = await start(device, options);
+    const weights = weightsOf(checkpoint, dtype === 'fp32' ? dtype : scheme);
+    let weightBytes = 0;
+    const counted: Weights = (name) => {
       const weight = weights(name);
       weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
       return weight;
-    });
-  } catch (error) {
-    await backend.dispose();
-    throw error;
+    };
+    try {
+      const bert = new Bert(backend, checkpoint.config, counted);
+      const info = { ...about, dtype, ...(dtype === 'int8' && { scheme }), weightBytes };
+      return new QuestionAnswering(checkpoint.tokenizer, bert, backend, info);
+    } catch (error) {
+      await backend.dispose();
+      throw error;
+    }
   } finally {
     checkpoint.close();
   }
-  return new QuestionAnswering(checkpoint.tokenizer, bert, backend, {
-    device: chosen,
-    dtype,
-    ...(dtype === 'int8' && { scheme }),
-    weightBytes,
-    ...(device === 'auto' && { reason: `${chosen} is the fastest of the devices here` }),
-    ...about,
-  });
+}
+
+/** Starts a device. `auto` takes the first in `DEVICES` that starts, and only then is another used than asked for. */
+async function start(device: NonNullable<LoadOptions['device']>, options: LoadOptions) {
+  const reasons: string[] = [];
+  for (const name of device === 'auto' ? (Object.keys(DEVICES) as (keyof typeof DEVICES)[]) : [device]) {
+    try {
+      const { backend, about } = await DEVICES[name](options);
+      if (device === 'auto') reasons.push(`${name} is the fastest device that starts here`);
+      if (about.reason) reasons.push(about.reason);
+      return { backend, about: { ...about, device: name, ...(reasons.length > 0 && { reason: reasons.join('; ') }) } };
+    } catch (error) {
+      if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
+      reasons.push(error.message);
+    }
+  }
+  throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);
 }
 
 function oneOf(option: string, value: string, allowed: string[]): void {

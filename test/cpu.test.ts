@@ -236,6 +236,20 @@ describe('life of a process', () => {
       await qa.answer(ask).catch((error) => console.log(error.code));`);
     expect([status, stdout]).toEqual([0, 'Ada\ndisposed\n']);
   });
+  test('without WebAssembly: cpu says so, auto uses the reference and says why', { timeout: 60_000 }, () => {
+    const { status, stdout } = script(`delete globalThis.WebAssembly;
+      await load(folder, { device: 'cpu' }).catch((error) => console.log(error.code));
+      const qa = await load(folder, { device: 'auto' }); console.log(qa.info.device, qa.info.reason); await qa.dispose();`);
+    expect([status, stdout]).toEqual([
+      0,
+      'device\nreference cpu: expected an engine with WebAssembly, got one without. Use `reference`.; reference is the fastest device that starts here\n',
+    ]);
+  });
+  test('auto takes cpu', async () => {
+    const qa = await load(CHECKPOINT, { device: 'auto', threads: 1 });
+    expect(qa.info).toMatchObject({ device: 'cpu', reason: 'cpu is the fastest device that starts here' });
+    await qa.dispose();
+  });
   test('a worker that dies is an error, not a hang', { timeout: 60_000 }, async () => {
     const { backend, endWorkers } = await startCpu({ threads: 2 });
     const x = backend.upload(normal([4, 64], 1));

@@ -40,6 +40,9 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
   if (!Number.isSafeInteger(threads) || threads < 1 || threads > 256) {
     throw new BertletError('input', `threads: expected an integer from 1 to 256, got ${threads}.`);
   }
+  if (typeof WebAssembly === 'undefined') {
+    throw new BertletError('device', 'cpu: expected an engine with WebAssembly, got one without. Use `reference`.');
+  }
   const shared = threads > 1;
   if (shared && typeof SharedArrayBuffer === 'undefined') {
     const advice = 'Serve the page with the headers COOP: same-origin and COEP: require-corp, or ask for 1 thread.';
@@ -96,11 +99,13 @@ async function readModule(name: ModuleName): Promise<Uint8Array<ArrayBuffer>> {
   }
 }
 
-const newMemory = (shared: boolean) => new WebAssembly.Memory({ initial: 2, maximum: MOST_PAGES, shared });
+const newMemory = (shared: boolean, maximum = MOST_PAGES) => new WebAssembly.Memory({ initial: 2, maximum, shared });
+/** Enough for the tests below; 64 MB. */
+const testMemory = (shared: boolean) => newMemory(shared, 1024);
 
 /** Runs every kernel on hard cases; the first that is off its bound from the reference is named. */
 async function selfTest(module: WebAssembly.Module, choice: KernelChoice, shared: boolean): Promise<string | null> {
-  const backend = new CpuBackend(module, newMemory(shared), choice, 1);
+  const backend = new CpuBackend(module, testMemory(shared), choice, 1);
   const reference = new ReferenceBackend();
   for (const [name, cases] of Object.entries(SELF_TEST) as [keyof typeof OPS, string[]][]) {
     const op = OPS[name] as Op<unknown>;
@@ -118,7 +123,7 @@ async function selfTest(module: WebAssembly.Module, choice: KernelChoice, shared
 async function wideIsFaster(module: WebAssembly.Module, int8: KernelChoice['int8'], shared: boolean): Promise<boolean> {
   const inputs = OPS.linearInt8.cases['130x384 to 96']!();
   const runs = [true, false].map((wide) => {
-    const backend = new CpuBackend(module, newMemory(shared), { int8, wide }, 1);
+    const backend = new CpuBackend(module, testMemory(shared), { int8, wide }, 1);
     const [x, linear] = [backend.upload(inputs.x), backend.uploadLinear(inputs.weight, inputs.bias)];
     return async () => {
       const begin = performance.now();
