@@ -8,6 +8,7 @@ export { quantize, range } from './quantize.wasm';
 export { softmaxRow } from './attention.wasm';
 export { addSum, normalize, squares } from './layerNorm.wasm';
 export { tileNarrow, tileWide } from './linear.wasm';
-export { int16Narrow, int16Row, int16Wide, relaxedNarrow, relaxedRow, relaxedWide } from './linearInt8.wasm';
+export { int16Narrow, int16Row, int16Wide } from './linearInt16.wasm';
+export { relaxedNarrow, relaxedRow, relaxedWide } from './linearInt8.wasm';
 export { geluRows } from './math.wasm';
 export { minMax, toBytes } from './quantize.wasm';

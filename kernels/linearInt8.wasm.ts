@@ -6,63 +6,22 @@
  *   relaxed  xq u8 [tokens, in], weight [out/16][in/4][16][4]: 16 bytes hold 4 columns x 4 k, and one 32-bit splat of
  *            xq serves all. One vpdpbusd on a CPU with AVX-VNNI, three instructions on AVX2. The instruction's name
  *            asks for 7 bits; 128 works where the operand is taken as unsigned (x86), and the self-test asks.
- *   int16    xq i16 [tokens, in], weight [out/16][in/2][16][2], widened on load: i32x4.dot_i16x8_s, in every engine.
+ *   int16    xq i16 [tokens, in], weight [out/16][in/2][16][2], widened on load: linearInt16.wasm.ts, in every engine.
  * The zero point is taken out by the panel's column sums: constants of a panel are [16] column sums (int32), [16] scales
  * and [16] biases (float32), so a tile reads 192 bytes in a row.
  */
-import { geluRows, madd, share } from './math.wasm';
+import { store16, store8 } from './dequantize.wasm';
+import { int16Narrow, int16Row, int16Wide, ROWS as INT16_ROWS } from './linearInt16.wasm';
+import { geluRows, share } from './math.wasm';
 
-/** Rows of a tile: 6 x 16 accumulators fill the registers; the int16 form needs some for its products, so 4. */
-// @ts-ignore: decorator
-@inline
+/** Rows of a tile: 6 x 16 accumulators fill the registers. */
 const RELAXED_ROWS: i32 = 6;
-// @ts-ignore: decorator
-@inline
-const INT16_ROWS: i32 = 4;
 
 // @ts-ignore: decorator
 @inline
 function dot(x: v128, w: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, c);
   return c;
-}
-
-// @ts-ignore: decorator
-@inline
-function dot16(x: v128, w: v128, c: v128): v128 {
-  return i32x4.add(c, i32x4.dot_i16x8_s(x, w));
-}
-
-/** Scales four accumulators: `scale` is xScale. */
-// @ts-ignore: decorator
-@inline
-function scaled(c: v128, zeroPoint: v128, scale: v128, sums: v128, wScale: v128, bias: v128): v128 {
-  return madd(f32x4.convert_i32x4_s(i32x4.sub(c, i32x4.mul(zeroPoint, sums))), f32x4.mul(scale, wScale), bias);
-}
-
-/** Scales and stores 16 columns of a row. `at` is the row's place in xScale and zeroPoint. */
-// @ts-ignore: decorator
-@inline
-function store16(y: usize, c0: v128, c1: v128, c2: v128, c3: v128, scales: usize, zeros: usize, k: usize): void {
-  const s = v128.load_splat<f32>(scales), z = v128.load_splat<i32>(zeros);
-  const d0 = scaled(c0, z, s, v128.load(k, 0), v128.load(k, 64), v128.load(k, 128));
-  const d1 = scaled(c1, z, s, v128.load(k, 16), v128.load(k, 80), v128.load(k, 144));
-  const d2 = scaled(c2, z, s, v128.load(k, 32), v128.load(k, 96), v128.load(k, 160));
-  const d3 = scaled(c3, z, s, v128.load(k, 48), v128.load(k, 112), v128.load(k, 176));
-  v128.store(y, d3, 48);
-  v128.store(y, d2, 32);
-  v128.store(y, d1, 16);
-  v128.store(y, d0, 0);
-}
-
-// @ts-ignore: decorator
-@inline
-function store8(y: usize, c0: v128, c1: v128, scales: usize, zeros: usize, k: usize): void {
-  const s = v128.load_splat<f32>(scales), z = v128.load_splat<i32>(zeros);
-  const d0 = scaled(c0, z, s, v128.load(k, 0), v128.load(k, 64), v128.load(k, 128));
-  const d1 = scaled(c1, z, s, v128.load(k, 16), v128.load(k, 80), v128.load(k, 144));
-  v128.store(y, d1, 16);
-  v128.store(y, d0, 0);
 }
 
 /** 6 rows x 16 columns. `features` is in bytes of a row of x; `constants` of the panel; scales and zeros of the rows. */
@@ -128,56 +87,6 @@ export function relaxedNarrow(
   store8(y + 5 * yStride, c50, c51, scales + 20, zeros + 20, constants);
 }
 
-/** 4 rows x 16 columns of 16-bit activations. */
-export function int16Wide(
-  x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
-): void {
-  const zero = i32x4.splat(0);
-  let c00 = zero, c01 = zero, c02 = zero, c03 = zero, c10 = zero, c11 = zero, c12 = zero, c13 = zero;
-  let c20 = zero, c21 = zero, c22 = zero, c23 = zero, c30 = zero, c31 = zero, c32 = zero, c33 = zero;
-  const x1 = x + features, x2 = x1 + features, x3 = x2 + features;
-  for (let at: usize = 0; at < features; at += 4, w += 32) {
-    const w0 = v128.load_ext<i8>(w, 0), w1 = v128.load_ext<i8>(w, 8);
-    const w2 = v128.load_ext<i8>(w, 16), w3 = v128.load_ext<i8>(w, 24);
-    let a = v128.load_splat<i32>(x + at);
-    c00 = dot16(a, w0, c00); c01 = dot16(a, w1, c01); c02 = dot16(a, w2, c02); c03 = dot16(a, w3, c03);
-    a = v128.load_splat<i32>(x1 + at);
-    c10 = dot16(a, w0, c10); c11 = dot16(a, w1, c11); c12 = dot16(a, w2, c12); c13 = dot16(a, w3, c13);
-    a = v128.load_splat<i32>(x2 + at);
-    c20 = dot16(a, w0, c20); c21 = dot16(a, w1, c21); c22 = dot16(a, w2, c22); c23 = dot16(a, w3, c23);
-    a = v128.load_splat<i32>(x3 + at);
-    c30 = dot16(a, w0, c30); c31 = dot16(a, w1, c31); c32 = dot16(a, w2, c32); c33 = dot16(a, w3, c33);
-  }
-  store16(y, c00, c01, c02, c03, scales, zeros, constants);
-  store16(y + yStride, c10, c11, c12, c13, scales + 4, zeros + 4, constants);
-  store16(y + 2 * yStride, c20, c21, c22, c23, scales + 8, zeros + 8, constants);
-  store16(y + 3 * yStride, c30, c31, c32, c33, scales + 12, zeros + 12, constants);
-}
-
-/** Half of a panel, 4 rows x 8 columns of 16-bit activations. */
-export function int16Narrow(
-  x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
-): void {
-  const zero = i32x4.splat(0);
-  let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero, c30 = zero, c31 = zero;
-  const x1 = x + features, x2 = x1 + features, x3 = x2 + features;
-  for (let at: usize = 0; at < features; at += 4, w += 32) {
-    const w0 = v128.load_ext<i8>(w, 0), w1 = v128.load_ext<i8>(w, 8);
-    let a = v128.load_splat<i32>(x + at);
-    c00 = dot16(a, w0, c00); c01 = dot16(a, w1, c01);
-    a = v128.load_splat<i32>(x1 + at);
-    c10 = dot16(a, w0, c10); c11 = dot16(a, w1, c11);
-    a = v128.load_splat<i32>(x2 + at);
-    c20 = dot16(a, w0, c20); c21 = dot16(a, w1, c21);
-    a = v128.load_splat<i32>(x3 + at);
-    c30 = dot16(a, w0, c30); c31 = dot16(a, w1, c31);
-  }
-  store8(y, c00, c01, scales, zeros, constants);
-  store8(y + yStride, c10, c11, scales + 4, zeros + 4, constants);
-  store8(y + 2 * yStride, c20, c21, scales + 8, zeros + 8, constants);
-  store8(y + 3 * yStride, c30, c31, scales + 12, zeros + 12, constants);
-}
-
 /** 1 row x 16 columns, for the rows that fill no tile: each costs a sixth of one. */
 export function relaxedRow(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize,
@@ -187,20 +96,6 @@ export function relaxedRow(
     const w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
     const a = v128.load_splat<i32>(x);
     c0 = dot(a, w0, c0); c1 = dot(a, w1, c1); c2 = dot(a, w2, c2); c3 = dot(a, w3, c3);
-  }
-  store16(y, c0, c1, c2, c3, scales, zeros, constants);
-}
-
-/** The same for 16-bit activations. */
-export function int16Row(
-  x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize,
-): void {
-  let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0;
-  for (const end = x + features; x < end; x += 4, w += 32) {
-    const w0 = v128.load_ext<i8>(w, 0), w1 = v128.load_ext<i8>(w, 8);
-    const w2 = v128.load_ext<i8>(w, 16), w3 = v128.load_ext<i8>(w, 24);
-    const a = v128.load_splat<i32>(x);
-    c0 = dot16(a, w0, c0); c1 = dot16(a, w1, c1); c2 = dot16(a, w2, c2); c3 = dot16(a, w3, c3);
   }
   store16(y, c0, c1, c2, c3, scales, zeros, constants);
 }
