@@ -164,7 +164,8 @@ describe('embedded checkpoint, logits of 20 questions', () => {
     expect(median).toBeLessThanOrEqual(0.02);
     expect(same).toBeGreaterThanOrEqual(19);
   });
-  // Float sums in another order round a few activations the other way; PyTorch is no nearer to itself (README.md there).
+  // Float sums in another order round a few activations the other way (golden/README.md). The reference's limit of 0.02
+  // is not met here; this one was set after the fact, to notice a change for the worse.
   test.each(Object.keys(DEVICES).slice(1))(
     '%s, int8: at least 19 answers the same',
     { timeout: 60_000 },
