@@ -54,7 +54,8 @@ async function openSafetensors(path: string, onProgress?: OnProgress) {
     last?.transfer(0); // frees it now: garbage collection would let a whole file's worth pile up
     const bytes = new Uint8Array(end - begin);
     last = bytes.buffer;
-    readSync(file, bytes, 0, bytes.length, begin);
+    const got = readSync(file, bytes, 0, bytes.length, begin);
+    if (got !== bytes.length) throw unreadable(path, new Error(`${bytes.length} bytes at ${begin}, got ${got}`));
     return bytes;
   };
   const close = () => closeSync(file);
