@@ -20,6 +20,19 @@ export function makeLinear(tokens: number, features: number, out: number, size =
   };
 }
 
+/** Cases of sizes that fill no tile, for every form of the product. */
+export const oddSizes = <I>(make: (tokens: number, features: number, out: number) => I): Record<string, () => I> =>
+  Object.fromEntries(
+    [
+      [1, 1, 1],
+      [1, 3, 2],
+      [3, 63, 65],
+      [17, 64, 63],
+      [5, 255, 257],
+      [130, 384, 96],
+    ].map(([t, k, n]) => [`${t}x${k} to ${n}`, () => make(t!, k!, n!)]),
+  );
+
 /**
  * How far GELU of a value is off that itself is off by `error`: GELU's slope is at most 1.13, and in float32 erf errs
  * by some 4 U, adding 1 by 2 U more, times y/2.
@@ -46,16 +59,7 @@ export const linear: Op<LinearInputs> = {
     });
   },
   cases: {
-    ...Object.fromEntries(
-      [
-        [1, 1, 1],
-        [1, 3, 2],
-        [3, 63, 65],
-        [17, 64, 63],
-        [5, 255, 257],
-        [130, 384, 96],
-      ].map(([t, k, n]) => [`${t}x${k} to ${n}`, () => makeLinear(t!, k!, n!)]),
-    ),
+    ...oddSizes(makeLinear),
     gelu: () => ({ ...makeLinear(7, 65, 66, 4), activation: 'gelu' }),
     'values of 1e4': () => makeLinear(9, 100, 33, 1e4),
     zeros: () => ({ ...makeLinear(2, 20, 12), x: constant([2, 20], 0) }),

@@ -21,7 +21,7 @@ export async function buildKernels(folder: string, out: string, name: string): P
   if (error) throw new Error(`${name}: ${error.message}\n${stderr}`);
 }
 
-export const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
+const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
 
 if (import.meta.main) {
   const out = join(ROOT, 'dist', 'wasm');

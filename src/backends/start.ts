@@ -53,6 +53,7 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
     setFlagsFromString('--experimental-wasm-revectorize'); // for the whole process; has no effect where V8 lacks it
   }
   const reasons: string[] = [];
+  const examples = await selfTestExamples();
   for (const set of ['relaxed', 'baseline'] as const) {
     const name: ModuleName = shared ? `${set}-shared` : set;
     const module = await WebAssembly.compile(modules[name] ?? (await readModule(name))).catch(() => null);
@@ -63,14 +64,15 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
     for (const int8 of set === 'relaxed' ? (['relaxed', 'int16'] as const) : (['int16'] as const)) {
       const widths: boolean[] = [];
       for (const wide of wideSimd ? [true, false] : [false]) {
-        const wrong = await selfTest(module, { int8, wide }, shared);
+        const wrong = await selfTest(module, { int8, wide }, shared, examples);
         if (wrong) reasons.push(`the ${int8} kernels, ${wide ? 256 : 128} bits, failed their self-test (${wrong})`);
         else widths.push(wide);
       }
       if (widths.length === 0) continue;
       const wide = widths.length === 2 ? await wideIsFaster(module, int8, shared) : widths[0]!;
       const started = await startThreads(module, { int8, wide }, threads);
-      const kernels = `int8 ${int8}, ${wide ? '6 x 16 tiles for 256' : '6 x 8 tiles for 128'} bits, ${set} SIMD`;
+      const tiles = `${int8 === 'relaxed' ? 6 : 4} x ${wide ? '16 tiles for 256' : '8 tiles for 128'} bits`;
+      const kernels = `int8 ${int8}, ${tiles}, ${set} SIMD`;
       return { ...started, kernels, ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
     }
   }
@@ -103,18 +105,36 @@ const newMemory = (shared: boolean, maximum = MOST_PAGES) => new WebAssembly.Mem
 /** Enough for the tests below; 64 MB. */
 const testMemory = (shared: boolean) => newMemory(shared, 1024);
 
-/** Runs every kernel on hard cases; the first that is off its bound from the reference is named. */
-async function selfTest(module: WebAssembly.Module, choice: KernelChoice, shared: boolean): Promise<string | null> {
-  const backend = new CpuBackend(module, testMemory(shared), choice, 1);
+interface Example {
+  name: string;
+  op: Op<unknown>;
+  inputs: unknown;
+  want: Float32Array;
+  bound: Float64Array;
+}
+const run = async <T, L>(on: Backend<T, L>, op: Op<unknown>, inputs: unknown) => on.read(op.run(on, inputs));
+
+/** The self-test's cases, with what the reference makes of them: once for all the kernels that are tried. */
+async function selfTestExamples(): Promise<Example[]> {
   const reference = new ReferenceBackend();
+  const examples: Example[] = [];
   for (const [name, cases] of Object.entries(SELF_TEST) as [keyof typeof OPS, string[]][]) {
     const op = OPS[name] as Op<unknown>;
     for (const key of cases) {
       const inputs = op.cases[key]!();
-      const run = async <T, L>(on: Backend<T, L>) => on.read(op.run(on, inputs));
-      const [got, want, bound] = [await run(backend), await run(reference), op.bound(inputs)];
-      if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return `${name}, ${key}`;
+      const want = await run(reference, op, inputs);
+      examples.push({ name: `${name}, ${key}`, op, inputs, want, bound: op.bound(inputs) });
     }
+  }
+  return examples;
+}
+
+/** Runs every kernel on the examples; the first that is off its bound is named. */
+async function selfTest(module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) {
+  const backend = new CpuBackend(module, testMemory(shared), choice, 1);
+  for (const { name, op, inputs, want, bound } of examples) {
+    const got = await run(backend, op, inputs);
+    if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
   }
   return null;
 }

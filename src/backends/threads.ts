@@ -8,7 +8,7 @@
 export type Kernel = (at: number, thread: number, threads: number) => void;
 
 /** Memory below `WEIGHTS`: the module's constants, the meeting words, and the program. */
-export const MEETING = 32768;
+const MEETING = 32768;
 export const PROGRAM = 36864;
 export const WEIGHTS = 131072;
 /** A command: the index of its kernel in `KERNELS`, then its arguments. */
