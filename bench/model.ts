@@ -1,7 +1,7 @@
 /** A BERT of a given shape with seeded random weights on the CPU backend: what the benchmarks time. */
 import { normal } from '../kernels/op.ts';
 import type { Backend, LinearWeight } from '../src/backend.ts';
-import { type CpuOptions, startCpu } from '../src/backends/start.ts';
+import { type CpuOptions, startCpu } from '../src/backends/startCpu.ts';
 import { Bert, type BertConfig } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
 import { quantizeWeight } from '../src/quantize.ts';

@@ -11,7 +11,7 @@ import { OPS } from '../kernels/index.ts';
 import { makeLinear } from '../kernels/linear.ts';
 import { normal, type Op } from '../kernels/op.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
-import { startCpu } from '../src/backends/start.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 
 const TOKENS = 133;

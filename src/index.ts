@@ -1,7 +1,7 @@
 /** bertlet's public API. */
 import { type Backend, BertletError, inputError, type Scheme } from './backend.ts';
 import { ReferenceBackend } from './backends/reference.ts';
-import { startCpu } from './backends/start.ts';
+import { startCpu } from './backends/startCpu.ts';
 import { Bert, type Weights } from './bert.ts';
 import { type OnProgress, openCheckpoint, weightsOf } from './checkpoint/load.ts';
 import { QuestionAnswering } from './qa.ts';

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
-import { startCpu } from '../src/backends/start.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
 import { type Precision, weightsOf } from '../src/checkpoint/load.ts';

@@ -10,7 +10,7 @@ import { buildKernels } from '../scripts/build.ts';
 import type { Backend, QuantizedTensor } from '../src/backend.ts';
 import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
-import { startCpu } from '../src/backends/start.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
 import { load } from '../src/index.ts';

@@ -3,10 +3,10 @@
  * on hard cases, then the tile that is faster, then starts the threads.
  */
 import { OPS } from '../../kernels/index.ts';
-import type { Op } from '../../kernels/op.ts';
 import { type Backend, BertletError } from '../backend.ts';
+import { inNode, readAsset } from './assets.ts';
 import { CpuBackend, type KernelChoice } from './cpu.ts';
-import { ReferenceBackend } from './reference.ts';
+import { type Example, firstWrong, selfTestExamples } from './selfTest.ts';
 import type { WorkerData } from './threads.ts';
 
 export interface CpuOptions {
@@ -18,18 +18,8 @@ export interface CpuOptions {
 type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
 type Started = { backend: CpuBackend; kernels: string; reason?: string; endWorkers: () => Promise<unknown> };
 
-const inNode = typeof process === 'object' && Boolean(process.versions?.node);
 const inSource = import.meta.url.endsWith('.ts');
 const MOST_PAGES = 65536; // 4 GB: reserved, not used
-
-/** Cases that each kernel must get right before it is used: op and names. */
-const SELF_TEST: { [K in keyof typeof OPS]: string[] } = {
-  embedding: ['17 tokens of 20'],
-  layerNorm: ['3 rows of 31', 'mean 100'],
-  linear: ['3x63 to 65', 'gelu'],
-  linearInt8: ['3x63 to 65', 'accurate', 'gelu', 'largest sums', 'activations of 128', 'activations of 1e-30'],
-  attention: ['17 tokens, heads of 8', 'scores of 1e3'],
-};
 
 /**
  * @throws BertletError `device` where no kernel passes its test, or threads cannot be had.
@@ -88,56 +78,16 @@ async function cores(): Promise<number> {
   return Math.min(availableParallelism(), 256);
 }
 
-async function readModule(name: ModuleName): Promise<Uint8Array<ArrayBuffer>> {
-  const url = new URL(`${inSource ? '../../dist' : '../..'}/wasm/${name}.wasm`, import.meta.url);
-  try {
-    if (!inNode) return new Uint8Array(await (await fetch(url)).arrayBuffer());
-    const { readFile } = await import('node:fs/promises');
-    return new Uint8Array(await readFile(url));
-  } catch (cause) {
-    throw new BertletError('device', `cpu: expected the kernels at ${url.href}, got none. Run \`npm run build\`.`, {
-      cause,
-    });
-  }
-}
+const readModule = (name: ModuleName) =>
+  readAsset(new URL(`${inSource ? '../../dist' : '../..'}/wasm/${name}.wasm`, import.meta.url));
 
 const newMemory = (shared: boolean, maximum = MOST_PAGES) => new WebAssembly.Memory({ initial: 2, maximum, shared });
 /** Enough for the tests below; 64 MB. */
 const testMemory = (shared: boolean) => newMemory(shared, 1024);
 
-interface Example {
-  name: string;
-  op: Op<unknown>;
-  inputs: unknown;
-  want: Float32Array;
-  bound: Float64Array;
-}
-const run = async <T, L>(on: Backend<T, L>, op: Op<unknown>, inputs: unknown) => on.read(op.run(on, inputs));
-
-/** The self-test's cases, with what the reference makes of them: once for all the kernels that are tried. */
-async function selfTestExamples(): Promise<Example[]> {
-  const reference = new ReferenceBackend();
-  const examples: Example[] = [];
-  for (const [name, cases] of Object.entries(SELF_TEST) as [keyof typeof OPS, string[]][]) {
-    const op = OPS[name] as Op<unknown>;
-    for (const key of cases) {
-      const inputs = op.cases[key]!();
-      const want = await run(reference, op, inputs);
-      examples.push({ name: `${name}, ${key}`, op, inputs, want, bound: op.bound(inputs) });
-    }
-  }
-  return examples;
-}
-
 /** Runs every kernel on the examples; the first that is off its bound is named. */
-async function selfTest(module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) {
-  const backend = new CpuBackend(module, testMemory(shared), choice, 1);
-  for (const { name, op, inputs, want, bound } of examples) {
-    const got = await run(backend, op, inputs);
-    if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
-  }
-  return null;
-}
+const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) =>
+  firstWrong(new CpuBackend(module, testMemory(shared), choice, 1) as Backend, examples);
 
 /** Times both tiles, alternating, on a product that stays in the cache, until V8 has optimized them. */
 async function wideIsFaster(module: WebAssembly.Module, int8: KernelChoice['int8'], shared: boolean): Promise<boolean> {

@@ -1,0 +1,16 @@
+// embedding: y[t] = word[ids[t]] + type[typeIds[t]] + position[t]. A workgroup of 64 threads a token.
+
+@group(0) @binding(4) var<storage, read> word: array<vec4f>;
+@group(0) @binding(5) var<storage, read> kind: array<vec4f>;
+@group(0) @binding(6) var<storage, read> position: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
+  let token = at.x;
+  let stride = vectors(step.out);
+  let id = forward.ids[token] * stride;
+  let kindId = forward.ids[step.capacity + token] * stride;
+  for (var c = t; c < stride; c += 64u) {
+    y[token * stride + c] = bitcast<vec4u>(word[id + c] + kind[kindId + c] + position[token * stride + c]);
+  }
+}

@@ -1,0 +1,218 @@
+// Arithmetic of linears with int8 weights (src/quantize.ts): sums are int32 and equal on every device, and so are scale
+// and zero point, though WGSL's division may be 2.5 units off and there is no float64: what PyTorch computes in
+// float64 is computed in integers here.
+//
+// Range of x. It always holds 0, so two numbers that are not negative, max(-x) and max(x), say it; float32s that are not
+// negative order like their bits, so an atomic maximum of integers finds them, exactly and in any order.
+//
+// Activations are 0..128 (quantize.ts), too much for int8: all kernels work with 64 less, the zero point as well.
+
+alias Sum = vec4i;
+override ACCURATE: bool = false; // a scale for each row, not for the whole matrix
+override RANGE: bool = false;    // y is quantized later: note its range
+@group(0) @binding(6) var<storage, read> constants: array<vec4u>; // [3][out]: sums of weights (int32), scales, bias
+
+struct Quantizer {
+  scale: f32,
+  inverse: f32,
+  zeroPoint: i32, // less 64
+}
+var<workgroup> quantizers: array<Quantizer, 64>;
+var<workgroup> noted: array<atomic<u32>, 128>;
+var<private> extremes: vec2f;
+
+fn rangeAt(slot: u32, row: u32) -> u32 {
+  return 2u * (slot * step.capacity + select(0u, row, ACCURATE));
+}
+
+// Chooses scale and zero point of `count` rows of x.
+fn prepareRows(thread: u32, first: u32, count: u32) {
+  if (thread < count) {
+    let at = rangeAt(step.rangeOfX, first + thread);
+    let low = bitcast<f32>(atomicLoad(&ranges[at]));
+    let high = bitcast<f32>(atomicLoad(&ranges[at + 1u]));
+    quantizers[thread] = chooseQuantizer(low, high);
+  }
+  workgroupBarrier();
+}
+
+// Quantizes some values of x: whole numbers.
+fn prepare(value: vec4f, row: u32) -> vec4f {
+  let by = quantizers[row];
+  return clamp(round(value * by.inverse) + f32(by.zeroPoint), vec4f(-64.0), vec4f(127.0));
+}
+
+// y = float32(sum_k (xq - zeroPoint) wq) (xScale wScale) + bias
+fn finish(sum: Sum, row: u32, column4: u32) -> vec4f {
+  let n = vectors(step.out);
+  let by = quantizers[row];
+  let accumulators = sum - by.zeroPoint * bitcast<vec4i>(constants[column4]);
+  let scales = bitcast<vec4f>(constants[n + column4]);
+  return fma(vec4f(accumulators), by.scale * scales, bitcast<vec4f>(constants[2u * n + column4]));
+}
+
+// Notes the range of some values of a row of y, counted from the workgroup's first.
+fn note(row: u32, value: vec4f) {
+  if (!RANGE) {
+    return;
+  }
+  let a = max(value.xy, value.zw);
+  let b = min(value.xy, value.zw);
+  let pair = max(vec2f(-min(b.x, b.y), max(a.x, a.y)), vec2f(0.0));
+  if (ACCURATE) {
+    atomicMax(&noted[2u * row], bitcast<u32>(pair.x));
+    atomicMax(&noted[2u * row + 1u], bitcast<u32>(pair.y));
+  } else {
+    extremes = max(extremes, pair);
+  }
+}
+
+// Hands on what was noted of `count` rows; all threads of the workgroup must come here.
+fn publish(thread: u32, first: u32, count: u32) {
+  if (!RANGE) {
+    return;
+  }
+  if (!ACCURATE) {
+    atomicMax(&noted[0], bitcast<u32>(extremes.x));
+    atomicMax(&noted[1], bitcast<u32>(extremes.y));
+  }
+  workgroupBarrier();
+  let row = first + thread / 2u;
+  if (thread < select(2u, 2u * count, ACCURATE) && row < forward.tokens) {
+    atomicMax(&ranges[rangeAt(step.rangeOfY, row) + thread % 2u], atomicLoad(&noted[thread]));
+  }
+}
+
+// Positive numbers as mantissa * 2^exponent, the mantissa an integer: of 24 bits in a u32, or of up to 61 bits in a
+// vec2u, the low word first.
+
+fn mantissa(x: f32) -> u32 {
+  return (bitcast<u32>(x) & 0x7fffffu) | 0x800000u;
+}
+fn exponent(x: f32) -> i32 {
+  return i32(bitcast<u32>(x) >> 23u) - 150;
+}
+// 2^23 <= m <= 2^24; what is one too large for the mantissa carries into the exponent
+fn float(m: u32, e: i32) -> f32 {
+  return bitcast<f32>((u32(e + 149) << 23u) + m);
+}
+// n / d, rounded to nearest even: 23 bits of the quotient beyond the first, in three digits
+fn divide(n: f32, d: f32) -> f32 {
+  let divisor = mantissa(d);
+  let below = mantissa(n) < divisor;
+  var rest = select(mantissa(n), 2u * mantissa(n), below) - divisor;
+  var q = 1u;
+  for (var digit = 0u; digit < 3u; digit++) {
+    let bits = select(8u, 7u, digit == 2u);
+    q = (q << bits) + (rest << bits) / divisor;
+    rest = (rest << bits) % divisor;
+  }
+  q += u32(2u * rest > divisor || (2u * rest == divisor && (q & 1u) == 1u));
+  return float(q, exponent(n) - exponent(d) - select(23, 24, below));
+}
+
+fn shiftLeft(m: vec2u, by: u32) -> vec2u {
+  if (by == 0u) {
+    return m;
+  }
+  if (by >= 32u) {
+    return vec2u(0u, m.x << (by - 32u));
+  }
+  return vec2u(m.x << by, (m.y << by) | (m.x >> (32u - by)));
+}
+// m / 2^by, 0 < by < 64, rounded down
+fn shiftRight(m: vec2u, by: u32) -> vec2u {
+  if (by >= 32u) {
+    return vec2u(m.y >> (by - 32u), 0u);
+  }
+  return vec2u((m.x >> by) | (m.y << (32u - by)), m.y >> by);
+}
+// m / 2^by, 0 < by < 64, rounded to nearest even; `more`: m is a bit more than it says
+fn roundRight(m: vec2u, by: u32, more: bool) -> vec2u {
+  let cut = shiftLeft(m, 64u - by); // as a fraction of 2^64
+  let q = shiftRight(m, by);
+  let isHalf = cut.y == 0x80000000u && cut.x == 0u;
+  let up = select(cut.y >= 0x80000000u, more || (q.x & 1u) == 1u, isHalf);
+  return add(q, vec2u(u32(up), 0u));
+}
+fn add(a: vec2u, b: vec2u) -> vec2u {
+  let low = a.x + b.x;
+  return vec2u(low, a.y + b.y + u32(low < a.x));
+}
+fn subtract(a: vec2u, b: vec2u) -> vec2u {
+  return vec2u(a.x - b.x, a.y - b.y - u32(a.x < b.x));
+}
+fn less(a: vec2u, b: vec2u) -> bool {
+  return a.y < b.y || (a.y == b.y && a.x < b.x);
+}
+
+// chooseScale of src/quantize.ts for the range [-low, high], both at least 0. There,
+// scale = (low + high) / 127 and zeroPoint = round(low / scale), each step rounded to float64.
+fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
+  if (low + high < 3.7e-37) { // a scale whose reciprocal is not finite
+    return Quantizer(0.1, 10.0, -64);
+  }
+  // A range so small will be widened anyway: a multiple of it keeps clear of subnormal numbers.
+  let tiny = low + high < 1e-30;
+  let large = max(low, high) * select(1.0, 16777216.0, tiny);
+  let small = min(low, high) * select(1.0, 16777216.0, tiny);
+  // low + high, the larger one's leading bit at 59, rounded to 53 bits
+  var sum = shiftLeft(vec2u(mantissa(large), 0u), 36u);
+  if (small > 1.2e-38) {
+    let apart = u32(exponent(large) - exponent(small));
+    let aligned = shiftLeft(vec2u(mantissa(small), 0u), 36u);
+    if (apart == 0u) {
+      sum = add(sum, aligned);
+    } else if (apart < 60u) {
+      // cut bits only matter as "a bit more", which the lowest bit, far below the 53, says
+      let cut = any(shiftLeft(aligned, 64u - apart) != vec2u(0u));
+      sum = add(sum, shiftRight(aligned, apart) | vec2u(u32(cut), 0u));
+    }
+  }
+  let carried = select(7u, 8u, sum.y >= 0x10000000u);
+  sum = shiftLeft(roundRight(sum, carried, false), 8u);
+
+  // / 127 in digits of 29, 16 and 16 bits, rounded to 53 bits
+  var rest = sum.y % 127u;
+  let middle = (rest << 16u) | (sum.x >> 16u);
+  rest = middle % 127u;
+  let last = (rest << 16u) | (sum.x & 0xffffu);
+  let quotient = vec2u(((middle / 127u) << 16u) | (last / 127u), sum.y / 127u);
+  let cut = select(1u, 2u, quotient.y >= 0x400000u);
+  var wide = roundRight(quotient, cut, last % 127u != 0u);
+  var wideExponent = exponent(large) - 36 + i32(carried) - 8 + i32(cut);
+  var scale = float(roundRight(wide, 29u, false).x, wideExponent + 29);
+
+  var bottom = low;
+  const SMALLEST: f32 = 6.1e-5; // below this the range is widened
+  if (tiny || scale < SMALLEST) {
+    bottom = low * select(1.0, 16777216.0, tiny) * divide(SMALLEST, scale);
+    scale = SMALLEST;
+    wide = shiftLeft(vec2u(mantissa(SMALLEST), 0u), 29u);
+    wideExponent = exponent(SMALLEST) - 29;
+  }
+  let inverse = divide(1.0, scale);
+  return Quantizer(scale, inverse, roundedQuotient(bottom, wide, wideExponent, bottom * inverse) - 64);
+}
+
+// round(a / (wide * 2^wideExponent)), at most 127: the quotient rounded to float64, then to the nearest integer, halves
+// to even. It is compared with the half-integer k + 1/2 next to `near`, both times the divisor: bottom * 2 with
+// (2 k + 1) wide. Within half a float64 step of k + 1/2 the rounded quotient is k + 1/2.
+fn roundedQuotient(a: f32, wide: vec2u, wideExponent: i32, near: f32) -> i32 {
+  if (near < 0.25) {
+    return 0;
+  }
+  let k = min(u32(near), 126u);
+  let left = shiftLeft(vec2u(mantissa(a), 0u), u32(exponent(a) - wideExponent + 1));
+  let odd = 2u * k + 1u;
+  let low = (wide.x & 0xffffu) * odd;
+  let high = (wide.x >> 16u) * odd + (low >> 16u);
+  let right = vec2u((high << 16u) | (low & 0xffffu), wide.y * odd + (high >> 16u));
+  let above = less(right, left);
+  let distance = select(subtract(right, left), subtract(left, right), above);
+  let step53 = wide.y >> select(20u - firstLeadingBit(k), 21u, k == 0u); // half a step of k + 1/2, times the divisor
+  if (distance.y == 0u && distance.x <= step53) {
+    return i32(k + (k & 1u));
+  }
+  return i32(k + u32(above));
+}

@@ -1,0 +1,74 @@
+// layerNorm: y = (v - mean) / sqrt(variance + eps) gamma + beta for each row v of x + residual. A workgroup of 64 threads
+// a row, which it keeps in registers: at most 1024 columns. With PARTS x is still the sums of a linear, in slices of k:
+// they are added here in their order, so that the result is the same each time, and finished.
+
+override PARTS: bool = false;
+override RESIDUAL: bool = false;
+
+@group(0) @binding(4) var<storage, read> x: array<vec4u>;
+@group(0) @binding(5) var<storage, read> residual: array<vec4f>;
+@group(0) @binding(7) var<storage, read> gamma: array<vec4f>;
+@group(0) @binding(8) var<storage, read> beta: array<vec4f>;
+var<workgroup> tree: array<f32, 64>;
+
+fn total(t: u32, value: vec4f) -> f32 {
+  tree[t] = value.x + value.y + value.z + value.w;
+  workgroupBarrier();
+  for (var half = 32u; half > 0u; half /= 2u) {
+    if (t < half) {
+      tree[t] += tree[t + half];
+    }
+    workgroupBarrier();
+  }
+  let sum = tree[0];
+  workgroupBarrier();
+  return sum;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
+  let row = at.x;
+  let stride = vectors(step.out);
+  if (PARTS) {
+    prepareRows(t, row, 1u);
+  }
+  var v: array<vec4f, 4>;
+  var inside: array<vec4f, 4>; // 1 for a column, 0 for padding
+  var sum = vec4f(0.0);
+  for (var i = 0u; i < 4u; i++) {
+    let c = t + 64u * i;
+    if (c < stride) {
+      if (PARTS) {
+        var accumulators = bitcast<Sum>(x[row * stride + c]);
+        for (var part = 1u; part < forward.parts; part++) {
+          accumulators += bitcast<Sum>(x[(part * step.capacity + row) * stride + c]);
+        }
+        v[i] = finish(accumulators, 0u, c);
+      } else {
+        v[i] = bitcast<vec4f>(x[row * stride + c]);
+      }
+      if (RESIDUAL) {
+        v[i] += residual[row * stride + c];
+      }
+      inside[i] = select(vec4f(0.0), vec4f(1.0), vec4u(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4u(step.out));
+      sum += v[i] * inside[i];
+    }
+  }
+  let columns = f32(step.out);
+  let mean = total(t, sum) / columns;
+  var squares = vec4f(0.0);
+  for (var i = 0u; i < 4u; i++) {
+    v[i] = (v[i] - mean) * inside[i];
+    squares += v[i] * v[i];
+  }
+  let deviation = sqrt(total(t, squares) / columns + step.eps);
+  for (var i = 0u; i < 4u; i++) {
+    let c = t + 64u * i;
+    if (c < stride) {
+      let value = v[i] / deviation * gamma[c] + beta[c];
+      y[row * stride + c] = bitcast<vec4u>(value);
+      note(0u, value);
+    }
+  }
+  publish(t, row, 1u);
+}

@@ -1,0 +1,20 @@
+// A linear's elements as float32 numbers, whatever the weight is kept in. For int8 these are whole numbers, and the
+// integers are those of linear.packed.wgsl: 32 products are at most 32 * 64 * 128 = 2^18 in magnitude, exact in float32,
+// before they are added in int32. For adapters without dot4I8Packed, or with a slow one.
+
+alias Element = f32;
+alias Partial = vec4f;
+const BLOCK = 32u; // k of 32 elements
+
+fn loadX(row: u32, local: u32, k4: u32) -> vec4f {
+  return prepare(x[row * vectors(step.features) + k4], local);
+}
+fn loadWeight(column: u32, k4: u32) -> vec4f {
+  return weightAt(column * ((step.features + 127u) / 128u * 32u) + k4);
+}
+fn products(a: f32, b: vec4f) -> vec4f {
+  return a * b;
+}
+fn inner(a: vec4f, b: vec4f) -> f32 {
+  return dot(a, b);
+}

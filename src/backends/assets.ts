@@ -1,0 +1,20 @@
+/** Reads a file of this package, in Node from disk, in a page by fetch. */
+import { BertletError } from '../backend.ts';
+
+export const inNode = typeof process === 'object' && Boolean(process.versions?.node);
+
+/** @throws BertletError `device` where it cannot be read. */
+export async function readAsset(url: URL): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    if (inNode) {
+      const { readFile } = await import('node:fs/promises');
+      return new Uint8Array(await readFile(url));
+    }
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (cause) {
+    const got = `none (${(cause as Error).message})`;
+    throw new BertletError('device', `kernels: expected ${url.href}, got ${got}. Run \`npm run build\`.`, { cause });
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Starts the GPU backend: finds an adapter, opens a device, tests every kernel on it, and picks the int8 product that is
+ * faster there. In Node WebGPU is the npm package `webgpu` (Dawn), in a page `navigator.gpu`.
+ */
+import { makeLinear } from '../../kernels/linear.ts';
+import { normal } from '../../kernels/op.ts';
+import { type Backend, BertletError } from '../backend.ts';
+import { quantizeWeight } from '../quantize.ts';
+import { inNode } from './assets.ts';
+import { firstWrong, selfTestExamples } from './selfTest.ts';
+import { WebgpuBackend } from './webgpu.ts';
+import type { GpuChoice } from './webgpuPlan.ts';
+
+export interface WebgpuOptions {
+  /** Part of the name of the adapter to use, in Node. Default: the environment variable BERTLET_ADAPTER, or any. */
+  adapter?: string;
+  /** Which kernels to use instead of those that suit the adapter: for tests and benchmarks. */
+  choice?: Partial<GpuChoice>;
+  /** Take the time of each kernel, where the adapter has timestamps; each is a pass of its own then. */
+  profile?: boolean;
+}
+
+const error = (expected: string, got: string, advice: string, cause?: unknown) =>
+  new BertletError('device', `webgpu: expected ${expected}, got ${got}. ${advice}`, { cause });
+
+/** Adapters that compute on the CPU: slower than the backend `cpu`, but right. */
+export interface StartedWebgpu {
+  backend: WebgpuBackend;
+  device: GPUDevice;
+  software: boolean;
+  /** Which kernels are in use. */
+  kernels: string;
+}
+
+/** @throws BertletError `device` where there is no WebGPU, no adapter, or none whose kernels compute right. */
+export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedWebgpu> {
+  const gpu = await openGpu(options);
+  const adapter = await openAdapter(gpu);
+  const { vendor, architecture, description, device: model } = adapter.info;
+  const name = [...new Set([vendor, architecture, description || model])].filter(Boolean).join(' ');
+  const software = /swiftshader|llvmpipe|software|basic render/i.test(name) || adapter.info.isFallbackAdapter;
+  const label = `${name || 'unnamed adapter'}${software ? ' (software)' : ''}`;
+  const device = await openDevice(adapter, label, options.profile ?? false);
+  const choice: GpuChoice = {
+    product: software ? 'direct' : 'tiled',
+    groups: 1,
+    int8: gpu.wgslLanguageFeatures.has('packed_4x8_integer_dot_product') ? 'packed' : 'float',
+    workgroups: software ? 1 : 256,
+    ...options.choice,
+  };
+  const profile = device.features.has('timestamp-query');
+  const make = (chosen: GpuChoice) => new WebgpuBackend(device, label, chosen, profile);
+  try {
+    if (choice.int8 === 'packed' && !options.choice?.int8 && !(await packedIsFaster(make, choice, software))) {
+      choice.int8 = 'float';
+    }
+    const backend = make(choice);
+    const wrong = await firstWrong(backend as Backend, await selfTestExamples());
+    if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
+    backend.clear();
+    const split = choice.workgroups > 1 ? `, k split for ${choice.workgroups} workgroups` : '';
+    const kernels = `${choice.product} products of ${32 * choice.groups} rows${split}, int8 ${choice.int8}`;
+    return { backend, device, software, kernels };
+  } catch (cause) {
+    device.destroy();
+    throw cause;
+  }
+}
+
+/** What `create` returned must be reachable for as long as a device of it: Dawn's objects do not hold it. */
+const kept: unknown[] = [];
+
+async function openGpu({ adapter, profile }: WebgpuOptions): Promise<GPU> {
+  if (!inNode) {
+    if (navigator.gpu) return navigator.gpu;
+    const where = globalThis.isSecureContext
+      ? 'this browser has none'
+      : 'this page is not served by https or localhost';
+    throw error('WebGPU', `none (${where})`, 'Use `cpu`.');
+  }
+  const wanted = adapter ?? process.env.BERTLET_ADAPTER;
+  try {
+    const { create } = await import('webgpu');
+    const flags = [
+      ...(wanted ? [`adapter=${wanted}`] : []),
+      ...(profile ? ['disable-dawn-features=timestamp_quantization'] : []),
+    ];
+    const gpu = create(flags);
+    kept.push(gpu);
+    return gpu;
+  } catch (cause) {
+    const advice = 'Install it: `npm install webgpu`. Or use `cpu`.';
+    throw error('the package `webgpu`', `none that loads (${(cause as Error).message})`, advice, cause);
+  }
+}
+
+async function openAdapter(gpu: GPU): Promise<GPUAdapter> {
+  try {
+    const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+    if (adapter) return adapter;
+  } catch (cause) {
+    throw error('an adapter', `none (${(cause as Error).message})`, 'Use `cpu`.', cause);
+  }
+  const driver = inNode && process.platform === 'linux' ? 'a Vulkan driver (`vulkaninfo` lists them)' : 'a GPU driver';
+  throw error('an adapter', 'none', `WebGPU needs ${driver}. Or use \`cpu\`.`);
+}
+
+async function openDevice(adapter: GPUAdapter, label: string, profile: boolean): Promise<GPUDevice> {
+  const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+  const requiredFeatures: GPUFeatureName[] =
+    profile && adapter.features.has('timestamp-query') ? ['timestamp-query'] : [];
+  const requiredLimits = { maxBufferSize, maxStorageBufferBindingSize }; // tables of large vocabularies need them
+  try {
+    return await adapter.requestDevice({ label: 'bertlet', requiredFeatures, requiredLimits });
+  } catch (cause) {
+    throw error('a device', `none from ${label} (${(cause as Error).message})`, 'Use `cpu`.', cause);
+  }
+}
+
+/** Times both int8 products, alternating, on a chain of linears as long as makes them a good part of the whole. */
+async function packedIsFaster(make: (choice: GpuChoice) => WebgpuBackend, choice: GpuChoice, software: boolean) {
+  const [tokens, chain] = software ? [32, 1] : [256, 24];
+  const { weight, bias } = makeLinear(1, 768, 768);
+  const x = normal([tokens, 768], 1);
+  const both = (['packed', 'float'] as const).map((int8) => {
+    const backend = make({ ...choice, int8 });
+    const [input, linear] = [backend.upload(x), backend.uploadLinear(quantizeWeight(weight, 'torch'), bias)];
+    const run = async () => {
+      const begin = performance.now();
+      let y = input;
+      for (let i = 0; i < chain; i++) y = backend.linear(y, linear);
+      await backend.read(y);
+      return performance.now() - begin;
+    };
+    return { backend, run, best: Infinity };
+  });
+  for (const { run } of both) await run();
+  for (let round = 0; round < 5; round++) {
+    for (const one of both) one.best = Math.min(one.best, await one.run());
+  }
+  for (const { backend } of both) backend.clear();
+  return both[0]!.best < both[1]!.best;
+}
