@@ -2,8 +2,10 @@
 import { normal } from '../kernels/op.ts';
 import type { Backend, LinearWeight } from '../src/backend.ts';
 import { type CpuOptions, startCpu } from '../src/backends/startCpu.ts';
-import { Bert, type BertConfig } from '../src/bert.ts';
+import { Bert, type BertConfig, type Weights } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
+import type { Precision } from '../src/checkpoint/load.ts';
+import { toFloat16 } from '../src/checkpoint/safetensors.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 
 const BASE = { positions: 512, types: 2, eps: 1e-12 };
@@ -12,22 +14,29 @@ export const SHAPES: Record<string, BertConfig> = {
   'minilm-l6': { ...BASE, vocab: 30522, hidden: 384, layers: 6, heads: 12, intermediate: 1536 },
 };
 
-export async function randomBert(config: BertConfig, dtype: 'fp32' | 'int8', options: CpuOptions) {
-  const { backend, kernels } = await startCpu(options);
+/** Seeded random weights of a model. One tensor of each shape is made, for all that have it. */
+export function randomWeights(config: BertConfig, precision: Precision): Weights {
   const shapes = tensorShapes(config);
-  const made = new Map<string, LinearWeight>(); // one matrix of each shape is enough: each is uploaded anew
-  const bert = new Bert(backend as Backend, config, (name) => {
+  const made = new Map<string, LinearWeight>();
+  return (name) => {
     const { shape, linear } = shapes.get(name)!;
     const key = `${shape} ${linear}`;
     if (!made.has(key)) {
       const weight = normal(shape, 7, 0.02);
-      made.set(key, linear && dtype === 'int8' ? quantizeWeight(weight, 'torch') : weight);
+      if (!linear || precision === 'fp32') made.set(key, weight);
+      else made.set(key, precision === 'fp16' ? toFloat16(weight) : quantizeWeight(weight, precision));
     }
     return made.get(key)!;
-  });
-  const forward = (tokens: number) => {
-    const ids = Int32Array.from({ length: tokens }, (_, i) => 1000 + ((i * 7919) % 27000));
-    return bert.forward(ids, new Int32Array(tokens));
   };
+}
+
+/** Seeded ids. */
+export const randomIds = (tokens: number, { vocab }: BertConfig): Int32Array =>
+  Int32Array.from({ length: tokens }, (_, i) => (1000 + i * 7919) % vocab);
+
+export async function randomBert(config: BertConfig, dtype: 'fp32' | 'int8', options: CpuOptions) {
+  const { backend, kernels } = await startCpu(options);
+  const bert = new Bert(backend as Backend, config, randomWeights(config, dtype === 'int8' ? 'torch' : dtype));
+  const forward = (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
   return { backend, kernels, forward };
 }

@@ -7,7 +7,7 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
-import { BertletError, type LoadOptions, load, type QuestionAnswering } from '../src/index.ts';
+import { BertletError, type Device, type Dtype, type Info, load, type QuestionAnswering } from '../src/index.ts';
 
 const QUESTION = 'What publication printed that the wealthiest 1% have more money than those in the bottom 90%?';
 const TEXT =
@@ -17,10 +17,14 @@ const TEXT =
   'had a "substantial head start". In September 2012, according to the Institute for Policy Studies, "over 60 ' +
   'percent" of the Forbes richest 400 Americans "grew up in substantial privilege".';
 
-type Dtype = NonNullable<LoadOptions['dtype']>;
-const LABELS: Record<Dtype, { answer: string; latency: string }> = {
-  fp32: { answer: 'Model Answer', latency: 'CPU Inference Latency' },
-  int8: { answer: 'Dynamic Quantized Model Answer', latency: 'Dynamic Quantized CPU Inference Latency' },
+const ANSWERS: Record<Dtype, string> = {
+  fp32: 'Model Answer',
+  fp16: 'FP16 Model Answer',
+  int8: 'Dynamic Quantized Model Answer',
+};
+const latencyLabel = ({ device, dtype }: Info): string => {
+  const kind = { fp32: '', fp16: 'FP16 ', int8: 'Dynamic Quantized ' }[dtype];
+  return `${kind}${device === 'webgpu' ? 'GPU' : 'CPU'} Inference Latency`;
 };
 
 const positive = (text: string): number => {
@@ -36,9 +40,9 @@ const command = new Command('qa')
     'folder of the checkpoint',
     fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url)),
   )
-  .option('--device <name>', 'cpu, reference or auto', 'cpu')
+  .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
   .option('--threads <n>', 'cpu: number of threads; default one for each core', positive)
-  .addOption(new Option('--dtype <type>', 'only this one; default both').choices(['fp32', 'int8']))
+  .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
   .option('--scheme <name>', 'int8 only: torch or accurate', 'torch')
   .option('--question <text>', "default: the article's")
   .addOption(new Option('--context <text>', "the passage; default: the article's").conflicts('contextFile'))
@@ -85,6 +89,10 @@ async function latency(qa: QuestionAnswering, question: string, context: string,
   return { mean, median, warmups, milliseconds };
 }
 
+/** The device and what it runs with. */
+const described = ({ device, threads, adapter, kernels }: Info): string =>
+  [device, threads && `${threads} threads`, adapter, kernels].filter(Boolean).join(', ');
+
 async function main(): Promise<void> {
   const options = command.parse().opts(); // exits with 2 on a usage error
   const question: string = options.question ?? QUESTION;
@@ -92,15 +100,12 @@ async function main(): Promise<void> {
   const say = options.json ? () => {} : console.log;
   const section = (title: string) => say(`${'='.repeat(75)}\n${title}\n${'='.repeat(75)}`);
 
+  const { scheme, threads } = options;
+  const open = (device: Device, dtype: Dtype) =>
+    load(options.model, { device, dtype, scheme, wideSimd: true, ...(threads && { threads }) });
   const dtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'int8'];
   const models: [Dtype, QuestionAnswering][] = [];
-  for (const dtype of dtypes) {
-    const { device, scheme, threads } = options;
-    models.push([
-      dtype,
-      await load(options.model, { device, dtype, scheme, wideSimd: true, ...(threads && { threads }) }),
-    ]);
-  }
+  for (const dtype of dtypes) models.push([dtype, await open(options.device ?? 'cpu', dtype)]);
 
   section('Model Sizes');
   const { config, info } = models[0]![1];
@@ -116,7 +121,7 @@ async function main(): Promise<void> {
     const { text, start, end, score, noAnswer } = best!;
     const tokens = await joinedTokens(qa, question, context).catch(() => null); // a passage of several windows has none
     answers[dtype] = { tokens, ...best };
-    say(`${LABELS[dtype].answer}: `);
+    say(`${ANSWERS[dtype]}: `);
     if (tokens !== null) say(tokens);
     say(
       noAnswer
@@ -127,16 +132,25 @@ async function main(): Promise<void> {
 
   section('BERT QA Inference Latencies');
   const tokens = models[0]![1].tokenizer.encodePair(question, context).ids.length;
-  say(`${info.device}${info.threads ? `, ${info.threads} threads, ${info.kernels}` : ''}; ${tokens} tokens`);
-  if (info.reason) say(info.reason);
   const latencies: Record<string, Latency> = {};
-  for (const [dtype, qa] of models) {
+  const time = async (qa: QuestionAnswering, first: boolean) => {
+    if (first) say(`${described(qa.info)}; ${tokens} tokens`);
+    if (first && qa.info.reason) say(qa.info.reason);
     const result = await latency(qa, question, context, options.samples);
-    latencies[dtype] = result;
+    latencies[`${qa.info.device} ${qa.info.dtype}`] = result;
     const { mean, median, warmups, milliseconds } = result;
     const counts = `median ${median.toFixed(2)}, ${warmups} warm-ups, ${milliseconds.length} samples`;
-    say(`${LABELS[dtype].latency}: ${mean.toFixed(2)} ms / sample  (${counts})`);
+    say(`${latencyLabel(qa.info)}: ${mean.toFixed(2)} ms / sample  (${counts})`);
     await qa.dispose();
+  };
+  for (const [dtype, qa] of models) await time(qa, dtype === dtypes[0]);
+  const gpuDtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'fp16', 'int8'];
+  try {
+    for (const dtype of options.device ? [] : gpuDtypes)
+      await time(await open('webgpu', dtype), dtype === gpuDtypes[0]);
+  } catch (error) {
+    if (!(error instanceof BertletError && error.code === 'device')) throw error;
+    say(error.message);
   }
   if (options.json) console.log(JSON.stringify({ info, question, context, sizes, answers, latencies }, null, 2));
 }

@@ -6,11 +6,18 @@ alias Element = f32;
 alias Partial = vec4f;
 const BLOCK = 32u; // k of 32 elements
 
-fn loadX(row: u32, local: u32, k4: u32) -> vec4f {
-  return prepare(x[row * vectors(step.features) + k4], local);
+// Where a row of x and of the weight begins, then 4 elements of it.
+fn startX(row: u32) -> u32 {
+  return row * vectors(step.features);
 }
-fn loadWeight(column: u32, k4: u32) -> vec4f {
-  return weightAt(column * ((step.features + 127u) / 128u * 32u) + k4);
+fn loadX(start: u32, local: u32, k4: u32) -> vec4f {
+  return prepare(x[start + k4], local);
+}
+fn startWeight(column: u32) -> u32 {
+  return column * ((step.features + 127u) / 128u * 32u);
+}
+fn loadWeight(start: u32, k4: u32) -> vec4f {
+  return weightAt(start + k4);
 }
 fn products(a: f32, b: vec4f) -> vec4f {
   return a * b;

@@ -5,14 +5,21 @@ alias Partial = vec4i;
 const BLOCK = 128u; // k of 32 elements
 @group(0) @binding(5) var<storage, read> weight: array<vec4u>; // [out][in padded to 128], 16 k each
 
-fn loadX(row: u32, local: u32, k4: u32) -> vec4u {
-  let at = row * vectors(step.features) + 4u * k4;
+// Where a row of x and of the weight begins, then 4 elements of it.
+fn startX(row: u32) -> u32 {
+  return row * vectors(step.features);
+}
+fn loadX(start: u32, local: u32, k4: u32) -> vec4u {
+  let at = start + 4u * k4;
   return vec4u(
     pack4xI8(vec4i(prepare(x[at], local))), pack4xI8(vec4i(prepare(x[at + 1u], local))),
     pack4xI8(vec4i(prepare(x[at + 2u], local))), pack4xI8(vec4i(prepare(x[at + 3u], local))));
 }
-fn loadWeight(column: u32, k4: u32) -> vec4u {
-  return weight[column * ((step.features + 127u) / 128u * 8u) + k4];
+fn startWeight(column: u32) -> u32 {
+  return column * ((step.features + 127u) / 128u * 8u);
+}
+fn loadWeight(start: u32, k4: u32) -> vec4u {
+  return weight[start + k4];
 }
 fn products(a: u32, b: vec4u) -> vec4i {
   return vec4i(dot4I8Packed(a, b.x), dot4I8Packed(a, b.y), dot4I8Packed(a, b.z), dot4I8Packed(a, b.w));

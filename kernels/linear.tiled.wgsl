@@ -16,10 +16,10 @@ fn multiply(t: u32, row: u32, column: u32, begin: u32, end: u32) {
     for (var piece = t; piece < 64u * GROUPS; piece += 128u) {
       let k4 = piece % 8u;
       let r = piece / 8u;
-      let a = loadX(row + 4u * r, 4u * r, block * 8u + k4);
-      let b = loadX(row + 4u * r + 1u, 4u * r + 1u, block * 8u + k4);
-      let c = loadX(row + 4u * r + 2u, 4u * r + 2u, block * 8u + k4);
-      let d = loadX(row + 4u * r + 3u, 4u * r + 3u, block * 8u + k4);
+      let a = loadX(startX(row + 4u * r), 4u * r, block * 8u + k4);
+      let b = loadX(startX(row + 4u * r + 1u), 4u * r + 1u, block * 8u + k4);
+      let c = loadX(startX(row + 4u * r + 2u), 4u * r + 2u, block * 8u + k4);
+      let d = loadX(startX(row + 4u * r + 3u), 4u * r + 3u, block * 8u + k4);
       let to = 4u * k4 * xStride + (r ^ k4);
       xs[to] = vec4(a.x, b.x, c.x, d.x);
       xs[to + xStride] = vec4(a.y, b.y, c.y, d.y);
@@ -29,10 +29,10 @@ fn multiply(t: u32, row: u32, column: u32, begin: u32, end: u32) {
     {
       let k4 = t % 8u;
       let n = t / 8u;
-      let a = loadWeight(column + 4u * n, block * 8u + k4);
-      let b = loadWeight(column + 4u * n + 1u, block * 8u + k4);
-      let c = loadWeight(column + 4u * n + 2u, block * 8u + k4);
-      let d = loadWeight(column + 4u * n + 3u, block * 8u + k4);
+      let a = loadWeight(startWeight(column + 4u * n), block * 8u + k4);
+      let b = loadWeight(startWeight(column + 4u * n + 1u), block * 8u + k4);
+      let c = loadWeight(startWeight(column + 4u * n + 2u), block * 8u + k4);
+      let d = loadWeight(startWeight(column + 4u * n + 3u), block * 8u + k4);
       let to = 64u * k4 + (n ^ k4);
       ws[to] = vec4(a.x, b.x, c.x, d.x);
       ws[to + 16u] = vec4(a.y, b.y, c.y, d.y);
@@ -40,7 +40,7 @@ fn multiply(t: u32, row: u32, column: u32, begin: u32, end: u32) {
       ws[to + 48u] = vec4(a.w, b.w, c.w, d.w);
     }
     workgroupBarrier();
-    var partial = array<Partial, 8>();
+    var partial = array<Partial, 8>(); // written out: without, SwiftShader starts from the last block's
     for (var k = 0u; k < 32u; k++) {
       let w = ws[16u * k + ((t % 16u) ^ (k / 4u))];
       for (var g = 0u; g < GROUPS; g++) {

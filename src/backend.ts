@@ -36,8 +36,8 @@ export type Tables<T> = { readonly word: T; readonly position: T; readonly type:
 /** Learned scale and shift of a LayerNorm, both [hidden]. */
 export type Norm<T> = { readonly gamma: T; readonly beta: T };
 
-/** A linear's weight [out, in]: float32, or int8. */
-export type LinearWeight = Tensor<Float32Array> | QuantizedTensor;
+/** A linear's weight [out, in]: float32, float16 (`webgpu` only), or int8. */
+export type LinearWeight = Tensor<Float32Array | Uint16Array> | QuantizedTensor;
 
 /**
  * What a device must be able to do. `T` is its handle of a tensor, `L` of a linear layer; every op returns a new tensor

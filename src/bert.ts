@@ -102,7 +102,7 @@ export class Bert<T, L> {
 function stack(weights: Weights, names: string[]): LinearWeight {
   const first = weights(names[0]!);
   if (names.length === 1 && first.shape.length === 2) return first; // a bias must outlast its weight
-  const many = <A extends Float32Array | Int8Array>(one: A) =>
+  const many = <A extends LinearWeight['data']>(one: A) =>
     new (one.constructor as new (length: number) => A)(one.length * names.length);
   const shape = [first.shape[0]! * names.length, ...first.shape.slice(1)];
   const joined = { ...first, shape, data: many(first.data), ...('scale' in first && { scale: many(first.scale) }) };

@@ -2,22 +2,26 @@
 import { type Backend, BertletError, inputError, type Scheme } from './backend.ts';
 import { ReferenceBackend } from './backends/reference.ts';
 import { startCpu } from './backends/startCpu.ts';
+import { startWebgpu } from './backends/startWebgpu.ts';
 import { Bert, type Weights } from './bert.ts';
-import { type OnProgress, openCheckpoint, weightsOf } from './checkpoint/load.ts';
+import { type Checkpoint, type OnProgress, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 import { QuestionAnswering } from './qa.ts';
 
 export { BertletError, type ErrorCode, type Scheme } from './backend.ts';
 export type { Answer, Question, QuestionAnswering } from './qa.ts';
 export { type Encoding, type PairEncoding, Tokenizer, type TokenizerOptions } from './tokenizer.ts';
 
+export type Device = 'webgpu' | 'cpu' | 'reference';
+export type Dtype = 'fp32' | 'fp16' | 'int8';
+
 export interface LoadOptions {
   /**
-   * `cpu`: WebAssembly SIMD on all cores, the default. `reference`: plain TypeScript, to read and to check by.
-   * `auto`: the fastest there is; `info.reason` says why.
+   * `cpu`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node it needs the package `webgpu`.
+   * `reference`: plain TypeScript, to read and to check by. `auto`: the fastest there is; `info.reason` says why.
    */
-  device?: 'cpu' | 'reference' | 'auto';
-  /** How the linears compute. Default int8. */
-  dtype?: 'fp32' | 'int8';
+  device?: Device | 'auto';
+  /** How the linears compute. fp16, for `webgpu`, keeps their weights in float16 and computes in float32. Default int8. */
+  dtype?: Dtype;
   /** For int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default torch. */
   scheme?: Scheme;
   /** cpu: how many threads. Default: one for each core that this process may use. */
@@ -34,13 +38,15 @@ export interface LoadOptions {
 
 export interface Info {
   /** The device in use. */
-  device: string;
-  dtype: 'fp32' | 'int8';
+  device: Device;
+  dtype: Dtype;
   /** For int8. */
   scheme?: Scheme;
   /** cpu: threads at work, the caller's included. */
   threads?: number;
-  /** cpu: which kernels are in use. */
+  /** webgpu: vendor and name, "(software)" where it computes on the CPU. */
+  adapter?: string;
+  /** Which kernels are in use. */
   kernels?: string;
   /** Bytes of the weights as the device holds them. */
   weightBytes: number;
@@ -49,68 +55,95 @@ export interface Info {
 }
 
 /** A device that has started, and what `info` says of it. */
-type Device = { backend: Backend; about: Partial<Info> };
+type Started = { backend: Backend; about: Partial<Info> };
 
-/** Devices by name, the fastest first: adding one is adding a line. */
-const DEVICES: Record<Exclude<LoadOptions['device'], undefined | 'auto'>, (options: LoadOptions) => Promise<Device>> = {
-  cpu: async (options) => {
-    const { backend, kernels, reason } = await startCpu(options);
-    return { backend: backend as Backend, about: { threads: backend.threads, kernels, ...(reason && { reason }) } };
+/** Devices by name, the fastest first, and the dtypes each has: adding one is adding an entry. */
+const DEVICES: Record<Device, { dtypes: Dtype[]; start: (options: LoadOptions) => Promise<Started> }> = {
+  webgpu: {
+    dtypes: ['fp32', 'fp16', 'int8'],
+    start: async ({ device }) => {
+      const { backend, kernels } = await startWebgpu({ hardware: device === 'auto' });
+      return { backend: backend as Backend, about: { adapter: backend.adapter, kernels } };
+    },
   },
-  reference: async () => ({ backend: new ReferenceBackend() as Backend, about: {} }),
+  cpu: {
+    dtypes: ['fp32', 'int8'],
+    start: async (options) => {
+      const { backend, kernels, reason } = await startCpu(options);
+      return { backend: backend as Backend, about: { threads: backend.threads, kernels, ...(reason && { reason }) } };
+    },
+  },
+  reference: {
+    dtypes: ['fp32', 'int8'],
+    start: async () => ({ backend: new ReferenceBackend() as Backend, about: {} }),
+  },
 };
+const NAMES = Object.keys(DEVICES) as Device[];
 
 /**
- * Loads a BERT question answering checkpoint from a folder with config.json, model.safetensors, and tokenizer.json or
- * vocab.txt (with tokenizer_config.json).
+ * Loads a BERT question answering checkpoint from a folder (in a page, a URL) with config.json, model.safetensors, and
+ * tokenizer.json or vocab.txt (with tokenizer_config.json).
  * @throws BertletError `file` where one is missing; `config`, `safetensors`, `weights`, `tokenizer` where its content
  * is not what it should be; `input` or `device` where the options cannot be met.
  */
 export async function load(folder: string, options: LoadOptions = {}): Promise<QuestionAnswering> {
   const { device = 'cpu', dtype = 'int8', scheme = 'torch', onProgress } = options;
-  oneOf('device', device, ['auto', ...Object.keys(DEVICES)]);
-  oneOf('dtype', dtype, ['fp32', 'int8']);
+  oneOf('device', device, ['auto', ...NAMES]);
+  oneOf('dtype', dtype, device === 'auto' ? DEVICES.webgpu.dtypes : DEVICES[device].dtypes, `on ${device}`);
   oneOf('scheme', scheme, ['torch', 'accurate']);
   const checkpoint = await openCheckpoint(folder, onProgress);
+  const reasons: string[] = [];
   try {
-    const { backend, about } = await start(device, options);
-    const weights = weightsOf(checkpoint, dtype === 'fp32' ? dtype : scheme);
-    let weightBytes = 0;
-    const counted: Weights = (name) => {
-      const weight = weights(name);
-      weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
-      return weight;
-    };
-    try {
-      const bert = new Bert(backend, checkpoint.config, counted);
-      const info = { ...about, dtype, ...(dtype === 'int8' && { scheme }), weightBytes };
-      return new QuestionAnswering(checkpoint.tokenizer, bert, backend, info);
-    } catch (error) {
-      await backend.dispose();
-      throw error;
+    for (const name of device === 'auto' ? NAMES.filter((each) => DEVICES[each].dtypes.includes(dtype)) : [device]) {
+      try {
+        const { backend, about } = await DEVICES[name].start(options);
+        const { bert, weightBytes } = await upload(checkpoint, backend, dtype === 'int8' ? scheme : dtype);
+        if (device === 'auto') reasons.push(`${name} is the fastest device that starts here`);
+        if (about.reason) reasons.push(about.reason);
+        const reason = reasons.length > 0 && { reason: reasons.join('; ') };
+        const info: Info = {
+          ...about,
+          device: name,
+          dtype,
+          ...(dtype === 'int8' && { scheme }),
+          weightBytes,
+          ...reason,
+        };
+        return new QuestionAnswering(checkpoint.tokenizer, bert, backend, info);
+      } catch (error) {
+        if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
+        reasons.push(error.message); // only `auto` uses another device than asked for
+      }
     }
   } finally {
     checkpoint.close();
   }
-}
-
-/** Starts a device. `auto` takes the first in `DEVICES` that starts, and only then is another used than asked for. */
-async function start(device: NonNullable<LoadOptions['device']>, options: LoadOptions) {
-  const reasons: string[] = [];
-  for (const name of device === 'auto' ? (Object.keys(DEVICES) as (keyof typeof DEVICES)[]) : [device]) {
-    try {
-      const { backend, about } = await DEVICES[name](options);
-      if (device === 'auto') reasons.push(`${name} is the fastest device that starts here`);
-      if (about.reason) reasons.push(about.reason);
-      return { backend, about: { ...about, device: name, ...(reasons.length > 0 && { reason: reasons.join('; ') }) } };
-    } catch (error) {
-      if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
-      reasons.push(error.message);
-    }
-  }
   throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);
 }
 
-function oneOf(option: string, value: string, allowed: string[]): void {
-  if (!allowed.includes(value)) throw inputError(option, allowed.join(', '), JSON.stringify(value));
+/**
+ * Hands a model to a device, and runs it once on one token: what a device compiles or reserves on first use it does
+ * now, and one that cannot run the model says so here.
+ */
+async function upload(checkpoint: Checkpoint, backend: Backend, precision: Precision) {
+  const weights = weightsOf(checkpoint, precision);
+  let weightBytes = 0;
+  const counted: Weights = (name) => {
+    const weight = weights(name);
+    weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
+    return weight;
+  };
+  try {
+    const bert = new Bert(backend, checkpoint.config, counted);
+    await bert.forward(Int32Array.of(0), Int32Array.of(0));
+    return { bert, weightBytes };
+  } catch (error) {
+    await backend.dispose();
+    throw error;
+  }
+}
+
+function oneOf(option: string, value: string, allowed: string[], where = ''): void {
+  if (allowed.includes(value)) return;
+  throw inputError(option, `${allowed.join(', ')}${where && ` ${where}`}`, JSON.stringify(value));
 }

@@ -22,7 +22,7 @@ function model(logits: (token: string, at: number) => [start: number, end: numbe
     },
   } as unknown as Bert<unknown, unknown>;
   const backend = { dispose: async () => {} } as Backend;
-  const qa = new QA(tokenizer, bert, backend, { device: 'fake', dtype: 'fp32', weightBytes: 0 });
+  const qa = new QA(tokenizer, bert, backend, { device: 'reference', dtype: 'fp32', weightBytes: 0 });
   return { qa, lengths };
 }
 /** Start wants `s`, end wants `e`, [CLS] says `none`. */

@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import type { Float32Tensor } from '../kernels/op.ts';
-import type { Tensor } from '../src/backend.ts';
+import { ALL_OPS } from '../kernels/index.ts';
+import { constant, type Float32Tensor, type Op, tensor, uniform } from '../kernels/op.ts';
+import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
+import { ReferenceBackend } from '../src/backends/reference.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { BertletError, type ErrorCode } from '../src/index.ts';
 
@@ -70,4 +72,55 @@ export async function expectError(code: ErrorCode, message: RegExp, run: () => u
   expect(error, `expected an error like ${message}`).toBeInstanceOf(BertletError);
   expect((error as BertletError).message).toMatch(message);
   expect((error as BertletError).code).toBe(code);
+}
+
+/** Every op and case. */
+export const OP_CASES = ALL_OPS.flatMap((op) => Object.keys(op.cases).map((key) => [op.name, key, op] as const));
+
+export const runOp = async <T, L>(on: Backend<T, L>, op: Op<unknown>, inputs: unknown): Promise<Float32Array> =>
+  on.read(op.run(on, inputs));
+
+const reference = new ReferenceBackend();
+const wanted = new Map<string, Promise<{ inputs: unknown; want: Float32Array; bound: Float64Array }>>();
+
+/** Runs a case of an op on a backend: its largest distance from the reference, as a share of the derived bound. */
+export async function shareOfBound(backend: Backend, key: string, op: Op<unknown>): Promise<number> {
+  const id = `${op.name}, ${key}`;
+  const expected = async () => {
+    const inputs = op.cases[key]!();
+    return { inputs, want: await runOp(reference, op, inputs), bound: op.bound(inputs) };
+  };
+  if (!wanted.has(id)) wanted.set(id, expected());
+  const { inputs, want, bound } = await wanted.get(id)!;
+  return largestShare(await runOp(backend, op, inputs), want, bound);
+}
+
+/** Tokens, features and outputs that fill no tile. */
+export const ACCUMULATOR_SIZES = [1, 3, 63, 64, 65, 255, 257].flatMap((k, i, all) => [
+  [all[6 - i]!, k, 17] as const,
+  [5, k, 1000 - k] as const,
+]);
+
+/** How many of an int8 product's accumulators are not the exact sums. Scales of 1 and no bias: the outputs are them. */
+export async function wrongAccumulators(backend: Backend, tokens: number, features: number, out: number) {
+  const next = uniform(tokens + features);
+  let wrong = 0;
+  for (const zeroPoint of [0, 64]) {
+    const x = Float32Array.from({ length: tokens * features }, () => Math.floor(next() * 128) - zeroPoint);
+    x[0] = -zeroPoint; // the range that makes the scale 1 and this the zero point
+    x[x.length - 1] = 127 - zeroPoint;
+    if (x.length === 1) x[0] = 127;
+    const data = Int8Array.from({ length: out * features }, () => Math.floor(next() * 256) - 128);
+    const scale = new Float32Array(out).fill(1);
+    const weight: QuantizedTensor = { dtype: 'I8', shape: [out, features], data, scale, scheme: 'torch' };
+    const linear = backend.uploadLinear(weight, constant([out], 0));
+    const y = await backend.read(backend.linear(backend.upload(tensor([tokens, features], x)), linear));
+    for (let i = 0; i < tokens * out; i++) {
+      let sum = 0; // below 2^24, and so exact in float32
+      const [row, column] = [Math.floor(i / out), i % out];
+      for (let k = 0; k < features; k++) sum += x[row * features + k]! * data[column * features + k]!;
+      if (y[i] !== sum) wrong++;
+    }
+  }
+  return wrong;
 }

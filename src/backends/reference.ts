@@ -124,7 +124,8 @@ export class ReferenceBackend implements Backend<Float32Tensor, Linear> {
   linear(x: Float32Tensor, { weight, bias }: Linear, activation?: 'gelu'): Float32Tensor {
     sameSize(`linear [${x.shape}] x [${weight.shape}]`, 'input features', weight.shape[1]!, x.shape[1]!);
     sameSize(`linear [${x.shape}] x [${weight.shape}]`, 'bias', weight.shape[0]!, bias.data.length);
-    const y = 'scale' in weight ? linearInt8(x, weight, bias.data) : linearFloat32(x, weight, bias.data);
+    const y =
+      'scale' in weight ? linearInt8(x, weight, bias.data) : linearFloat32(x, weight as Float32Tensor, bias.data);
     return tensor([x.shape[0]!, weight.shape[0]!], activation === 'gelu' ? y.map(gelu) : y);
   }
 

@@ -14,6 +14,8 @@ import type { GpuChoice } from './webgpuPlan.ts';
 export interface WebgpuOptions {
   /** Part of the name of the adapter to use, in Node. Default: the environment variable BERTLET_ADAPTER, or any. */
   adapter?: string;
+  /** Only an adapter that is not software: a CPU is used better by the backend `cpu`. */
+  hardware?: boolean;
   /** Which kernels to use instead of those that suit the adapter: for tests and benchmarks. */
   choice?: Partial<GpuChoice>;
   /** Take the time of each kernel, where the adapter has timestamps; each is a pass of its own then. */
@@ -23,10 +25,10 @@ export interface WebgpuOptions {
 const error = (expected: string, got: string, advice: string, cause?: unknown) =>
   new BertletError('device', `webgpu: expected ${expected}, got ${got}. ${advice}`, { cause });
 
-/** Adapters that compute on the CPU: slower than the backend `cpu`, but right. */
 export interface StartedWebgpu {
   backend: WebgpuBackend;
   device: GPUDevice;
+  /** It computes on the CPU: right, but slower than the backend `cpu`. */
   software: boolean;
   /** Which kernels are in use. */
   kernels: string;
@@ -40,6 +42,8 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
   const name = [...new Set([vendor, architecture, description || model])].filter(Boolean).join(' ');
   const software = /swiftshader|llvmpipe|software|basic render/i.test(name) || adapter.info.isFallbackAdapter;
   const label = `${name || 'unnamed adapter'}${software ? ' (software)' : ''}`;
+  if (software && options.hardware)
+    throw error('a GPU', `${label}, slower than \`cpu\``, 'Ask for `webgpu` to use it.');
   const device = await openDevice(adapter, label, options.profile ?? false);
   const choice: GpuChoice = {
     product: software ? 'direct' : 'tiled',

@@ -50,6 +50,9 @@ const pad = (n: number, to: number) => Math.ceil(n / to) * to;
 /** Flags of WebGPU's specification, sections 5.1.2 and 7.3.1: Node has no globals for them. */
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE, QUERY_RESOLVE] = [1, 4, 8, 64, 128, 512];
 
+/** Every pipeline is compiled once for a device: none depends on a length or on a size of the model. */
+const compiled = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipeline>>>();
+
 export class WebgpuBackend implements Backend<Handle, Linear> {
   readonly adapter: string;
   readonly choice: GpuChoice;
@@ -60,7 +63,6 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
   readonly #device: GPUDevice;
   readonly #profile: boolean;
   readonly #layout: GPUBindGroupLayout;
-  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #uploaded: GPUBuffer[] = [];
   readonly #planned: GPUBuffer[] = [];
   #nodes: Node[] = [];
@@ -195,12 +197,14 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
       const sources = await Promise.all(['common' as const, ...files].map((file) => readAsset(FILES[file])));
       const code = sources.map((bytes) => new TextDecoder().decode(bytes)).join('\n');
       const module = this.#device.createShaderModule({ label: files.at(-1)!, code });
-      const layout = this.#device.createPipelineLayout({ bindGroupLayouts: [this.#layout] });
       const compute = { module, entryPoint: 'main', constants };
+      const layout = this.#device.createPipelineLayout({ bindGroupLayouts: [this.#layout] });
       return this.#device.createComputePipelineAsync({ label: key, layout, compute });
     };
-    if (!this.#pipelines.has(key)) this.#pipelines.set(key, compile());
-    return this.#pipelines.get(key)!;
+    const pipelines = compiled.get(this.#device) ?? new Map();
+    compiled.set(this.#device, pipelines);
+    if (!pipelines.has(key)) pipelines.set(key, compile());
+    return pipelines.get(key)!;
   }
 
   /** Gives the program all that it needs on the GPU, for as many rows as there may be. */

@@ -14,8 +14,8 @@ export function checkpointLayout(
   precision: Precision,
 ): [string, Pick<Tensor, 'dtype' | 'shape'>][] {
   return [...tensorShapes(config)].flatMap(([name, { shape, linear }]): [string, Pick<Tensor, 'dtype' | 'shape'>][] =>
-    precision === 'fp32' || !linear
-      ? [[name, { dtype: 'F32', shape }]]
+    precision === 'fp32' || precision === 'fp16' || !linear
+      ? [[name, { dtype: precision === 'fp16' && linear ? 'F16' : 'F32', shape }]]
       : [
           [name, { dtype: 'I8', shape }],
           [`${name}_scale`, { dtype: 'F32', shape: precision === 'torch' ? [1] : [shape[0]!, 1] }],

@@ -4,7 +4,7 @@ import type { BertConfig, Weights } from '../bert.ts';
 import { quantizeWeight } from '../quantize.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, tensorShapes } from './config.ts';
-import { headerLength, parseHeader, toFloat32, viewTensor } from './safetensors.ts';
+import { headerLength, parseHeader, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 
 export interface Checkpoint {
   readonly config: BertConfig;
@@ -76,10 +76,10 @@ async function openSafetensors(path: string, onProgress?: OnProgress) {
   }
 }
 
-/** How the linears compute: in float32, or in int8 with one of the two schemes. */
-export type Precision = 'fp32' | Scheme;
+/** What the linears' weights are: float32, float16, or int8 by one of the two schemes. */
+export type Precision = 'fp32' | 'fp16' | Scheme;
 
-/** A checkpoint's tensors as the model computes with them: widened to float32, the linears' weights quantized. */
+/** A checkpoint's tensors as the model computes with them: widened to float32, the linears' weights in this precision. */
 export function weightsOf(
   { config, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'>,
   precision: Precision,
@@ -95,6 +95,8 @@ export function weightsOf(
       throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
     }
     if (precision === 'fp32' || !shapes.get(name)!.linear) return float32;
+    if (precision === 'fp16')
+      return tensor.dtype === 'F16' ? (tensor as Tensor<Uint16Array>) : toFloat16(float32, name);
     const quantized = quantizeWeight(float32, precision);
     made.push(quantized.data.buffer as ArrayBuffer);
     return quantized;

@@ -170,3 +170,24 @@ function halfToFloat(half: number): number {
   if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
   return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - 25);
 }
+
+/**
+ * Rounds to float16, halves to even. Beyond half a step above its largest number, 65504, there is none.
+ * @throws BertletError `weights` for values out of its range.
+ */
+export function toFloat16({ data, shape }: Tensor<Float32Array>, name = 'tensor'): Tensor<Uint16Array> {
+  const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+  const halves = Uint16Array.from(bits, (value, i) => {
+    if (Math.abs(data[i]!) >= 65520) {
+      throw new BertletError('weights', `${name}: expected values float16 has, got ${data[i]}. Use fp32 or int8.`);
+    }
+    const exponent = (value >>> 23) & 255; // bias 127; float16's is 15, its smallest 113 - 112
+    const mantissa = (value & 0x7fffff) | 0x800000;
+    const cut = 13 + Math.min(Math.max(113 - exponent, 0), 12); // bits that float16 has no room for
+    const whole = mantissa >>> cut;
+    const rest = mantissa & ((1 << cut) - 1);
+    const up = rest + (whole & 1) > 1 << (cut - 1) ? 1 : 0;
+    return ((value >>> 16) & 0x8000) | (Math.max(exponent - 113, 0) * 1024 + whole + up);
+  });
+  return { dtype: 'F16', shape, data: halves };
+}
