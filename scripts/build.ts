@@ -1,9 +1,10 @@
 /**
- * `npm run build`: compiles the kernels (AssemblyScript) to dist/wasm and the library (TypeScript) to dist/src.
+ * `npm run build`: compiles the kernels (AssemblyScript) to dist/wasm and the library (TypeScript) to dist/src; those of the
+ * GPU (WGSL), which every driver compiles for itself, are copied to dist/kernels.
  * Four modules of one source: with relaxed SIMD or without, for a shared memory (threads) or one that is not.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { cpSync, globSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { main as asc } from 'assemblyscript/asc';
 
@@ -27,5 +28,7 @@ if (import.meta.main) {
   const out = join(ROOT, 'dist', 'wasm');
   mkdirSync(out, { recursive: true });
   for (const name of VARIANTS) await buildKernels(join(ROOT, 'kernels'), out, name);
+  mkdirSync(join(ROOT, 'dist', 'kernels'), { recursive: true });
+  for (const file of globSync('kernels/*.wgsl', { cwd: ROOT })) cpSync(join(ROOT, file), join(ROOT, 'dist', file));
   execFileSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
 }

@@ -4,7 +4,8 @@ import { ReferenceBackend } from './backends/reference.ts';
 import { startCpu } from './backends/startCpu.ts';
 import { startWebgpu } from './backends/startWebgpu.ts';
 import { Bert, type Weights } from './bert.ts';
-import { type Checkpoint, type OnProgress, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
+import type { OnProgress } from './checkpoint/source.ts';
 import { QuestionAnswering } from './qa.ts';
 
 export { BertletError, type ErrorCode, type Scheme } from './backend.ts';

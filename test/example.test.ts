@@ -54,7 +54,7 @@ describe('on a tiny model', () => {
   });
   test.each([
     [['--samples', '0'], /Expected a positive integer/],
-    [['--dtype', 'int4'], /Allowed choices are fp32, int8/],
+    [['--dtype', 'int4'], /Allowed choices are fp32, fp16, int8/],
     [['--nonsense'], /unknown option '--nonsense'/],
     [['--context', 'a', '--context-file', 'b'], /cannot be used with/],
   ])('usage error, exit code 2: %j', (args, message) => {

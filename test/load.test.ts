@@ -157,8 +157,9 @@ describe('wrong config', () => {
 
 describe('wrong options', () => {
   test.each<[object, RegExp]>([
-    [{ device: 'tpu' }, /device: expected auto, cpu, reference, got "tpu"/],
-    [{ dtype: 'int4' }, /dtype: expected fp32, int8, got "int4"/],
+    [{ device: 'tpu' }, /device: expected auto, webgpu, cpu, reference, got "tpu"/],
+    [{ dtype: 'int4' }, /dtype: expected fp32, int8 on cpu, got "int4"/],
+    [{ dtype: 'fp16' }, /dtype: expected fp32, int8 on cpu, got "fp16"/],
     [{ scheme: 'best' }, /scheme: expected torch, accurate, got "best"/],
   ])('%o', (options, message) => expectError('input', message, () => load(folder, options)));
 });

@@ -1,4 +1,5 @@
 /** Paths, goldens and comparisons that the tests share. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
@@ -123,4 +124,17 @@ export async function wrongAccumulators(backend: Backend, tokens: number, featur
     }
   }
   return wrong;
+}
+
+/** Runs lines of a program of its own that has `load`, `folder` (the embedded checkpoint's), `tiny` (that of a tiny model) and a question to `ask`. */
+export function runScript(body: string, { env = {}, root = ROOT }: { env?: NodeJS.ProcessEnv; root?: string } = {}) {
+  const index = root === ROOT ? './src/index.ts' : './dist/src/index.js';
+  const code = `import { load } from '${index}'; const folder = ${JSON.stringify(CHECKPOINT)};
+    const tiny = ${JSON.stringify(TINY)}; const ask = { question: 'Who came?', context: 'Ada came yesterday.' }; ${body}`;
+  return spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: root,
+    encoding: 'utf8',
+    timeout: 30_000, // a hang ends as status null
+    env: { ...process.env, ...env },
+  });
 }

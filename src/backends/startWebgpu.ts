@@ -36,8 +36,9 @@ export interface StartedWebgpu {
 
 /** @throws BertletError `device` where there is no WebGPU, no adapter, or none whose kernels compute right. */
 export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedWebgpu> {
-  const gpu = await openGpu(options);
-  const adapter = await openAdapter(gpu);
+  const wanted = options.adapter ?? (inNode ? process.env.BERTLET_ADAPTER : undefined);
+  const gpu = await openGpu(options, wanted);
+  const adapter = await openAdapter(gpu, wanted);
   const { vendor, architecture, description, device: model } = adapter.info;
   const name = [...new Set([vendor, architecture, description || model])].filter(Boolean).join(' ');
   const software = /swiftshader|llvmpipe|software|basic render/i.test(name) || adapter.info.isFallbackAdapter;
@@ -74,7 +75,7 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
 /** What `create` returned must be reachable for as long as a device of it: Dawn's objects do not hold it. */
 const kept: unknown[] = [];
 
-async function openGpu({ adapter, profile }: WebgpuOptions): Promise<GPU> {
+async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU> {
   if (!inNode) {
     if (navigator.gpu) return navigator.gpu;
     const where = globalThis.isSecureContext
@@ -82,7 +83,6 @@ async function openGpu({ adapter, profile }: WebgpuOptions): Promise<GPU> {
       : 'this page is not served by https or localhost';
     throw error('WebGPU', `none (${where})`, 'Use `cpu`.');
   }
-  const wanted = adapter ?? process.env.BERTLET_ADAPTER;
   try {
     const { create } = await import('webgpu');
     const flags = [
@@ -98,15 +98,16 @@ async function openGpu({ adapter, profile }: WebgpuOptions): Promise<GPU> {
   }
 }
 
-async function openAdapter(gpu: GPU): Promise<GPUAdapter> {
+async function openAdapter(gpu: GPU, wanted?: string): Promise<GPUAdapter> {
+  const expected = wanted ? `an adapter named ${wanted}` : 'an adapter';
   try {
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (adapter) return adapter;
   } catch (cause) {
-    throw error('an adapter', `none (${(cause as Error).message})`, 'Use `cpu`.', cause);
+    throw error(expected, `none (${(cause as Error).message})`, 'Use `cpu`.', cause);
   }
   const driver = inNode && process.platform === 'linux' ? 'a Vulkan driver (`vulkaninfo` lists them)' : 'a GPU driver';
-  throw error('an adapter', 'none', `WebGPU needs ${driver}. Or use \`cpu\`.`);
+  throw error(expected, 'none', `WebGPU needs ${driver}. Or use \`cpu\`.`);
 }
 
 async function openDevice(adapter: GPUAdapter, label: string, profile: boolean): Promise<GPUDevice> {

@@ -82,7 +82,7 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     const reads = [0, 4, 5, 6, 7, 8].map((binding) => entry(binding, 'read-only-storage'));
     this.#layout = device.createBindGroupLayout({ entries: [...reads, entry(1, 'uniform'), ...writes] });
     device.lost.then(({ message }) => this.#fail(`a device that is lost (${message})`));
-    device.onuncapturederror = ({ error }) => this.#fail(`an error (${error.message})`);
+    device.onuncapturederror = ({ error }) => this.#fail(`an error (${error.message.trim()})`);
   }
 
   #error = (got: string, code: 'device' | 'disposed' = 'device') =>
@@ -287,7 +287,7 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     } catch (cause) {
       if (cause instanceof BertletError) throw cause;
       await Promise.resolve(); // news of a lost device comes first
-      throw this.#dead ?? this.#error(`an error (${(cause as Error).message}). Use \`cpu\``);
+      throw this.#dead ?? this.#error(`an error (${(cause as Error).message.trim()}). Use \`cpu\``);
     }
   }
 

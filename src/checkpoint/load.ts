@@ -5,6 +5,7 @@ import { quantizeWeight } from '../quantize.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, tensorShapes } from './config.ts';
 import { headerLength, parseHeader, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
+import { type OnProgress, openFile, readFile, type WholeFile } from './source.ts';
 
 export interface Checkpoint {
   readonly config: BertConfig;
@@ -15,15 +16,13 @@ export interface Checkpoint {
   readonly close: () => void;
 }
 
-export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
-
 /**
  * Reads and checks all of a checkpoint.
  * @throws BertletError `file` where a file is missing; `config`, `safetensors`, `weights` or `tokenizer` where its
  * content is not a BERT question answering model's.
  */
 export async function openCheckpoint(folder: string, onProgress?: OnProgress): Promise<Checkpoint> {
-  const config = parseConfig(json(await readFile(folder, 'config.json')), `${folder}/config.json`);
+  const config = parseConfig(json(await readFile(`${folder}/config.json`)), `${folder}/config.json`);
   const tokenizer = await openTokenizer(folder);
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
@@ -39,34 +38,14 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
   return { config, tokenizer, ...weights };
 }
 
-/** Opens a safetensors file to read its tensors one by one, so that it is never in memory whole. */
+/** Opens a safetensors file to read its tensors one by one. */
 async function openSafetensors(path: string, onProgress?: OnProgress) {
-  const { closeSync, fstatSync, openSync, readSync } = await import('node:fs');
-  let file: number;
-  try {
-    file = openSync(path, 'r');
-  } catch (cause) {
-    throw unreadable(path, cause);
-  }
-  const total = fstatSync(file).size;
-  let last: ArrayBuffer | undefined;
-  const read = (begin: number, end: number) => {
-    last?.transfer(0); // frees it now: garbage collection would let a whole file's worth pile up
-    const bytes = new Uint8Array(end - begin);
-    last = bytes.buffer;
-    const got = readSync(file, bytes, 0, bytes.length, begin);
-    if (got !== bytes.length) throw unreadable(path, new Error(`${bytes.length} bytes at ${begin}, got ${got}`));
-    return bytes;
-  };
-  const close = () => closeSync(file);
+  const { total, read, close } = await openFile(path, onProgress);
   try {
     const length = headerLength(read(0, Math.min(8, total)), total, path);
     const entries = parseHeader(read(8, 8 + length), total, path);
-    let loaded = 8 + length;
     const tensor = (name: string) => {
       const entry = entries.get(name)!;
-      loaded += entry.end - entry.begin;
-      onProgress?.({ file: 'model.safetensors', loaded, total });
       return viewTensor(entry, read(entry.begin, entry.end));
     };
     return { entries, tensor, close };
@@ -164,10 +143,10 @@ export function tokenizerFromJson(json: TokenizerJson): Tokenizer {
 
 /** From tokenizer.json, or else from vocab.txt and what tokenizer_config.json says of it. */
 async function openTokenizer(folder: string): Promise<Tokenizer> {
-  const whole = await readFile(folder, 'tokenizer.json').catch(() => null);
+  const whole = await readFile(`${folder}/tokenizer.json`).catch(() => null);
   if (whole) return tokenizerFromJson(json(whole) as TokenizerJson);
-  const vocab = await readFile(folder, 'vocab.txt');
-  const config = json(await readFile(folder, 'tokenizer_config.json'));
+  const vocab = await readFile(`${folder}/vocab.txt`);
+  const config = json(await readFile(`${folder}/tokenizer_config.json`));
   return Tokenizer.fromVocab(new TextDecoder().decode(vocab.bytes), {
     lowercase: (config.do_lower_case as boolean | undefined) ?? true,
     stripAccents: config.strip_accents as boolean | null,
@@ -175,27 +154,7 @@ async function openTokenizer(folder: string): Promise<Tokenizer> {
   });
 }
 
-interface File {
-  name: string;
-  bytes: Uint8Array;
-}
-
-const unreadable = (path: string, cause: unknown) => {
-  const message = `${path}: expected a readable file (${(cause as Error).message}).`;
-  return new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
-};
-
-async function readFile(folder: string, name: string): Promise<File> {
-  const { readFile } = await import('node:fs/promises');
-  const path = `${folder}/${name}`;
-  try {
-    return { name: path, bytes: await readFile(path) };
-  } catch (cause) {
-    throw unreadable(path, cause);
-  }
-}
-
-function json({ name, bytes }: File): Record<string, unknown> {
+function json({ name, bytes }: WholeFile): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;

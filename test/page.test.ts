@@ -1,0 +1,127 @@
+/** bertlet as it is built, in a page: headless Chromium from `@sparticuz/chromium` (scripts/driver.ts). */
+import { createReadStream, mkdirSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { extname, join, normalize } from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { headlessChromium } from '../scripts/driver.ts';
+import { load } from '../src/index.ts';
+import { CHECKPOINT, largestDifference, ROOT } from './support.ts';
+
+const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
+/** What a page needs for shared memory, and so for threads. */
+const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+
+/** Serves the repository: a path that begins with /isolated/ with the headers for threads. */
+function serve(): Promise<Server> {
+  const server = createServer(async ({ url = '/', headers }, response) => {
+    const isolated = url.startsWith('/isolated/') || headers.referer?.includes('/isolated/');
+    const path = join(ROOT, normalize(new URL(url.replace('/isolated', ''), 'http://localhost').pathname));
+    const size = await stat(path).then(
+      (file) => file.size,
+      () => null,
+    );
+    const type = { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' };
+    response.writeHead(size === null ? 404 : 200, {
+      ...type,
+      ...(size && { 'content-length': size }),
+      ...(isolated && ISOLATED),
+    });
+    if (size === null) response.end();
+    else createReadStream(path).pipe(response);
+  });
+  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
+}
+
+interface Asked {
+  info: { device: string; dtype: string; threads?: number; adapter?: string };
+  text: string;
+  progress: { file: string; loaded: number; total: number };
+  start: number[];
+  end: number[];
+}
+const QUESTION = 'What publication printed that the wealthiest 1% have more money than those in the bottom 90%?';
+const CONTEXT =
+  'According to the New York Times on July 22, 2014, the "richest 1 percent in the United States now own more wealth ' +
+  'than the bottom 90 percent".';
+
+describe('a page', () => {
+  let server: Server;
+  let browser: Browser;
+  const errors: string[] = [];
+  beforeAll(async () => {
+    server = await serve();
+    const args = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+    browser = await chromium.launch({ ...headlessChromium(), args } as Parameters<typeof chromium.launch>[0]);
+    console.log(`Chromium ${browser.version()}`);
+  }, 60_000);
+  afterAll(async () => {
+    await browser?.close();
+    server?.close();
+  });
+  async function open(isolated: boolean): Promise<Page> {
+    const page = await browser.newPage({ viewport: { width: 900, height: 560 } });
+    page.on('pageerror', ({ message }) => errors.push(message));
+    page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+    const { port } = server.address() as AddressInfo;
+    await page.goto(`http://127.0.0.1:${port}${isolated ? '/isolated' : ''}/test/page/index.html`);
+    await page.waitForFunction('window.ready');
+    return page;
+  }
+  const ask = (page: Page, options: object) =>
+    page.evaluate(([...args]) => (window as unknown as { ask: (...args: unknown[]) => Promise<Asked> }).ask(...args), [
+      options,
+      QUESTION,
+      CONTEXT,
+    ] as const);
+
+  test('webgpu and cpu answer alike, with threads and without', { timeout: 180_000 }, async () => {
+    const node = await load(CHECKPOINT, { dtype: 'fp32', threads: 1 });
+    const { ids, typeIds } = node.tokenizer.encodePair(QUESTION, CONTEXT);
+    const want = await node.logits({ inputIds: ids, tokenTypeIds: typeIds });
+    await node.dispose();
+    const page = await open(true);
+    const rows = [
+      await ask(page, { device: 'cpu', dtype: 'fp32', threads: 2 }),
+      await ask(page, { device: 'cpu', dtype: 'int8' }),
+      await ask(page, { device: 'webgpu', dtype: 'fp32' }),
+      await ask(page, { device: 'webgpu', dtype: 'int8' }),
+    ];
+    mkdirSync(join(ROOT, 'test-output'), { recursive: true });
+    await page.screenshot({ path: join(ROOT, 'test-output', 'page.png') });
+    const alone = await open(false);
+    rows.push(await ask(alone, { device: 'cpu', dtype: 'fp32' }));
+    expect(rows.map(({ text }) => text)).toEqual(Array(5).fill('New York Times'));
+    expect(rows.map(({ info }) => info.threads ?? info.adapter)).toEqual([
+      2,
+      expect.any(Number),
+      ...Array(2).fill(expect.stringMatching(/swiftshader.*\(software\)/)),
+      1,
+    ]);
+    expect(rows[1]!.info.threads).toBeGreaterThan(1);
+    const [threads, , gpu, , single] = rows as [Asked, Asked, Asked, Asked, Asked];
+    for (const end of ['start', 'end'] as const) {
+      expect(threads[end], 'cpu in a page and in Node: equal bits').toEqual([...want[end]]);
+      expect(single[end]).toEqual(threads[end]);
+      expect(largestDifference(gpu[end], want[end])).toBeLessThan(2e-3);
+    }
+    for (const { progress } of rows) {
+      const total = (await stat(join(CHECKPOINT, 'model.safetensors'))).size;
+      expect(progress).toEqual({ file: 'model.safetensors', loaded: total, total });
+    }
+    expect(errors).toEqual([]);
+  });
+  test('what it cannot have it says: threads without the headers, a folder that is not there', async () => {
+    const page = await open(false);
+    const refused = (options: object) =>
+      page.evaluate((o) => (window as unknown as { refused: (o: object) => unknown }).refused(o), options);
+    expect(await refused({ threads: 2 })).toMatchObject({
+      code: 'device',
+      message: expect.stringMatching(
+        /expected shared memory for 2 threads, got none\. Serve the page with the headers COOP/,
+      ),
+    });
+  });
+});

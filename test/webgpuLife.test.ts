@@ -1,0 +1,156 @@
+/** The GPU backend as a part of a process: what it says when something is missing or fails, and how it ends. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { randomIds, randomWeights } from '../bench/model.ts';
+import type { Backend } from '../src/backend.ts';
+import { startWebgpu } from '../src/backends/startWebgpu.ts';
+import { Bert } from '../src/bert.ts';
+import { parseConfig } from '../src/checkpoint/config.ts';
+import { expectError, ROOT, runScript, TINY } from './support.ts';
+
+const load = (options: string) => `const qa = await load(tiny, { ${options} });`;
+const refused = `await load(tiny, { device: 'webgpu' }).catch((error) => console.log(error.name, error.code, error.message));`;
+const auto = `${load("device: 'auto', threads: 1")} console.log(qa.info.device, qa.info.reason); await qa.dispose();`;
+
+describe('what is missing', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+    cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('no package: an error that says how to install it; auto takes cpu and says why', { timeout: 60_000 }, () => {
+    const { status, stdout } = runScript(refused + auto, { root: folder });
+    expect(stdout).toMatch(
+      /^BertletError device webgpu: expected the package `webgpu`, got none that loads \(.*\)\. Install it: `npm install webgpu`\. Or use `cpu`\.\ncpu webgpu: expected the package .*; cpu is the fastest device that starts here\n$/,
+    );
+    expect(status).toBe(0);
+  });
+  test('no driver', { timeout: 60_000 }, () => {
+    const { status, stdout } = runScript(refused + auto, { env: { VK_DRIVER_FILES: '/nowhere', BERTLET_ADAPTER: '' } });
+    expect(stdout).toMatch(
+      /^BertletError device webgpu: expected an adapter, got none\. WebGPU needs .*\ncpu webgpu: expected an adapter, got none.*; cpu is the fastest device that starts here\n$/,
+    );
+    expect(status).toBe(0);
+  });
+  test('an adapter that does not exist: those that do are named', { timeout: 60_000 }, () => {
+    const { status, stdout } = runScript(refused, { env: { BERTLET_ADAPTER: 'nonesuch' } });
+    expect(stdout).toMatch(/^BertletError device webgpu: expected an adapter named nonesuch, got none \(/);
+    expect(stdout).toMatch(/Available adapters/);
+    expect(status).toBe(0);
+  });
+  test('a software adapter: auto takes cpu and says why', { timeout: 60_000 }, () => {
+    const { status, stdout } = runScript(auto);
+    expect(stdout).toMatch(
+      /^cpu webgpu: expected a GPU, got .* \(software\), slower than `cpu`\. .*; cpu is the fastest device that starts here\n$/,
+    );
+    expect(status).toBe(0);
+  });
+
+  describe('kernels', () => {
+    /** A copy of the package in which a kernel is another. */
+    const broken = (file: string, from: string, to: string) => {
+      const root = mkdtempSync(join(folder, 'broken-'));
+      cpSync(join(ROOT, 'dist'), join(root, 'dist'), { recursive: true });
+      symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
+      writeFileSync(join(root, 'package.json'), '{ "type": "module" }');
+      const path = join(root, 'dist', 'kernels', file);
+      const source = readFileSync(path, 'utf8');
+      expect(source).toContain(from);
+      writeFileSync(path, source.replace(from, to));
+      return runScript(refused, { root });
+    };
+    test('a shader that does not compile', { timeout: 60_000 }, () => {
+      const { status, stdout } = broken('layerNorm.wgsl', 'fn total(', 'fn total((');
+      expect(stdout).toMatch(
+        /^BertletError device webgpu, .*software.*: expected a device that computes, got an error \(Error while parsing WGSL/m,
+      );
+      expect(status).toBe(0);
+    });
+    test('a shader that computes something else is found by the self-test', { timeout: 60_000 }, () => {
+      const { status, stdout } = broken('linear.direct.wgsl', 'inner(v0, b)', 'inner(v0, c)');
+      expect(stdout).toMatch(
+        /^BertletError device webgpu: expected an adapter that computes right, got .*software.*, wrong on linear/,
+      );
+      expect(status).toBe(0);
+    });
+    test('a shader that is missing', { timeout: 60_000 }, () => {
+      const root = mkdtempSync(join(folder, 'missing-'));
+      cpSync(join(ROOT, 'dist'), join(root, 'dist'), { recursive: true });
+      symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
+      writeFileSync(join(root, 'package.json'), '{ "type": "module" }');
+      rmSync(join(root, 'dist', 'kernels', 'common.wgsl'));
+      expect(runScript(refused, { root }).stdout).toMatch(
+        /^BertletError device kernels: expected .*common\.wgsl, got none/,
+      );
+    });
+  });
+});
+
+describe('a device that goes away', () => {
+  const config = parseConfig(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')), 'config.json');
+  const open = async () => {
+    const { backend, device } = await startWebgpu();
+    const bert = new Bert(backend as Backend, config, randomWeights(config, 'fp32'));
+    const forward = () => bert.forward(randomIds(20, config), new Int32Array(20));
+    await forward();
+    return { backend, device, forward };
+  };
+  test('lost in the middle of a run: that run fails, and so do later ones', { timeout: 60_000 }, async () => {
+    const { backend, device, forward } = await open();
+    const run = forward();
+    device.destroy();
+    const message =
+      /webgpu, .*software.*: expected a device that computes, got a device that is lost \(.*\)\. Load the model again/;
+    await expectError('device', message, () => run);
+    await expectError('device', message, forward);
+    await backend.dispose();
+  });
+  test('disposed of in the middle of a run', { timeout: 60_000 }, async () => {
+    const { backend, forward } = await open();
+    const run = forward();
+    await backend.dispose();
+    await backend.dispose();
+    expect(backend.bytes).toBe(0);
+    await expectError('disposed', /got none after dispose\(\)/, () => run);
+    await expectError('disposed', /got none after dispose\(\)/, forward);
+  });
+  test('an error that no call reports is reported by the next', { timeout: 60_000 }, async () => {
+    const { backend, device, forward } = await open();
+    device.createBuffer({ size: 4, usage: 0xffff });
+    await device.queue.onSubmittedWorkDone();
+    await expectError('device', /got an error \([\s\S]*\)\. Load the model again/, forward);
+    await backend.dispose();
+  });
+});
+
+describe('as a process', () => {
+  const gpu = load("device: 'webgpu', dtype: 'fp32'");
+  test.each([
+    ['disposed', `${gpu} await qa.answer(ask); await qa.dispose(); console.log('end');`],
+    ['not disposed', `${gpu} await qa.answer(ask); console.log('end');`],
+    ['an answer under way', `${gpu} qa.answer(ask).then(() => console.log('end'));`],
+    [
+      'created and disposed of three times',
+      `for (let i = 0; i < 3; i++) { ${gpu} await qa.answer(ask); await qa.dispose(); } console.log('end');`,
+    ],
+    [
+      'dispose during an answer',
+      `${gpu} const answer = qa.answer(ask); await qa.dispose(); await answer; console.log('end');`,
+    ],
+  ])('%s: ends by itself with code 0', { timeout: 60_000 }, (_, body) => {
+    const { status, stdout } = runScript(body);
+    expect([status, stdout]).toEqual([0, 'end\n']);
+  });
+  test('an error that nobody catches: code 1, no crash', { timeout: 60_000 }, () => {
+    const { status, stdout, stderr } = runScript(
+      `${gpu} console.log('loaded'); await qa.answer({ question: '', context: 'x' });`,
+    );
+    expect([status, stdout]).toEqual([1, 'loaded\n']);
+    expect(stderr).toMatch(/BertletError: question: expected words/);
+  });
+});
