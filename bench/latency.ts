@@ -1,53 +1,152 @@
-/** Time of one forward on the CPU backend, and of its stages. `npm run bench:latency -- --help` */
+/** Time of one forward on a device, and of its stages. `npm run bench:latency -- --help` */
 import { cpus } from 'node:os';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { Bench } from 'tinybench';
-import { randomBert, SHAPES } from './model.ts';
+import type { Backend } from '../src/backend.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
+import { startWebgpu } from '../src/backends/startWebgpu.ts';
+import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
+import { Bert } from '../src/bert.ts';
+import { randomIds, randomWeights, SHAPES } from './model.ts';
 
-const list = (text: string) => text.split(',').map(Number);
+type Dtype = 'fp32' | 'fp16' | 'int8';
+const numbers = (text: string) => text.split(',').map(Number);
 const options = new Command('latency')
+  .addOption(new Option('--device <name>').choices(['cpu', 'webgpu']).default('cpu'))
   .addOption(
     new Option('--shape <name>', 'seeded random weights of this shape')
       .choices(Object.keys(SHAPES))
       .default('bert-base-cased'),
   )
-  .option('--tokens <list>', 'lengths', list, [16, 133, 384])
-  .option('--threads <list>', 'numbers of threads', list, [1, 2])
-  .option('--narrow', "leave V8's revectorizer off")
-  .option('--dtypes <list>', 'fp32, int8', 'fp32,int8')
+  .option('--tokens <list>', 'lengths', numbers, [16, 133, 384])
+  .option('--dtypes <list>', 'fp32, fp16 (webgpu), int8; default all the device has', (text) => text.split(','))
+  .option('--seconds <n>', 'least time for each row', Number, 2)
+  .option('--threads <list>', 'cpu: numbers of threads', numbers, [1, 2])
+  .option('--narrow', "cpu: leave V8's revectorizer off")
+  .option(
+    '--choice <json>',
+    'webgpu: other kernels than those that suit the adapter, as GpuChoice has them',
+    (text) => {
+      try {
+        return JSON.parse(text) as Partial<GpuChoice>;
+      } catch {
+        throw new InvalidArgumentError('Expected JSON.');
+      }
+    },
+  )
   .parse()
-  .opts<{ shape: string; tokens: number[]; threads: number[]; narrow?: boolean; dtypes: string }>();
+  .opts();
+const config = SHAPES[options.shape]!;
+const dtypes: Dtype[] = options.dtypes ?? (options.device === 'cpu' ? ['fp32', 'int8'] : ['fp32', 'fp16', 'int8']);
 
-console.log(`${options.shape}'s shape, ${cpus()[0]!.model}, Node ${process.version}\n`);
-console.log(
-  '| dtype | tokens | threads | median ms | p99 ms | stages, mean ms | not in products |\n|---|---|---|---|---|---|---|',
-);
-let kernels = '';
-for (const dtype of options.dtypes.split(',') as ('fp32' | 'int8')[]) {
-  for (const threads of options.threads) {
-    const model = await randomBert(SHAPES[options.shape]!, dtype, { threads, wideSimd: !options.narrow });
-    kernels = model.kernels;
-    for (const tokens of options.tokens) {
-      for (let i = 0; i < 5; i++) await model.forward(tokens);
-      const { milliseconds } = model.backend;
-      for (const stage of Object.keys(milliseconds) as (keyof typeof milliseconds)[]) delete milliseconds[stage];
-      const bench = new Bench({ time: 2000, iterations: 10, warmup: false });
-      bench.add('forward', () => model.forward(tokens));
-      const [task] = await bench.run();
-      const { result } = task!;
-      if (result.state !== 'completed') throw new Error(`${dtype}, ${tokens} tokens: ${result.state}`);
-      const runs = result.latency.samplesCount;
-      const stages = Object.entries(milliseconds).map(([name, ms]) => [name, ms / runs] as const);
-      const all = stages.reduce((sum, [, ms]) => sum + ms, 0);
-      const products = stages.reduce((sum, [name, ms]) => sum + (name.startsWith('linear') ? ms : 0), 0);
-      const shown = stages.map(([name, ms]) => `${name} ${ms.toFixed(2)}`).join(', ');
-      const { p50, p99 } = result.latency;
-      const share = `${((1 - products / all) * 100).toFixed(0)} %`;
-      console.log(
-        `| ${dtype} | ${tokens} | ${threads} | ${p50.toFixed(2)} | ${p99.toFixed(2)} | ${shown} | ${share} |`,
-      );
+/** A backend with the model on it. */
+interface Model {
+  readonly backend: Backend & { milliseconds: Record<string, number> };
+  readonly forward: (tokens: number) => Promise<Float32Array>;
+}
+function model(backend: unknown, dtype: Dtype): Model {
+  const bert = new Bert(backend as Backend, config, randomWeights(config, dtype === 'int8' ? 'torch' : dtype));
+  const forward = (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
+  return { backend: backend as Model['backend'], forward };
+}
+
+/** Wall time of forwards to the logits read back, after some that are not counted. */
+async function wall({ forward }: Model, tokens: number) {
+  for (let i = 0; i < 5; i++) await forward(tokens);
+  const bench = new Bench({ time: options.seconds * 1000, iterations: 10, warmup: false });
+  bench.add('forward', () => forward(tokens), { async: true }); // else it calls it once to see, and does not wait
+  const [task] = await bench.run();
+  const { result } = task!;
+  if (result.state !== 'completed') throw new Error(`${tokens} tokens: ${result.state}`);
+  return result.latency;
+}
+
+/** Mean time of each stage of one forward. */
+async function stages({ backend, forward }: Model, tokens: number, runs: number): Promise<[string, number][]> {
+  await forward(tokens);
+  for (const name of Object.keys(backend.milliseconds)) delete backend.milliseconds[name];
+  for (let i = 0; i < runs; i++) await forward(tokens);
+  return Object.entries(backend.milliseconds).map(([name, ms]) => [name, ms / runs]);
+}
+
+const shown = (times: [string, number][]) => times.map(([name, ms]) => `${name} ${ms.toFixed(2)}`).join(', ');
+const row = (...cells: (string | number)[]) => console.log(`| ${cells.join(' | ')} |`);
+const header = (...cells: string[]) => {
+  row(...cells);
+  row(...cells.map(() => '---'));
+};
+/** Floating point operations of the linears of one forward. */
+const flops = (tokens: number) =>
+  2 * tokens * config.layers * config.hidden * (4 * config.hidden + 2 * config.intermediate);
+
+async function onCpu(): Promise<void> {
+  console.log(`${options.shape}'s shape, ${cpus()[0]!.model}, Node ${process.version}\n`);
+  header('dtype', 'tokens', 'threads', 'median ms', 'p99 ms', 'stages, mean ms', 'not in products');
+  let kernels = '';
+  for (const dtype of dtypes) {
+    for (const threads of options.threads as number[]) {
+      const started = await startCpu({ threads, wideSimd: !options.narrow });
+      const cpu = model(started.backend, dtype);
+      kernels = started.kernels;
+      for (const tokens of options.tokens as number[]) {
+        const { p50, p99 } = await wall(cpu, tokens);
+        const times = await stages(cpu, tokens, 10);
+        const sum = (part: typeof times) => part.reduce((total, [, ms]) => total + ms, 0);
+        const products = sum(times.filter(([name]) => name.startsWith('linear'))) / sum(times);
+        row(
+          dtype,
+          tokens,
+          threads,
+          p50.toFixed(2),
+          p99.toFixed(2),
+          shown(times),
+          `${((1 - products) * 100).toFixed(0)} %`,
+        );
+      }
+      await cpu.backend.dispose();
     }
-    await model.backend.dispose();
+  }
+  console.log(`\nKernels: ${kernels}. Attention as a whole counts as "not in products".`);
+}
+
+async function onGpu(): Promise<void> {
+  const { backend, kernels } = await startWebgpu({ choice: options.choice });
+  console.log(
+    `${options.shape}'s shape, ${backend.adapter}; ${kernels}; Node ${process.version}, ${cpus()[0]!.model}\n`,
+  );
+  await backend.dispose();
+  header(
+    'dtype',
+    'tokens',
+    'load ms',
+    'first ms',
+    'median ms',
+    'p99 ms',
+    'GPU MB',
+    'GPU, mean ms by kernel',
+    'linears, GFLOP/s',
+  );
+  for (const dtype of dtypes) {
+    const begin = performance.now();
+    const started = await startWebgpu({ choice: options.choice });
+    const gpu = model(started.backend, dtype);
+    const loaded = performance.now();
+    await gpu.forward(options.tokens[0]);
+    const first = performance.now();
+    const profiled = await startWebgpu({ choice: options.choice, profile: true });
+    const slow = model(profiled.backend, dtype); // a pass for each dispatch: not what is timed as a whole
+    for (const [i, tokens] of (options.tokens as number[]).entries()) {
+      const { p50, p99 } = await wall(gpu, tokens);
+      const times = await stages(slow, tokens, 3);
+      const linears = times.filter(([name]) => name.startsWith('linear')).reduce((sum, [, ms]) => sum + ms, 0);
+      const rate = linears > 0 ? (flops(tokens) / linears / 1e6).toFixed(1) : 'no timestamps';
+      const cold = i === 0 ? [(loaded - begin).toFixed(0), (first - loaded).toFixed(1)] : ['', ''];
+      const bytes = (started.backend.bytes / 2 ** 20).toFixed(0);
+      row(dtype, tokens, ...cold, p50.toFixed(2), p99.toFixed(2), bytes, shown(times), rate);
+    }
+    await started.backend.dispose();
+    await profiled.backend.dispose();
   }
 }
-console.log(`\nKernels: ${kernels}. Attention as a whole counts as "not in products".`);
+
+await (options.device === 'cpu' ? onCpu() : onGpu());

@@ -8,7 +8,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
-import { CHECKPOINT, largestDifference, ROOT } from './support.ts';
+import { CHECKPOINT, goldenJson, largestDifference, ROOT } from './support.ts';
 
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 /** What a page needs for shared memory, and so for threads. */
@@ -42,10 +42,7 @@ interface Asked {
   start: number[];
   end: number[];
 }
-const QUESTION = 'What publication printed that the wealthiest 1% have more money than those in the bottom 90%?';
-const CONTEXT =
-  'According to the New York Times on July 22, 2014, the "richest 1 percent in the United States now own more wealth ' +
-  'than the bottom 90 percent".';
+const { question: QUESTION, context: CONTEXT } = goldenJson<Record<'question' | 'context', string>>('article');
 
 describe('a page', () => {
   let server: Server;
@@ -62,7 +59,7 @@ describe('a page', () => {
     server?.close();
   });
   async function open(isolated: boolean): Promise<Page> {
-    const page = await browser.newPage({ viewport: { width: 900, height: 560 } });
+    const page = await browser.newPage({ viewport: { width: 900, height: 680 } });
     page.on('pageerror', ({ message }) => errors.push(message));
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
     const { port } = server.address() as AddressInfo;

@@ -1,0 +1,41 @@
+/**
+ * Packs what a machine with a GPU and nothing else needs to run bench/latency.ts: Node, bertlet, and `webgpu`'s binary
+ * for this platform. `node bench/pack.ts FILE.tar.xz`, and there `tar -xJf FILE.tar.xz && ./pack/run --device webgpu`.
+ * The weights are seeded random ones, made there.
+ */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Command } from 'commander';
+
+const ROOT = join(import.meta.dirname, '..');
+const LIMIT = 64 * 2 ** 20;
+
+const [file] = new Command('pack').argument('<file>', 'the archive to write, *.tar.xz').parse().args;
+const temporary = mkdtempSync(join(tmpdir(), 'bertlet-'));
+try {
+  const folder = join(temporary, 'pack');
+  const copy = (from: string, to = from) => cpSync(join(ROOT, from), join(folder, to), { recursive: true });
+  mkdirSync(folder);
+  cpSync(process.execPath, join(folder, 'node'));
+  execFileSync('strip', [join(folder, 'node')]); // of symbols
+  for (const path of ['src', 'kernels', 'bench', 'dist/wasm', 'package.json']) copy(path);
+  for (const name of ['commander', 'tinybench']) copy(`node_modules/${name}`);
+  const binary = `node_modules/webgpu/dist/${process.platform}-${process.arch}`;
+  for (const path of ['node_modules/webgpu/package.json', 'node_modules/webgpu/index.js', binary]) copy(path);
+  const run = '#!/bin/sh\ncd "$(dirname "$0")" && exec ./node bench/latency.ts "$@"\n';
+  writeFileSync(join(folder, 'run'), run);
+  chmodSync(join(folder, 'run'), 0o755);
+  execFileSync('tar', ['-C', temporary, '-cJf', resolve(file!), 'pack'], {
+    env: { ...process.env, XZ_OPT: '-9e -T2' },
+  });
+} finally {
+  rmSync(temporary, { recursive: true });
+}
+const { size } = statSync(file!);
+console.log(`${file}: ${(size / 2 ** 20).toFixed(1)} MiB`);
+if (size > LIMIT) {
+  console.error(`expected at most ${LIMIT / 2 ** 20} MiB`);
+  process.exitCode = 1;
+}
