@@ -10,10 +10,10 @@ const ROOT = join(import.meta.dirname, '..');
 /** From question to answer on the reference backend: README's "Follow one question" reads them in this order. */
 const PATH = ['tokenizer', 'qa', 'bert', 'backend', 'backends/reference', 'quantize'].map((name) => `src/${name}.ts`);
 /** What opens a checkpoint before that. */
-const LOADING = ['index', 'checkpoint/load', 'checkpoint/config', 'checkpoint/safetensors'].map(
+const LOADING = ['index', 'checkpoint/load', 'checkpoint/source', 'checkpoint/config', 'checkpoint/safetensors'].map(
   (name) => `src/${name}.ts`,
 );
-const BUDGET = { pathLines: 650, pathFiles: 8, longestFunction: 60, allLines: 3500 };
+const BUDGET = { pathLines: 650, pathFiles: 8, longestFunction: 60, allLines: 4000 };
 
 interface File {
   path: string;
@@ -30,6 +30,7 @@ const codeLines = (text: string, start = 0, end = text.length): number =>
     .filter((line) => line.trim() !== '').length;
 
 function measure(path: string): File {
+  if (path.endsWith('.wgsl')) return measureWgsl(path);
   // AssemblyScript's decorators of functions are no TypeScript: they are blanked for the parser.
   const source = readFileSync(join(ROOT, path), 'utf8').replace(/^@inline$/gm, '       ');
   const { program, comments, module } = parseSync(path, source);
@@ -56,8 +57,17 @@ function measure(path: string): File {
   return { path, lines: codeLines(text), imports, longest };
 }
 
+/** The parser has no WGSL; its functions end with a brace that begins a line. */
+function measureWgsl(path: string): File {
+  const text = readFileSync(join(ROOT, path), 'utf8').replace(/\/\/.*/g, '');
+  const functions = [...text.matchAll(/^fn (\w+)[\s\S]*?^}/gm)];
+  const sizes = functions.map(([body, name]) => ({ name: name!, lines: codeLines(body) }));
+  const longest = sizes.toSorted((a, b) => b.lines - a.lines)[0] ?? { name: '', lines: 0 };
+  return { path, lines: codeLines(text), imports: [], longest };
+}
+
 const files = new Map(
-  globSync(['src/**/*.ts', 'kernels/**/*.ts'], { cwd: ROOT })
+  globSync(['src/**/*.ts', 'kernels/**/*.ts', 'kernels/*.wgsl'], { cwd: ROOT })
     .toSorted()
     .map((path) => [path, measure(path)]),
 );

@@ -6,10 +6,13 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { goldenJson, ROOT, TINY } from './support.ts';
 
-function run(...args: string[]) {
-  const child = spawnSync(process.execPath, ['examples/qa.ts', ...args], { cwd: ROOT, encoding: 'utf8' });
+/** Runs it as on a machine without a GPU, but for `env`. */
+function runWith(env: NodeJS.ProcessEnv, ...args: string[]) {
+  const options = { cwd: ROOT, encoding: 'utf8', env: { ...process.env, ...env } } as const;
+  const child = spawnSync(process.execPath, ['examples/qa.ts', ...args], options);
   return { status: child.status, out: child.stdout, error: child.stderr };
 }
+const run = (...args: string[]) => runWith({ VK_DRIVER_FILES: '/nowhere', BERTLET_ADAPTER: '' }, ...args);
 const tiny = ['--model', TINY, '--samples', '1'];
 
 describe("the article's question on the embedded checkpoint", () => {
@@ -21,15 +24,15 @@ describe("the article's question on the embedded checkpoint", () => {
     expect(out).toMatch(new RegExp(`\nDynamic Quantized Model Answer: \n${golden.int8.answer}\n.*"New York Times"\n`));
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
     const shown = /<!-- qa -->\n```\n(.*)```\n<!-- \/qa -->/s.exec(readme)?.[1]?.split('\n');
-    // Times differ, and so do threads and kernels, from one machine to another.
-    const stable = (lines?: string[]) => lines?.filter((line) => !/Latency: |^cpu, /.test(line));
+    // Times differ, and so do threads, kernels and GPUs, from one machine to another.
+    const stable = (lines?: string[]) => lines?.filter((line) => !/Latency: |^cpu, |^webgpu[,:]/.test(line));
     expect(stable(shown)).toEqual(stable(out.split('\n')));
   });
 });
 
 describe('on a tiny model', () => {
   test('prints the three sections', () => {
-    const { status, out, error } = run(...tiny, '--question', 'a b?', '--context', 'c d e');
+    const { status, out, error } = run(...tiny, '--device', 'cpu', '--question', 'a b?', '--context', 'c d e');
     expect([status, error]).toEqual([0, '']);
     const bar = '='.repeat(75);
     for (const title of ['Model Sizes', 'BERT QA Example', 'BERT QA Inference Latencies']) {
@@ -38,6 +41,20 @@ describe('on a tiny model', () => {
     expect(out).toMatch(/FP32 Model Size: \d+\.\d\d MB\nINT8 Model Size: \d+\.\d\d MB/);
     expect(out).toMatch(/Text: \nc d e\nQuestion: \na b\?\nModel Answer: \n.*\n.*\nDynamic Quantized Model Answer: \n/);
     expect(out).toMatch(/CPU Inference Latency: \d+\.\d\d ms \/ sample {2}\(median .*, \d+ warm-ups, 1 samples\)/);
+  });
+  test('without an adapter it says so; with one it times it and names it, software as such', {
+    timeout: 120_000,
+  }, () => {
+    const ask = ['--question', 'a b?', '--context', 'c d e'];
+    const without = run(...tiny, ...ask);
+    expect(without.status).toBe(0);
+    expect(without.out).toMatch(/\nwebgpu: expected an adapter, got none\. .*\n$/);
+    const { status, out } = runWith({}, ...tiny, ...ask);
+    expect(status).toBe(0);
+    const rows = out.slice(out.indexOf('\nwebgpu, '));
+    expect(rows).toMatch(
+      /^\nwebgpu, .* \(software\), .*; \d+ tokens\nGPU Inference Latency: \d.*\nFP16 GPU Inference Latency: \d.*\nDynamic Quantized GPU Inference Latency: \d.*\n$/,
+    );
   });
   test('one dtype, a passage from a file', () => {
     const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));

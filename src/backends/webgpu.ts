@@ -36,14 +36,9 @@ interface Plan {
   readonly forward: GPUBuffer;
   readonly ranges: GPUBuffer;
   readonly staging: GPUBuffer;
-  readonly times: Times | null;
+  /** With `profile`: timestamps of each dispatch. */
+  readonly times: { readonly queries: GPUQuerySet; readonly resolved: GPUBuffer; readonly staging: GPUBuffer } | null;
   readonly steps: (Pick<Dispatch, 'name' | 'grid'> & { pipeline: GPUComputePipeline; bindings: GPUBindGroup })[];
-}
-/** Timestamps of each dispatch. */
-interface Times {
-  readonly queries: GPUQuerySet;
-  readonly resolved: GPUBuffer;
-  readonly staging: GPUBuffer;
 }
 
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
@@ -118,6 +113,7 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     if (columns === stride) to.set(data);
     else for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
     buffer.unmap();
+    this.#device.queue.submit([]); // now, so that the copies that wait for it do not pile up
     this.#uploaded.push(buffer);
     return buffer;
   }
@@ -223,16 +219,15 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
 
     // A tensor's buffer is another's again after its last reader.
     const free: GPUBuffer[] = [];
-    const readers = (tensor: Handle) => dispatches.findLastIndex(({ reads }) => reads.includes(tensor));
+    const lastReader = (tensor: Handle) => dispatches.findLastIndex(({ reads }) => reads.includes(tensor));
     for (const [i, { y, reads }] of dispatches.entries()) {
       if (y) {
         const bytes = capacity * pad(y.columns, 4) * 4 * (program.inParts(y) ? MOST_PARTS : 1) + 512;
         const at = free.findIndex(({ size }) => size === bytes);
         y.buffer = at >= 0 ? free.splice(at, 1)[0]! : make('activations', bytes, STORAGE | COPY_SRC);
       }
-      for (const tensor of reads) {
-        if (tensor === null || !('columns' in tensor) || tensor.rows !== null || readers(tensor) !== i) continue;
-        free.push(tensor.buffer!);
+      for (const read of reads) {
+        if (read && 'columns' in read && read.rows === null && lastReader(read) === i) free.push(read.buffer!);
       }
     }
     const words = new Uint32Array(2 + 2 * capacity);
@@ -250,28 +245,21 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     this.#device.queue.writeBuffer(uniforms, 0, numbers);
     const steps = await Promise.all(
       dispatches.map(async ({ name, files, constants, reads, y, grid }, i) => {
+        const step = { buffer: uniforms, offset: 256 * i, size: 32 };
         const inputs = Array.from({ length: 5 }, (_, at) => reads[at] ?? noInput);
         const buffers = inputs.map((input) => ('columns' in input ? input.buffer! : input));
-        const resources = [
-          forward,
-          { buffer: uniforms, offset: 256 * i, size: 32 },
-          ranges,
-          y?.buffer ?? noOutput,
-          ...buffers,
-        ];
+        const resources = [forward, step, ranges, y?.buffer ?? noOutput, ...buffers];
         const entries = resources.map((resource, binding) => ({ binding, resource }));
         const bindings = this.#device.createBindGroup({ layout: this.#layout, entries });
         return { name, grid, bindings, pipeline: await this.#pipeline(files, constants) };
       }),
     );
-    const times = this.#profile ? this.#timestamps(steps.length, make) : null;
-    return { result, program, words, forward, ranges, staging, times, steps };
-  }
-
-  #timestamps(steps: number, make: (what: string, bytes: number, usage: number) => GPUBuffer): Times {
-    const queries = this.#device.createQuerySet({ type: 'timestamp', count: 2 * steps });
-    const resolved = make('timestamps', 16 * steps, QUERY_RESOLVE | COPY_SRC);
-    return { queries, resolved, staging: make('timestamps', 16 * steps, MAP_READ | COPY_DST) };
+    const times = this.#profile && {
+      queries: this.#device.createQuerySet({ type: 'timestamp', count: 2 * steps.length }),
+      resolved: make('timestamps', 16 * steps.length, QUERY_RESOLVE | COPY_SRC),
+      staging: make('timestamps', 16 * steps.length, MAP_READ | COPY_DST),
+    };
+    return { result, program, words, forward, ranges, staging, times: times || null, steps };
   }
 
   async read(x: Handle): Promise<Float32Array> {
@@ -300,18 +288,16 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     this.#device.queue.writeBuffer(forward, 0, words);
     const encoder = this.#device.createCommandEncoder();
     encoder.clearBuffer(ranges);
-    let pass = times ? null : encoder.beginComputePass();
-    for (const [i, { pipeline, bindings, grid }] of steps.entries()) {
-      if (times) {
-        const at = { beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
-        pass = encoder.beginComputePass({ timestampWrites: { querySet: times.queries, ...at } });
+    for (const [i, group] of (times ? steps.map((step) => [step]) : [steps]).entries()) {
+      const at = { beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+      const pass = encoder.beginComputePass(times ? { timestampWrites: { querySet: times.queries, ...at } } : {});
+      for (const { pipeline, bindings, grid } of group) {
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, bindings);
+        pass.dispatchWorkgroups(...grid(tokens, parts));
       }
-      pass!.setPipeline(pipeline);
-      pass!.setBindGroup(0, bindings);
-      pass!.dispatchWorkgroups(...grid(tokens, parts));
-      if (times) pass!.end();
+      pass.end();
     }
-    if (!times) pass!.end();
     const stride = pad(result.columns, 4);
     encoder.copyBufferToBuffer(result.buffer!, 0, staging, 0, tokens * stride * 4);
     if (times) {
@@ -321,10 +307,7 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     this.#device.queue.submit([encoder.finish()]);
     await staging.mapAsync(MAP_READ, 0, tokens * stride * 4);
     const rows = new Float32Array(staging.getMappedRange(0, tokens * stride * 4));
-    const y = Float32Array.from({ length: tokens * result.columns }, (_, i) => {
-      const [row, column] = [Math.floor(i / result.columns), i % result.columns];
-      return rows[row * stride + column]!;
-    });
+    const y = rows.filter((_, i) => i % stride < result.columns);
     staging.unmap();
     if (times) await this.#addTimes(times.staging, steps);
     if (this.#dead) throw this.#dead;

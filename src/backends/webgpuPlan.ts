@@ -74,6 +74,8 @@ export interface Dispatch {
   readonly grid: (tokens: number, parts: number) => [number, number?, number?];
 }
 
+/** A workgroup for each token. */
+const perToken = (tokens: number): [number] => [tokens];
 /** Most slices of k that a linear is split into: room for so many sums is kept. */
 export const MOST_PARTS = 6;
 
@@ -123,7 +125,8 @@ export class Program {
   }
 
   /** What all kernels with float.wgsl or int8.wgsl are given: whether y's range is noted, and where. */
-  #noting(y: Handle, int8 = this.#scheme !== null) {
+  #noting(y: Handle) {
+    const int8 = this.#scheme !== null;
     const accurate = Number(this.#scheme === 'accurate');
     return {
       arithmetic: int8 ? ('int8' as const) : ('float' as const),
@@ -133,16 +136,8 @@ export class Program {
   }
 
   embedding({ reads, y }: Node): void {
-    const grid = (tokens: number): [number] => [tokens];
-    this.dispatches.push({
-      name: 'embedding',
-      files: ['embedding'],
-      constants: {},
-      reads,
-      y,
-      step: { out: y.columns },
-      grid,
-    });
+    const step = { out: y.columns };
+    this.dispatches.push({ name: 'embedding', files: ['embedding'], constants: {}, reads, y, step, grid: perToken });
   }
 
   attention({ reads, option: heads, y }: Node): void {
@@ -163,7 +158,7 @@ export class Program {
       reads: [x!, residual!, before?.linear?.constants ?? null, gamma!, beta!],
       y,
       step: { out: y.columns, eps, rangeOfX, rangeOfY },
-      grid: (tokens) => [tokens],
+      grid: perToken,
     });
   }
 
@@ -192,7 +187,7 @@ export class Program {
     if (this.dispatches.some(({ name, reads }) => name === 'range' && reads[0] === x)) return;
     const { constants, rangeOfY } = this.#noting(x);
     const step = { features, rangeOfY };
-    const grid = (tokens: number): [number] => [tokens];
-    this.dispatches.push({ name: 'range', files: ['int8', 'range'], constants, reads: [x], y: null, step, grid });
+    const files = ['int8', 'range'] as const;
+    this.dispatches.push({ name: 'range', files, constants, reads: [x], y: null, step, grid: perToken });
   }
 }
