@@ -78,7 +78,7 @@ fn publish(thread: u32, first: u32, count: u32) {
   }
   workgroupBarrier();
   let row = first + thread / 2u;
-  if (thread < select(2u, 2u * count, ACCURATE) && row < forward.tokens) {
+  if (thread < select(2u, 2u * count, ACCURATE)) {
     atomicMax(&ranges[rangeAt(step.rangeOfY, row) + thread % 2u], atomicLoad(&noted[thread]));
   }
 }
