@@ -14,15 +14,16 @@ export const SHAPES: Record<string, BertConfig> = {
   'minilm-l6': { ...BASE, vocab: 30522, hidden: 384, layers: 6, heads: 12, intermediate: 1536 },
 };
 
-/** Seeded random weights of a model. One tensor of each shape is made, for all that have it. */
-export function randomWeights(config: BertConfig, precision: Precision): Weights {
+/** Seeded random weights of a model, of this standard deviation. One tensor of each shape is made, for all that have it. */
+export function randomWeights(config: BertConfig, precision: Precision, size = 0.02): Weights {
   const shapes = tensorShapes(config);
   const made = new Map<string, LinearWeight>();
   return (name) => {
     const { shape, linear } = shapes.get(name)!;
-    const key = `${shape} ${linear}`;
+    const mean = name.endsWith('LayerNorm.weight') ? 1 : 0;
+    const key = `${shape} ${linear} ${mean}`;
     if (!made.has(key)) {
-      const weight = normal(shape, 7, 0.02);
+      const weight = normal(shape, 7, size, mean);
       if (!linear || precision === 'fp32') made.set(key, weight);
       else made.set(key, precision === 'fp16' ? toFloat16(weight) : quantizeWeight(weight, precision));
     }

@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   for (var begin = 0u; begin < tokens; begin += 32u) {
     workgroupBarrier();
     for (var i = t; i < 32u * width; i += 128u) {
-      keys[i / width * PAD + i % width] = load(begin + i / width, hidden + head + i % width);
+      keys[i / width * PAD + i % width] = qkv[(begin + i / width) * 3u * hidden + hidden + head + i % width];
     }
     workgroupBarrier();
     var scores = vec4f(0.0);
@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     weights[query * 32u + lane + 16u] = p.z;
     weights[query * 32u + lane + 24u] = p.w;
     for (var i = t; i < 32u * width; i += 128u) {
-      keys[i / width * PAD + i % width] = load(begin + i / width, 2u * hidden + head + i % width);
+      keys[i / width * PAD + i % width] = qkv[(begin + i / width) * 3u * hidden + 2u * hidden + head + i % width];
     }
     workgroupBarrier();
     mix[0] *= shrink;
@@ -88,9 +88,4 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     }
   }
   publish(t, first, 16u);
-}
-
-// A key or value; zeros beyond the last, where something else may be.
-fn load(token: u32, column4: u32) -> vec4f {
-  return select(vec4f(0.0), qkv[token * 3u * (step.out / 4u) + column4], token < forward.tokens);
 }

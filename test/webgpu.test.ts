@@ -132,7 +132,7 @@ const SMALL: BertConfig = {
 };
 /** Logits of seeded weights; fp16's are rounded for the reference, which computes with the same numbers in float32. */
 function forward(on: Backend, config: BertConfig, precision: Precision) {
-  const weights = randomWeights(config, precision);
+  const weights = randomWeights(config, precision, 0.2); // large, so that attention is far from even
   const widened = (name: string) => {
     const weight = weights(name);
     return weight.dtype === 'F16' ? { ...weight, dtype: 'F32' as const, data: toFloat32(weight) } : weight;
@@ -171,7 +171,7 @@ describe('whole models of seeded weights', () => {
       }
       for (const tokens of lengths) {
         // int8: a value that one last bit moves to the next step changes logits by what such a step is worth.
-        const most = precision === 'fp32' || precision === 'fp16' ? 1e-5 : 5e-3;
+        const most = precision === 'fp32' || precision === 'fp16' ? 2e-4 : 0.1;
         expect(largestDifference(first.get(tokens)!, await exact(tokens))).toBeLessThan(most);
       }
       backend(choice).clear();
