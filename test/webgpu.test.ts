@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { globals } from 'webgpu';
 import { randomIds, randomWeights } from '../bench/model.ts';
-import { uniform } from '../kernels/op.ts';
+import { constant, normal, tensor, uniform } from '../kernels/op.ts';
 import type { Backend } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { type StartedWebgpu, startWebgpu } from '../src/backends/startWebgpu.ts';
@@ -14,7 +14,7 @@ import { Bert, type BertConfig } from '../src/bert.ts';
 import type { Precision } from '../src/checkpoint/load.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { load, type QuestionAnswering } from '../src/index.ts';
-import { chooseScale } from '../src/quantize.ts';
+import { chooseScale, quantizeWeight } from '../src/quantize.ts';
 import {
   ACCUMULATOR_SIZES,
   CHECKPOINT,
@@ -182,6 +182,22 @@ describe('whole models of seeded weights', () => {
     const one = forward(backend({ ...split, workgroups: 1 }) as Backend, SMALL, 'torch');
     for (const tokens of [20, 90, 130]) expect(await gpu(tokens)).toEqual(await one(tokens)); // int32 sums
   });
+});
+
+test('rows beyond the last do not widen the range of those that are quantized', async () => {
+  // Every token looks at the first one, whose value is 1; a row of padding would look at all, whose values are -5.
+  const qkv = Float32Array.from({ length: 17 * 12 }, (_, i) => {
+    const [token, part] = [Math.floor(i / 12), Math.floor((i % 12) / 4)];
+    return [20, token === 0 ? 20 : -20, token === 0 ? 1 : -5][part]!;
+  });
+  const weight = quantizeWeight(normal([8, 4], 1), 'torch');
+  const run = async <T, L>(on: Backend<T, L>) => {
+    const mixed = on.attention(on.upload(tensor([17, 12], qkv)), 1);
+    return on.read(on.linear(mixed, on.uploadLinear(weight, constant([8], 0))));
+  };
+  const on = backend(CHOICES[0]![1]);
+  expect(largestDifference(await run(on), await run(new ReferenceBackend()))).toBeLessThan(1e-6);
+  on.clear();
 });
 
 describe('what a forward costs', () => {
