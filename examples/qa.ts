@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { progressBars } from '../scripts/progress.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import { BertletError, type Device, type Dtype, type Info, load, type QuestionAnswering } from '../src/index.ts';
 
@@ -37,13 +38,13 @@ const command = new Command('qa')
   .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
   .option(
     '--model <dir>',
-    'folder of the checkpoint',
+    'folder of the checkpoint, or owner/name on the Hugging Face Hub',
     fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url)),
   )
   .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
   .option('--threads <n>', 'cpu: number of threads; default one for each core', positive)
   .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
-  .option('--scheme <name>', 'int8 only: torch or accurate', 'torch')
+  .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
   .option('--question <text>', "default: the article's")
   .addOption(new Option('--context <text>', "the passage; default: the article's").conflicts('contextFile'))
   .option('--context-file <file>', 'the passage, from a file in UTF-8')
@@ -101,15 +102,18 @@ async function main(): Promise<void> {
   const section = (title: string) => say(`${'='.repeat(75)}\n${title}\n${'='.repeat(75)}`);
 
   const { scheme, threads } = options;
-  const open = (device: Device, dtype: Dtype) =>
-    load(options.model, { device, dtype, scheme, wideSimd: true, ...(threads && { threads }) });
+  const open = async (device: Device, dtype: Dtype) => {
+    const { onProgress, stop } = progressBars();
+    const model = { device, dtype, wideSimd: true, onProgress, ...(scheme && { scheme }), ...(threads && { threads }) };
+    return load(options.model, model).finally(stop);
+  };
   const dtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'int8'];
   const models: [Dtype, QuestionAnswering][] = [];
   for (const dtype of dtypes) models.push([dtype, await open(options.device ?? 'cpu', dtype)]);
 
   section('Model Sizes');
   const { config, info } = models[0]![1];
-  const sizes = { fp32: checkpointBytes(config, 'fp32'), int8: checkpointBytes(config, options.scheme) };
+  const sizes = { fp32: checkpointBytes(config, 'fp32'), int8: checkpointBytes(config, options.scheme ?? 'torch') };
   say(`FP32 Model Size: ${(sizes.fp32 / 2 ** 20).toFixed(2)} MB`);
   say(`INT8 Model Size: ${(sizes.int8 / 2 ** 20).toFixed(2)} MB`);
 

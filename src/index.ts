@@ -6,9 +6,11 @@ import { startWebgpu } from './backends/startWebgpu.ts';
 import { Bert, type Weights } from './bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 import type { OnProgress } from './checkpoint/source.ts';
+import { locate } from './hub.ts';
 import { QuestionAnswering } from './qa.ts';
 
 export { BertletError, type ErrorCode, type Scheme } from './backend.ts';
+export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
 export type { Answer, Question, QuestionAnswering } from './qa.ts';
 export { type Encoding, type PairEncoding, Tokenizer, type TokenizerOptions } from './tokenizer.ts';
 
@@ -23,7 +25,8 @@ export interface LoadOptions {
   device?: Device | 'auto';
   /** How the linears compute. fp16, for `webgpu`, keeps their weights in float16 and computes in float32. Default int8. */
   dtype?: Dtype;
-  /** For int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default torch. */
+  /** For int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default torch, or an int8
+   * checkpoint's own. */
   scheme?: Scheme;
   /** cpu: how many threads. Default: one for each core that this process may use. */
   threads?: number;
@@ -33,7 +36,11 @@ export interface LoadOptions {
    * from then on, not only bertlet's. Default false.
    */
   wideSimd?: boolean;
-  /** Told of the weights' file while it loads, in bytes. */
+  /** A model of the Hub: branch, tag or commit. Default main. */
+  revision?: string;
+  /** Address of the Hub. Default: the environment's HF_ENDPOINT, or https://huggingface.co. */
+  endpoint?: string;
+  /** Told of each large file while it is downloaded or loaded, in bytes. */
   onProgress?: OnProgress;
 }
 
@@ -82,19 +89,25 @@ const DEVICES: Record<Device, { dtypes: Dtype[]; start: (options: LoadOptions) =
 const NAMES = Object.keys(DEVICES) as Device[];
 
 /**
- * Loads a BERT question answering checkpoint from a folder (in a page, a URL) with config.json, model.safetensors, and
- * tokenizer.json or vocab.txt (with tokenizer_config.json).
+ * Loads a BERT question answering checkpoint.
+ * @param model a folder (in a page, a URL) with config.json, model.safetensors or pytorch_model.bin, and tokenizer.json or
+ * vocab.txt (with tokenizer_config.json); or a model of the Hugging Face Hub, `owner/name`
  * @throws BertletError `file` where one is missing; `config`, `safetensors`, `weights`, `tokenizer` where its content
  * is not what it should be; `input` or `device` where the options cannot be met.
  */
-export async function load(folder: string, options: LoadOptions = {}): Promise<QuestionAnswering> {
-  const { device = 'cpu', dtype = 'int8', scheme = 'torch', onProgress } = options;
+export async function load(model: string, options: LoadOptions = {}): Promise<QuestionAnswering> {
+  const { device = 'cpu', dtype = 'int8', onProgress } = options;
   oneOf('device', device, ['auto', ...NAMES]);
   oneOf('dtype', dtype, device === 'auto' ? DEVICES.webgpu.dtypes : DEVICES[device].dtypes, `on ${device}`);
-  oneOf('scheme', scheme, ['torch', 'accurate']);
-  const checkpoint = await openCheckpoint(folder, onProgress);
+  if (options.scheme !== undefined) oneOf('scheme', options.scheme, ['torch', 'accurate']);
+  const checkpoint = await openCheckpoint(await locate(model, options), onProgress);
+  const scheme = options.scheme ?? checkpoint.scheme ?? 'torch';
   const reasons: string[] = [];
   try {
+    if (checkpoint.scheme && dtype !== 'int8') throw inputError('dtype', "int8, the checkpoint's", dtype);
+    if (checkpoint.scheme && scheme !== checkpoint.scheme) {
+      throw inputError('scheme', `${checkpoint.scheme}, the checkpoint's`, scheme);
+    }
     for (const name of device === 'auto' ? NAMES.filter((each) => DEVICES[each].dtypes.includes(dtype)) : [device]) {
       try {
         const { backend, about } = await DEVICES[name].start(options);

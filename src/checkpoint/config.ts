@@ -1,5 +1,5 @@
 /** What config.json must say, and which tensors a checkpoint of it must hold. */
-import { BertletError } from '../backend.ts';
+import { BertletError, type Scheme, type Tensor } from '../backend.ts';
 import type { BertConfig } from '../bert.ts';
 
 /**
@@ -35,6 +35,8 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
   };
 }
 
+export const WORD_EMBEDDINGS = 'bert.embeddings.word_embeddings.weight';
+
 /** Every tensor of a checkpoint, by Hugging Face's name: its shape, and whether it is a linear's weight. */
 export function tensorShapes(config: BertConfig): Map<string, { shape: number[]; linear: boolean }> {
   const { hidden, intermediate } = config;
@@ -45,7 +47,7 @@ export function tensorShapes(config: BertConfig): Map<string, { shape: number[];
     shapes.set(`${name}.weight`, { shape: [out, features], linear: true });
     add(`${name}.bias`, out);
   };
-  add('bert.embeddings.word_embeddings.weight', config.vocab, hidden);
+  add(WORD_EMBEDDINGS, config.vocab, hidden);
   add('bert.embeddings.position_embeddings.weight', config.positions, hidden);
   add('bert.embeddings.token_type_embeddings.weight', config.types, hidden);
   norm('bert.embeddings.LayerNorm');
@@ -62,23 +64,37 @@ export function tensorShapes(config: BertConfig): Map<string, { shape: number[];
   return shapes;
 }
 
-/** What a checkpoint may hold besides: the pooler is for classification, position_ids is 0, 1, 2, ... */
-const UNUSED = /^bert\.(pooler\.dense\.(weight|bias)|embeddings\.position_ids)$/;
+/**
+ * What a checkpoint may hold besides, as in Hugging Face's: the pooler is for classification, `cls` the heads of
+ * pretraining, position_ids 0, 1, 2, ...
+ */
+const UNUSED = /^(bert\.(pooler\.dense\.(weight|bias)|embeddings\.position_ids)|cls\..*)$/;
 
 /**
- * Compares a checkpoint's names and shapes with the model's.
+ * Compares a checkpoint's names and shapes with the model's. A weight may be int8, with scales beside it (layout.ts).
+ * @returns for an int8 checkpoint its scheme, else null
  * @throws BertletError `weights`, naming all that is missing, unexpected or of a wrong shape.
  */
-export function checkTensors(config: BertConfig, tensors: ReadonlyMap<string, { shape: readonly number[] }>): void {
-  const expected = tensorShapes(config);
+export function checkTensors(
+  config: BertConfig,
+  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+): Scheme | null {
+  const expected = new Map([...tensorShapes(config)].map(([name, { shape }]) => [name, [`${shape}`]]));
+  const schemes = new Set<Scheme | null>();
+  for (const [name, { shape, linear }] of tensorShapes(config)) {
+    const int8 = tensors.get(name)?.dtype === 'I8' && (linear || name === WORD_EMBEDDINGS);
+    if (int8) expected.set(`${name}_scale`, [...(linear ? ['1'] : []), `${shape[0]},1`]);
+    if (linear) schemes.add(int8 ? (tensors.get(`${name}_scale`)?.shape.length === 1 ? 'torch' : 'accurate') : null);
+  }
   const problems: string[] = [];
-  for (const [name, { shape }] of expected) {
+  for (const [name, shapes] of expected) {
     const got = tensors.get(name)?.shape;
-    if (!got) problems.push(`missing ${name} [${shape}]`);
-    else if (`${got}` !== `${shape}`) problems.push(`${name}: expected [${shape}], got [${got}]`);
+    if (!got) problems.push(`missing ${name} [${shapes[0]}]`);
+    else if (!shapes.includes(`${got}`)) problems.push(`${name}: expected [${shapes.join('] or [')}], got [${got}]`);
   }
   for (const name of tensors.keys()) if (!expected.has(name) && !UNUSED.test(name)) problems.push(`unexpected ${name}`);
-  if (problems.length === 0) return;
+  if (problems.length === 0 && schemes.size > 1) problems.push('linears of different dtypes or schemes');
+  if (problems.length === 0) return [...schemes][0]!;
   const advice = 'Use a BertForQuestionAnswering checkpoint with its own config.json.';
   throw new BertletError(
     'weights',

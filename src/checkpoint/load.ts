@@ -1,15 +1,18 @@
-/** Opens a checkpoint folder: config.json, model.safetensors, and tokenizer.json or vocab.txt. */
-import { BertletError, type Scheme, type Tensor } from '../backend.ts';
+/** Opens a checkpoint folder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt. */
+import { BertletError, inputError, type LinearWeight, type Scheme, type Tensor } from '../backend.ts';
 import type { BertConfig, Weights } from '../bert.ts';
 import { quantizeWeight } from '../quantize.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, tensorShapes } from './config.ts';
-import { headerLength, parseHeader, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
+import { pytorchEntries } from './pytorch.ts';
+import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 import { type OnProgress, openFile, readFile, type WholeFile } from './source.ts';
 
 export interface Checkpoint {
   readonly config: BertConfig;
   readonly tokenizer: Tokenizer;
+  /** For a checkpoint whose linears are int8: how they were quantized. */
+  readonly scheme: Scheme | null;
   /** Reads one tensor; it is good until the next is read. */
   readonly tensor: (name: string) => Tensor;
   /** Closes the file. */
@@ -17,7 +20,7 @@ export interface Checkpoint {
 }
 
 /**
- * Reads and checks all of a checkpoint.
+ * Opens a checkpoint folder and checks what it holds.
  * @throws BertletError `file` where a file is missing; `config`, `safetensors`, `weights` or `tokenizer` where its
  * content is not a BERT question answering model's.
  */
@@ -28,22 +31,33 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
     throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
   }
-  const weights = await openSafetensors(`${folder}/model.safetensors`, onProgress);
+  const weights = await openWeights(folder, onProgress);
   try {
-    checkTensors(config, weights.entries);
+    return { config, tokenizer, scheme: checkTensors(config, weights.entries), ...weights };
   } catch (error) {
     weights.close();
     throw error;
   }
-  return { config, tokenizer, ...weights };
 }
 
-/** Opens a safetensors file to read its tensors one by one. */
-async function openSafetensors(path: string, onProgress?: OnProgress) {
-  const { total, read, close } = await openFile(path, onProgress);
+/** Opens model.safetensors, or else pytorch_model.bin, to read its tensors one by one. */
+async function openWeights(folder: string, onProgress?: OnProgress) {
+  let path = `${folder}/model.safetensors`;
+  const file = await openFile(path, onProgress).catch(async (missing: unknown) => {
+    path = `${folder}/pytorch_model.bin`;
+    return openFile(path, onProgress).catch(() => {
+      throw missing;
+    });
+  });
+  const { total, read, close } = file;
   try {
-    const length = headerLength(read(0, Math.min(8, total)), total, path);
-    const entries = parseHeader(read(8, 8 + length), total, path);
+    const entries = new Map<string, TensorEntry>();
+    const found = path.endsWith('.bin')
+      ? pytorchEntries(file, path)
+      : parseHeader(read(8, 8 + headerLength(read(0, Math.min(8, total)), total, path)), total, path);
+    // Checkpoints converted from TensorFlow's have its names, which Hugging Face renames as well.
+    for (const [name, entry] of found)
+      entries.set(name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias'), entry);
     const tensor = (name: string) => {
       const entry = entries.get(name)!;
       return viewTensor(entry, read(entry.begin, entry.end));
@@ -58,28 +72,58 @@ async function openSafetensors(path: string, onProgress?: OnProgress) {
 /** What the linears' weights are: float32, float16, or int8 by one of the two schemes. */
 export type Precision = 'fp32' | 'fp16' | Scheme;
 
-/** A checkpoint's tensors as the model computes with them: widened to float32, the linears' weights in this precision. */
+/**
+ * A checkpoint's tensors as the model computes with them: widened to float32, the linears' weights in this precision.
+ * Those of an int8 checkpoint are taken as they are, which is its own precision only.
+ */
 export function weightsOf(
-  { config, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'>,
+  { config, scheme = null, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'> & Partial<Pick<Checkpoint, 'scheme'>>,
   precision: Precision,
 ): Weights {
   const shapes = tensorShapes(config);
-  let made: ArrayBuffer[] = [];
-  return (name) => {
-    for (const buffer of made) buffer.transfer(0); // good until the next is asked for, and freed then
-    const tensor = read(name);
-    const float32 = { dtype: 'F32', shape: tensor.shape, data: toFloat32(tensor, name) } as const;
-    made = float32.data === tensor.data ? [] : [float32.data.buffer as ArrayBuffer];
-    if (!float32.data.every(Number.isFinite)) {
-      throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
-    }
-    if (precision === 'fp32' || !shapes.get(name)!.linear) return float32;
-    if (precision === 'fp16')
-      return tensor.dtype === 'F16' ? (tensor as Tensor<Uint16Array>) : toFloat16(float32, name);
-    const quantized = quantizeWeight(float32, precision);
-    made.push(quantized.data.buffer as ArrayBuffer);
-    return quantized;
+  if (scheme && scheme !== precision) throw inputError('precision', `${scheme}, the checkpoint's`, precision);
+  let made: ArrayBufferLike[] = [];
+  const keep = <A extends LinearWeight['data']>(data: A): A => {
+    made.push(data.buffer);
+    return data;
   };
+  return (name) => {
+    for (const buffer of made) (buffer as ArrayBuffer).transfer(0); // good until the next is asked for, and freed then
+    made = [];
+    const { linear } = shapes.get(name)!;
+    // Read first: a tensor is good until the next is read.
+    const scale = linear && scheme ? toFloat32(read(`${name}_scale`), `${name}_scale`).slice() : null;
+    const tensor = read(name);
+    const { shape } = tensor;
+    if (scale && scheme) {
+      finite(`${name}_scale`, scale);
+      const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
+      return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
+    }
+    const data = tensor.dtype === 'I8' ? dequantized(tensor as Tensor<Int8Array>, read, name) : toFloat32(tensor, name);
+    if (data !== tensor.data) keep(data);
+    finite(name, data);
+    const float32 = { dtype: 'F32', shape, data } as const;
+    if (precision === 'fp32' || !linear) return float32;
+    if (precision === 'fp16' && tensor.dtype === 'F16') return tensor as Tensor<Uint16Array>;
+    const converted = precision === 'fp16' ? toFloat16(float32, name) : quantizeWeight(float32, precision);
+    keep(converted.data);
+    return converted;
+  };
+}
+
+function finite(name: string, values: Float32Array): void {
+  if (values.every(Number.isFinite)) return;
+  throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
+}
+
+/** float32 of int8 rows with a scale each. */
+function dequantized({ shape, data }: Tensor<Int8Array>, read: Checkpoint['tensor'], name: string): Float32Array {
+  const values = Float32Array.from(data);
+  const scales = toFloat32(read(`${name}_scale`), `${name}_scale`);
+  const columns = shape.at(-1)!;
+  for (let i = 0; i < values.length; i++) values[i]! *= scales[Math.floor(i / columns)]!;
+  return values;
 }
 
 /** What bertlet reads of a tokenizer.json. */

@@ -61,9 +61,14 @@ export async function openFile(path: string, onProgress?: OnProgress): Promise<O
   return { total, read, close: () => closeSync(descriptor) };
 }
 
+/** Name of the page's Cache Storage. */
+export const CACHE = 'bertlet';
+
 async function fetched(url: string, onProgress?: (loaded: number, total: number) => void): Promise<Uint8Array> {
   try {
-    const response = await fetch(url);
+    // A commit's files never change: those of the Hub are fetched once.
+    const kept = /\/resolve\/[0-9a-f]{40}\//.test(url) ? await globalThis.caches?.open(CACHE) : undefined;
+    const response = (await kept?.match(url)) ?? (await fetch(url));
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
     const total = Number(response.headers.get('content-length') ?? 0);
     let loaded = 0;
@@ -74,7 +79,9 @@ async function fetched(url: string, onProgress?: (loaded: number, total: number)
         controller.enqueue(chunk);
       },
     });
-    return new Uint8Array(await new Response(response.body!.pipeThrough(count)).arrayBuffer());
+    const bytes = new Uint8Array(await new Response(response.body!.pipeThrough(count)).arrayBuffer());
+    await kept?.put(url, new Response(bytes)); // whole, or not at all
+    return bytes;
   } catch (cause) {
     throw unreadable(url, cause);
   }

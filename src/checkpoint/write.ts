@@ -30,25 +30,45 @@ function header(tensors: [string, Entry][], metadata: Record<string, string>): U
   return bytes;
 }
 
-/** A safetensors file in memory. The same tensors give the same bytes, whatever their order. */
+/** A file to be: its first bytes, where each tensor goes, and its size. */
+export interface FilePlan {
+  readonly head: Uint8Array;
+  readonly places: ReadonlyMap<string, { dtype: DType; begin: number; end: number }>;
+  readonly total: number;
+}
+
+/** Plans a file of tensors of these dtypes and shapes. The same tensors give the same plan, whatever their order. */
+export function planSafetensors(
+  tensors: Iterable<readonly [string, Entry]>,
+  metadata: Record<string, string> = {},
+): FilePlan {
+  const ordered = layout(tensors);
+  const head = header(ordered, metadata);
+  const places = new Map<string, { dtype: DType; begin: number; end: number }>();
+  let end = head.length;
+  for (const [name, tensor] of ordered) {
+    const begin = end;
+    end += byteLength(tensor);
+    places.set(name, { dtype: tensor.dtype, begin, end });
+  }
+  return { head, places, total: end };
+}
+
+/** A safetensors file in memory. */
 export function writeSafetensors(
   tensors: Iterable<readonly [string, Tensor]>,
   metadata: Record<string, string> = {},
 ): Uint8Array {
-  const ordered = layout(tensors);
-  const head = header(ordered, metadata);
-  const bytes = new Uint8Array(head.length + ordered.reduce((sum, [, tensor]) => sum + byteLength(tensor), 0));
+  const all = new Map(tensors);
+  const { head, places, total } = planSafetensors(all, metadata);
+  const bytes = new Uint8Array(total);
   bytes.set(head);
-  let at = head.length;
-  for (const [, { data }] of ordered) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
+  for (const [name, { begin }] of places) {
+    const { data } = all.get(name)!;
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), begin);
   }
   return bytes;
 }
 
 /** Size in bytes of the file that `writeSafetensors` would make of tensors of these dtypes and shapes. */
-export function safetensorsBytes(tensors: Iterable<readonly [string, Entry]>): number {
-  const ordered = layout(tensors);
-  return header(ordered, {}).length + ordered.reduce((sum, [, tensor]) => sum + byteLength(tensor), 0);
-}
+export const safetensorsBytes = (tensors: Iterable<readonly [string, Entry]>): number => planSafetensors(tensors).total;

@@ -1,0 +1,132 @@
+/** Writes a checkpoint folder in another precision, one tensor in memory at a time. Node only. */
+import { BertletError, inputError, type Tensor } from '../backend.ts';
+import { quantizeWeight } from '../quantize.ts';
+import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
+import { checkpointLayout } from './layout.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './load.ts';
+import { toFloat16 } from './safetensors.ts';
+import type { OnProgress } from './source.ts';
+import { planSafetensors } from './write.ts';
+
+export interface ConvertOptions {
+  /** Of the linears' weights; fp16 makes all tensors F16, int8 (`torch`, `accurate`) leaves the others in F32. */
+  precision: Precision;
+  /** int8 only: the word embeddings in int8 as well, with a scale for each row. Default false. */
+  int8Embeddings?: boolean;
+  onProgress?: OnProgress;
+  /** What the manifest names as the source. Default: the folder's name. */
+  source?: string;
+}
+export interface Manifest {
+  readonly source: string;
+  readonly precision: Precision;
+  readonly embeddings: 'int8' | 'float';
+  readonly files: Record<string, { bytes: number; sha256: string }>;
+}
+
+/** What a checkpoint folder may have besides, copied as it is. */
+const COPIED = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
+
+/**
+ * Converts the checkpoint in `folder` to a new folder `out`: model.safetensors, config.json, the tokenizer, and
+ * manifest.json with the size and SHA-256 of each. The same input gives the same bytes. `out` appears when all is
+ * written, and not before.
+ * @throws BertletError `file` where `out` exists, or cannot be written; and what `openCheckpoint` throws.
+ */
+export async function convert(folder: string, out: string, options: ConvertOptions): Promise<Manifest> {
+  const fs = await import('node:fs');
+  const { basename, join, resolve } = await import('node:path');
+  const { precision, int8Embeddings = false, onProgress } = options;
+  const int8 = precision === 'torch' || precision === 'accurate';
+  if (int8Embeddings && !int8) throw inputError('embeddings', 'float with this dtype', 'int8', 'Use dtype int8.');
+  if (fs.existsSync(out)) throw new BertletError('file', `${out}: expected no such folder yet, got one. Remove it.`);
+  const checkpoint = await openCheckpoint(folder, onProgress);
+  const temporary = `${resolve(out)}.${process.pid}.partial`;
+  try {
+    fs.mkdirSync(temporary, { recursive: true });
+    await writeModel(checkpoint, join(temporary, 'model.safetensors'), precision, int8Embeddings);
+    for (const name of COPIED) {
+      if (fs.existsSync(join(folder, name))) fs.copyFileSync(join(folder, name), join(temporary, name));
+    }
+    const config = JSON.parse(fs.readFileSync(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>;
+    const written = {
+      ...config,
+      dtype: precision === 'fp16' ? 'float16' : 'float32',
+      ...(int8 && quantization(precision)),
+    };
+    fs.writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
+    const files: Manifest['files'] = {};
+    for (const name of fs.readdirSync(temporary).toSorted()) files[name] = await digest(join(temporary, name));
+    const embeddings = int8Embeddings ? 'int8' : 'float';
+    const manifest = { source: options.source ?? basename(resolve(folder)), precision, embeddings, files } as const;
+    fs.writeFileSync(join(temporary, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+    fs.renameSync(temporary, out);
+    return manifest;
+  } catch (cause) {
+    if (cause instanceof BertletError) throw cause;
+    throw new BertletError('file', `${out}: expected a folder that can be written (${(cause as Error).message}).`, {
+      cause,
+    });
+  } finally {
+    checkpoint.close();
+    fs.rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+/** Each tensor at its place in the file as soon as it is converted. */
+async function writeModel(checkpoint: Checkpoint, path: string, precision: Precision, int8Embeddings: boolean) {
+  const { closeSync, fsyncSync, openSync, writeSync } = await import('node:fs');
+  const { head, places } = planSafetensors(checkpointLayout(checkpoint.config, precision, int8Embeddings), {
+    format: 'pt',
+  });
+  const weights = weightsOf(checkpoint, precision);
+  const file = openSync(path, 'w');
+  const write = (data: ArrayBufferView, at: number) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    for (let from = 0; from < bytes.length; ) from += writeSync(file, bytes, from, bytes.length - from, at + from);
+  };
+  try {
+    write(head, 0);
+    for (const name of tensorShapes(checkpoint.config).keys()) {
+      const weight = weights(name);
+      const place = places.get(name)!;
+      const converted =
+        place.dtype === 'F16' && weight.dtype === 'F32'
+          ? toFloat16(weight as Tensor<Float32Array>, name)
+          : name === WORD_EMBEDDINGS && int8Embeddings
+            ? quantizeWeight(weight as Tensor<Float32Array>, 'accurate')
+            : weight;
+      write(converted.data, place.begin);
+      if (!('scale' in converted)) continue;
+      const { begin, end } = places.get(`${name}_scale`)!;
+      write(converted.scale.subarray(0, (end - begin) / 4), begin); // a whole matrix's scale is kept once
+    }
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** `quantization_config` of config.json, as the compressed-tensors library writes it. */
+function quantization(precision: Precision) {
+  const [weights, activations] = precision === 'torch' ? ['tensor', 'tensor'] : ['channel', 'token'];
+  const group = {
+    targets: ['Linear'],
+    weights: { num_bits: 8, type: 'int', symmetric: true, strategy: weights, dynamic: false },
+    input_activations: { num_bits: 8, type: 'int', symmetric: false, strategy: activations, dynamic: true },
+  };
+  const status = { quant_method: 'compressed-tensors', format: 'int-quantized', quantization_status: 'compressed' };
+  return { quantization_config: { ...status, config_groups: { group_0: group }, ignore: [] } };
+}
+
+async function digest(path: string): Promise<{ bytes: number; sha256: string }> {
+  const { createHash } = await import('node:crypto');
+  const { createReadStream } = await import('node:fs');
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}

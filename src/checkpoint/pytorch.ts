@@ -1,0 +1,233 @@
+/**
+ * Reads pytorch_model.bin, what `torch.save(state_dict)` writes: a zip archive, stored without compression, of a pickle
+ * that describes the tensors and a file for each storage. A pickle is a program, and running a stranger's is how machines
+ * are taken over; this reader runs only the opcodes that describe tensors, and refuses every other by name.
+ *
+ * Sources: PKWARE's APPNOTE 6.3.10 (zip, 4.3.12-4.3.16), Python's pickletools (opcodes), torch/serialization.py.
+ */
+import { BertletError, DTYPE_BYTES, type DType } from '../backend.ts';
+import { elements, type TensorEntry } from './safetensors.ts';
+import type { OpenFile } from './source.ts';
+
+const fail = (file: string, message: string): never => {
+  throw new BertletError('weights', `${file}: ${message}. Use a model.safetensors, or save the checkpoint anew.`);
+};
+const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+const MOST_PICKLE = 16 * 2 ** 20; // bert-large's has 40 KB
+
+/**
+ * The tensors of a file, by name, and where each is in it.
+ * @throws BertletError `weights` for a file that is no such archive, or describes anything but tensors.
+ */
+export function pytorchEntries(source: OpenFile, file: string): Map<string, TensorEntry> {
+  const records = zipRecords(source, file);
+  const pickle = [...records].find(([name]) => name === 'data.pkl' || name.endsWith('/data.pkl'));
+  if (!pickle) return fail(file, 'expected an archive with a data.pkl, got none');
+  const [name, { begin, end }] = pickle;
+  if (end - begin > MOST_PICKLE) fail(file, `expected ${name} of at most ${MOST_PICKLE} bytes, got ${end - begin}`);
+  const folder = name.slice(0, -'data.pkl'.length);
+  const tensors = new Map<string, TensorEntry>();
+  for (const [key, value] of unpickle(source.read(begin, end).slice(), file)) {
+    if (typeof key !== 'string' || !(value instanceof PickledTensor))
+      fail(file, `expected tensors by name, got ${key}`);
+    const { dtype, shape, storage, offset } = value as PickledTensor;
+    const record = records.get(`${folder}data/${storage}`);
+    const at = (record?.begin ?? 0) + offset * DTYPE_BYTES[dtype];
+    const to = at + elements(shape) * DTYPE_BYTES[dtype];
+    if (!record || to > record.end) fail(file, `tensor ${key}: expected ${to - at} bytes of storage, got fewer`);
+    tensors.set(key as string, { dtype, shape, begin: at, end: to });
+  }
+  return tensors;
+}
+
+/** Where the content of each file of a zip archive is. Compressed ones are refused: torch writes none. */
+function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begin: number; end: number }> {
+  const tail = read(Math.max(0, total - 22 - 65535), total).slice();
+  if (total >= 4 && view(read(0, 4)).getUint32(0, true) !== 0x04034b50) {
+    const convert = `python -c "import torch; f = '${file}'; torch.save(torch.load(f, weights_only=True), f)"`;
+    const message = `expected a zip archive, got another file. If it is a checkpoint of torch before 1.6: ${convert}`;
+    throw new BertletError('weights', `${file}: ${message}`);
+  }
+  let end = tail.length - 22;
+  while (end >= 0 && view(tail).getUint32(end, true) !== 0x06054b50) end--;
+  if (end < 0) fail(file, 'expected a directory at the end of the archive, got none: the file is cut');
+  const number64 = (bytes: Uint8Array, at: number) => Number(view(bytes).getBigUint64(at, true));
+  let [count, size, begin] = [10, 12, 16].map((at, i) =>
+    i === 0 ? view(tail).getUint16(end + at, true) : view(tail).getUint32(end + at, true),
+  ) as [number, number, number];
+  if (count === 0xffff || size === 0xffffffff || begin === 0xffffffff) {
+    const at = end >= 20 ? number64(tail, end - 20 + 8) : total; // zip64: a locator before it says where the real one is
+    if (at + 56 > total) fail(file, 'expected a zip64 directory, got none');
+    const record = read(at, at + 56);
+    [count, size, begin] = [number64(record, 32), number64(record, 40), number64(record, 48)];
+  }
+  if (begin + size > total || size > MOST_PICKLE) fail(file, `expected a directory inside the file, got ${size} bytes`);
+  const directory = read(begin, begin + size).slice();
+  const records = new Map<string, { begin: number; end: number }>();
+  for (let at = 0, i = 0; i < count; i++) {
+    if (at + 46 > size || view(directory).getUint32(at, true) !== 0x02014b50) fail(file, 'its directory is damaged');
+    const short = (offset: number) => view(directory).getUint16(at + offset, true);
+    const long = (offset: number) => view(directory).getUint32(at + offset, true);
+    const [nameLength, extraLength, commentLength] = [short(28), short(30), short(32)];
+    const name = new TextDecoder().decode(directory.subarray(at + 46, at + 46 + nameLength));
+    if (short(10) !== 0) fail(file, `${name}: expected a file stored as it is, got compression method ${short(10)}`);
+    // Sizes and offset that need 64 bits are in the extra field of kind 1, in this order, those that need it only.
+    let [length, header] = [long(24), long(42)];
+    const extra = directory.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
+    for (let e = 0; e + 4 <= extra.length; e += 4 + view(extra).getUint16(e + 2, true)) {
+      if (view(extra).getUint16(e, true) !== 1) continue;
+      let from = e + 4;
+      if (length === 0xffffffff) [length, from] = [number64(extra, from), from + 8];
+      if (long(20) === 0xffffffff) from += 8;
+      if (header === 0xffffffff) header = number64(extra, from);
+    }
+    if (header + 30 > total) fail(file, `${name}: its place is beyond the end: the file is cut`);
+    const local = view(read(header, header + 30)); // its extra field may be another than the directory's
+    const start = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
+    if (start + length > total) fail(file, `${name}: its end is beyond the file's: the file is cut`);
+    records.set(name, { begin: start, end: start + length });
+    at += 46 + nameLength + extraLength + commentLength;
+  }
+  return records;
+}
+
+/** A tensor as a pickle describes it; `offset` in elements. */
+class PickledTensor {
+  readonly dtype: DType;
+  readonly shape: number[];
+  readonly storage: string;
+  readonly offset: number;
+  constructor(dtype: DType, shape: number[], storage: string, offset: number) {
+    this.dtype = dtype;
+    this.shape = shape;
+    this.storage = storage;
+    this.offset = offset;
+  }
+}
+/** A name of Python's that a pickle may call or mention. */
+class Global {
+  readonly name: string;
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+const STORAGES: Record<string, DType> = {
+  'torch FloatStorage': 'F32',
+  'torch HalfStorage': 'F16',
+  'torch BFloat16Storage': 'BF16',
+  'torch CharStorage': 'I8',
+  'torch ByteStorage': 'U8',
+  'torch IntStorage': 'I32',
+  'torch LongStorage': 'I64',
+};
+const CALLABLE = ['collections OrderedDict', 'torch._utils _rebuild_tensor_v2', 'torch._utils _rebuild_parameter'];
+const MARK = Symbol('mark');
+
+/** Runs a pickle of protocol 2 that builds a dictionary of tensors, and nothing else. */
+function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
+  const stack: unknown[] = [];
+  const memo = new Map<number, unknown>();
+  let at = 0;
+  const take = (length: number) => {
+    if (at + length > bytes.length) fail(file, 'its pickle is cut');
+    at += length;
+    return view(bytes.subarray(at - length, at));
+  };
+  const text = (length: number) => new TextDecoder().decode(take(length));
+  const line = () => {
+    const end = bytes.indexOf(10, at);
+    if (end < 0) fail(file, 'its pickle is cut');
+    const words = text(end - at);
+    at++;
+    return words;
+  };
+  const pop = () => (stack.length > 0 ? stack.pop() : fail(file, 'its pickle takes more than it has'));
+  const sinceMark = () => {
+    const begin = stack.lastIndexOf(MARK);
+    if (begin < 0) fail(file, 'its pickle has no mark');
+    return stack.splice(begin).slice(1);
+  };
+  const tuple = (length: number) => stack.push(Array.from({ length }, pop).reverse());
+  const setItems = (items: unknown[]) => {
+    const map = stack.at(-1);
+    if (!(map instanceof Map)) return fail(file, 'its pickle sets items of something else than a dictionary');
+    for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
+  };
+  const opcodes: Record<number, () => unknown> = {
+    128: () => take(1), // PROTO
+    40: () => stack.push(MARK),
+    125: () => stack.push(new Map()), // EMPTY_DICT
+    93: () => stack.push([]), // EMPTY_LIST
+    41: () => stack.push([]), // EMPTY_TUPLE
+    116: () => stack.push(sinceMark()), // TUPLE
+    133: () => tuple(1),
+    134: () => tuple(2),
+    135: () => tuple(3),
+    78: () => stack.push(null),
+    136: () => stack.push(true),
+    137: () => stack.push(false),
+    75: () => stack.push(take(1).getUint8(0)), // BININT1
+    77: () => stack.push(take(2).getUint16(0, true)), // BININT2
+    74: () => stack.push(take(4).getInt32(0, true)), // BININT
+    138: () => stack.push(littleEndian(take(take(1).getUint8(0)))), // LONG1
+    71: () => stack.push(take(8).getFloat64(0)), // BINFLOAT
+    88: () => stack.push(text(take(4).getUint32(0, true))), // BINUNICODE
+    113: () => memo.set(take(1).getUint8(0), stack.at(-1)), // BINPUT
+    114: () => memo.set(take(4).getUint32(0, true), stack.at(-1)), // LONG_BINPUT
+    104: () => stack.push(memo.get(take(1).getUint8(0))), // BINGET
+    106: () => stack.push(memo.get(take(4).getUint32(0, true))), // LONG_BINGET
+    115: () => setItems([pop(), pop()].reverse()), // SETITEM
+    117: () => setItems(sinceMark()), // SETITEMS
+    99: () => stack.push(allowed(`${line()} ${line()}`, file)), // GLOBAL
+    81: () => stack.push({ storage: pop() }), // BINPERSID
+    82: () => stack.push(call(...([pop(), pop()].reverse() as [unknown, unknown]), file)), // REDUCE
+    98: () => pop(), // BUILD: attributes of the dictionary, torch's _metadata
+  };
+  for (;;) {
+    const opcode = take(1).getUint8(0);
+    if (opcode === 0x2e) break; // STOP
+    const run = opcodes[opcode];
+    if (!run) fail(file, `its pickle has the opcode 0x${opcode.toString(16)}, which no tensor needs`);
+    run!();
+  }
+  const result = stack.pop();
+  return result instanceof Map ? result : fail(file, 'expected a dictionary of tensors, got something else');
+}
+
+const littleEndian = (bytes: DataView): number => {
+  let value = 0;
+  for (let i = bytes.byteLength - 1; i >= 0; i--) value = value * 256 + bytes.getUint8(i);
+  return value;
+};
+
+function allowed(name: string, file: string): Global {
+  if (!CALLABLE.includes(name) && !(name in STORAGES)) fail(file, `its pickle asks for ${name}, which no tensor needs`);
+  return new Global(name);
+}
+
+/** torch's persistent id: ('storage', class, key, device, elements). */
+function call(callee: unknown, args: unknown, file: string): unknown {
+  const name = callee instanceof Global ? callee.name : 'something else';
+  if (!Array.isArray(args)) return fail(file, `its pickle calls ${name} with something else than a tuple`);
+  if (name === CALLABLE[0] && args.length === 0) return new Map();
+  if (name === CALLABLE[2]) return args[0]; // a Parameter of a tensor
+  const [{ storage } = { storage: null }, offset, shape, stride] = args as [
+    { storage: unknown }?,
+    unknown?,
+    unknown?,
+    unknown?,
+  ];
+  const integers = (value: unknown): value is number[] =>
+    Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
+  const [kind, type, key] = Array.isArray(storage) ? storage : [];
+  const dtype = type instanceof Global ? STORAGES[type.name] : undefined;
+  const whole = kind === 'storage' && dtype && typeof key === 'string' && integers([offset]);
+  if (name !== CALLABLE[1] || !whole || !integers(shape) || !integers(stride)) {
+    return fail(file, `its pickle calls ${name} in a way that makes no tensor`);
+  }
+  const contiguous = shape.map((_, i) => elements(shape.slice(i + 1)));
+  if (shape.some((size, i) => size > 1 && stride[i] !== contiguous[i])) {
+    return fail(file, `a tensor [${shape}] has strides [${stride}], expected [${contiguous}]`);
+  }
+  return new PickledTensor(dtype, shape, key, offset as number);
+}
