@@ -1,0 +1,259 @@
+/** pytorch_model.bin, and checkpoints written in other precisions. */
+import { spawn, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { deflateRawSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseConfig } from '../src/checkpoint/config.ts';
+import { type ConvertOptions, convert } from '../src/checkpoint/convert.ts';
+import { checkpointBytes } from '../src/checkpoint/layout.ts';
+import { pytorchEntries } from '../src/checkpoint/pytorch.ts';
+import { readSafetensors, toFloat16, toFloat32, viewTensor } from '../src/checkpoint/safetensors.ts';
+import { writeSafetensors } from '../src/checkpoint/write.ts';
+import { load } from '../src/index.ts';
+import { quantizeWeight } from '../src/quantize.ts';
+import { CHECKPOINT, expectError, float32, GOLDEN, ROOT, TINY } from './support.ts';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const source = (bytes: Uint8Array) => ({
+  total: bytes.length,
+  read: (begin: number, end: number) => bytes.subarray(begin, end),
+  close: () => {},
+});
+const bin = (name: string) => new Uint8Array(readFileSync(join(GOLDEN, 'pytorch', `${name}.bin`)));
+function tensors(bytes: Uint8Array, file = 'file.bin') {
+  const entries = pytorchEntries(source(bytes), file);
+  return new Map(
+    [...entries].map(([name, entry]) => [name, viewTensor(entry, bytes.subarray(entry.begin, entry.end))]),
+  );
+}
+
+describe('pytorch_model.bin', () => {
+  test('the tensors of a state_dict are those of the safetensors file', () => {
+    const got = tensors(new Uint8Array(readFileSync(join(TINY, 'pytorch_model.bin'))));
+    const want = readSafetensors(readFileSync(join(TINY, 'model.safetensors')));
+    expect([...got.keys()].toSorted()).toEqual([...want.keys()].toSorted());
+    for (const [name, tensor] of want) expect(got.get(name), name).toEqual(tensor);
+  });
+  test('a parameter, halves, integers, a scalar, tensors of one storage', () => {
+    const a = Float32Array.of(0, 1, 2, 3, 4, 5);
+    expect(float32(tensors(bin('parameter')).get('a'))).toEqual({ dtype: 'F32', shape: [2, 3], data: a });
+    const half = tensors(bin('half'));
+    expect([...half].map(([name, { dtype, shape }]) => [name, dtype, shape])).toEqual([
+      ['a', 'F16', [2, 3]],
+      ['b', 'BF16', [2, 3]],
+      ['c', 'I64', [3]],
+      ['d', 'F32', []],
+    ]);
+    expect(toFloat32(half.get('a')!)).toEqual(a);
+    expect(toFloat32(half.get('b')!)).toEqual(a);
+    const shared = tensors(bin('shared'));
+    expect(shared.get('a')!.data).toEqual(a);
+    expect(shared.get('tied')!.data).toEqual(a);
+    expect(shared.get('b')!.data).toEqual(a.map((value) => value + 6));
+  });
+  test.each([
+    ['evil', /its pickle asks for posix system, which no tensor needs/],
+    ['module', /its pickle asks for torch\.nn\.modules\.linear Linear/],
+    ['strided', /a tensor \[3,2\] has strides \[1,3\], expected \[2,1\]/],
+    ['list', /its pickle has the opcode 0x61, which no tensor needs|expected a dictionary of tensors/],
+    ['old', /expected a zip archive, got another file.*python -c "import torch/],
+  ])('%s: refused, with what it is', (name, message) => expectError('weights', message, () => tensors(bin(name))));
+  test('a compressed archive, a bomb for one, is refused before it is unpacked', () => {
+    const bytes = Buffer.from(bin('parameter'));
+    const at = bytes.indexOf(Buffer.from([0x50, 0x4b, 1, 2]));
+    bytes.writeUInt16LE(8, at + 10); // deflated
+    expect(deflateRawSync(Buffer.alloc(1e6)).length).toBeLessThan(2000); // what it could be
+    return expectError('weights', /expected a file stored as it is, got compression method 8/, () => tensors(bytes));
+  });
+  test('every cut and 3,000 damaged bytes: an error of ours, or the tensors', () => {
+    const whole = bin('shared');
+    let refused = 0;
+    const attempt = (bytes: Uint8Array) => {
+      try {
+        tensors(bytes);
+      } catch (error) {
+        expect((error as { code?: string }).code, String(error)).toBe('weights');
+        refused++;
+      }
+    };
+    for (let length = 0; length < whole.length; length++) attempt(whole.subarray(0, length));
+    expect(refused).toBe(whole.length);
+    let state = 1;
+    for (let i = 0; i < 3000; i++) {
+      const bytes = whole.slice();
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      bytes[state % bytes.length] = state >>> 24;
+      attempt(bytes);
+    }
+  });
+  test('a checkpoint of it answers with the logits of the safetensors one', async () => {
+    const copy = join(folder, 'bin');
+    cpSync(TINY, copy, { recursive: true });
+    rmSync(join(copy, 'model.safetensors'));
+    const input = { inputIds: [2, 5, 6, 3], tokenTypeIds: [0, 0, 1, 1] };
+    const logits = await Promise.all(
+      [TINY, copy].map(async (path) => {
+        const qa = await load(path, { dtype: 'fp32', device: 'reference' });
+        return qa.logits(input);
+      }),
+    );
+    expect(logits[1]).toEqual(logits[0]);
+  });
+  test('neither file: an error that names the first', () => {
+    const copy = join(folder, 'none');
+    cpSync(TINY, copy, { recursive: true });
+    for (const name of ['model.safetensors', 'pytorch_model.bin']) rmSync(join(copy, name));
+    return expectError('file', /none\/model\.safetensors: expected a readable file/, () => load(copy));
+  });
+});
+
+describe('names', () => {
+  const variant = async (name: string, change: (tensors: ReturnType<typeof readSafetensors>) => void) => {
+    const copy = join(folder, name);
+    cpSync(TINY, copy, { recursive: true });
+    const all = new Map(readSafetensors(readFileSync(join(TINY, 'model.safetensors'))));
+    change(all);
+    writeFileSync(join(copy, 'model.safetensors'), writeSafetensors(all));
+    return load(copy, { device: 'reference' });
+  };
+  test("TensorFlow's gamma and beta; a pooler, position_ids and heads of pretraining are passed over", async () => {
+    await variant('names', (all) => {
+      for (const [name, tensor] of [...all]) {
+        if (!name.includes('LayerNorm')) continue;
+        all.delete(name);
+        all.set(name.replace(/weight$/, 'gamma').replace(/bias$/, 'beta'), tensor);
+      }
+      const extra = { dtype: 'F32', shape: [1], data: new Float32Array(1) } as const;
+      for (const name of ['bert.pooler.dense.bias', 'bert.embeddings.position_ids', 'cls.seq_relationship.bias']) {
+        all.set(name, extra);
+      }
+    });
+  });
+  test('int8 without its scales, with those of another shape, and a mixture are refused', async () => {
+    const name = 'qa_outputs.weight';
+    const int8 = { dtype: 'I8', shape: [2, 32], data: new Int8Array(64) } as const;
+    const scale = (...shape: number[]) => ({ dtype: 'F32', shape, data: new Float32Array(shape[0]!).fill(1) }) as const;
+    const refused = (key: string, message: RegExp, change: Parameters<typeof variant>[1]) =>
+      expectError('weights', message, () => variant(key, change));
+    await refused('int8a', /missing qa_outputs\.weight_scale/, (all) => all.set(name, int8));
+    await refused('int8b', /qa_outputs\.weight_scale: expected \[1\] or \[2,1\], got \[3\]/, (all) =>
+      all.set(name, int8).set(`${name}_scale`, scale(3)),
+    );
+    await refused('int8c', /linears of different dtypes or schemes/, (all) =>
+      all.set(name, int8).set(`${name}_scale`, scale(1)),
+    );
+  });
+});
+
+describe('convert', () => {
+  let count = 0;
+  const converted = async (from: string, options: ConvertOptions) => {
+    const out = join(folder, `converted-${count++}`);
+    return { out, manifest: await convert(from, out, options) };
+  };
+  const input = { inputIds: [101, 2040, 2234, 1029, 102, 11099, 2234, 102], tokenTypeIds: [0, 0, 0, 0, 0, 1, 1, 1] };
+  const logits = async (path: string, options: object) => {
+    const qa = await load(path, { threads: 1, ...options });
+    const result = await qa.logits(input);
+    const { info } = qa;
+    await qa.dispose();
+    return { result, info };
+  };
+
+  test.each(['torch', 'accurate'] as const)('%s: the file loads as what quantizing at load gives', async (scheme) => {
+    const { out } = await converted(CHECKPOINT, { precision: scheme });
+    const [direct, file] = [await logits(CHECKPOINT, { scheme }), await logits(out, {})];
+    expect(file.result).toEqual(direct.result);
+    expect(file.info).toMatchObject({ dtype: 'int8', scheme });
+    expect(file.info.weightBytes).toBe(direct.info.weightBytes);
+    const other = scheme === 'torch' ? 'accurate' : 'torch';
+    await expectError('input', new RegExp(`scheme: expected ${scheme}, the checkpoint's, got ${other}`), () =>
+      load(out, { scheme: other }),
+    );
+    await expectError('input', /dtype: expected int8, the checkpoint's, got fp32/, () => load(out, { dtype: 'fp32' }));
+  });
+  test('fp32 and fp16: float16 numbers are kept, others rounded', async () => {
+    const [wide, half] = [await converted(TINY, { precision: 'fp32' }), await converted(TINY, { precision: 'fp16' })];
+    const want = readSafetensors(readFileSync(join(TINY, 'model.safetensors')));
+    const file = (out: string) => readSafetensors(readFileSync(join(out, 'model.safetensors')));
+    for (const [name, tensor] of want) {
+      expect(file(wide.out).get(name)).toEqual(tensor);
+      expect(file(half.out).get(name)).toEqual(toFloat16(float32(tensor)));
+    }
+    const config = (out: string) => JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
+    expect([config(wide.out).dtype, config(half.out).dtype]).toEqual(['float32', 'float16']);
+  });
+  test("compressed-tensors' names and config; sizes as layout.ts says", async () => {
+    const { out } = await converted(TINY, { precision: 'accurate', int8Embeddings: true });
+    const bytes = readFileSync(join(out, 'model.safetensors'));
+    const all = readSafetensors(bytes);
+    const source = readSafetensors(readFileSync(join(TINY, 'model.safetensors')));
+    for (const name of ['bert.embeddings.word_embeddings.weight', 'bert.encoder.layer.1.output.dense.weight']) {
+      const want = quantizeWeight(float32(source.get(name)), 'accurate');
+      expect(all.get(name)).toMatchObject({ dtype: 'I8', data: want.data });
+      expect(all.get(`${name}_scale`)).toMatchObject({ dtype: 'F32', shape: [want.shape[0], 1], data: want.scale });
+    }
+    const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
+    expect(config.quantization_config).toMatchObject({
+      quant_method: 'compressed-tensors',
+      format: 'int-quantized',
+      config_groups: { group_0: { weights: { strategy: 'channel' }, input_activations: { strategy: 'token' } } },
+    });
+    expect(bytes.length).toBeGreaterThan(checkpointBytes(parseConfig(config), 'accurate', true)); // and its metadata
+    await load(out, { device: 'reference' });
+  });
+  test('the same bytes each time; a manifest of all files', async () => {
+    const options = { precision: 'torch' } as const;
+    const [one, two] = [await converted(TINY, options), await converted(TINY, options)];
+    expect(one.manifest).toEqual(two.manifest);
+    expect(Object.keys(one.manifest.files)).toEqual([
+      'config.json',
+      'model.safetensors',
+      'tokenizer_config.json',
+      'vocab.txt',
+    ]);
+    expect(JSON.parse(readFileSync(join(one.out, 'manifest.json'), 'utf8'))).toEqual(one.manifest);
+  });
+  test('what cannot be: an int8 file in another precision, a folder that exists', async () => {
+    const { out } = await converted(TINY, { precision: 'torch' });
+    await expectError('input', /precision: expected torch, the checkpoint's, got fp32/, () =>
+      converted(out, { precision: 'fp32' }),
+    );
+    await expectError('file', /expected no such folder yet/, () => convert(TINY, out, { precision: 'fp32' }));
+    await expectError('input', /embeddings: expected float/, () =>
+      converted(TINY, { precision: 'fp16', int8Embeddings: true }),
+    );
+    expect(readdirSync(folder).filter((name) => name.includes('partial'))).toEqual([]);
+  });
+  test('the program: sizes as the article printed them, exit codes', () => {
+    const out = join(folder, 'program');
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, ['scripts/convert.ts', ...args], { cwd: ROOT, encoding: 'utf8' });
+    const { status, stdout, stderr } = run(CHECKPOINT, '--out', out);
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 55\.72 MB\n/);
+    expect(run(CHECKPOINT, '--out', out)).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/^BertletError \(file\): /),
+    });
+    expect(run(CHECKPOINT).status).toBe(2);
+  });
+  test('interrupted, it leaves nothing that loads', { timeout: 30_000 }, async () => {
+    const out = join(folder, 'interrupted');
+    const child = spawn(process.execPath, ['scripts/convert.ts', CHECKPOINT, '--out', out, '--scheme', 'accurate'], {
+      cwd: ROOT,
+    });
+    while (!readdirSync(folder).some((name) => name.startsWith('interrupted.')))
+      await new Promise((r) => setTimeout(r, 2));
+    child.kill('SIGKILL');
+    await new Promise((resolve) => child.once('exit', resolve));
+    expect(existsSync(out)).toBe(false);
+  });
+});

@@ -1,0 +1,35 @@
+"""Writes what test/pytorch.test.ts reads: files of torch.save, those of a checkpoint and those that must be refused.
+
+python test/golden/make_pytorch.py   (torch 2.15.0, transformers 5.23.0)
+"""
+import os
+import torch
+from transformers import BertForQuestionAnswering
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = os.path.join(HERE, 'pytorch')
+os.makedirs(OUT, exist_ok=True)
+tiny = BertForQuestionAnswering.from_pretrained(os.path.join(HERE, 'tiny-bert'))
+torch.save(tiny.state_dict(), os.path.join(HERE, 'tiny-bert', 'pytorch_model.bin'))
+
+small = {'a': torch.arange(6, dtype=torch.float32).reshape(2, 3)}
+both = torch.arange(12, dtype=torch.float32)
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.system, ('echo pwned',))
+
+
+files = {
+    'parameter': {'a': torch.nn.Parameter(small['a'])},
+    'half': {'a': small['a'].half(), 'b': small['a'].bfloat16(), 'c': torch.arange(3), 'd': torch.tensor(2.5)},
+    'shared': {'a': both[:6].reshape(2, 3), 'b': both[6:].reshape(3, 2), 'tied': both[:6].reshape(2, 3)},
+    'strided': {'a': small['a'].t()},
+    'evil': {'a': Evil()},
+    'module': {'a': torch.nn.Linear(2, 2)},
+    'list': [small['a']],
+}
+for name, value in files.items():
+    torch.save(value, os.path.join(OUT, f'{name}.bin'))
+torch.save(small, os.path.join(OUT, 'old.bin'), _use_new_zipfile_serialization=False)
