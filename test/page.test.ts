@@ -8,7 +8,8 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
-import { CHECKPOINT, goldenJson, largestDifference, ROOT } from './support.ts';
+import { hubServer } from './hubServer.ts';
+import { CHECKPOINT, goldenJson, largestDifference, ROOT, TINY } from './support.ts';
 
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
 /** What a page needs for shared memory, and so for threads. */
@@ -109,6 +110,32 @@ describe('a page', () => {
       expect(progress).toEqual({ file: 'model.safetensors', loaded: total, total });
     }
     expect(errors).toEqual([]);
+  });
+  test("a model of the Hub: kept in the page's Cache Storage, fetched once", { timeout: 60_000 }, async () => {
+    const hub = await hubServer(TINY);
+    const page = await open(false);
+    const ids = [2, 5, 6, 3];
+    type Call = (model: string, options: object, ids: readonly number[]) => Promise<number[]>;
+    const ask = () =>
+      page.evaluate(
+        ([endpoint, ids]) => {
+          const { startLogits } = window as unknown as { startLogits: Call };
+          return startLogits('owner/name', { endpoint, device: 'reference', dtype: 'fp32' }, ids);
+        },
+        [hub.endpoint, ids] as const,
+      );
+    const node = await load(TINY, { device: 'reference', dtype: 'fp32' });
+    const { start } = await node.logits({ inputIds: ids, tokenTypeIds: ids.map(() => 0) });
+    expect(await ask()).toEqual([...start]);
+    expect(hub.requests.some((line) => line.includes('model.safetensors'))).toBe(true);
+    hub.requests.length = 0;
+    expect(await ask()).toEqual([...start]);
+    expect(hub.requests.filter((line) => !line.endsWith('/tokenizer.json'))).toEqual([
+      'GET /api/models/owner/name/revision/main', // what main is now; no file, but for one that is not there
+    ]);
+    hub.close();
+    expect(await ask(), 'without network').toEqual([...start]);
+    errors.length = 0; // the browser's own line about the refused connection, and the tokenizer.json that is not there
   });
   test('what it cannot have it says: threads without the headers, a folder that is not there', async () => {
     const page = await open(false);
