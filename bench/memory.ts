@@ -1,14 +1,13 @@
 /**
- * Peak memory and time of loading a checkpoint of bert-base-cased's shape (random weights, written to a temporary
- * folder) in a process of its own, up to the first answer. `npm run bench:memory`
+ * Peak memory and time of converting and of loading a checkpoint of bert-base-cased's shape (random weights, written to a
+ * temporary folder) in a process of its own, up to the first answer. `npm run bench:memory`
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { normal } from '../kernels/op.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
-import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { SHAPES } from './model.ts';
 
@@ -27,34 +26,44 @@ const tensors = [...tensorShapes(config)].map(([name, { shape }], i) => [name, n
 writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
 tensors.length = 0;
 
-const CODE = `import { readFileSync } from 'node:fs';
-  import { load } from './src/index.ts';
-  const begin = performance.now();
-  const qa = await load(process.argv[1], { dtype: process.argv[2], threads: 2, wideSimd: true });
-  const loaded = performance.now();
-  await qa.answer({ question: 'Who?', context: 'Ada came yesterday.' });
-  const first = performance.now();
+/** Runs lines of a program of its own; its output, and its peak memory in MB. */
+function measured(code: string, ...args: string[]) {
   // Not resourceUsage().maxRSS, which a child inherits from the process that started it.
-  const peak = Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
-  console.log(JSON.stringify([loaded - begin, first - begin, peak]));
+  const peak = "console.log(Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024);";
+  const program = `import { readFileSync } from 'node:fs'; import { convert, load } from './src/index.ts'; ${code} ${peak}`;
+  const child = spawnSync(process.execPath, ['--input-type=module', '-e', program, ...args], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  if (child.status !== 0) throw new Error(child.stderr);
+  return child.stdout.trim().split('\n').map(Number);
+}
+const size = (path: string) => statSync(join(path, 'model.safetensors')).size / 2 ** 20;
+
+console.log('| convert to | ms | its file, MB | peak RSS, MB |\n|---|---|---|---|');
+for (const precision of ['torch', 'fp16', 'fp32']) {
+  const out = join(folder, precision);
+  const code =
+    'const begin = performance.now(); await convert(process.argv[1], process.argv[2], { precision: process.argv[3] }); console.log(performance.now() - begin);';
+  const [ms, peak] = measured(code, folder, out, precision) as [number, number];
+  console.log(`| ${precision} | ${ms.toFixed(0)} | ${size(out).toFixed(0)} | ${peak.toFixed(0)} |`);
+}
+
+console.log('\n| file | dtype | load ms | first answer ms | peak RSS, MB |\n|---|---|---|---|---|');
+const LOAD = `const begin = performance.now();
+  const qa = await load(process.argv[1], { dtype: process.argv[2], threads: 2, wideSimd: true });
+  console.log(performance.now() - begin);
+  await qa.answer({ question: 'Who?', context: 'Ada came yesterday.' });
+  console.log(performance.now() - begin);
   await qa.dispose();`;
-console.log(
-  '| dtype | its file, MB | load ms | first answer ms | peak RSS, MB | 1.5 x file + 150 |\n|---|---|---|---|---|---|',
-);
-for (const dtype of ['int8', 'fp32'] as const) {
-  const args = ['--input-type=module', '-e', CODE, folder, dtype];
-  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
-  if (stderr) console.error(stderr);
-  const [load, first, peak] = JSON.parse(stdout) as [number, number, number];
-  const file = checkpointBytes(config, dtype === 'fp32' ? 'fp32' : 'torch') / 2 ** 20;
-  const row = [
-    dtype,
-    file.toFixed(0),
-    load.toFixed(0),
-    first.toFixed(0),
-    peak.toFixed(0),
-    (1.5 * file + 150).toFixed(0),
-  ];
-  console.log(`| ${row.join(' | ')} |`);
+for (const [file, dtype] of [
+  ['torch', 'int8'],
+  ['fp32', 'int8'],
+  ['fp16', 'int8'],
+  ['fp32', 'fp32'],
+] as const) {
+  measured(LOAD, join(folder, file), dtype); // so that the file is in the system's cache
+  const [load, first, peak] = measured(LOAD, join(folder, file), dtype) as [number, number, number];
+  console.log(`| ${file} | ${dtype} | ${load.toFixed(0)} | ${first.toFixed(0)} | ${peak.toFixed(0)} |`);
 }
 rmSync(folder, { recursive: true });

@@ -101,7 +101,7 @@ async function download(id: string, hub: Hub): Promise<string> {
   };
   const complete = async () => {
     const { snapshot, there } = await cached();
-    needed(id, there, `in ${snapshot}`);
+    needed(id, there, `of revision ${revision} in the cache ${folder}`);
     return snapshot;
   };
   if (/^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '')) {
