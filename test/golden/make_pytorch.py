@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, 'pytorch')
 os.makedirs(OUT, exist_ok=True)
 tiny = BertForQuestionAnswering.from_pretrained(os.path.join(HERE, 'tiny-bert'))
-torch.save(tiny.state_dict(), os.path.join(HERE, 'tiny-bert', 'pytorch_model.bin'))
+torch.save(tiny.state_dict(), os.path.join(OUT, 'tiny.bin'))
 
 small = {'a': torch.arange(6, dtype=torch.float32).reshape(2, 3)}
 both = torch.arange(12, dtype=torch.float32)
