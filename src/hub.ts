@@ -149,11 +149,9 @@ async function ask(id: string, hub: Hub): Promise<{ commit: string; files: Map<s
   const { modelInfo, pathsInfo } = await library();
   const { sha } = await modelInfo({ name: id, revision: hub.revision, additionalFields: ['sha'], ...access(hub) });
   const found = await pathsInfo({ repo: id, revision: sha, paths: FILES, ...access(hub) });
-  const files = found
-    .filter(({ path }) => FILES.includes(path)) // whatever else a server names is no path of ours
-    .map(
-      ({ path, size, lfs, oid }) => [path, { path, size, etag: lfs?.oid ?? oid!, large: lfs !== undefined }] as const,
-    );
+  const files = found.map(
+    ({ path, size, lfs, oid }) => [path, { path, size, etag: lfs?.oid ?? oid!, large: lfs !== undefined }] as const,
+  );
   if (!/^[0-9a-f]{40}$/.test(sha) || files.some(([, { etag }]) => !/^[0-9a-f]{40,64}$/.test(etag))) {
     throw new Error('hashes that are none');
   }

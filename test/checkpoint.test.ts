@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseConfig } from '../src/checkpoint/config.ts';
+import { parseConfig, WORD_EMBEDDINGS } from '../src/checkpoint/config.ts';
 import { type ConvertOptions, convert } from '../src/checkpoint/convert.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
+import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
 import { pytorchEntries } from '../src/checkpoint/pytorch.ts';
 import { readSafetensors, toFloat16, toFloat32, viewTensor } from '../src/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
@@ -115,6 +116,29 @@ describe('pytorch_model.bin', () => {
   });
 });
 
+describe('float16', () => {
+  test('every float16 number, half a step between neighbours, and a bit beside: rounded as the engine does', () => {
+    const bits: number[] = [];
+    for (let half = 0; half < 0x7bff; half++) {
+      const [low, high] = [half, half + 1].map(
+        (h) => toFloat32({ dtype: 'F16', shape: [1], data: Uint16Array.of(h) })[0]!,
+      );
+      const middle = new Uint32Array(Float32Array.of((low! + high!) / 2).buffer)[0]!;
+      bits.push(new Uint32Array(Float32Array.of(low!).buffer)[0]!, middle - 1, middle, middle + 1);
+    }
+    const positive = new Float32Array(Uint32Array.from(bits).buffer);
+    for (const data of [positive, positive.map((value) => -value)]) {
+      const { Float16Array } = globalThis as unknown as { Float16Array: typeof Float32Array };
+      const want = new Uint16Array(Float16Array.from(data).buffer);
+      expect(toFloat16({ dtype: 'F32', shape: [data.length], data }).data).toEqual(want);
+    }
+  });
+  test('beyond its range: refused', () =>
+    expectError('weights', /w: expected values float16 has, got 65520/, () =>
+      toFloat16({ dtype: 'F32', shape: [1], data: Float32Array.of(65520) }, 'w'),
+    ));
+});
+
 describe('names', () => {
   const variant = async (name: string, change: (tensors: ReturnType<typeof readSafetensors>) => void) => {
     const copy = join(folder, name);
@@ -208,6 +232,11 @@ describe('convert', () => {
       config_groups: { group_0: { weights: { strategy: 'channel' }, input_activations: { strategy: 'token' } } },
     });
     expect(bytes.length).toBeGreaterThan(checkpointBytes(parseConfig(config), 'accurate', true)); // and its metadata
+    const checkpoint = await openCheckpoint(out);
+    const { data } = weightsOf(checkpoint, 'accurate')(WORD_EMBEDDINGS);
+    checkpoint.close();
+    const { data: q, scale } = quantizeWeight(float32(source.get(WORD_EMBEDDINGS)), 'accurate');
+    expect(data).toEqual(Float32Array.from(q, (value, i) => value * scale[Math.floor(i / 32)]!));
     await load(out, { device: 'reference' });
   });
   test('the same bytes each time; a manifest of all files', async () => {
