@@ -33,7 +33,7 @@ const FILES = [
 ];
 const ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
 
-/** The files to load, of those there are: safetensors before pickles, tokenizer.json before vocab.txt. */
+/** The files to load, of those there are: rather safetensors than pickles, tokenizer.json than vocab.txt. */
 function needed(id: string, there: (path: string) => boolean, where: string): string[] {
   const choose = (...paths: string[]) => {
     const found = paths.find(there);
@@ -42,12 +42,9 @@ function needed(id: string, there: (path: string) => boolean, where: string): st
     const advice = `Fetch ${FILES.join(', ')} of https://huggingface.co/${id}, as far as it has them, into a folder and load that folder.`;
     throw new BertletError('file', `${message}. ${advice}`);
   };
-  const files = [
-    choose('config.json'),
-    choose('model.safetensors', 'pytorch_model.bin'),
-    choose('tokenizer.json', 'vocab.txt'),
-  ];
-  return there('tokenizer_config.json') ? [...files, 'tokenizer_config.json'] : files;
+  const weights = choose('model.safetensors', 'pytorch_model.bin');
+  const files = [choose('config.json'), choose('tokenizer.json', 'vocab.txt'), 'tokenizer_config.json'];
+  return [...files.filter(there), weights]; // last: where they are, the others are
 }
 
 /**
@@ -94,14 +91,9 @@ async function download(id: string, hub: Hub): Promise<string> {
   const { existsSync } = await import('node:fs');
   const { join } = await import('node:path');
   const folder = join(await cacheFolder(), `models--${id.replace('/', '--')}`);
-  const cached = async () => {
-    const commit = await cachedCommit(folder, revision);
-    const snapshot = join(folder, 'snapshots', commit ?? 'none');
-    return { snapshot, there: (path: string) => commit !== null && existsSync(join(snapshot, path)) };
-  };
   const complete = async () => {
-    const { snapshot, there } = await cached();
-    needed(id, there, `of revision ${revision} in the cache ${folder}`);
+    const snapshot = join(folder, 'snapshots', (await cachedCommit(folder, revision)) ?? 'none');
+    needed(id, (path) => existsSync(join(snapshot, path)), `of revision ${revision} in the cache ${folder}`);
     return snapshot;
   };
   if (/^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '')) {

@@ -143,7 +143,7 @@ describe('offline', () => {
     vi.stubEnv('HF_HUB_OFFLINE', '1');
     await expectError(
       'file',
-      /HF_HUB_OFFLINE is set, and owner\/name: expected config\.json of revision main in the cache .*, got none\. Fetch config\.json, .* of https:\/\/huggingface\.co\/owner\/name.* into a folder/,
+      /HF_HUB_OFFLINE is set, and owner\/name: expected model\.safetensors or pytorch_model\.bin of revision main in the cache .*, got none\. Fetch config\.json, .* of https:\/\/huggingface\.co\/owner\/name.* into a folder/,
       open,
     );
     vi.stubEnv('HF_HUB_OFFLINE', '0');
