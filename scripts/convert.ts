@@ -40,21 +40,20 @@ async function main(): Promise<void> {
     embeddings: 'float' | 'int8';
     revision: string;
   }>();
-  const bars = progressBars();
-  try {
-    const folder = await locate(model, { revision, onProgress: bars.onProgress });
+  const { onProgress, stop } = progressBars();
+  const run = async () => {
+    const folder = await locate(model, { revision, onProgress });
     const config = parseConfig(JSON.parse(await readFile(`${folder}/config.json`, 'utf8')));
     const precision = dtype === 'int8' ? scheme : dtype;
-    const options = { precision, int8Embeddings: embeddings === 'int8', source: model, onProgress: bars.onProgress };
-    const { files } = await convert(folder, out, options);
-    bars.stop();
-    const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`;
-    console.log(`FP32 Model Size: ${megabytes(checkpointBytes(config, 'fp32'))}`);
-    console.log(`${dtype.toUpperCase()} Model Size: ${megabytes(files['model.safetensors']!.bytes)}`);
-    for (const [name, { bytes, sha256 }] of Object.entries(files))
-      console.log(`${out}/${name}  ${bytes} bytes  sha256 ${sha256}`);
-  } finally {
-    bars.stop();
+    const options = { precision, int8Embeddings: embeddings === 'int8', source: model, onProgress };
+    return { config, ...(await convert(folder, out, options)) };
+  };
+  const { config, files } = await run().finally(stop);
+  const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`;
+  console.log(`FP32 Model Size: ${megabytes(checkpointBytes(config, 'fp32'))}`);
+  console.log(`${dtype.toUpperCase()} Model Size: ${megabytes(files['model.safetensors']!.bytes)}`);
+  for (const [name, { bytes, sha256 }] of Object.entries(files)) {
+    console.log(`${out}/${name}  ${bytes} bytes  sha256 ${sha256}`);
   }
 }
 
