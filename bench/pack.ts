@@ -1,13 +1,14 @@
 /**
  * Packs what a machine with a GPU and nothing else needs to run bench/latency.ts: Node, bertlet, and `webgpu`'s binary
  * for this platform. `node bench/pack.ts FILE.tar.xz`, and there `tar -xJf FILE.tar.xz && ./pack/run --device webgpu`.
- * The weights are seeded random ones, made there.
+ * The weights are seeded random ones, made there. A Vulkan loader comes along, for machines that have a driver and none.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import { driverEnvironment } from '../scripts/driver.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const LIMIT = 64 * 2 ** 20;
@@ -24,8 +25,15 @@ try {
   for (const name of ['commander', 'tinybench']) copy(`node_modules/${name}`);
   const binary = `node_modules/webgpu/dist/${process.platform}-${process.arch}`;
   for (const path of ['node_modules/webgpu/package.json', 'node_modules/webgpu/index.js', binary]) copy(path);
-  const run = '#!/bin/sh\ncd "$(dirname "$0")" && exec ./node bench/latency.ts "$@"\n';
-  writeFileSync(join(folder, 'run'), run);
+  mkdirSync(join(folder, 'lib'));
+  cpSync(join(driverEnvironment().VK_DRIVER_FILES, '..', 'libvulkan.so.1'), join(folder, 'lib', 'libvulkan.so.1'));
+  const run = [
+    '#!/bin/sh',
+    'cd "$(dirname "$0")" || exit 1',
+    'ldconfig -p 2>/dev/null | grep -q libvulkan.so.1 || export LD_LIBRARY_PATH="$PWD/lib:$LD_LIBRARY_PATH"',
+    'exec ./node bench/latency.ts "$@"',
+  ];
+  writeFileSync(join(folder, 'run'), `${run.join('\n')}\n`);
   chmodSync(join(folder, 'run'), 0o755);
   execFileSync('tar', ['-C', temporary, '-cJf', resolve(file!), 'pack'], {
     env: { ...process.env, XZ_OPT: '-9e -T2' },
