@@ -134,7 +134,7 @@ export function runScript(body: string, { env = {}, root = ROOT }: { env?: NodeJ
   return spawnSync(process.execPath, ['--input-type=module', '-e', code], {
     cwd: root,
     encoding: 'utf8',
-    timeout: 30_000, // a hang ends as status null
+    timeout: 120_000, // a hang ends as status null
     env: { ...process.env, ...env },
   });
 }

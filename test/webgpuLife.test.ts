@@ -135,18 +135,18 @@ describe('as a process', () => {
     ['not disposed', `${gpu} await qa.answer(ask); console.log('end');`],
     ['an answer under way', `${gpu} qa.answer(ask).then(() => console.log('end'));`],
     [
-      'created and disposed of three times',
-      `for (let i = 0; i < 3; i++) { ${gpu} await qa.answer(ask); await qa.dispose(); } console.log('end');`,
+      'created and disposed of twice',
+      `for (let i = 0; i < 2; i++) { ${gpu} await qa.answer(ask); await qa.dispose(); } console.log('end');`,
     ],
     [
       'dispose during an answer',
       `${gpu} const answer = qa.answer(ask); await qa.dispose(); await answer; console.log('end');`,
     ],
-  ])('%s: ends by itself with code 0', { timeout: 60_000 }, (_, body) => {
+  ])('%s: ends by itself with code 0', { timeout: 150_000 }, (_, body) => {
     const { status, stdout } = runScript(body);
     expect([status, stdout]).toEqual([0, 'end\n']);
   });
-  test('an error that nobody catches: code 1, no crash', { timeout: 60_000 }, () => {
+  test('an error that nobody catches: code 1, no crash', { timeout: 150_000 }, () => {
     const { status, stdout, stderr } = runScript(
       `${gpu} console.log('loaded'); await qa.answer({ question: '', context: 'x' });`,
     );
