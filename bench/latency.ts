@@ -6,8 +6,7 @@ import type { Backend } from '../src/backend.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { startWebgpu } from '../src/backends/startWebgpu.ts';
 import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
-import { Bert } from '../src/bert.ts';
-import { randomIds, randomWeights, SHAPES } from './model.ts';
+import { forwardOf, randomWeights, SHAPES } from './model.ts';
 
 type Dtype = 'fp32' | 'fp16' | 'int8';
 const numbers = (text: string) => text.split(',').map(Number);
@@ -45,8 +44,7 @@ interface Model {
   readonly forward: (tokens: number) => Promise<Float32Array>;
 }
 function model(backend: unknown, dtype: Dtype): Model {
-  const bert = new Bert(backend as Backend, config, randomWeights(config, dtype === 'int8' ? 'torch' : dtype));
-  const forward = (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
+  const forward = forwardOf(backend as Backend, config, randomWeights(config, dtype === 'int8' ? 'torch' : dtype));
   return { backend: backend as Model['backend'], forward };
 }
 
@@ -133,7 +131,7 @@ async function onGpu(): Promise<void> {
     const loaded = performance.now();
     await gpu.forward(options.tokens[0]);
     const first = performance.now();
-    const profiled = await startWebgpu({ choice: options.choice, profile: true });
+    const profiled = await startWebgpu({ choice: started.backend.choice, profile: true }); // the same kernels
     const slow = model(profiled.backend, dtype); // a pass for each dispatch: not what is timed as a whole
     for (const [i, tokens] of (options.tokens as number[]).entries()) {
       const { p50, p99 } = await wall(gpu, tokens);

@@ -1,7 +1,6 @@
-/** A BERT of a given shape with seeded random weights on the CPU backend: what the benchmarks time. */
+/** A BERT of a given shape with seeded random weights: what the benchmarks time. */
 import { normal } from '../kernels/op.ts';
 import type { Backend, LinearWeight } from '../src/backend.ts';
-import { type CpuOptions, startCpu } from '../src/backends/startCpu.ts';
 import { Bert, type BertConfig, type Weights } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
 import type { Precision } from '../src/checkpoint/load.ts';
@@ -32,12 +31,11 @@ export function randomWeights(config: BertConfig, precision: Precision, size = 0
 }
 
 /** Seeded ids. */
-export const randomIds = (tokens: number, { vocab }: BertConfig): Int32Array =>
+const randomIds = (tokens: number, { vocab }: BertConfig): Int32Array =>
   Int32Array.from({ length: tokens }, (_, i) => (1000 + i * 7919) % vocab);
 
-export async function randomBert(config: BertConfig, dtype: 'fp32' | 'int8', options: CpuOptions) {
-  const { backend, kernels } = await startCpu(options);
-  const bert = new Bert(backend as Backend, config, randomWeights(config, dtype === 'int8' ? 'torch' : dtype));
-  const forward = (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
-  return { backend, kernels, forward };
+/** A model on a backend: its forward of so many seeded ids. */
+export function forwardOf(backend: Backend, config: BertConfig, weights: Weights) {
+  const bert = new Bert(backend, config, weights);
+  return (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
 }

@@ -20,6 +20,10 @@ export interface Op<Inputs> {
   readonly cases: Readonly<Record<string, () => Inputs>>;
 }
 
+/** Runs an op on a backend and reads what it makes. */
+export const runOp = async <T, L>(on: Backend<T, L>, op: Op<unknown>, inputs: unknown): Promise<Float32Array> =>
+  on.read(op.run(on, inputs));
+
 export const tensor = (shape: number[], data: Float32Array): Float32Tensor => ({ dtype: 'F32', shape, data });
 
 /** Uniform numbers in [0, 1), the same for a seed everywhere: mulberry32 (Tommy Ettinger, public domain). */

@@ -31,6 +31,7 @@ const FILES = [
   'vocab.txt',
   'tokenizer_config.json',
 ];
+const COMMIT = /^[0-9a-f]{40}$/;
 const ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
 
 /** The files to load, of those there are: rather safetensors than pickles, tokenizer.json than vocab.txt. */
@@ -101,7 +102,7 @@ async function download(id: string, hub: Hub): Promise<string> {
       throw new BertletError('file', `HF_HUB_OFFLINE is set, and ${error.message}`);
     });
   }
-  if (/^[0-9a-f]{40}$/.test(revision)) {
+  if (COMMIT.test(revision)) {
     const snapshot = await complete().catch(() => null);
     if (snapshot) return snapshot; // a commit never changes
   }
@@ -144,7 +145,7 @@ async function ask(id: string, hub: Hub): Promise<{ commit: string; files: Map<s
   const files = found.map(
     ({ path, size, lfs, oid }) => [path, { path, size, etag: lfs?.oid ?? oid!, large: lfs !== undefined }] as const,
   );
-  if (!/^[0-9a-f]{40}$/.test(sha) || files.some(([, { etag }]) => !/^[0-9a-f]{40,64}$/.test(etag))) {
+  if (!COMMIT.test(sha) || files.some(([, { etag }]) => !/^[0-9a-f]{40,64}$/.test(etag))) {
     throw new Error('hashes that are none');
   }
   return { commit: sha, files: new Map(files) };
@@ -234,7 +235,7 @@ async function cacheFolder(): Promise<string> {
 
 /** The commit that a revision was when it was last asked for, or null. */
 async function cachedCommit(folder: string, revision: string): Promise<string | null> {
-  if (/^[0-9a-f]{40}$/.test(revision)) return revision;
+  if (COMMIT.test(revision)) return revision;
   const { readFile } = await import('node:fs/promises');
   const { join } = await import('node:path');
   return readFile(join(folder, 'refs', revision), 'utf8').then(

@@ -69,8 +69,8 @@ type Started = { backend: Backend; about: Partial<Info> };
 const DEVICES: Record<Device, { dtypes: Dtype[]; start: (options: LoadOptions) => Promise<Started> }> = {
   webgpu: {
     dtypes: ['fp32', 'fp16', 'int8'],
-    start: async ({ device }) => {
-      const { backend, kernels } = await startWebgpu({ hardware: device === 'auto' });
+    start: async ({ device, dtype = 'int8' }) => {
+      const { backend, kernels } = await startWebgpu({ hardware: device === 'auto', int8: dtype === 'int8' });
       return { backend: backend as Backend, about: { adapter: backend.adapter, kernels } };
     },
   },

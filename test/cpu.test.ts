@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { normal } from '../kernels/op.ts';
+import { normal, runOp } from '../kernels/op.ts';
 import { buildKernels } from '../scripts/build.ts';
 import type { Backend } from '../src/backend.ts';
 import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
@@ -18,7 +18,6 @@ import {
   goldenJson,
   OP_CASES,
   ROOT,
-  runOp,
   runScript,
   shareOfBound,
   wrongAccumulators,

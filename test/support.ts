@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { ALL_OPS } from '../kernels/index.ts';
-import { constant, type Float32Tensor, type Op, tensor, uniform } from '../kernels/op.ts';
+import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
 import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
@@ -77,9 +77,6 @@ export async function expectError(code: ErrorCode, message: RegExp, run: () => u
 
 /** Every op and case. */
 export const OP_CASES = ALL_OPS.flatMap((op) => Object.keys(op.cases).map((key) => [op.name, key, op] as const));
-
-export const runOp = async <T, L>(on: Backend<T, L>, op: Op<unknown>, inputs: unknown): Promise<Float32Array> =>
-  on.read(op.run(on, inputs));
 
 const reference = new ReferenceBackend();
 const wanted = new Map<string, Promise<{ inputs: unknown; want: Float32Array; bound: Float64Array }>>();

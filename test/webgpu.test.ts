@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { globals } from 'webgpu';
-import { randomIds, randomWeights } from '../bench/model.ts';
+import { forwardOf, randomWeights } from '../bench/model.ts';
 import { constant, normal, tensor, uniform } from '../kernels/op.ts';
 import type { Backend } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { type StartedWebgpu, startWebgpu } from '../src/backends/startWebgpu.ts';
 import { WebgpuBackend } from '../src/backends/webgpu.ts';
 import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
-import { Bert, type BertConfig } from '../src/bert.ts';
+import type { BertConfig } from '../src/bert.ts';
 import type { Precision } from '../src/checkpoint/load.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { load, type QuestionAnswering } from '../src/index.ts';
@@ -137,8 +137,7 @@ function forward(on: Backend, config: BertConfig, precision: Precision) {
     const weight = weights(name);
     return weight.dtype === 'F16' ? { ...weight, dtype: 'F32' as const, data: toFloat32(weight) } : weight;
   };
-  const bert = new Bert(on, config, (on as unknown) instanceof ReferenceBackend ? widened : weights);
-  return (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
+  return forwardOf(on, config, (on as unknown) instanceof ReferenceBackend ? widened : weights);
 }
 
 describe('whole models of seeded weights', () => {

@@ -3,10 +3,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { randomIds, randomWeights } from '../bench/model.ts';
+import { forwardOf, randomWeights } from '../bench/model.ts';
 import type { Backend } from '../src/backend.ts';
 import { startWebgpu } from '../src/backends/startWebgpu.ts';
-import { Bert } from '../src/bert.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
 import { expectError, ROOT, runScript, TINY } from './support.ts';
 
@@ -16,10 +15,13 @@ const auto = `${load("device: 'auto', threads: 1")} console.log(qa.info.device, 
 
 describe('what is missing', () => {
   let folder: string;
+  const copyPackage = (to: string) => {
+    cpSync(join(ROOT, 'dist'), join(to, 'dist'), { recursive: true });
+    writeFileSync(join(to, 'package.json'), '{ "type": "module" }');
+  };
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
-    cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });
-    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+    copyPackage(folder);
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -52,12 +54,16 @@ describe('what is missing', () => {
   });
 
   describe('kernels', () => {
-    /** A copy of the package in which a kernel is another. */
-    const broken = (file: string, from: string, to: string) => {
-      const root = mkdtempSync(join(folder, 'broken-'));
-      cpSync(join(ROOT, 'dist'), join(root, 'dist'), { recursive: true });
+    /** A copy of the package with its dependencies. */
+    const copy = () => {
+      const root = mkdtempSync(join(folder, 'copy-'));
+      copyPackage(root);
       symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
-      writeFileSync(join(root, 'package.json'), '{ "type": "module" }');
+      return root;
+    };
+    /** What a copy says in which a kernel is another. */
+    const broken = (file: string, from: string, to: string) => {
+      const root = copy();
       const path = join(root, 'dist', 'kernels', file);
       const source = readFileSync(path, 'utf8');
       expect(source).toContain(from);
@@ -79,10 +85,7 @@ describe('what is missing', () => {
       expect(status).toBe(0);
     });
     test('a shader that is missing', { timeout: 60_000 }, () => {
-      const root = mkdtempSync(join(folder, 'missing-'));
-      cpSync(join(ROOT, 'dist'), join(root, 'dist'), { recursive: true });
-      symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
-      writeFileSync(join(root, 'package.json'), '{ "type": "module" }');
+      const root = copy();
       rmSync(join(root, 'dist', 'kernels', 'common.wgsl'));
       expect(runScript(refused, { root }).stdout).toMatch(
         /^BertletError device kernels: expected .*common\.wgsl, got none/,
@@ -95,8 +98,8 @@ describe('a device that goes away', () => {
   const config = parseConfig(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')), 'config.json');
   const open = async () => {
     const { backend, device } = await startWebgpu();
-    const bert = new Bert(backend as Backend, config, randomWeights(config, 'fp32'));
-    const forward = () => bert.forward(randomIds(20, config), new Int32Array(20));
+    const model = forwardOf(backend as Backend, config, randomWeights(config, 'fp32'));
+    const forward = () => model(20);
     await forward();
     return { backend, device, forward };
   };

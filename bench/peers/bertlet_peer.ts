@@ -1,12 +1,17 @@
 /** bertlet as a peer of run.ts. Usage: bertlet_peer.ts TOKENS THREADS */
 import { createInterface } from 'node:readline';
-import { randomBert, SHAPES } from '../model.ts';
+import type { Backend } from '../../src/backend.ts';
+import { startCpu } from '../../src/backends/startCpu.ts';
+import type { Precision } from '../../src/checkpoint/load.ts';
+import { forwardOf, randomWeights, SHAPES } from '../model.ts';
 
 const [tokens, threads] = process.argv.slice(2).map(Number) as [number, number];
-const models = {
-  fp32: await randomBert(SHAPES['bert-base-cased']!, 'fp32', { threads, wideSimd: true }),
-  int8: await randomBert(SHAPES['bert-base-cased']!, 'int8', { threads, wideSimd: true }),
+const config = SHAPES['bert-base-cased']!;
+const model = async (precision: Precision) => {
+  const { backend, kernels } = await startCpu({ threads, wideSimd: true });
+  return { kernels, forward: forwardOf(backend as Backend, config, randomWeights(config, precision)) };
 };
+const models = { fp32: await model('fp32'), int8: await model('torch') };
 console.log(JSON.stringify({ name: `bertlet (${models.int8.kernels})`, dtypes: Object.keys(models) }));
 for await (const line of createInterface({ input: process.stdin })) {
   const [dtype, n] = line.split(' ') as ['fp32' | 'int8', string];

@@ -1,6 +1,6 @@
 /** What a device computes right before it is used: hard cases of every op, with what the reference makes of them. */
 import { OPS } from '../../kernels/index.ts';
-import type { Op } from '../../kernels/op.ts';
+import { type Op, runOp } from '../../kernels/op.ts';
 import type { Backend } from '../backend.ts';
 import { ReferenceBackend } from './reference.ts';
 
@@ -20,7 +20,6 @@ export interface Example {
   readonly want: Float32Array;
   readonly bound: Float64Array;
 }
-const run = async <T, L>(on: Backend<T, L>, op: Op<unknown>, inputs: unknown) => on.read(op.run(on, inputs));
 
 /** Made once, for all the kernels that are tried. */
 export async function selfTestExamples(): Promise<Example[]> {
@@ -30,7 +29,7 @@ export async function selfTestExamples(): Promise<Example[]> {
     const op = OPS[name] as Op<unknown>;
     for (const key of cases) {
       const inputs = op.cases[key]!();
-      const want = await run(reference, op, inputs);
+      const want = await runOp(reference, op, inputs);
       examples.push({ name: `${name}, ${key}`, op, inputs, want, bound: op.bound(inputs) });
     }
   }
@@ -40,7 +39,7 @@ export async function selfTestExamples(): Promise<Example[]> {
 /** The first example that a backend gets wrong, or null. */
 export async function firstWrong(backend: Backend, examples: Example[]): Promise<string | null> {
   for (const { name, op, inputs, want, bound } of examples) {
-    const got = await run(backend, op, inputs);
+    const got = await runOp(backend, op, inputs);
     if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
   }
   return null;

@@ -16,6 +16,8 @@ export interface WebgpuOptions {
   adapter?: string;
   /** Only an adapter that is not software: a CPU is used better by the backend `cpu`. */
   hardware?: boolean;
+  /** Whether linears will be int8, so that it matters which product is faster. Default true. */
+  int8?: boolean;
   /** Which kernels to use instead of those that suit the adapter: for tests and benchmarks. */
   choice?: Partial<GpuChoice>;
   /** Take the time of each kernel, where the adapter has timestamps; each is a pass of its own then. */
@@ -56,9 +58,8 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
   const profile = device.features.has('timestamp-query');
   const make = (chosen: GpuChoice) => new WebgpuBackend(device, label, chosen, profile);
   try {
-    if (choice.int8 === 'packed' && !options.choice?.int8 && !(await packedIsFaster(make, choice, software))) {
-      choice.int8 = 'float';
-    }
+    const open = choice.int8 === 'packed' && !options.choice?.int8 && options.int8 !== false;
+    if (open && !(await packedIsFaster(make, choice, software))) choice.int8 = 'float';
     const backend = make(choice);
     const wrong = await firstWrong(backend as Backend, await selfTestExamples());
     if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
@@ -126,10 +127,11 @@ async function openDevice(adapter: GPUAdapter, label: string, profile: boolean):
 async function packedIsFaster(make: (choice: GpuChoice) => WebgpuBackend, choice: GpuChoice, software: boolean) {
   const [tokens, chain] = software ? [32, 1] : [256, 24];
   const { weight, bias } = makeLinear(1, 768, 768);
+  const int8Weight = quantizeWeight(weight, 'torch');
   const x = normal([tokens, 768], 1);
   const both = (['packed', 'float'] as const).map((int8) => {
     const backend = make({ ...choice, int8 });
-    const [input, linear] = [backend.upload(x), backend.uploadLinear(quantizeWeight(weight, 'torch'), bias)];
+    const [input, linear] = [backend.upload(x), backend.uploadLinear(int8Weight, bias)];
     const run = async () => {
       const begin = performance.now();
       let y = input;

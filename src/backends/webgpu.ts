@@ -254,12 +254,14 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
         return { name, grid, bindings, pipeline: await this.#pipeline(files, constants) };
       }),
     );
-    const times = this.#profile && {
-      queries: this.#device.createQuerySet({ type: 'timestamp', count: 2 * steps.length }),
-      resolved: make('timestamps', 16 * steps.length, QUERY_RESOLVE | COPY_SRC),
-      staging: make('timestamps', 16 * steps.length, MAP_READ | COPY_DST),
-    };
-    return { result, program, words, forward, ranges, staging, times: times || null, steps };
+    const times = this.#profile
+      ? {
+          queries: this.#device.createQuerySet({ type: 'timestamp', count: 2 * steps.length }),
+          resolved: make('timestamps', 16 * steps.length, QUERY_RESOLVE | COPY_SRC),
+          staging: make('timestamps', 16 * steps.length, MAP_READ | COPY_DST),
+        }
+      : null;
+    return { result, program, words, forward, ranges, staging, times, steps };
   }
 
   async read(x: Handle): Promise<Float32Array> {

@@ -94,16 +94,17 @@ export class Program {
   constructor(nodes: readonly Node[], choice: GpuChoice) {
     this.#nodes = nodes;
     this.#choice = choice;
-    const schemes = new Set(nodes.flatMap(({ linear }) => linear?.scheme ?? (linear ? null : [])));
+    const schemes = new Set(nodes.flatMap(({ linear }) => (linear ? [linear.scheme] : [])));
     if (schemes.size > 1) throw inputError('webgpu: linears', 'one dtype and scheme', [...schemes].join(', '));
     this.#scheme = [...schemes][0] ?? null;
-    for (const { op, reads, y, option } of nodes) {
+    for (const node of nodes) {
+      const { op, reads, y, option } = node;
       const [x] = reads as [Handle];
       if (op !== 'linear') continue;
       if (this.#scheme && !this.#slots.has(x)) this.#slots.set(x, this.#slots.size);
-      const [next, ...others] = nodes.filter((node) => node.reads.includes(y));
+      const [next, ...others] = nodes.filter((other) => other.reads.includes(y));
       const normed = next?.op === 'layerNorm' && next.reads[0] === y && next.reads[1] !== y;
-      if (normed && others.length === 0 && !option) this.#split.set(y, nodes.find((node) => node.y === y)!);
+      if (normed && others.length === 0 && !option) this.#split.set(y, node);
     }
     this.ranges = this.#slots.size;
     for (const node of nodes) this[node.op](node);
