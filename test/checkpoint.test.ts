@@ -265,7 +265,7 @@ describe('convert', () => {
   test('the program: sizes as the article printed them, exit codes', () => {
     const out = join(folder, 'program');
     const run = (...args: string[]) =>
-      spawnSync(process.execPath, ['scripts/convert.ts', ...args], { cwd: ROOT, encoding: 'utf8' });
+      spawnSync(process.execPath, ['cli/main.ts', 'convert', ...args], { cwd: ROOT, encoding: 'utf8' });
     const { status, stdout, stderr } = run(CHECKPOINT, '--out', out);
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 55\.72 MB\n/);
@@ -277,9 +277,13 @@ describe('convert', () => {
   });
   test('interrupted, it leaves nothing that loads', { timeout: 30_000 }, async () => {
     const out = join(folder, 'interrupted');
-    const child = spawn(process.execPath, ['scripts/convert.ts', CHECKPOINT, '--out', out, '--scheme', 'accurate'], {
-      cwd: ROOT,
-    });
+    const child = spawn(
+      process.execPath,
+      ['cli/main.ts', 'convert', CHECKPOINT, '--out', out, '--scheme', 'accurate'],
+      {
+        cwd: ROOT,
+      },
+    );
     while (!readdirSync(folder).some((name) => name.startsWith('interrupted.')))
       await new Promise((r) => setTimeout(r, 2));
     child.kill('SIGKILL');

@@ -1,4 +1,4 @@
-/** examples/qa.ts as a program: its sections, its JSON, its exit codes. */
+/** `bertlet qa` as a program: its sections, its JSON, its exit codes. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { goldenJson, ROOT, TINY } from './support.ts';
 /** Runs it as on a machine without a GPU, but for `env`. */
 function runWith(env: NodeJS.ProcessEnv, ...args: string[]) {
   const options = { cwd: ROOT, encoding: 'utf8', env: { ...process.env, ...env } } as const;
-  const child = spawnSync(process.execPath, ['examples/qa.ts', ...args], options);
+  const child = spawnSync(process.execPath, ['cli/main.ts', 'qa', ...args], options);
   return { status: child.status, out: child.stdout, error: child.stderr };
 }
 const run = (...args: string[]) => runWith({ VK_DRIVER_FILES: '/nowhere', BERTLET_ADAPTER: '' }, ...args);

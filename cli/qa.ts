@@ -1,17 +1,25 @@
 /**
  * The program of the article (Lei Mao, "PyTorch Dynamic Quantization"), in TypeScript: model sizes, one question
- * answered by the float32 and by the dynamically quantized model, and the latency of both. `npm run qa -- --help`
+ * answered by the float32 and by the dynamically quantized model, and the latency of both. `bertlet qa --help`
  */
 import { readFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { progressBars } from '../scripts/progress.ts';
+import { type Command, Option } from 'commander';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
-import { BertletError, type Device, type Dtype, type Info, load, type QuestionAnswering } from '../src/index.ts';
+import {
+  BertletError,
+  type Device,
+  type Dtype,
+  type Info,
+  load,
+  type QuestionAnswering,
+  type Scheme,
+} from '../src/index.ts';
+import { modelOption, positive, threadsOption } from './options.ts';
+import { progressBars } from './progress.ts';
 
-const QUESTION = 'What publication printed that the wealthiest 1% have more money than those in the bottom 90%?';
-const TEXT =
+export const QUESTION = 'What publication printed that the wealthiest 1% have more money than those in the bottom 90%?';
+export const TEXT =
   'According to PolitiFact the top 400 richest Americans "have more wealth than half of all Americans combined." ' +
   'According to the New York Times on July 22, 2014, the "richest 1 percent in the United States now own more wealth ' +
   'than the bottom 90 percent". Inherited wealth may help explain why many Americans who have become rich may have ' +
@@ -27,31 +35,6 @@ const latencyLabel = ({ device, dtype }: Info): string => {
   const kind = { fp32: '', fp16: 'FP16 ', int8: 'Dynamic Quantized ' }[dtype];
   return `${kind}${device === 'webgpu' ? 'GPU' : 'CPU'} Inference Latency`;
 };
-
-const positive = (text: string): number => {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError('Expected a positive integer.');
-};
-
-const command = new Command('qa')
-  .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
-  .option(
-    '--model <dir>',
-    'folder of the checkpoint, or owner/name on the Hugging Face Hub',
-    fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url)),
-  )
-  .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
-  .option('--threads <n>', 'cpu: number of threads; default one for each core', positive)
-  .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
-  .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
-  .option('--question <text>', "default: the article's")
-  .addOption(new Option('--context <text>', "the passage; default: the article's").conflicts('contextFile'))
-  .option('--context-file <file>', 'the passage, from a file in UTF-8')
-  .option('--samples <n>', 'forwards to time for each dtype; default 100, as in the article', positive)
-  .option('--json', 'print one JSON object instead')
-  .showHelpAfterError()
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 
 /** The article's form of an answer: the tokens from the best start to the best end of the whole input, joined. */
 async function joinedTokens(qa: QuestionAnswering, question: string, context: string): Promise<string> {
@@ -94,10 +77,22 @@ async function latency(qa: QuestionAnswering, question: string, context: string,
 const described = ({ device, threads, adapter, kernels }: Info): string =>
   [device, threads && `${threads} threads`, adapter, kernels].filter(Boolean).join(', ');
 
-async function main(): Promise<void> {
-  const options = command.parse().opts(); // exits with 2 on a usage error
-  const question: string = options.question ?? QUESTION;
-  const context: string = options.contextFile ? await readFile(options.contextFile, 'utf8') : (options.context ?? TEXT);
+interface QaOptions {
+  model: string;
+  device?: Device;
+  threads?: number;
+  dtype?: Dtype;
+  scheme?: Scheme;
+  question: string;
+  context: string;
+  contextFile?: string;
+  samples?: number;
+  json?: boolean;
+}
+
+async function run(options: QaOptions): Promise<void> {
+  const { question } = options;
+  const context = options.contextFile ? await readFile(options.contextFile, 'utf8') : options.context;
   const say = options.json ? () => {} : console.log;
   const section = (title: string) => say(`${'='.repeat(75)}\n${title}\n${'='.repeat(75)}`);
 
@@ -159,9 +154,20 @@ async function main(): Promise<void> {
   if (options.json) console.log(JSON.stringify({ info, question, context, sizes, answers, latencies }, null, 2));
 }
 
-main().catch((error: unknown) => {
-  const known = error instanceof BertletError || (error instanceof Error && 'syscall' in error);
-  if (!known) throw error;
-  console.error(`${error.name}${'code' in error ? ` (${error.code})` : ''}: ${error.message}`);
-  process.exitCode = 1;
-});
+/** Adds `bertlet qa`. */
+export function addQa(program: Command): void {
+  program
+    .command('qa')
+    .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
+    .addOption(modelOption())
+    .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
+    .addOption(threadsOption())
+    .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
+    .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
+    .addOption(new Option('--question <text>').default(QUESTION, "the article's"))
+    .addOption(new Option('--context <text>', 'the passage').default(TEXT, "the article's").conflicts('contextFile'))
+    .option('--context-file <file>', 'the passage, from a file in UTF-8')
+    .option('--samples <n>', 'forwards to time for each dtype; default 100, as in the article', positive)
+    .option('--json', 'print one JSON object instead')
+    .action(run);
+}
