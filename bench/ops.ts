@@ -133,5 +133,10 @@ async function peaks() {
     }
     return best;
   };
-  return { relaxed: rate('relaxed', 16), int16: rate('int16', 8), float32: rate('float32', 4) };
+  return {
+    relaxed: rate('relaxed', 16),
+    grouped: rate('grouped', 16),
+    int16: rate('int16', 8),
+    float32: rate('float32', 4),
+  };
 }

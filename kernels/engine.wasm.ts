@@ -10,5 +10,6 @@ export { addSum, normalize, squares } from './layerNorm.wasm';
 export { tileNarrow, tileWide } from './linear.wasm';
 export { int16Narrow, int16Row, int16Wide } from './linearInt16.wasm';
 export { relaxedNarrow, relaxedRow, relaxedWide } from './linearInt8.wasm';
+export { groupedNarrow, groupedWide } from './linearInt8Grouped.wasm';
 export { geluRows } from './math.wasm';
 export { minMax, toBytes } from './quantize.wasm';

@@ -35,6 +35,17 @@ function extremes(tokens: number, features: number, out: number, low: number, hi
   return { x: tensor([tokens, features], x), weight, bias: constant([out], 0) };
 }
 
+/**
+ * Columns of 32 and of -32 against activations of 128: 8 products are the most that 16 bits hold of the negative ones, and
+ * one too many of the positive ones, unless one in 8 is smaller: the weights 0 and 2 of each 16.
+ */
+function limits(smaller: number): LinearInt8Inputs {
+  const { x, weight, bias } = extremes(3, 64, 16, 1, 1);
+  x.data[0] = -1;
+  const data = weight.data.map((value, i) => (value < 0 ? -32 : i % 16 === 0 || i % 16 === 2 ? smaller : 32));
+  return { x, weight: { ...weight, data }, bias };
+}
+
 /** The matrices of onnxruntime#7524, whose sums saturated on AVX2, the zero point 42 taken off the left one. */
 function onnxruntime7524(): LinearInt8Inputs {
   const left = [238, 115, 94, 245, 111, 102, 158, 225, 48].map((value) => value - 42);
@@ -64,6 +75,8 @@ export const linearInt8: Op<LinearInt8Inputs> = {
     gelu: () => ({ ...make(7, 65, 66), activation: 'gelu' }),
     'largest sums': () => extremes(6, 3072, 18, -1, 1.01),
     'activations of 128': () => extremes(6, 3072, 18, -1, 1),
+    'sums that fill 16 bits': () => limits(31),
+    'sums beyond 16 bits': () => limits(32),
     'activations of 0': () => ({ ...make(4, 33, 20), x: constant([4, 33], 0) }),
     'activations of 1e-30': () => ({ ...make(4, 33, 20), x: constant([4, 33], 1e-30) }),
     'one-sided activations': () => ({ ...make(4, 33, 20), x: constant([4, 33], -3) }),

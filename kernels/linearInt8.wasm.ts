@@ -2,15 +2,17 @@
  * linearInt8: y = float32(sum_k (xq - zeroPoint) wq) * (xScale * wScale) + bias, and GELU. Formula and cases:
  * linearInt8.ts; the quantizer of x: quantize.wasm.ts.
  *
- * Two inner products with the same sums, and a layout for each; panels of 16 output columns as in linear.wasm.ts:
+ * Three inner products with the same sums, and a layout for each; panels of 16 output columns as in linear.wasm.ts:
  *   relaxed  xq u8 [tokens, in], weight [out/16][in/4][16][4]: 16 bytes hold 4 columns x 4 k, and one 32-bit splat of
  *            xq serves all. One vpdpbusd on a CPU with AVX-VNNI, three instructions on AVX2. The instruction's name
  *            asks for 7 bits; 128 works where the operand is taken as unsigned (x86), and the self-test asks.
+ *   grouped  as relaxed, in an order of each panel's own: linearInt8Grouped.wasm.ts, for AVX2 without AVX-VNNI.
  *   int16    xq i16 [tokens, in], weight [out/16][in/2][16][2], widened on load: linearInt16.wasm.ts, in every engine.
  * The zero point is taken out by the panel's column sums: constants of a panel are [16] column sums (int32), [16] scales
  * and [16] biases (float32), so a tile reads 192 bytes in a row.
  */
 import { store16, store8 } from './dequantize.wasm';
+import { groupedPanel } from './linearInt8Grouped.wasm';
 import { int16Narrow, int16Row, int16Wide, ROWS as INT16_ROWS } from './linearInt16.wasm';
 import { geluRows, share } from './math.wasm';
 
@@ -19,7 +21,7 @@ const RELAXED_ROWS: i32 = 6;
 
 // @ts-ignore: decorator
 @inline
-function dot(x: v128, w: v128, c: v128): v128 {
+export function dot(x: v128, w: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, c);
   return c;
 }
@@ -100,13 +102,13 @@ export function relaxedRow(
   store16(y, c0, c1, c2, c3, scales, zeros, constants);
 }
 
-/** Command: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros. */
+/** Command: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros, order or 0. */
 export function linearInt8(command: usize, thread: i32, threads: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), constants = load<usize>(command, 8);
   const y = load<usize>(command, 12);
   const tokens = load<i32>(command, 16), features = load<i32>(command, 20), out = load<i32>(command, 24);
   const activation = load<i32>(command, 28), wide = load<i32>(command, 32), int16 = load<i32>(command, 36);
-  const scales = load<usize>(command, 40), zeros = load<usize>(command, 44);
+  const scales = load<usize>(command, 40), zeros = load<usize>(command, 44), order = load<usize>(command, 48);
   const xStride = <usize>(int16 ? features << 1 : features), yStride = <usize>out << 2;
   const rows = int16 ? INT16_ROWS : RELAXED_ROWS;
   const half: usize = int16 ? 16 : 32; // bytes of weight from a panel's 1st column to its 9th
@@ -114,6 +116,11 @@ export function linearInt8(command: usize, thread: i32, threads: i32): void {
   for (let panel = share(out >> 4, thread, threads); panel < end; panel++) {
     const w = weight + <usize>(panel * features << 4);
     const k = constants + <usize>(panel * 192);
+    if (order) {
+      const o = order + <usize>panel * (xStride + 8);
+      groupedPanel(x, tokens, xStride, w, o, k, scales, zeros, y + <usize>(panel << 6), yStride, activation, wide);
+      continue;
+    }
     let row = 0;
     for (; row + rows <= tokens; row += rows) {
       const a = x + <usize>row * xStride, s = scales + <usize>(row << 2), z = zeros + <usize>(row << 2);

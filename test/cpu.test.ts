@@ -3,10 +3,11 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { normal, runOp } from '../kernels/op.ts';
+import { normal, runOp, uniform } from '../kernels/op.ts';
 import { buildKernels } from '../scripts/build.ts';
 import type { Backend } from '../src/backend.ts';
 import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
+import { groupRows, ROW } from '../src/backends/grouping.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
@@ -31,6 +32,8 @@ const CHOICES: [name: string, make: () => CpuBackend][] = (
   [
     ['relaxed', { int8: 'relaxed', wide: true }],
     ['relaxed', { int8: 'relaxed', wide: false }],
+    ['relaxed', { int8: 'grouped', wide: true }],
+    ['relaxed', { int8: 'grouped', wide: false }],
     ['relaxed', { int8: 'int16', wide: true }],
     ['relaxed', { int8: 'int16', wide: false }],
     ['baseline', { int8: 'int16', wide: true }],
@@ -67,6 +70,39 @@ describe('int32 accumulators equal exact sums', () => {
   }
 });
 
+describe('groups that are added up in 16 bits', () => {
+  const panels = {
+    'small weights': (next: number) => Math.round((next - 0.5) * 40),
+    'weights of the accurate scheme': (next: number, other: number) => {
+      const normal = Math.sqrt(-2 * Math.log(next + 1e-9)) * Math.cos(2 * Math.PI * other);
+      return Math.max(-128, Math.min(127, Math.round(normal * 40)));
+    },
+    'all bytes': (next: number) => Math.floor(next * 256) - 128,
+    '-128 alone': () => -128,
+  };
+  test.each(Object.entries(panels))('%s: each row once, and no sum can leave 16 bits', (name, weight) => {
+    const next = uniform(3);
+    const panel = Int8Array.from({ length: 96 * ROW }, () => weight(next(), next()));
+    const { order, fours, twos } = groupRows(panel);
+    console.log(`${name}: ${fours} fours, ${twos} twos of ${order.length} rows`);
+    expect(order.toSorted((a, b) => a - b)).toEqual(order.map((_, row) => row));
+    const sets = [
+      ...Array.from({ length: fours }, (_, i) => order.slice(4 * i, 4 * i + 4)),
+      ...Array.from({ length: twos }, (_, i) => order.slice(4 * fours + 2 * i, 4 * fours + 2 * i + 2)),
+    ];
+    for (const rows of sets) {
+      for (let at = 0; at < ROW; at += 2) {
+        const all = rows.flatMap((row) => [panel[row * ROW + at]!, panel[row * ROW + at + 1]!]);
+        const sum = (sign: number) => all.reduce((total, value) => total + Math.max(sign * value, 0), 0);
+        expect(sum(1) * 128).toBeLessThan(2 ** 15);
+        expect(sum(-1) * 128).toBeLessThanOrEqual(2 ** 15);
+      }
+    }
+    if (name === 'small weights') expect(fours).toBe(order.length / 4);
+    if (name === '-128 alone') expect(fours + twos).toBe(0);
+  });
+});
+
 describe('whole model', () => {
   const { items } = goldenJson<{ items: { inputIds: number[]; typeIds: number[] }[] }>('minilm-questions');
   const inputs = items.slice(0, 4).map((item) => ({ inputIds: item.inputIds, tokenTypeIds: item.typeIds }));
@@ -92,7 +128,7 @@ describe('whole model', () => {
   test('logits equal between all int8 kernels and tiles of the engine', { timeout: 60_000 }, async () => {
     const checkpoint = await openCheckpoint(CHECKPOINT);
     const logits: Float32Array[] = [];
-    for (const [, make] of CHOICES.slice(0, 4)) {
+    for (const [, make] of CHOICES.slice(0, 6)) {
       const bert = new Bert(make() as Backend, checkpoint.config, weightsOf(checkpoint, 'torch'));
       const { inputIds, tokenTypeIds } = inputs[0]!;
       logits.push(await bert.forward(Int32Array.from(inputIds), Int32Array.from(tokenTypeIds)));
@@ -134,11 +170,27 @@ describe('self-test', () => {
     for (const name of names) await buildKernels(copy, copy, name);
     return Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(join(copy, `${name}.wasm`)))]));
   }
-  test('a broken relaxed product: the int16 one is used, and said so', { timeout: 60_000 }, async () => {
+  test('a broken relaxed product: the grouped one is used, and said so', { timeout: 60_000 }, async () => {
     const modules = await broken('linearInt8.wasm.ts', 'c10 = dot(a, w0, c10)', 'c10 = dot(w0, a, c10)', 'relaxed');
     const { kernels, reason } = await startCpu({ threads: 1, modules });
-    expect(kernels).toMatch(/^int8 int16, .* relaxed SIMD$/);
+    expect(kernels).toMatch(/^int8 grouped, .* relaxed SIMD$/);
     expect(reason).toMatch(/the relaxed kernels, 128 bits, failed their self-test \(linearInt8, /);
+  });
+  test.each([
+    ['a sum of four in 16 bits', 't11 = more(t11, a, w1);\n    const ones', 't11 = more(t11, a, w0);\n    const ones'],
+    ['one alone', 'c11 = dot(a, w1, c11)', 'c11 = dot(a, w0, c11)'],
+    ['the order', 'at = load<usize>(order, 8)', 'at = load<usize>(order, 4)'],
+  ])('a broken grouped product (%s): it is not used', { timeout: 60_000 }, async (_, from, to) => {
+    const modules = await broken('linearInt8Grouped.wasm.ts', from, to, 'relaxed');
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/^int8 relaxed, /);
+    expect(reason).toMatch(/the grouped kernels, 128 bits, failed their self-test \(linearInt8, /);
+  });
+  test('both broken: the int16 one is used', { timeout: 60_000 }, async () => {
+    const modules = await broken('linearInt8.wasm.ts', 'add_s(w, x, c)', 'add_s(x, w, c)', 'relaxed');
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/^int8 int16, .* relaxed SIMD$/);
+    expect(reason).toMatch(/the relaxed kernels, .* failed .* the grouped kernels, .* failed/);
   });
   test('a broken layerNorm in the relaxed module: the baseline one is used', { timeout: 60_000 }, async () => {
     const modules = await broken('layerNorm.wasm.ts', '<f64>eps', '<f64>eps + 1.0', 'relaxed');

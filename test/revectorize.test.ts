@@ -6,7 +6,18 @@ import { ROOT } from './support.ts';
 
 const KERNELS = [
   ...['tileWide', 'tileNarrow', 'relaxedWide', 'relaxedNarrow', 'relaxedRow', 'int16Wide', 'int16Narrow', 'int16Row'],
-  ...['geluRows', 'minMax', 'toBytes', 'softmaxRow', 'addSum', 'squares', 'normalize', 'embedding'],
+  ...[
+    'groupedWide',
+    'groupedNarrow',
+    'geluRows',
+    'minMax',
+    'toBytes',
+    'softmaxRow',
+    'addSum',
+    'squares',
+    'normalize',
+    'embedding',
+  ],
 ];
 const FLAGS = [
   ...['--experimental-wasm-revectorize', '--trace-wasm-revectorize'],

@@ -14,6 +14,7 @@ import {
   type Tables,
   type Tensor,
 } from '../backend.ts';
+import { groupRows, ROW } from './grouping.ts';
 import {
   COMMAND_BYTES,
   COMMANDS,
@@ -30,8 +31,8 @@ import {
 
 /** Which inner product and tile the linears use; the same integers from all. */
 export interface KernelChoice {
-  /** relaxed: i32x4.relaxed_dot_i8x16_i7x16_add_s; int16: i32x4.dot_i16x8_s. */
-  int8: 'relaxed' | 'int16';
+  /** relaxed: i32x4.relaxed_dot_i8x16_i7x16_add_s; grouped: i16x8.relaxed_dot_i8x16_i7x16_s; int16: i32x4.dot_i16x8_s. */
+  int8: 'relaxed' | 'grouped' | 'int16';
   /** Tiles for 256-bit registers, which only pay where V8's revectorizer joins the halves. */
   wide: boolean;
 }
@@ -50,6 +51,8 @@ interface Linear {
   readonly weight: number;
   /** float32: biases; int8: for each 16 columns their weights' sums, scales and biases. */
   readonly constants: number;
+  /** int8, grouped: for each 16 columns the order of their features (linearInt8Grouped.wasm.ts); else 0. */
+  readonly order: number;
   readonly features: number;
   readonly out: number;
   readonly scheme: 'torch' | 'accurate' | null;
@@ -145,14 +148,21 @@ export class CpuBackend implements Backend<Handle, Linear> {
         const panel = (n >> 4) * depth * 16 + (n & 15);
         for (let k = 0; k < features; k++) to[panel + k * 16] = weight.data[n * features + k]!;
       }
-      return { weight: at, constants: this.upload({ ...bias, shape: [out] }).at, features, out, scheme: null };
+      return {
+        weight: at,
+        constants: this.upload({ ...bias, shape: [out] }).at,
+        order: 0,
+        features,
+        out,
+        scheme: null,
+      };
     }
     const at = this.#allocate(columns * depth);
     const constants = this.#allocate(columns * 12);
     const to = new Int8Array(this.#memory.buffer, at, columns * depth).fill(0);
     const sums = new Int32Array(this.#memory.buffer, constants, columns * 3).fill(0);
     const floats = this.#floats(constants, columns * 3);
-    const group = this.choice.int8 === 'relaxed' ? 4 : 2; // so many k of a column lie side by side
+    const group = this.choice.int8 === 'int16' ? 2 : 4; // so many k of a column lie side by side
     for (let n = 0; n < out; n++) {
       const panel = (n >> 4) * depth * 16 + (n & 15) * group;
       let sum = 0;
@@ -167,7 +177,24 @@ export class CpuBackend implements Backend<Handle, Linear> {
       floats[constant + 16] = weight.scale[n]!;
       floats[constant + 32] = bias.data[n]!;
     }
-    return { weight: at, constants, features, out, scheme: weight.scheme };
+    const order = this.choice.int8 === 'grouped' ? this.#group(at, columns / 16, depth) : 0;
+    return { weight: at, constants, order, features, out, scheme: weight.scheme };
+  }
+
+  /** Puts the rows of packed panels into the order that sums in 16 bits need; returns where their orders are. */
+  #group(weight: number, panels: number, depth: number): number {
+    const bytes = depth + 8;
+    const at = this.#allocate(panels * bytes);
+    for (let i = 0; i < panels; i++) {
+      const panel = new Int8Array(this.#memory.buffer, weight + i * depth * 16, depth * 16);
+      const { order, fours, twos } = groupRows(panel);
+      const first = at + i * bytes + 8;
+      const ends = [first + fours * 16, first + fours * 16 + twos * 8];
+      new Int32Array(this.#memory.buffer, first - 8, bytes / 4).set([...ends, ...order.map((row) => row * 4)]);
+      const before = panel.slice();
+      for (const [to, row] of order.entries()) panel.set(before.subarray(row * ROW, (row + 1) * ROW), to * ROW);
+    }
+    return at;
   }
 
   /** A tensor that a command will make, its address yet unknown. */
@@ -210,7 +237,7 @@ export class CpuBackend implements Backend<Handle, Linear> {
   }
 
   linear(x: Handle, linear: Linear, activation?: 'gelu'): Handle {
-    const { weight, constants, features, out, scheme } = linear;
+    const { weight, constants, order, features, out, scheme } = linear;
     if (x.columns !== features) throw inputError('linear', `${features} input features`, x.columns);
     const y = this.#tensor(x.rows, out);
     const last = [Number(activation === 'gelu'), Number(this.choice.wide)];
@@ -240,7 +267,7 @@ export class CpuBackend implements Backend<Handle, Linear> {
     );
     return this.#record('linearInt8', [xq, scales, zeros], [y], () => [
       ...[xq.at, weight, constants, y.at, x.rows, x.stride, y.stride, ...last],
-      ...[int16, scales.at, zeros.at],
+      ...[int16, scales.at, zeros.at, order],
     ]);
   }
 

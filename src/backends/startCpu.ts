@@ -19,6 +19,8 @@ type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
 type Started = { backend: CpuBackend; kernels: string; reason?: string; endWorkers: () => Promise<unknown> };
 
 const inSource = import.meta.url.endsWith('.ts');
+/** Rows of a tile. */
+const ROWS = { relaxed: 6, grouped: 2, int16: 4 };
 const MOST_PAGES = 65536; // 4 GB: reserved, not used
 
 /**
@@ -51,20 +53,21 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
       reasons.push(`this engine has no ${set} SIMD`);
       continue;
     }
-    for (const int8 of set === 'relaxed' ? (['relaxed', 'int16'] as const) : (['int16'] as const)) {
-      const widths: boolean[] = [];
+    const works: KernelChoice[] = [];
+    for (const int8 of set === 'relaxed' ? (['relaxed', 'grouped', 'int16'] as const) : (['int16'] as const)) {
+      if (int8 === 'int16' && works.length > 0) break; // never faster than the others
       for (const wide of wideSimd ? [true, false] : [false]) {
         const wrong = await selfTest(module, { int8, wide }, shared, examples);
         if (wrong) reasons.push(`the ${int8} kernels, ${wide ? 256 : 128} bits, failed their self-test (${wrong})`);
-        else widths.push(wide);
+        else works.push({ int8, wide });
       }
-      if (widths.length === 0) continue;
-      const wide = widths.length === 2 ? await wideIsFaster(module, int8, shared) : widths[0]!;
-      const started = await startThreads(module, { int8, wide }, threads);
-      const tiles = `${int8 === 'relaxed' ? 6 : 4} x ${wide ? '16 tiles for 256' : '8 tiles for 128'} bits`;
-      const kernels = `int8 ${int8}, ${tiles}, ${set} SIMD`;
-      return { ...started, kernels, ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
     }
+    if (works.length === 0) continue;
+    const choice = await fastest(module, works, shared);
+    const started = await startThreads(module, choice, threads);
+    const tiles = `${ROWS[choice.int8]} x ${choice.wide ? '16 tiles for 256' : '8 tiles for 128'} bits`;
+    const kernels = `int8 ${choice.int8}, ${tiles}, ${set} SIMD`;
+    return { ...started, kernels, ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
   }
   throw new BertletError(
     'device',
@@ -89,28 +92,29 @@ const testMemory = (shared: boolean) => newMemory(shared, 1024);
 const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) =>
   firstWrong(new CpuBackend(module, testMemory(shared), choice, 1) as Backend, examples);
 
-/** Times both tiles, alternating, on a product that stays in the cache, until V8 has optimized them. */
-async function wideIsFaster(module: WebAssembly.Module, int8: KernelChoice['int8'], shared: boolean): Promise<boolean> {
+/** Times the choices, alternating, on a product that stays in the cache, until V8 has optimized them. */
+async function fastest(module: WebAssembly.Module, choices: KernelChoice[], shared: boolean): Promise<KernelChoice> {
+  if (choices.length === 1) return choices[0]!;
   const inputs = OPS.linearInt8.cases['130x384 to 96']!();
-  const runs = [true, false].map((wide) => {
-    const backend = new CpuBackend(module, testMemory(shared), { int8, wide }, 1);
+  const runs = choices.map((choice) => {
+    const backend = new CpuBackend(module, testMemory(shared), choice, 1);
     const [x, linear] = [backend.upload(inputs.x), backend.uploadLinear(inputs.weight, inputs.bias)];
-    return async () => {
+    const run = async () => {
       const begin = performance.now();
       await backend.read(backend.linear(x, linear));
       return performance.now() - begin;
     };
-  }) as [() => Promise<number>, () => Promise<number>];
-  const best = [Infinity, Infinity] as [number, number];
+    return { choice, run, best: Infinity };
+  });
   const optimized = performance.now() + 150; // V8 compiles in the background; its first code is not that of later
   for (let rounds = 0; rounds < 20; ) {
-    for (const i of [0, 1] as const) {
-      const milliseconds = await runs[i]();
-      if (performance.now() > optimized) best[i] = Math.min(best[i], milliseconds);
+    for (const each of runs) {
+      const milliseconds = await each.run();
+      if (performance.now() > optimized) each.best = Math.min(each.best, milliseconds);
     }
     if (performance.now() > optimized) rounds++;
   }
-  return best[0] < 1.05 * best[1]; // on a tie, the same one each time
+  return runs.reduce((a, b) => (b.best < 0.95 * a.best ? b : a)).choice; // on a tie, the same one each time
 }
 
 /** Workers share the module and the memory; each says when it is ready. */
