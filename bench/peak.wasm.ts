@@ -51,19 +51,24 @@ function four(c: v128, w0: v128, w1: v128, w2: v128, w3: v128, ones: v128): v128
   return i32x4.add(c, i32x4.dot_i16x8_s(i16x8.add(i16x8.add(t0, t1), i16x8.add(t2, t3)), ones));
 }
 
-/** `rounds` x 24 relaxed dot products of 16 bytes, four added up in 16 bits */
+/** `rounds` x 48 relaxed dot products of 16 bytes, four added up in 16 bits */
 export function grouped(at: usize, rounds: i32): void {
   let c0 = v128.load(at, 0), c1 = v128.load(at, 16), c2 = v128.load(at, 32), c3 = v128.load(at, 48);
-  let c4 = v128.load(at, 64), c5 = v128.load(at, 80);
+  let c4 = v128.load(at, 64), c5 = v128.load(at, 80), c6 = v128.load(at, 96), c7 = v128.load(at, 112);
+  let c8 = v128.load(at, 128), c9 = v128.load(at, 144), c10 = v128.load(at, 160), c11 = v128.load(at, 176);
   const w0 = v128.load_splat<i32>(at, 384), w1 = v128.load_splat<i32>(at, 388), w2 = v128.load_splat<i32>(at, 392);
   const w3 = v128.load_splat<i32>(at, 396), ones = v128.load_splat<i32>(at, 400);
   for (; rounds > 0; rounds--) {
     c0 = four(c0, w0, w1, w2, w3, ones); c1 = four(c1, w0, w1, w2, w3, ones);
     c2 = four(c2, w0, w1, w2, w3, ones); c3 = four(c3, w0, w1, w2, w3, ones);
     c4 = four(c4, w0, w1, w2, w3, ones); c5 = four(c5, w0, w1, w2, w3, ones);
+    c6 = four(c6, w0, w1, w2, w3, ones); c7 = four(c7, w0, w1, w2, w3, ones);
+    c8 = four(c8, w0, w1, w2, w3, ones); c9 = four(c9, w0, w1, w2, w3, ones);
+    c10 = four(c10, w0, w1, w2, w3, ones); c11 = four(c11, w0, w1, w2, w3, ones);
   }
   v128.store(at, c1, 16); v128.store(at, c0, 0); v128.store(at, c3, 48); v128.store(at, c2, 32);
-  v128.store(at, c5, 80); v128.store(at, c4, 64);
+  v128.store(at, c5, 80); v128.store(at, c4, 64); v128.store(at, c7, 112); v128.store(at, c6, 96);
+  v128.store(at, c9, 144); v128.store(at, c8, 128); v128.store(at, c11, 176); v128.store(at, c10, 160);
 }
 
 /** `rounds` x 24 dot products of 8 int16 */

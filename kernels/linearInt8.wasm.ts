@@ -21,7 +21,7 @@ const RELAXED_ROWS: i32 = 6;
 
 // @ts-ignore: decorator
 @inline
-export function dot(x: v128, w: v128, c: v128): v128 {
+function dot(x: v128, w: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, c);
   return c;
 }
@@ -117,7 +117,7 @@ export function linearInt8(command: usize, thread: i32, threads: i32): void {
     const w = weight + <usize>(panel * features << 4);
     const k = constants + <usize>(panel * 192);
     if (order) {
-      const o = order + <usize>panel * (xStride + 8);
+      const o = order + <usize>panel * (xStride + 12);
       groupedPanel(x, tokens, xStride, w, o, k, scales, zeros, y + <usize>(panel << 6), yStride, activation, wide);
       continue;
     }

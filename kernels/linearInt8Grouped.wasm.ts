@@ -10,22 +10,16 @@
  * 2 x 16 sums in 16 bits, as many in 32, and what they are made of fit AVX2's registers; at 128 bits it is 2 x 8.
  */
 import { store16, store8 } from './dequantize.wasm';
-import { dot } from './linearInt8.wasm';
 import { geluRows } from './math.wasm';
 
 const ONES: usize = memory.data<i16>([1, 1]);
 
-/** Pairs of products of bytes, in 16 bits. */
+/** t and pairs of products of bytes, in 16 bits. */
 // @ts-ignore: decorator
 @inline
-function pairs(x: v128, w: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i16x8.relaxed_dot_i8x16_i7x16_s(w, x);
-  return x;
-}
-// @ts-ignore: decorator
-@inline
-function more(t: v128, x: v128, w: v128): v128 {
-  return i16x8.add(t, pairs(x, w));
+function pairs(x: v128, w: v128, t: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i16x8.add(t, i16x8.relaxed_dot_i8x16_i7x16_s(w, x));
+  return t;
 }
 // @ts-ignore: decorator
 @inline
@@ -38,65 +32,26 @@ export function groupedWide(
   x: usize, features: usize, w: usize, order: usize, constants: usize, scales: usize, zeros: usize, y: usize,
   yStride: usize,
 ): void {
-  let c00 = i32x4.splat(0), c01 = c00, c02 = c00, c03 = c00, c10 = c00, c11 = c00, c12 = c00, c13 = c00;
-  const x1 = x + features, fours = load<usize>(order, 0), twos = load<usize>(order, 4), end = order + 8 + features;
-  for (order += 8; order < fours; order += 16, w += 256) {
-    let at = load<usize>(order, 0);
-    let w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
-    let a = v128.load_splat<i32>(x + at);
-    let t00 = pairs(a, w0), t01 = pairs(a, w1), t02 = pairs(a, w2), t03 = pairs(a, w3);
-    a = v128.load_splat<i32>(x1 + at);
-    let t10 = pairs(a, w0), t11 = pairs(a, w1), t12 = pairs(a, w2), t13 = pairs(a, w3);
-    at = load<usize>(order, 4);
-    w0 = v128.load(w, 64); w1 = v128.load(w, 80); w2 = v128.load(w, 96); w3 = v128.load(w, 112);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1); t02 = more(t02, a, w2); t03 = more(t03, a, w3);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1); t12 = more(t12, a, w2); t13 = more(t13, a, w3);
-    at = load<usize>(order, 8);
-    w0 = v128.load(w, 128); w1 = v128.load(w, 144); w2 = v128.load(w, 160); w3 = v128.load(w, 176);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1); t02 = more(t02, a, w2); t03 = more(t03, a, w3);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1); t12 = more(t12, a, w2); t13 = more(t13, a, w3);
-    at = load<usize>(order, 12);
-    w0 = v128.load(w, 192); w1 = v128.load(w, 208); w2 = v128.load(w, 224); w3 = v128.load(w, 240);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1); t02 = more(t02, a, w2); t03 = more(t03, a, w3);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1); t12 = more(t12, a, w2); t13 = more(t13, a, w3);
-    const ones = v128.load_splat<i32>(ONES);
-    c00 = widened(t00, ones, c00); c01 = widened(t01, ones, c01);
-    c02 = widened(t02, ones, c02); c03 = widened(t03, ones, c03);
-    c10 = widened(t10, ones, c10); c11 = widened(t11, ones, c11);
-    c12 = widened(t12, ones, c12); c13 = widened(t13, ones, c13);
-  }
-  for (; order < twos; order += 8, w += 128) {
-    let at = load<usize>(order, 0);
-    let w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
-    let a = v128.load_splat<i32>(x + at);
-    let t00 = pairs(a, w0), t01 = pairs(a, w1), t02 = pairs(a, w2), t03 = pairs(a, w3);
-    a = v128.load_splat<i32>(x1 + at);
-    let t10 = pairs(a, w0), t11 = pairs(a, w1), t12 = pairs(a, w2), t13 = pairs(a, w3);
-    at = load<usize>(order, 4);
-    w0 = v128.load(w, 64); w1 = v128.load(w, 80); w2 = v128.load(w, 96); w3 = v128.load(w, 112);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1); t02 = more(t02, a, w2); t03 = more(t03, a, w3);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1); t12 = more(t12, a, w2); t13 = more(t13, a, w3);
-    const ones = v128.load_splat<i32>(ONES);
-    c00 = widened(t00, ones, c00); c01 = widened(t01, ones, c01);
-    c02 = widened(t02, ones, c02); c03 = widened(t03, ones, c03);
-    c10 = widened(t10, ones, c10); c11 = widened(t11, ones, c11);
-    c12 = widened(t12, ones, c12); c13 = widened(t13, ones, c13);
-  }
-  for (; order < end; order += 4, w += 64) {
-    const at = load<usize>(order);
-    const w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
-    let a = v128.load_splat<i32>(x + at);
-    c00 = dot(a, w0, c00); c01 = dot(a, w1, c01); c02 = dot(a, w2, c02); c03 = dot(a, w3, c03);
-    a = v128.load_splat<i32>(x1 + at);
-    c10 = dot(a, w0, c10); c11 = dot(a, w1, c11); c12 = dot(a, w2, c12); c13 = dot(a, w3, c13);
+  const zero = i32x4.splat(0), x1 = x + features;
+  let c00 = zero, c01 = zero, c02 = zero, c03 = zero, c10 = zero, c11 = zero, c12 = zero, c13 = zero, ends = order;
+  order += 12;
+  for (let size: usize = 16; size >= 4; size >>= 1, ends += 4) {
+    for (const end = load<usize>(ends); order < end; ) {
+      let t00 = zero, t01 = zero, t02 = zero, t03 = zero, t10 = zero, t11 = zero, t12 = zero, t13 = zero;
+      for (const set = order + size; order < set; order += 4, w += 64) {
+        const w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
+        const at = load<usize>(order);
+        let a = v128.load_splat<i32>(x + at);
+        t00 = pairs(a, w0, t00); t01 = pairs(a, w1, t01); t02 = pairs(a, w2, t02); t03 = pairs(a, w3, t03);
+        a = v128.load_splat<i32>(x1 + at);
+        t10 = pairs(a, w0, t10); t11 = pairs(a, w1, t11); t12 = pairs(a, w2, t12); t13 = pairs(a, w3, t13);
+      }
+      const ones = v128.load_splat<i32>(ONES);
+      c00 = widened(t00, ones, c00); c01 = widened(t01, ones, c01);
+      c02 = widened(t02, ones, c02); c03 = widened(t03, ones, c03);
+      c10 = widened(t10, ones, c10); c11 = widened(t11, ones, c11);
+      c12 = widened(t12, ones, c12); c13 = widened(t13, ones, c13);
+    }
   }
   store16(y, c00, c01, c02, c03, scales, zeros, constants);
   store16(y + yStride, c10, c11, c12, c13, scales + 4, zeros + 4, constants);
@@ -107,60 +62,23 @@ export function groupedNarrow(
   x: usize, features: usize, w: usize, order: usize, constants: usize, scales: usize, zeros: usize, y: usize,
   yStride: usize,
 ): void {
-  let c00 = i32x4.splat(0), c01 = c00, c10 = c00, c11 = c00;
-  const x1 = x + features, fours = load<usize>(order, 0), twos = load<usize>(order, 4), end = order + 8 + features;
-  for (order += 8; order < fours; order += 16, w += 256) {
-    let at = load<usize>(order, 0);
-    let w0 = v128.load(w, 0), w1 = v128.load(w, 16);
-    let a = v128.load_splat<i32>(x + at);
-    let t00 = pairs(a, w0), t01 = pairs(a, w1);
-    a = v128.load_splat<i32>(x1 + at);
-    let t10 = pairs(a, w0), t11 = pairs(a, w1);
-    at = load<usize>(order, 4);
-    w0 = v128.load(w, 64); w1 = v128.load(w, 80);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1);
-    at = load<usize>(order, 8);
-    w0 = v128.load(w, 128); w1 = v128.load(w, 144);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1);
-    at = load<usize>(order, 12);
-    w0 = v128.load(w, 192); w1 = v128.load(w, 208);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1);
-    const ones = v128.load_splat<i32>(ONES);
-    c00 = widened(t00, ones, c00); c01 = widened(t01, ones, c01);
-    c10 = widened(t10, ones, c10); c11 = widened(t11, ones, c11);
-  }
-  for (; order < twos; order += 8, w += 128) {
-    let at = load<usize>(order, 0);
-    let w0 = v128.load(w, 0), w1 = v128.load(w, 16);
-    let a = v128.load_splat<i32>(x + at);
-    let t00 = pairs(a, w0), t01 = pairs(a, w1);
-    a = v128.load_splat<i32>(x1 + at);
-    let t10 = pairs(a, w0), t11 = pairs(a, w1);
-    at = load<usize>(order, 4);
-    w0 = v128.load(w, 64); w1 = v128.load(w, 80);
-    a = v128.load_splat<i32>(x + at);
-    t00 = more(t00, a, w0); t01 = more(t01, a, w1);
-    a = v128.load_splat<i32>(x1 + at);
-    t10 = more(t10, a, w0); t11 = more(t11, a, w1);
-    const ones = v128.load_splat<i32>(ONES);
-    c00 = widened(t00, ones, c00); c01 = widened(t01, ones, c01);
-    c10 = widened(t10, ones, c10); c11 = widened(t11, ones, c11);
-  }
-  for (; order < end; order += 4, w += 64) {
-    const at = load<usize>(order), w0 = v128.load(w, 0), w1 = v128.load(w, 16);
-    let a = v128.load_splat<i32>(x + at);
-    c00 = dot(a, w0, c00); c01 = dot(a, w1, c01);
-    a = v128.load_splat<i32>(x1 + at);
-    c10 = dot(a, w0, c10); c11 = dot(a, w1, c11);
+  const zero = i32x4.splat(0), x1 = x + features;
+  let c00 = zero, c01 = zero, c10 = zero, c11 = zero, ends = order;
+  order += 12;
+  for (let size: usize = 16; size >= 4; size >>= 1, ends += 4) {
+    for (const end = load<usize>(ends); order < end; ) {
+      let t00 = zero, t01 = zero, t10 = zero, t11 = zero;
+      for (const set = order + size; order < set; order += 4, w += 64) {
+        const w0 = v128.load(w, 0), w1 = v128.load(w, 16), at = load<usize>(order);
+        let a = v128.load_splat<i32>(x + at);
+        t00 = pairs(a, w0, t00); t01 = pairs(a, w1, t01);
+        a = v128.load_splat<i32>(x1 + at);
+        t10 = pairs(a, w0, t10); t11 = pairs(a, w1, t11);
+      }
+      const ones = v128.load_splat<i32>(ONES);
+      c00 = widened(t00, ones, c00); c01 = widened(t01, ones, c01);
+      c10 = widened(t10, ones, c10); c11 = widened(t11, ones, c11);
+    }
   }
   store8(y, c00, c01, scales, zeros, constants);
   store8(y + yStride, c10, c11, scales + 4, zeros + 4, constants);

@@ -13,7 +13,7 @@ const PATH = ['tokenizer', 'qa', 'bert', 'backend', 'backends/reference', 'quant
 const LOADING = ['index', 'checkpoint/load', 'checkpoint/source', 'checkpoint/config', 'checkpoint/safetensors'].map(
   (name) => `src/${name}.ts`,
 );
-const BUDGET = { pathLines: 650, pathFiles: 8, longestFunction: 60, allLines: 4700 };
+const BUDGET = { pathLines: 650, pathFiles: 8, longestFunction: 60, allLines: 4850 };
 
 interface File {
   path: string;

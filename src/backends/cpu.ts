@@ -183,14 +183,14 @@ export class CpuBackend implements Backend<Handle, Linear> {
 
   /** Puts the rows of packed panels into the order that sums in 16 bits need; returns where their orders are. */
   #group(weight: number, panels: number, depth: number): number {
-    const bytes = depth + 8;
+    const bytes = depth + 12;
     const at = this.#allocate(panels * bytes);
     for (let i = 0; i < panels; i++) {
       const panel = new Int8Array(this.#memory.buffer, weight + i * depth * 16, depth * 16);
       const { order, fours, twos } = groupRows(panel);
-      const first = at + i * bytes + 8;
-      const ends = [first + fours * 16, first + fours * 16 + twos * 8];
-      new Int32Array(this.#memory.buffer, first - 8, bytes / 4).set([...ends, ...order.map((row) => row * 4)]);
+      const first = at + i * bytes + 12;
+      const ends = [first + fours * 16, first + fours * 16 + twos * 8, first + depth];
+      new Int32Array(this.#memory.buffer, first - 12, bytes / 4).set([...ends, ...order.map((row) => row * 4)]);
       const before = panel.slice();
       for (const [to, row] of order.entries()) panel.set(before.subarray(row * ROW, (row + 1) * ROW), to * ROW);
     }
