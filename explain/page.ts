@@ -32,7 +32,7 @@ function aloneChart(linears: readonly LinearReport[]): string {
       marginLeft: narrow ? 92 : 168,
       marginTop: 24,
       marginRight: 28,
-      x: { axis: 'top', label: 'dB', grid: true, ticks: narrow ? 4 : 8 },
+      x: { axis: 'top', label: null, grid: true, ticks: narrow ? 4 : 8 },
       y: { axis: null, domain: [...SCHEMES], padding: 0.1 },
       fy: { label: null, domain: linears.map((linear) => label(linear, narrow)), padding: 0.25 },
       color: COLOUR,
@@ -102,7 +102,7 @@ function levelsChart(linear: LinearReport): string {
       height: 260,
       marginLeft: 8,
       marginRight: 8,
-      x: { label: 'activation', ticks: narrow ? 5 : 10 },
+      x: { label: null, ticks: narrow ? 5 : 10 },
       y: { axis: null },
       color: COLOUR,
       marks: [
@@ -116,6 +116,13 @@ function levelsChart(linear: LinearReport): string {
         }),
         Plot.ruleY([0], { stroke: 'var(--line)' }),
         Plot.ruleX(levels, { x: 'x', y1: 'from', y2: 'to', stroke: 'scheme', strokeWidth: 1 }),
+        Plot.text(
+          levels.filter((_, i) => i % 128 === 0),
+          {
+            ...{ text: 'scheme', x: high, y: ({ from, to }: (typeof levels)[0]) => (from + to) / 2, textAnchor: 'end' },
+            ...{ fill: 'scheme', stroke: 'var(--background)', strokeWidth: 8, dx: -4 },
+          },
+        ),
       ],
     }),
   );
@@ -135,7 +142,7 @@ function featuresChart({ outliers, others, in: features }: LinearReport): string
       height: rows.length * 22 + 50,
       marginLeft: 100,
       marginRight: 12,
-      x: { label: 'activation', grid: true, ticks: narrow ? 5 : 10 },
+      x: { label: null, grid: true, ticks: narrow ? 5 : 10 },
       y: { label: null, domain: rows.map(({ name }) => name), padding: 0.3 },
       marks: [
         Plot.barX(rows, {
@@ -159,8 +166,8 @@ function histograms(linears: readonly LinearReport[]): string {
       .replace('attention.', narrow ? 'att. ' : 'attention.'),
   });
   return figure(
-    'Input of every linear over the 128 integers of torch; the scale is made for the numbers in the corner. Heights are ' +
-      'logarithms. Orange: where all 128 integers of accurate lie for the median token. Bottom: the input of qa_outputs.',
+    'Input of the linears of each layer, and last that of qa_outputs, from the smallest to the largest activation: over the 128 ' +
+      'integers of torch. Heights are logarithms. The bar beneath is where accurate has all its 128 for the median token.',
     'A small histogram for each linear; the table at the end has range, scale and levels of each.',
     ({ narrow }) => {
       const cells = linears.map((linear) => {
@@ -169,24 +176,25 @@ function histograms(linears: readonly LinearReport[]): string {
         const integer = (x: number) =>
           Math.min(128, Math.max(0, torch.alone.zeroPoint.median + x / torch.alone.scale.median));
         const top = Math.max(...linear.histogram.map(height));
-        const text = `${short(torch.alone.low)} to ${short(torch.alone.high)}`;
-        return { ...place(linear, narrow), linear, top, text, from: integer(low), to: integer(high) };
+        const ends = { low: short(torch.alone.low), high: short(torch.alone.high) };
+        return { ...place(linear, narrow), linear, top, ...ends, from: integer(low), to: integer(high) };
       });
       const bins = cells.flatMap(({ row, column, linear, top }) =>
         linear.histogram.map((count, i) => ({ row, column, from: 2 * i, to: 2 * i + 2, share: height(count) / top })),
       );
       return {
         height: new Set(cells.map(({ row }) => row)).size * 84 + 50,
-        marginLeft: 8,
-        marginRight: narrow ? 26 : 40,
-        x: { label: null, domain: [0, 128], ticks: [0, 127] },
+        marginLeft: narrow ? 26 : 40,
+        marginRight: 4,
+        x: { axis: null, domain: [0, 128] },
         y: { axis: null, domain: [-0.12, 1.35] },
         fx: { label: null, domain: [...new Set(cells.map(({ column }) => column))], padding: 0.08 },
-        fy: { label: narrow ? null : 'layer', domain: [...new Set(cells.map(({ row }) => row))], padding: 0.12 },
+        fy: { axis: 'left', label: null, domain: [...new Set(cells.map(({ row }) => row))], padding: 0.12 },
         marks: [
           Plot.rectY(bins, { x1: 'from', x2: 'to', y: 'share', fx: 'column', fy: 'row', fill: COLOURS[0]!, inset: 0 }),
           Plot.rect(cells, { x1: 'from', x2: 'to', y1: -0.12, y2: -0.03, fx: 'column', fy: 'row', fill: COLOURS[1]! }),
-          Plot.text(cells, { fx: 'column', fy: 'row', text: 'text', frameAnchor: 'top-right', fill: 'var(--muted)' }),
+          Plot.text(cells, { fx: 'column', fy: 'row', text: 'low', frameAnchor: 'top-left', fill: 'var(--muted)' }),
+          Plot.text(cells, { fx: 'column', fy: 'row', text: 'high', frameAnchor: 'top-right', fill: 'var(--muted)' }),
         ],
       };
     },
@@ -210,14 +218,14 @@ function numbers(linears: readonly LinearReport[], scheme: Scheme): string {
     const { alone, whole, weightScale } = reports[i]!;
     return [
       nameOf(linear),
-      ...[short(alone.low), short(alone.high), several(alone.scale, 4), several(alone.zeroPoint, 0)],
-      ...[percent(alone.clipped), String(alone.levels), alone.steps.toFixed(1), several(weightScale, 5)],
       ...[db(alone.output.sqnr, lowest[0]!), alone.output.cosine.toFixed(4)],
       ...[db(whole.output.sqnr, lowest[1]!), whole.output.cosine.toFixed(4)],
+      ...[short(alone.low), short(alone.high), percent(alone.clipped), String(alone.levels), alone.steps.toFixed(1)],
+      ...[several(alone.scale, 4), several(alone.zeroPoint, 0), several(weightScale, 5)],
     ];
   });
-  const input = ['low', 'high', 'scale', 'zero point', 'clipped', 'levels', 'steps', 'weight scale'];
-  return table(['linear', ...input, 'alone, dB', 'cosine', 'whole, dB', 'cosine'], rows);
+  const input = ['low', 'high', 'clipped', 'levels', 'steps', 'scale', 'zero point', 'weight scale'];
+  return table(['linear', 'alone, dB', 'cosine', 'whole, dB', 'cosine', ...input], rows);
 }
 
 /**
