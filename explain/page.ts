@@ -29,7 +29,7 @@ function aloneChart(linears: readonly LinearReport[]): string {
     'Bars of the signal to noise ratio of each linear, torch and accurate; the table at the end has the numbers.',
     ({ narrow }) => ({
       height: linears.length * 24 + 40,
-      marginLeft: narrow ? 92 : 168,
+      marginLeft: narrow ? 106 : 168,
       marginTop: 24,
       marginRight: 28,
       x: { axis: 'top', label: null, grid: true, ticks: narrow ? 4 : 8 },
@@ -120,7 +120,7 @@ function levelsChart(linear: LinearReport): string {
           levels.filter((_, i) => i % 128 === 0),
           {
             ...{ text: 'scheme', x: high, y: ({ from, to }: (typeof levels)[0]) => (from + to) / 2, textAnchor: 'end' },
-            ...{ fill: 'scheme', stroke: 'var(--background)', strokeWidth: 8, dx: -4 },
+            ...{ fill: 'scheme', stroke: 'var(--background)', strokeWidth: 14, dx: -4 },
           },
         ),
       ],
@@ -160,7 +160,7 @@ function featuresChart({ outliers, others, in: features }: LinearReport): string
 /** Every linear's input in the units of torch's integers, so that all can be compared. */
 function histograms(linears: readonly LinearReport[]): string {
   const place = ({ layer, kind }: LinearReport, narrow: boolean) => ({
-    row: layer === null ? 'end' : `${layer}`,
+    row: layer === null ? 'end' : `${narrow ? '' : 'layer '}${layer}`,
     column: (layer === null ? linears[0]!.kind : kind)
       .replace('query|key|value', narrow ? 'q|k|v' : 'query|key|value')
       .replace('attention.', narrow ? 'att. ' : 'attention.'),
@@ -184,11 +184,11 @@ function histograms(linears: readonly LinearReport[]): string {
       );
       return {
         height: new Set(cells.map(({ row }) => row)).size * 84 + 50,
-        marginLeft: narrow ? 26 : 40,
+        marginLeft: narrow ? 30 : 52,
         marginRight: 4,
         x: { axis: null, domain: [0, 128] },
         y: { axis: null, domain: [-0.12, 1.35] },
-        fx: { label: null, domain: [...new Set(cells.map(({ column }) => column))], padding: 0.08 },
+        fx: { axis: 'top', label: null, domain: [...new Set(cells.map(({ column }) => column))], padding: 0.08 },
         fy: { axis: 'left', label: null, domain: [...new Set(cells.map(({ row }) => row))], padding: 0.12 },
         marks: [
           Plot.rectY(bins, { x1: 'from', x2: 'to', y: 'share', fx: 'column', fy: 'row', fill: COLOURS[0]!, inset: 0 }),
