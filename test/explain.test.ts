@@ -92,11 +92,15 @@ describe('figures', () => {
     expect(scale).toEqual({ low: Math.fround(0.1), median: 1, high: 10 });
     expect(zeroPoint).toEqual({ low: 0, median: 0, high: 127 });
   });
-  test.each([...goldenCases(goldenTensors('quantizer'), 'activations')])('clipped as PyTorch: %s', (_, { x, xq }) => {
-    const integers = [...(xq!.data as Uint8Array)];
-    const { clipped } = explaining.describe(float32(x), quantizeActivations(float32(x), 'torch'));
-    expect(clipped).toBe(integers.filter((integer) => integer > 127).length / integers.length);
-  });
+  test.each([...goldenCases(goldenTensors('quantizer'), 'activations')])(
+    'clipped as PyTorch: %s',
+    (name, { x, xq }) => {
+      const integers = [...(xq!.data as Uint8Array)];
+      const { clipped } = explaining.describe(float32(x), quantizeActivations(float32(x), 'torch'));
+      const below = name === 'clampedAtZero-1x4' ? 1 : 0; // the goldens' one -1, which became 0
+      expect(clipped).toBe((integers.filter((integer) => integer > 127).length + below) / integers.length);
+    },
+  );
   test('histogram: equal bins from end to end, the ends included', () => {
     const counts = explaining.histogram(Float32Array.of(-32, 32, 31.5, 0, 0.5));
     expect(counts.length).toBe(explaining.BINS);
@@ -126,16 +130,28 @@ describe("explain, on the goldens' question", () => {
     );
   });
 
-  test("the whole int8 model has PyTorch's scales and zero points", () => {
-    expect(explanation.linears.flatMap(({ names }) => names)).toEqual(linearNames);
-    for (const { names, schemes } of explanation.linears) {
-      const { scale, zeroPoint } = schemes.torch.whole;
-      const [name] = names as [string];
+  test("PyTorch's scales, zero points, clipped shares, of its own inputs: equal", () => {
+    for (const name of linearNames) {
+      const source = name.replace(/\.(key|value)$/, '.query'); // the three read one input
+      const x = float32(tensors.get(`${source}/x`));
+      const { scale, zeroPoint, clipped } = explaining.describe(x, quantizeActivations(x, 'torch'));
       expect([scale.low, scale.high], name).toEqual(Array(2).fill(value(`${name}/scale`)));
       expect([zeroPoint.low, zeroPoint.high], name).toEqual(Array(2).fill(value(`${name}/zeroPoint`)));
+      const xq = tensors.get(`${source}/xq`)!.data as Uint8Array;
+      expect(clipped, name).toBe(xq.filter((integer) => integer > 127).length / xq.length);
+    }
+  });
+  // Later a rounding that goes the other way has moved all that follows (test/golden/README.md): up to 7 % of a scale.
+  test("the whole int8 model: PyTorch's weight scales; in two layers its scales to a float32 step, its zero points", () => {
+    expect(explanation.linears.flatMap(({ names }) => names)).toEqual(linearNames);
+    for (const { names, schemes, layer } of explanation.linears) {
       const weights = names.map((each) => value(`${each}/wScale`));
       const { low, high } = schemes.torch.weightScale;
-      expect([low, high], name).toEqual([Math.min(...weights), Math.max(...weights)]);
+      expect([low, high], names[0]).toEqual([Math.min(...weights), Math.max(...weights)]);
+      const distance = Math.abs(schemes.torch.whole.scale.median / value(`${names[0]}/scale`) - 1);
+      const near = layer !== null && layer < 2;
+      expect(distance, names[0]).toBeLessThan(near ? 2 ** -22 : 0.1);
+      if (near) expect(schemes.torch.whole.zeroPoint.median, names[0]).toBe(value(`${names[0]}/zeroPoint`));
     }
   });
   test('alone and whole differ by their inputs only', () => {
