@@ -43,7 +43,12 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
   } catch (error) {
     throw inputError(name, 'JSON', (error as Error).message);
   }
-  const kind = (value: unknown) => (value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`);
+  const kind = (value: unknown) => {
+    if (value === undefined) return 'nothing';
+    if (value === null) return 'null';
+    if (typeof value === 'object') return Array.isArray(value) ? 'an array' : 'an object';
+    return `a ${typeof value}`;
+  };
   /** A field that must be there, of this type, and the objects of one that is an array. */
   const typed = <T>(from: Fields, place: string, key: string, type: 'string' | 'boolean'): T => {
     if (typeof from[key] === type) return from[key] as T;
