@@ -2,8 +2,9 @@
  * Measures what a model's answers are worth, and what int8 costs: SQuAD's exact match and F1 of several variants on the
  * same questions. `bertlet evaluate --help`
  */
-import { rename, writeFile } from 'node:fs/promises';
+import { access, constants, rename, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
+import { dirname } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readSquad, sample } from '../evaluation/dataset.ts';
@@ -40,6 +41,8 @@ interface EvaluateOptions {
 
 async function run(file: string, options: EvaluateOptions): Promise<void> {
   const { threads, seed, threshold, limit } = options;
+  // What cannot be written is said before the work, not after it.
+  if (typeof options.json === 'string') await access(dirname(options.json), constants.W_OK);
   const dataset = await readSquad(file);
   const questions = sample(dataset.questions, limit ?? dataset.questions.length, seed);
   const variants = variantsOf(options.device, options.dtype, options.scheme);

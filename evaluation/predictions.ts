@@ -47,7 +47,11 @@ export class Predictions {
       .map((line, i) => parsed(line, `${path}: line ${i + 1}`));
     if (first === undefined) this.#write(header);
     else checkHeader(first, header, path);
-    for (const { variant, id, ...answered } of lines as ({ variant: string; id: string } & Answered)[]) {
+    for (const [i, line] of lines.entries()) {
+      const { variant, id, ...answered } = Object(line) as { variant: string; id: string } & Answered;
+      if (typeof variant !== 'string' || typeof id !== 'string' || typeof answered.text !== 'string') {
+        throw inputError(`${path}: line ${i + 2}`, 'a prediction', JSON.stringify(line).slice(0, 40));
+      }
       this.#answers.set(key(variant, id), answered);
     }
   }

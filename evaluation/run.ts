@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { type Device, type Dtype, type Info, type LoadOptions, load, type Scheme } from '../src/index.ts';
+import { BertletError, type Device, type Dtype, type Info, type LoadOptions, load, type Scheme } from '../src/index.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
 import type { Dataset, Question } from './dataset.ts';
 import type { Answered, Predictions } from './predictions.ts';
@@ -52,12 +52,17 @@ export async function loadVariant(model: string, variant: Variant, options: Load
     windows++;
     return forward(input);
   };
-  const answer = async ({ question, context }: Question): Promise<Answered> => {
+  const bestSpan = async (question: string, context: string) =>
+    (await qa.answer({ question, context, ...WINDOWS, nullThreshold: Number.MAX_VALUE }))[0]!;
+  const answer = async ({ id, question, context }: Question): Promise<Answered> => {
     windows = 0;
     const begin = performance.now();
-    const [best] = await qa.answer({ question, context, ...WINDOWS, nullThreshold: Number.MAX_VALUE });
+    const best = await bestSpan(question, context).catch((error: unknown) => {
+      if (!(error instanceof BertletError)) throw error;
+      throw new BertletError(error.code, `question ${id}: ${error.message}`, { cause: error });
+    });
     const milliseconds = performance.now() - begin;
-    const { text, nullScore, startLogit, endLogit } = best!;
+    const { text, nullScore, startLogit, endLogit } = best;
     // float32, as Hugging Face's metric takes it: its thresholds are then ours to the last bit
     return { text, noAnswerScore: Math.fround(nullScore - (startLogit + endLogit)), windows, milliseconds };
   };

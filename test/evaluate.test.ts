@@ -105,7 +105,7 @@ describe('the program', () => {
     expect(JSON.parse(again.stdout).variants).toEqual(all.variants); // the speeds, too: nothing was timed anew
     const alone = JSON.parse(run(data, ...ARGS, '--json').stdout);
     const figures = (report: typeof alone) => report.variants.map((variant: { figures: object }) => variant.figures);
-    expect(figures(again.stdout ? JSON.parse(again.stdout) : null)).toEqual(figures(alone));
+    expect(figures(JSON.parse(again.stdout))).toEqual(figures(alone));
   });
   test('kill -9 in the middle loses at most the line under way', async () => {
     const [data, kept] = [written(squad(60)), fresh('jsonl')];
@@ -134,9 +134,13 @@ describe('the program', () => {
     expect(answered.length).toBe(3 * 240);
   });
 
+  const spoiled = squad(2);
+  spoiled.data[0]!.paragraphs[0]!.qas[2]!.question = ' ';
   test.each<[string, (data: string) => string[], RegExp]>([
     ['no such file', () => ['nowhere.json'], /nowhere\.json/],
     ['no SQuAD', () => [written({ data: [{}] })], /\(input\): \d+\.json: data\[0\]\.paragraphs: expected an array/],
+    ['a question without words', () => [written(spoiled), ...ARGS], /question 0-2: question: expected words, got none/],
+    ['no folder for the report', (data) => [data, ...ARGS, '--json', join(folder, 'none', 'x.json')], /ENOENT.*none/],
     ['no such model', (data) => [data, '--model', 'nowhere'], /nowhere/],
     [
       'a dtype the device lacks',
@@ -325,6 +329,7 @@ describe('predictions', () => {
     ['{"data": []}\n', /line 1: expected the header of a file of predictions/],
     ['hello\n', /line 1: expected JSON, got "hello"/],
     [`${JSON.stringify(header)}\n{"va\n{}\n`, /line 2: expected JSON/],
+    [`${JSON.stringify(header)}\nnull\n`, /line 2: expected a prediction, got null/],
   ])('another file: %j', (content, message) => {
     const file = fresh('jsonl');
     writeFileSync(file, content);
