@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { BertletError } from '../src/index.ts';
 import { addConvert } from './convert.ts';
+import { addEvaluate } from './evaluate.ts';
 import { addExplain } from './explain.ts';
 import { addQa } from './qa.ts';
 
@@ -13,7 +14,7 @@ const program = new Command('bertlet')
   .version(packageJson.version)
   .showHelpAfterError()
   .exitOverride();
-for (const add of [addQa, addConvert, addExplain]) add(program);
+for (const add of [addQa, addConvert, addExplain, addEvaluate]) add(program);
 
 try {
   await program.parseAsync();

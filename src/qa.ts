@@ -5,7 +5,7 @@
 import { type Backend, BertletError, inputError } from './backend.ts';
 import type { Bert, BertConfig } from './bert.ts';
 import type { Info } from './index.ts';
-import type { PairEncoding, Tokenizer } from './tokenizer.ts';
+import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
 export interface Question {
   question: string;
@@ -58,6 +58,8 @@ export class QuestionAnswering {
   readonly #bert: Bert<unknown, unknown>;
   readonly #backend: Backend;
   #last: Promise<unknown> = Promise.resolve();
+  /** The last passage: several questions to it tokenize it once. */
+  #passage: [text: string, encoding: Encoding] = ['', { ids: [], tokens: [], offsets: [] }];
   #disposed = false;
 
   constructor(tokenizer: Tokenizer, bert: Bert<unknown, unknown>, backend: Backend, info: Info) {
@@ -90,7 +92,7 @@ export class QuestionAnswering {
     for (const pair of this.#windows(options)) {
       windows.push({ pair, ...(await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds })) });
     }
-    return bestSpans(windows, options.context, options);
+    return bestSpans(windows, options);
   }
 
   /**
@@ -126,8 +128,9 @@ export class QuestionAnswering {
   }
 
   /** Cuts the passage into windows; each holds the whole question and `stride` tokens of the window before. */
-  #windows({ maxTokens, stride, ...texts }: Required<Question>): PairEncoding[] {
-    const [question, context] = [this.tokenizer.encode(texts.question), this.tokenizer.encode(texts.context)];
+  *#windows({ maxTokens, stride, ...texts }: Required<Question>): Generator<PairEncoding> {
+    if (this.#passage[0] !== texts.context) this.#passage = [texts.context, this.tokenizer.encode(texts.context)];
+    const [question, context] = [this.tokenizer.encode(texts.question), this.#passage[1]];
     const room = Math.min(maxTokens, this.config.positions) - question.ids.length - 3;
     if (question.ids.length === 0) throw inputError('question', 'words', 'none');
     const least = Math.min(stride + 1, context.ids.length); // a window must hold the passage, or get ahead in it
@@ -135,12 +138,11 @@ export class QuestionAnswering {
       const most = `at most ${question.ids.length + room - least} tokens`;
       throw inputError('question', most, question.ids.length, 'It is never cut: shorten it, or lower `stride`.');
     }
-    const windows: PairEncoding[] = [];
     for (let begin = 0; ; begin += room - stride) {
       const slice = <V>(values: V[]) => values.slice(begin, begin + room);
       const part = { ids: slice(context.ids), tokens: slice(context.tokens), offsets: slice(context.offsets) };
-      windows.push(this.tokenizer.pair(question, part));
-      if (begin + room >= context.ids.length) return windows;
+      yield this.tokenizer.pair(question, part);
+      if (begin + room >= context.ids.length) return;
     }
   }
 }
@@ -157,8 +159,8 @@ function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positio
  * The `topK` best spans of the passage and "no answer", in one pass: every end with the starts at most
  * `maxAnswerTokens` before it, keeping the best `topK` found so far, a span that two windows share once.
  */
-function bestSpans(windows: Window[], context: string, options: Required<Question>): Answer[] {
-  const { topK, maxAnswerTokens, nullThreshold } = options;
+function bestSpans(windows: Window[], options: Required<Question>): Answer[] {
+  const { context, topK, maxAnswerTokens, nullThreshold } = options;
   const nulls = windows.map(({ start, end }) => start[0]! + end[0]!);
   const nullScore = Math.min(...nulls);
   const [starts, ends] = [logSumExp(windows, 'start'), logSumExp(windows, 'end')];

@@ -1,6 +1,6 @@
 /** Windows, spans and no-answer on a model whose logits the tests choose; then answers of the embedded checkpoint. */
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Backend } from '../src/backend.ts';
 import type { Bert, BertConfig } from '../src/bert.ts';
 import { load, type QuestionAnswering, Tokenizer } from '../src/index.ts';
@@ -125,6 +125,20 @@ describe('windows', () => {
       const [best] = await markers(0).qa.answer({ question: 'q', context, maxTokens: 30, stride: 8 });
       expect(best!.text, `${before}`).toBe('s x x x x x x e');
     }
+  });
+  test('a passage is tokenized once for the questions put to it in a row', async () => {
+    const [one, two] = [`${filler(40)}s e`, `s x e ${filler(40)}`];
+    const contexts = [one, one, two, two, one, '', 's e'];
+    const ask = (qa: QuestionAnswering) => (context: string) =>
+      qa.answer({ question: 'q', context, maxTokens: 24, stride: 4 });
+    const expected = await Promise.all(contexts.map((context) => ask(markers(0).qa)(context)));
+    const { qa } = markers(0);
+    const encode = vi.spyOn(tokenizer, 'encode');
+    for (const [i, context] of contexts.entries()) expect(await ask(qa)(context)).toEqual(expected[i]);
+    const passages = encode.mock.calls.map(([text]) => text).filter((text) => text !== 'q');
+    encode.mockRestore();
+    expect(passages).toEqual([one, two, one, '', 's e']);
+    expect(await Promise.all(contexts.map(ask(qa)))).toEqual(expected); // all under way at once
   });
   test('no longer than the model has positions', async () => {
     const { qa, lengths } = model(() => [0, 0], 64);

@@ -1,0 +1,156 @@
+/** Variants of a model answer the same questions in turns, and what comes of it. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { BertletError, type Device, type Dtype, type Info, type LoadOptions, load, type Scheme } from '../src/index.ts';
+import { bootstrap, type Interval } from './bootstrap.ts';
+import type { Dataset, Question } from './dataset.ts';
+import type { Answered, Predictions } from './predictions.ts';
+import { type Figures, figures, type Prediction, score } from './squad.ts';
+
+/** Windows and answers as in Hugging Face's run_qa.py. */
+export const WINDOWS = { maxTokens: 384, stride: 128, maxAnswerTokens: 30 };
+
+export interface Variant {
+  readonly device: Device;
+  readonly dtype: Dtype;
+  /** For int8. */
+  readonly scheme?: Scheme;
+}
+
+/** One that answers questions: a variant of bertlet, or a peer. */
+export interface Answerer {
+  readonly name: string;
+  readonly answer: (question: Question) => Promise<Answered>;
+}
+
+/** A variant that is loaded. */
+export interface Loaded extends Answerer {
+  readonly info: Info;
+  readonly dispose: () => Promise<void>;
+}
+
+export const variantName = ({ device, dtype, scheme }: Variant): string =>
+  [device, dtype, scheme].filter((part) => part !== undefined).join(' ');
+
+/** Every device with every dtype, and int8 with every scheme. */
+export const variantsOf = (devices: Device[], dtypes: Dtype[], schemes: Scheme[]): Variant[] =>
+  devices.flatMap((device) =>
+    dtypes.flatMap((dtype): Variant[] =>
+      dtype === 'int8' ? schemes.map((scheme) => ({ device, dtype, scheme })) : [{ device, dtype }],
+    ),
+  );
+
+/** Loads a variant. The best span is what counts, whatever "no answer" has: a threshold is put to it afterwards. */
+export async function loadVariant(model: string, variant: Variant, options: LoadOptions): Promise<Loaded> {
+  const qa = await load(model, { wideSimd: true, ...options, ...variant });
+  const forward = qa.logits.bind(qa);
+  let windows = 0; // `answer` asks for the logits of each
+  qa.logits = (input) => {
+    windows++;
+    return forward(input);
+  };
+  const bestSpan = async (question: string, context: string) =>
+    (await qa.answer({ question, context, ...WINDOWS, nullThreshold: Number.MAX_VALUE }))[0]!;
+  const answer = async ({ id, question, context }: Question): Promise<Answered> => {
+    windows = 0;
+    const begin = performance.now();
+    const best = await bestSpan(question, context).catch((error: unknown) => {
+      if (!(error instanceof BertletError)) throw error;
+      throw new BertletError(error.code, `question ${id}: ${error.message}`, { cause: error });
+    });
+    const milliseconds = performance.now() - begin;
+    const { text, nullScore, startLogit, endLogit } = best;
+    // float32, as Hugging Face's metric takes it: its thresholds are then ours to the last bit
+    return { text, noAnswerScore: Math.fround(nullScore - (startLogit + endLogit)), windows, milliseconds };
+  };
+  return { name: variantName(variant), info: qa.info, answer, dispose: () => qa.dispose() };
+}
+
+/**
+ * Has every answerer answer every question that it has no prediction of, in turns of some questions, so that what else
+ * happens on the machine happens to all. Each first answers one that does not count.
+ * @param onAnswer told of every answer
+ */
+export async function takeTurns(
+  answerers: readonly Answerer[],
+  questions: readonly Question[],
+  predictions: Predictions,
+  onAnswer: () => void = () => {},
+  turn = 20,
+): Promise<void> {
+  const warm = new Set<Answerer>();
+  for (let begin = 0; begin < questions.length; begin += turn) {
+    for (const answerer of answerers) {
+      const { name } = answerer;
+      for (const question of questions.slice(begin, begin + turn)) {
+        if (predictions.get(name, question.id)) continue;
+        if (!warm.has(answerer)) await answerer.answer(question);
+        warm.add(answerer);
+        predictions.add(name, question.id, await answerer.answer(question));
+        onAnswer();
+      }
+    }
+  }
+}
+
+/** Result of one answerer. */
+export interface Result {
+  name: string;
+  figures: Figures;
+  /** F1 less that of another on the same questions, in points, with its 95 % interval; missing for that one itself. */
+  difference?: { to: string; f1: number } & Interval;
+  questionsPerSecond: number;
+  windowsPerSecond: number;
+  /** Windows of all questions. */
+  windows: number;
+}
+
+/**
+ * The results, each compared with the first whose name says fp32, or else the first.
+ * @param threshold of "no answer"; it is for SQuAD 2.0 alone
+ */
+export function resultsOf(
+  names: readonly string[],
+  questions: readonly Question[],
+  predictions: Predictions,
+  { format, threshold, seed }: Pick<Dataset, 'format'> & { threshold: number; seed: number },
+): Result[] {
+  const answers = questions.map((question) => question.answers);
+  const limit = format === '2.0' ? threshold : undefined;
+  const of = (name: string) => questions.map(({ id }) => predictions.get(name, id)!);
+  const f1 = (said: Prediction[]) =>
+    said.map((each, i) => 100 * score(answers[i]!, each, limit ?? Number.POSITIVE_INFINITY).f1);
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
+  const base = names.find((name) => name.includes('fp32')) ?? names[0]!;
+  const baseF1 = f1(of(base));
+  return names.map((name) => {
+    const said = of(name);
+    const seconds = sum(said.map(({ milliseconds }) => milliseconds)) / 1000;
+    const windows = sum(said.map((each) => each.windows));
+    const differences = f1(said).map((value, i) => value - baseF1[i]!);
+    const difference = { to: base, f1: sum(differences) / differences.length, ...bootstrap(differences, seed) };
+    return {
+      name,
+      figures: figures(answers, said, limit),
+      ...(name !== base && { difference }),
+      ...{ questionsPerSecond: said.length / seconds, windowsPerSecond: windows / seconds, windows },
+    };
+  });
+}
+
+/** Files of a checkpoint that decide what it answers. */
+const MODEL_FILE =
+  /^((config|tokenizer|tokenizer_config|model\.safetensors\.index)\.json|vocab\.txt|.+\.(safetensors|bin))$/;
+
+/** What a checkpoint's folder is called, and one hash of all that decides what it answers. */
+export async function identify(model: string, folder: string): Promise<{ name: string; sha256: string }> {
+  const hash = createHash('sha256');
+  for (const file of (await readdir(folder)).filter((name) => MODEL_FILE.test(name)).toSorted()) {
+    hash.update(`${file}\n`);
+    await pipeline(createReadStream(join(folder, file)), hash, { end: false });
+  }
+  return { name: folder === model ? basename(resolve(folder)) : model, sha256: hash.digest('hex') };
+}
