@@ -1,1 +1,264 @@
-export const reportPage = (..._: unknown[]) => '';
+/** The result of a benchmark as a page in one file: charts, the figures behind them, and how to repeat it. */
+import { COLOURS, figure, Plot } from '../report/chart.ts';
+import { escapeHtml, htmlPage, table } from '../report/page.ts';
+import { nameOf, type Point, type Result, type Row, type Variant } from './result.ts';
+import { COLUMNS, cells, environmentRows, LEGEND, megabytes, shown, skippedLines } from './text.ts';
+
+/** A colour says which precision, in all charts. */
+const PRECISIONS = ['fp32', 'fp16', 'int8 torch', 'int8 accurate'];
+const precisionOf = ({ dtype, scheme }: Variant): string => [dtype, scheme].filter(Boolean).join(' ');
+const colourOf = (variant: Variant): string => COLOURS[PRECISIONS.indexOf(precisionOf(variant))]!;
+/** The GPU's lines are broken. */
+const dashOf = ({ device }: Variant): string => (device === 'cpu' ? '0' : '6 4');
+
+/** Kernels by what they do, the products first: floats or integers, they have one colour. */
+const STAGES = ['linear', 'attention', 'layerNorm', 'quantize', 'range', 'embedding'];
+const stageOf = (kernel: string): string => (kernel.startsWith('linear') ? 'linear' : kernel);
+
+/** Which series has which colour. */
+function legend(entries: readonly { name: string; colour: string; dash?: string }[]): string {
+  const line = (colour: string, dash: string) =>
+    `<line x1="0" y1="6" x2="24" y2="6" style="stroke: ${colour}" stroke-width="3" stroke-dasharray="${dash}"/>`;
+  const box = (colour: string) => `<rect width="12" height="12" rx="2" style="fill: ${colour}"/>`;
+  const items = entries.map(({ name, colour, dash }) => {
+    const mark = dash === undefined ? box(colour) : line(colour, dash);
+    const width = dash === undefined ? 12 : 24;
+    return `<li><svg width="${width}" height="12" aria-hidden="true">${mark}</svg> ${escapeHtml(name)}</li>`;
+  });
+  return `<ul class="legend">${items.join('')}</ul>`;
+}
+
+type Stage = NonNullable<Result['stages']>[number];
+
+/** A row of a bar chart. */
+interface Bar {
+  readonly name: string;
+  readonly value: number;
+  /** Written behind the bar. */
+  readonly text: string;
+  readonly colour: string;
+}
+
+/** Bars, one below the other, from 0 to `most`, with marks drawn over them. */
+function bars(caption: string, unit: string, all: readonly Bar[], most: number, over: Plot.Markish[] = []): string {
+  const label = `${caption} ${all.map(({ name, text }) => `${name}: ${text}`).join('; ')}`;
+  const letters = (texts: string[]) => 7 * Math.max(...texts.map((text) => text.length));
+  return figure(caption, label, ({ width, narrow }) => {
+    const [left, right] = [letters(all.map(({ name }) => name)) + 8, letters(all.map(({ text }) => text)) + 12];
+    return {
+      ...{ height: 50 + all.length * 34, marginLeft: left, marginRight: right, marginBottom: 40 },
+      x: { label: unit, domain: [0, most], range: [left, width - right], ticks: narrow ? 3 : 6, grid: true },
+      y: { label: null, domain: all.map(({ name }) => name), tickSize: 0, padding: 0.35 },
+      marks: [
+        Plot.barX(all, { x: 'value', y: 'name', fill: 'colour' }),
+        ...over,
+        Plot.text(all, { x: most, y: 'name', text: 'text', dx: 8, textAnchor: 'start', fill: 'currentColor' }),
+      ],
+    };
+  });
+}
+
+/** The median as a bar, a whisker to the 90th percentile, each sample as a dot. */
+function latencyChart(rows: readonly Row[]): string {
+  const ms = ({ report }: Row, key: 'p50' | 'p90' | 'p99') => report.forward.latency[key] * 1000;
+  const most = Math.max(...rows.map((row) => ms(row, 'p99')));
+  const dots = rows.flatMap(({ name, report }) =>
+    report.forward.latency.values.map((seconds) => ({ name, ms: seconds * 1000 })),
+  );
+  const inside = dots.filter((dot) => dot.ms <= most);
+  const whiskers = rows.map((row) => ({ name: row.name, from: ms(row, 'p50'), to: ms(row, 'p90') }));
+  const stroke = { stroke: 'currentColor', strokeWidth: 1.5 };
+  const shift = (i: number) => ((i * 7) % 13) - 6; // dots of one row do not hide each other
+  const marks = [
+    ...Array.from({ length: 13 }, (_, lane) =>
+      Plot.dot(
+        inside.filter((_, i) => i % 13 === lane),
+        { x: 'ms', y: 'name', dy: shift(lane), r: 1.5, fill: 'currentColor', fillOpacity: 0.35 },
+      ),
+    ),
+    Plot.ruleY(whiskers, { x1: 'from', x2: 'to', y: 'name', ...stroke }),
+    Plot.tickX(whiskers, { x: 'to', y: 'name', inset: 5, ...stroke }),
+  ];
+  const faster = ({ name, speedup }: Row) =>
+    speedup === null || name === 'cpu fp32' ? '' : `, ${speedup.toFixed(2)}×`;
+  const all = rows.map((row) => {
+    const text = `${shown(ms(row, 'p50'))} ms${faster(row)}`;
+    return { name: row.name, value: ms(row, 'p50'), text, colour: colourOf(row.config.backend) };
+  });
+  const out = dots.length - inside.length;
+  const caption =
+    'Bar and figure: median; whisker: to the 90th percentile; dots: samples. ×: as fast as cpu fp32, by medians.' +
+    (out > 0 ? ` ${out} of ${dots.length} samples lie to the right of the chart.` : '');
+  return bars(caption, 'milliseconds →', all, most, marks);
+}
+
+/** How latency grows along `key`: medians as lines. */
+function growthChart(points: readonly Point[], key: 'tokens' | 'threads'): string {
+  const all = points.map((point) => ({ ...point, at: point[key]!, ms: point.latency.p50 * 1000 }));
+  const ticks = [...new Set(all.map(({ at }) => at))].toSorted((a, b) => a - b);
+  const series = [...new Map(points.map(({ name, variant }) => [name, variant]))];
+  const [low, high] = [ticks[0]!, ticks.at(-1)!];
+  const counted = key === 'tokens' ? 'Tokens of the input' : `Threads; ${points[0]!.tokens} tokens`;
+  const ends = series.map(([name]) => {
+    const line = all.filter((point) => point.name === name);
+    return `${name}: ${line.map(({ at, ms }) => `${at} ${key} ${shown(ms)} ms`).join(', ')}`;
+  });
+  const chart = figure(`${counted}; median milliseconds.`, ends.join('; '), ({ narrow }) => ({
+    ...{ height: narrow ? 240 : 300, marginLeft: 46, marginBottom: 40, marginTop: 28 },
+    x: {
+      label: `${key} →`,
+      domain: key === 'tokens' ? [0, high] : [low, high],
+      // Close to 0 they would run into each other.
+      ticks: ticks.filter((tick) => key === 'threads' || tick >= high / (narrow ? 4 : 8)),
+      tickFormat: 'd',
+      inset: key === 'threads' ? 12 : 0,
+    },
+    y: { label: '↑ milliseconds', domain: [0, Math.max(...all.map(({ ms }) => ms))], grid: true, ticks: 5, nice: true },
+    marks: series.flatMap(([name, variant]) => {
+      const line = all.filter((point) => point.name === name);
+      const stroke = { stroke: colourOf(variant), strokeWidth: 2, strokeDasharray: dashOf(variant) };
+      return [
+        Plot.line(line, { x: 'at', y: 'ms', ...stroke }),
+        Plot.dot(line, { x: 'at', y: 'ms', r: 3, fill: colourOf(variant) }),
+      ];
+    }),
+  }));
+  return legend(series.map(([name, variant]) => ({ name, colour: colourOf(variant), dash: dashOf(variant) }))) + chart;
+}
+
+/** Where the time of one forward goes. */
+function stagesChart(stages: readonly Stage[]): string {
+  const parts = stages.flatMap(({ name, milliseconds }) => {
+    const sums = new Map<string, number>();
+    for (const [kernel, ms] of Object.entries(milliseconds)) {
+      sums.set(stageOf(kernel), (sums.get(stageOf(kernel)) ?? 0) + ms);
+    }
+    return STAGES.filter((stage) => sums.has(stage)).map((stage) => ({ name, stage, ms: sums.get(stage)! }));
+  });
+  const colour = (stage: string) => COLOURS[STAGES.indexOf(stage)]!;
+  const label = parts.map(({ name, stage, ms }) => `${name} ${stage} ${shown(ms)} ms`).join(', ');
+  const used = STAGES.filter((stage) => parts.some((part) => part.stage === stage));
+  const caption = `Mean milliseconds of one forward of ${stages[0]!.tokens} tokens in each kind of kernel, by the engine's own clock.`;
+  const chart = figure(caption, label, ({ narrow }) => ({
+    ...{ height: 50 + stages.length * 34, marginBottom: 40, marginRight: 24 },
+    marginLeft: 8 + 7 * Math.max(...stages.map(({ name }) => name.length)),
+    x: { label: 'milliseconds →', grid: true, ticks: narrow ? 3 : 6 },
+    y: { label: null, domain: stages.map(({ name }) => name), tickSize: 0, padding: 0.35 },
+    marks: [Plot.barX(parts, { x: 'ms', y: 'name', fill: ({ stage }) => colour(stage), order: null })],
+  }));
+  return legend(used.map((name) => ({ name, colour: colour(name) }))) + chart;
+}
+
+/** Rows and points on a software adapter have charts of their own: they say nothing about a GPU, and dwarf the rest. */
+function apart<R>(all: readonly R[], isSoftware: (one: R) => boolean, chart: (some: readonly R[]) => string): string {
+  const [soft, real] = [all.filter(isSoftware), all.filter((one) => !isSoftware(one))];
+  const note = '<h3>On a software adapter</h3><p class="note">It computes on the CPU and says nothing about a GPU.</p>';
+  return (real.length > 0 ? chart(real) : '') + (soft.length > 0 ? note + chart(soft) : '');
+}
+
+const megabyteBars = (title: string, all: readonly Omit<Bar, 'text'>[]): string => {
+  const rows = all.map((bar) => ({ ...bar, text: `${megabytes(bar.value)} MB`, value: bar.value / 2 ** 20 }));
+  return rows.length > 0 ? bars(title, 'MB →', rows, Math.max(...rows.map(({ value }) => value))) : '';
+};
+
+/** A table of an evaluation's results, whatever figures they have. */
+function accuracy(evaluation: unknown): string {
+  const { results } = evaluation as { results?: Record<string, unknown>[] };
+  if (!Array.isArray(results) || results.length === 0) return '';
+  const scalar = (value: unknown) => ['string', 'number', 'boolean'].includes(typeof value);
+  const columns = Object.keys(results[0]!).filter((key) => results.some((result) => scalar(result[key])));
+  const cell = (value: unknown) => (typeof value === 'number' ? String(Number(value.toFixed(3))) : String(value ?? ''));
+  return `<h2>Accuracy</h2>${table(
+    columns,
+    results.map((result) => columns.map((column) => cell(result[column]))),
+  )}`;
+}
+
+/**
+ * The page.
+ * @param command what was run, to be repeated
+ * @param evaluation what `bertlet evaluate --json` printed, if anything
+ */
+export function reportPage(result: Result, command: string, evaluation?: unknown): string {
+  const { benchmarks, model, environment, sweeps, stages } = result;
+  const isSoftware = ({ device }: Variant) => device === 'webgpu' && environment.software === true;
+  const lengths = [...new Set(benchmarks.map((row) => row.config.scenario.input_shapes.sequence_length))];
+  const first = benchmarks.filter((row) => row.config.scenario.input_shapes.sequence_length === lengths[0]);
+  const last = benchmarks.filter((row) => row.config.scenario.input_shapes.sequence_length === lengths.at(-1));
+  const files = new Map(
+    first.map(({ config: { backend }, file_bytes }) => [
+      precisionOf(backend),
+      { name: precisionOf(backend), value: file_bytes, colour: colourOf(backend) },
+    ]),
+  );
+  const memory = (value: (row: Row) => number | null) =>
+    last.flatMap((row) => {
+      const bytes = value(row);
+      return bytes === null ? [] : [{ name: row.name, value: bytes, colour: colourOf(row.config.backend) }];
+    });
+  const sections = [
+    ...skippedLines(result).map((line) => `<p class="note">${escapeHtml(line)}</p>`),
+    ...lengths.map((length) => {
+      const rows = benchmarks.filter((row) => row.config.scenario.input_shapes.sequence_length === length);
+      return `<h2>Latency of ${length} tokens</h2>${apart(rows, ({ software }) => software, latencyChart)}`;
+    }),
+    `<h2>Size</h2>`,
+    megabyteBars('Of the file, by precision.', [...files.values()]),
+    megabyteBars(
+      'Peak memory of the process (RSS).',
+      memory(({ report }) => report.forward.memory!.max_ram * 1e6),
+    ),
+    megabyteBars(
+      'GPU memory in use.',
+      memory(({ gpu_bytes }) => gpu_bytes),
+    ),
+    ...(sweeps
+      ? [
+          `<h2>Latency by tokens</h2>`,
+          apart(
+            sweeps.tokens,
+            ({ variant }) => isSoftware(variant),
+            (some) => growthChart(some, 'tokens'),
+          ),
+          ...(sweeps.threads.length > 0 ? ['<h2>Latency by threads</h2>', growthChart(sweeps.threads, 'threads')] : []),
+          sweptNote(sweeps.protocol),
+        ]
+      : []),
+    ...(stages
+      ? [`<h2>Where the time goes</h2>`, apart(stages.filter(timed), ({ variant }) => isSoftware(variant), stagesChart)]
+      : []),
+    ...(evaluation ? [accuracy(evaluation)] : []),
+    `<h2>All figures</h2>${table(COLUMNS, benchmarks.map(cells))}<p class="note">${escapeHtml(LEGEND)}</p>`,
+    ...(sweeps ? [sweepTable('tokens', sweeps.tokens), sweepTable('threads', sweeps.threads)] : []),
+    ...(stages ? [stagesTable(stages.filter(timed))] : []),
+    `<h2>Environment</h2>${table(['', ''], environmentRows(result))}`,
+    `<h2>Repeat it</h2><pre><code>${escapeHtml(command)}</code></pre>`,
+  ];
+  const lead = `${environment.cpu}, ${environment.cores} cores; ${environment.adapter ?? 'no GPU'}; ${environment.date.slice(0, 10)}`;
+  return htmlPage({ title: `${model.name}: latency and size`, lead, body: sections.join('\n') });
+}
+
+/** On an adapter without timestamps there are none. */
+const timed = ({ milliseconds }: { milliseconds: object }) => Object.keys(milliseconds).length > 0;
+
+const sweptNote = ({ warmups, samples, seconds }: Result['protocol']): string =>
+  `<p class="note">Each point: up to ${warmups} warm-ups and ${samples} samples in ${seconds} s. A variant that needs longer for a forward leaves.</p>`;
+
+/** The figures behind a line chart, folded. */
+function sweepTable(key: 'tokens' | 'threads', points: readonly Point[]): string {
+  if (points.length === 0) return '';
+  const rows = points.map((point) => {
+    const { p50, p90, p99, count } = point.latency;
+    return [point.name, String(point[key]), ...[p50, p90, p99].map((s) => shown(s * 1000)), String(count)];
+  });
+  return `<details><summary>By ${key}</summary>${table(['variant', key, 'p50 ms', 'p90', 'p99', 'samples'], rows)}</details>`;
+}
+
+function stagesTable(stages: readonly Stage[]): string {
+  const kernels = [...new Set(stages.flatMap(({ milliseconds }) => Object.keys(milliseconds)))];
+  const rows = stages.map(({ variant, milliseconds }) => [
+    nameOf(variant),
+    ...kernels.map((kernel) => (kernel in milliseconds ? shown(milliseconds[kernel]!) : '')),
+  ]);
+  return `<details><summary>By kernel, mean ms</summary>${table(['variant', ...kernels], rows)}</details>`;
+}

@@ -45,6 +45,7 @@ th { color: var(--muted); font-weight: 600 } .number { text-align: right } td:la
 code { font: .875em ui-monospace, monospace; background: var(--panel); padding: .1em .3em; border-radius: 3px }
 pre { background: var(--panel); padding: .75rem; overflow-x: auto; border-radius: 6px } pre code { padding: 0; background: none }
 details { margin: .5rem 0 } summary { cursor: pointer }
+ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; margin: .5rem 0; padding: 0; font-size: .875rem }
 mark { background: color-mix(in srgb, var(--series-5) 35%, transparent); color: inherit }`;
 
 /** The whole document. `body` is HTML; `title` and `lead` are text. */
