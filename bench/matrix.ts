@@ -24,6 +24,8 @@ export interface MatrixOptions {
   readonly folder: string;
   /** How the result calls it. */
   readonly name: string;
+  /** What to run to repeat it. */
+  readonly command: string;
   readonly devices: readonly Variant['device'][];
   readonly dtypes: readonly Dtype[];
   readonly schemes: readonly Scheme[];
@@ -98,6 +100,7 @@ export async function runMatrix(options: MatrixOptions): Promise<Result> {
     return {
       version: 1,
       environment: { ...environment(), ...seenBy(running.map(({ hello }) => hello.info)) },
+      command: options.command,
       model: { name: options.name, config, parameters: parameters(config) },
       protocol,
       benchmarks: rows,

@@ -1,6 +1,6 @@
 /** The result of a benchmark as a page in one file: charts, the figures behind them, and how to repeat it. */
 import { COLOURS, figure, Plot } from '../report/chart.ts';
-import { escapeHtml, htmlPage, table } from '../report/page.ts';
+import { escapeHtml, facts, htmlPage, table } from '../report/page.ts';
 import { nameOf, type Point, type Result, type Row, type Variant } from './result.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, megabytes, shown, skippedLines } from './text.ts';
 
@@ -10,6 +10,8 @@ const precisionOf = ({ dtype, scheme }: Variant): string => [dtype, scheme].filt
 const colourOf = (variant: Variant): string => COLOURS[PRECISIONS.indexOf(precisionOf(variant))]!;
 /** The GPU's lines are broken. */
 const dashOf = ({ device }: Variant): string => (device === 'cpu' ? '0' : '6 4');
+
+const tokensOf = ({ config }: Row): number => config.scenario.input_shapes.sequence_length;
 
 /** Kernels by what they do, the products first: floats or integers, they have one colour. */
 const STAGES = ['linear', 'attention', 'layerNorm', 'quantize', 'range', 'embedding'];
@@ -39,26 +41,53 @@ interface Bar {
   readonly colour: string;
 }
 
-/** Bars, one below the other, from 0 to `most`, with marks drawn over them. */
-function bars(caption: string, unit: string, all: readonly Bar[], most: number, over: Plot.Markish[] = []): string {
+/**
+ * Bars, one below the other, from 0 to `most`. Names are on the left and figures on the right; on a phone both are above
+ * the bar, which is then `dy` below the middle of its row.
+ * @param over marks to draw over the bars
+ */
+function bars(
+  caption: string,
+  unit: string,
+  all: readonly Bar[],
+  most: number,
+  over: (dy: number) => Plot.Markish[] = () => [],
+): string {
   const label = `${caption} ${all.map(({ name, text }) => `${name}: ${text}`).join('; ')}`;
   const letters = (texts: string[]) => 7 * Math.max(...texts.map((text) => text.length));
-  return figure(caption, label, ({ width, narrow }) => {
-    const [left, right] = [letters(all.map(({ name }) => name)) + 8, letters(all.map(({ text }) => text)) + 12];
-    return {
-      ...{ height: 50 + all.length * 34, marginLeft: left, marginRight: right, marginBottom: 40 },
-      x: { label: unit, domain: [0, most], range: [left, width - right], ticks: narrow ? 3 : 6, grid: true },
-      y: { label: null, domain: all.map(({ name }) => name), tickSize: 0, padding: 0.35 },
-      marks: [
-        Plot.barX(all, { x: 'value', y: 'name', fill: 'colour' }),
-        ...over,
-        Plot.text(all, { x: most, y: 'name', text: 'text', dx: 8, textAnchor: 'start', fill: 'currentColor' }),
-      ],
-    };
-  });
+  const names = all.map(({ name }) => name);
+  const figures = all.map(({ text }) => text);
+  const axis = { label: null, domain: names, tickSize: 0 };
+  return figure(caption, label, ({ narrow }) =>
+    narrow
+      ? {
+          ...{ height: 36 + all.length * 48, marginLeft: 2, marginRight: 14, marginTop: 0, marginBottom: 36 },
+          x: { label: unit, domain: [0, most], ticks: 4, grid: true },
+          y: { ...axis, axis: null, padding: 0 },
+          marks: [
+            Plot.barX(all, { x: 'value', y: 'name', fill: 'colour', insetTop: 22, insetBottom: 6 }),
+            ...over(8),
+            Plot.text(all, {
+              ...{ x: 0, y: 'name', dy: -12, textAnchor: 'start', fill: 'currentColor' },
+              text: ({ name, text }: Bar) => `${name}: ${text}`,
+            }),
+          ],
+        }
+      : {
+          ...{ height: 36 + all.length * 34, marginTop: 0, marginBottom: 36 },
+          ...{ marginLeft: letters(names) + 8, marginRight: letters(figures) + 12 },
+          x: { label: unit, domain: [0, most], ticks: 6, grid: true },
+          y: { ...axis, padding: 0.3 },
+          marks: [
+            Plot.barX(all, { x: 'value', y: 'name', fill: 'colour' }),
+            ...over(0),
+            Plot.text(all, { x: most, y: 'name', text: 'text', dx: 8, textAnchor: 'start', fill: 'currentColor' }),
+          ],
+        },
+  );
 }
 
-/** The median as a bar, a whisker to the 90th percentile, each sample as a dot. */
+/** The median as a bar, a line to the 90th percentile, each sample as a dot. */
 function latencyChart(rows: readonly Row[]): string {
   const ms = ({ report }: Row, key: 'p50' | 'p90' | 'p99') => report.forward.latency[key] * 1000;
   const most = Math.max(...rows.map((row) => ms(row, 'p99')));
@@ -66,18 +95,16 @@ function latencyChart(rows: readonly Row[]): string {
     report.forward.latency.values.map((seconds) => ({ name, ms: seconds * 1000 })),
   );
   const inside = dots.filter((dot) => dot.ms <= most);
-  const whiskers = rows.map((row) => ({ name: row.name, from: ms(row, 'p50'), to: ms(row, 'p90') }));
+  const lines = rows.map((row) => ({ name: row.name, from: ms(row, 'p50'), to: ms(row, 'p90') }));
   const stroke = { stroke: 'currentColor', strokeWidth: 1.5 };
-  const shift = (i: number) => ((i * 7) % 13) - 6; // dots of one row do not hide each other
-  const marks = [
-    ...Array.from({ length: 13 }, (_, lane) =>
-      Plot.dot(
-        inside.filter((_, i) => i % 13 === lane),
-        { x: 'ms', y: 'name', dy: shift(lane), r: 1.5, fill: 'currentColor', fillOpacity: 0.35 },
-      ),
-    ),
-    Plot.ruleY(whiskers, { x1: 'from', x2: 'to', y: 'name', ...stroke }),
-    Plot.tickX(whiskers, { x: 'to', y: 'name', inset: 5, ...stroke }),
+  const lanes = [-7, -3.5, 0, 3.5, 7]; // so that dots hide each other less
+  const marks = (dy: number) => [
+    ...lanes.map((lane, i) => {
+      const some = inside.filter((_, at) => at % lanes.length === i);
+      return Plot.dot(some, { x: 'ms', y: 'name', dy: dy + lane, r: 1.5, fill: 'currentColor', fillOpacity: 0.4 });
+    }),
+    Plot.ruleY(lines, { x1: 'from', x2: 'to', y: 'name', dy, ...stroke }),
+    Plot.dot(lines, { x: 'to', y: 'name', dy, r: 3, fill: 'currentColor' }),
   ];
   const faster = ({ name, speedup }: Row) =>
     speedup === null || name === 'cpu fp32' ? '' : `, ${speedup.toFixed(2)}×`;
@@ -87,7 +114,7 @@ function latencyChart(rows: readonly Row[]): string {
   });
   const out = dots.length - inside.length;
   const caption =
-    'Bar and figure: median; whisker: to the 90th percentile; dots: samples. ×: as fast as cpu fp32, by medians.' +
+    'Bar and figure: median; line: to the 90th percentile; dots: samples. ×: as fast as cpu fp32, by medians.' +
     (out > 0 ? ` ${out} of ${dots.length} samples lie to the right of the chart.` : '');
   return bars(caption, 'milliseconds →', all, most, marks);
 }
@@ -140,7 +167,7 @@ function stagesChart(stages: readonly Stage[]): string {
   const used = STAGES.filter((stage) => parts.some((part) => part.stage === stage));
   const caption = `Mean milliseconds of one forward of ${stages[0]!.tokens} tokens in each kind of kernel, by the engine's own clock.`;
   const chart = figure(caption, label, ({ narrow }) => ({
-    ...{ height: 50 + stages.length * 34, marginBottom: 40, marginRight: 24 },
+    ...{ height: 36 + stages.length * 34, marginTop: 0, marginBottom: 36, marginRight: 24 },
     marginLeft: 8 + 7 * Math.max(...stages.map(({ name }) => name.length)),
     x: { label: 'milliseconds →', grid: true, ticks: narrow ? 3 : 6 },
     y: { label: null, domain: stages.map(({ name }) => name), tickSize: 0, padding: 0.35 },
@@ -176,34 +203,31 @@ function accuracy(evaluation: unknown): string {
 
 /**
  * The page.
- * @param command what was run, to be repeated
  * @param evaluation what `bertlet evaluate --json` printed, if anything
  */
-export function reportPage(result: Result, command: string, evaluation?: unknown): string {
+export function reportPage(result: Result, evaluation?: unknown): string {
   const { benchmarks, model, environment, sweeps, stages } = result;
   const isSoftware = ({ device }: Variant) => device === 'webgpu' && environment.software === true;
-  const lengths = [...new Set(benchmarks.map((row) => row.config.scenario.input_shapes.sequence_length))];
-  const first = benchmarks.filter((row) => row.config.scenario.input_shapes.sequence_length === lengths[0]);
-  const last = benchmarks.filter((row) => row.config.scenario.input_shapes.sequence_length === lengths.at(-1));
-  const files = new Map(
-    first.map(({ config: { backend }, file_bytes }) => [
-      precisionOf(backend),
-      { name: precisionOf(backend), value: file_bytes, colour: colourOf(backend) },
-    ]),
-  );
+  const lengths = [...new Set(benchmarks.map(tokensOf))];
+  const rowsOf = (length: number) => benchmarks.filter((row) => tokensOf(row) === length);
+  const longest = rowsOf(lengths.at(-1)!); // the last measured: their peak memory is the process's
+  const files = PRECISIONS.flatMap((name) => {
+    const row = longest.find(({ config }) => precisionOf(config.backend) === name);
+    return row ? [{ name, value: row.file_bytes, colour: colourOf(row.config.backend) }] : [];
+  });
   const memory = (value: (row: Row) => number | null) =>
-    last.flatMap((row) => {
+    longest.flatMap((row) => {
       const bytes = value(row);
       return bytes === null ? [] : [{ name: row.name, value: bytes, colour: colourOf(row.config.backend) }];
     });
   const sections = [
-    ...skippedLines(result).map((line) => `<p class="note">${escapeHtml(line)}</p>`),
     ...lengths.map((length) => {
-      const rows = benchmarks.filter((row) => row.config.scenario.input_shapes.sequence_length === length);
-      return `<h2>Latency of ${length} tokens</h2>${apart(rows, ({ software }) => software, latencyChart)}`;
+      const charts = apart(rowsOf(length), ({ software }) => software, latencyChart);
+      return `<h2>Latency of ${length} tokens</h2>${charts}`;
     }),
-    `<h2>Size</h2>`,
-    megabyteBars('Of the file, by precision.', [...files.values()]),
+    ...skippedLines(result).map((line) => `<p class="note">${escapeHtml(line)}</p>`),
+    '<h2>Size</h2>',
+    megabyteBars('Of the file, by precision.', files),
     megabyteBars(
       'Peak memory of the process (RSS).',
       memory(({ report }) => report.forward.memory!.max_ram * 1e6),
@@ -214,7 +238,7 @@ export function reportPage(result: Result, command: string, evaluation?: unknown
     ),
     ...(sweeps
       ? [
-          `<h2>Latency by tokens</h2>`,
+          '<h2>Latency by tokens</h2>',
           apart(
             sweeps.tokens,
             ({ variant }) => isSoftware(variant),
@@ -225,14 +249,14 @@ export function reportPage(result: Result, command: string, evaluation?: unknown
         ]
       : []),
     ...(stages
-      ? [`<h2>Where the time goes</h2>`, apart(stages.filter(timed), ({ variant }) => isSoftware(variant), stagesChart)]
+      ? ['<h2>Where the time goes</h2>', apart(stages.filter(timed), ({ variant }) => isSoftware(variant), stagesChart)]
       : []),
     ...(evaluation ? [accuracy(evaluation)] : []),
     `<h2>All figures</h2>${table(COLUMNS, benchmarks.map(cells))}<p class="note">${escapeHtml(LEGEND)}</p>`,
     ...(sweeps ? [sweepTable('tokens', sweeps.tokens), sweepTable('threads', sweeps.threads)] : []),
     ...(stages ? [stagesTable(stages.filter(timed))] : []),
-    `<h2>Environment</h2>${table(['', ''], environmentRows(result))}`,
-    `<h2>Repeat it</h2><pre><code>${escapeHtml(command)}</code></pre>`,
+    `<h2>Environment</h2>${facts(environmentRows(result))}`,
+    `<h2>Repeat it</h2><pre><code>${escapeHtml(result.command)}</code></pre>`,
   ];
   const lead = `${environment.cpu}, ${environment.cores} cores; ${environment.adapter ?? 'no GPU'}; ${environment.date.slice(0, 10)}`;
   return htmlPage({ title: `${model.name}: latency and size`, lead, body: sections.join('\n') });

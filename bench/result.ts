@@ -90,6 +90,8 @@ export interface Result {
     readonly gpuKernels: string | null;
     readonly software: boolean | null;
   };
+  /** What was run. */
+  readonly command: string;
   readonly model: { readonly name: string; readonly config: BertConfig; readonly parameters: number };
   readonly protocol: Protocol;
   readonly benchmarks: Row[];

@@ -2,7 +2,7 @@
  * The article's experiment as a matrix: device x dtype x scheme, on any checkpoint. `bertlet bench --help`
  */
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, isAbsolute, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { MatrixOptions } from '../bench/matrix.ts';
@@ -55,6 +55,12 @@ function progress(): { onProgress: NonNullable<MatrixOptions['onProgress']>; sto
   };
 }
 
+/** This call, without the folders above a file. */
+function command(): string {
+  const args = process.argv.slice(3).map((arg) => (isAbsolute(arg) ? basename(arg) : arg));
+  return ['npm run bench', ...(args.length > 0 ? ['--'] : []), ...args].join(' ');
+}
+
 async function run(options: BenchOptions): Promise<void> {
   const { device: devices, dtype: dtypes, scheme: schemes, tokens, threads, warmups, samples, seconds } = options;
   const evaluation = options.evaluation && JSON.parse(await readFile(options.evaluation, 'utf8'));
@@ -68,7 +74,7 @@ async function run(options: BenchOptions): Promise<void> {
   const { folder, name, remove } = await openModel(options);
   const { onProgress, stop } = progress();
   const result = await runMatrix({
-    ...{ folder, name, devices, dtypes, schemes, tokens, ...(threads && { threads }), onProgress },
+    ...{ folder, name, command: command(), devices, dtypes, schemes, tokens, ...(threads && { threads }), onProgress },
     ...{ protocol: { warmups, samples, seconds }, sweep: Boolean(options.sweep || options.report) },
     ...{ question: QUESTION, context: TEXT },
   }).finally(() => {
@@ -84,9 +90,8 @@ async function run(options: BenchOptions): Promise<void> {
 async function writeReport(folder: string, result: Result, evaluation: unknown): Promise<void> {
   const { reportPage } = await import('../bench/report.ts');
   await mkdir(folder, { recursive: true });
-  const command = `npm run bench -- ${process.argv.slice(3).join(' ')}`;
   const files = {
-    'index.html': reportPage(result, command, evaluation),
+    'index.html': reportPage(result, evaluation),
     'results.json': JSON.stringify(result, null, 2),
   };
   for (const [name, text] of Object.entries(files)) {
