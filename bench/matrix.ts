@@ -38,8 +38,6 @@ export interface MatrixOptions {
   readonly context: string;
   /** Told what is under way, and how much of it is done. */
   readonly onProgress?: (what: string, done: number, total: number) => void;
-  /** Told of each process that starts: for tests. */
-  readonly onStart?: (name: string, pid: number) => void;
 }
 
 /** Forwards of a turn. */
@@ -142,12 +140,11 @@ async function start(
   variant: Variant,
   extra: Partial<Job['options']> = {},
 ): Promise<Running | Skipped> {
-  const { folder, threads, question, context, onStart } = options;
+  const { folder, threads, question, context } = options;
   const loading = { ...variant, wideSimd: true, ...(threads && { threads }), ...extra };
   const job: Job = { model: folder, options: loading, question, context };
   const name = nameOf(variant);
   const child = startChild(name, process.execPath, [join(import.meta.dirname, 'variant.ts'), JSON.stringify(job)]);
-  onStart?.(name, child.pid);
   try {
     const hello = await child.next<Hello>();
     if ('info' in hello) return { variant, child, hello };

@@ -68,5 +68,6 @@ export function randomCheckpoint(config: BertConfig): { folder: string; remove: 
   const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
   const words = Array.from({ length: vocab }, (_, i) => special[i] ?? `word${i}`);
   writeFileSync(join(folder, 'vocab.txt'), words.join('\n'));
+  writeFileSync(join(folder, 'tokenizer_config.json'), '{"do_lower_case":false}');
   return { folder, remove };
 }

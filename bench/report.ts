@@ -61,8 +61,8 @@ function bars(
   return figure(caption, label, ({ narrow }) =>
     narrow
       ? {
-          ...{ height: 36 + all.length * 48, marginLeft: 2, marginRight: 14, marginTop: 0, marginBottom: 36 },
-          x: { label: unit, domain: [0, most], ticks: 4, grid: true },
+          ...{ height: 36 + all.length * 48, marginLeft: 6, marginRight: 18, marginTop: 0, marginBottom: 36 },
+          x: { label: unit, domain: [0, most], ticks: 4, tickFormat: ',~f', grid: true },
           y: { ...axis, axis: null, padding: 0 },
           marks: [
             Plot.barX(all, { x: 'value', y: 'name', fill: 'colour', insetTop: 22, insetBottom: 6 }),

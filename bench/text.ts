@@ -49,7 +49,7 @@ export function environmentRows({ environment, model, protocol }: Result): [stri
       `${layers} layers, hidden ${hidden}, ${heads} heads, intermediate ${intermediate}, vocabulary ${vocab}, ${positions} positions`,
     ],
     ['CPU', `${cpu}, ${cores} cores, ${(memoryBytes / 2 ** 30).toFixed(1)} GB; load ${load.toFixed(1)}`],
-    ['CPU engine', kernels && `${threads} threads; ${kernels}${reason ? `; ${reason}` : ''}`],
+    ['CPU engine', kernels && `${threads} thread${threads === 1 ? '' : 's'}; ${kernels}${reason ? `; ${reason}` : ''}`],
     ['GPU', adapter && `${adapter}; ${gpuKernels}`],
     ['Node', `${node}, V8 ${v8}, ${platform}`],
     ['bertlet', `${bertlet}${commit ? `, commit ${commit}` : ''}, ${date.slice(0, 10)}`],

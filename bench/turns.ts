@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BertletError } from '../src/backend.ts';
 
 export interface Child {
-  readonly pid: number;
   /** Its next line. @throws BertletError `device` where it ends without one */
   next<T>(): Promise<T>;
   /** Its answer to a line. */
@@ -37,7 +36,6 @@ export function startChild(name: string, file: string, args: string[], env = pro
     throw new BertletError('device', `${name}: expected an answer, got a process that ended (${how}). ${said.trim()}`);
   };
   return {
-    pid: child.pid ?? 0,
     next,
     ask: (line) => {
       child.stdin.write(`${line}\n`);
