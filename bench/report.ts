@@ -188,24 +188,38 @@ const megabyteBars = (title: string, all: readonly Omit<Bar, 'text'>[]): string 
   return rows.length > 0 ? bars(title, 'MB →', rows, Math.max(...rows.map(({ value }) => value))) : '';
 };
 
-/** A table of an evaluation's results, whatever figures they have. */
-function accuracy(evaluation: unknown): string {
-  const { results } = evaluation as { results?: Record<string, unknown>[] };
-  if (!Array.isArray(results) || results.length === 0) return '';
-  const scalar = (value: unknown) => ['string', 'number', 'boolean'].includes(typeof value);
-  const columns = Object.keys(results[0]!).filter((key) => results.some((result) => scalar(result[key])));
-  const cell = (value: unknown) => (typeof value === 'number' ? String(Number(value.toFixed(3))) : String(value ?? ''));
-  return `<h2>Accuracy</h2>${table(
-    columns,
-    results.map((result) => columns.map((column) => cell(result[column]))),
-  )}`;
+/** What the page shows of what `bertlet evaluate --json` writes. */
+export interface Evaluation {
+  readonly dataset: { readonly name: string; readonly format: string; readonly questions: number; readonly of: number };
+  readonly model: { readonly name: string };
+  readonly variants: readonly {
+    readonly name: string;
+    readonly figures: Readonly<Record<string, number>>;
+    /** To fp32's F1, with a confidence interval. */
+    readonly difference?: { readonly f1: number; readonly low: number; readonly high: number };
+  }[];
+}
+
+/** The accuracy of an evaluation, a row for each variant. */
+function accuracy({ dataset, model, variants }: Evaluation): string {
+  const points = (value?: number) => value?.toFixed(2) ?? '';
+  const rows = variants.map(({ name, figures, difference }) => [
+    name,
+    points(figures.exact),
+    points(figures.f1),
+    points(difference?.f1),
+    difference ? `${points(difference.low)} to ${points(difference.high)}` : '',
+  ]);
+  const of = dataset.questions < dataset.of ? ` of ${dataset.of}` : '';
+  const note = `${dataset.name}, SQuAD ${dataset.format}: ${dataset.questions}${of} questions; ${model.name}. Points.`;
+  const head = ['variant', 'EM', 'F1', 'F1 - fp32', '95 % interval'];
+  return `<h2>Accuracy</h2>${table(head, rows)}<p class="note">${escapeHtml(note)}</p>`;
 }
 
 /**
  * The page.
- * @param evaluation what `bertlet evaluate --json` printed, if anything
  */
-export function reportPage(result: Result, evaluation?: unknown): string {
+export function reportPage(result: Result, evaluation?: Evaluation): string {
   const { benchmarks, model, environment, sweeps, stages } = result;
   const isSoftware = ({ device }: Variant) => device === 'webgpu' && environment.software === true;
   const lengths = [...new Set(benchmarks.map(tokensOf))];

@@ -1,14 +1,15 @@
 /**
  * The article's experiment as a matrix: device x dtype x scheme, on any checkpoint. `bertlet bench --help`
  */
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { basename, isAbsolute, join } from 'node:path';
+import { access, constants, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { MatrixOptions } from '../bench/matrix.ts';
 import { randomCheckpoint, SHAPES } from '../bench/model.ts';
-import type { Result } from '../bench/result.ts';
+import type { Evaluation } from '../bench/report.ts';
 import { locate } from '../src/hub.ts';
+import { BertletError } from '../src/index.ts';
 import { modelOption, positive, threadsOption } from './options.ts';
 import { progressBars } from './progress.ts';
 import { QUESTION, TEXT } from './qa.ts';
@@ -27,7 +28,7 @@ interface BenchOptions {
   sweep?: boolean;
   report?: string;
   evaluation?: string;
-  json?: boolean;
+  json?: string | true;
 }
 
 /** The model's folder, and what to call it: a folder's path is nobody's business. */
@@ -63,7 +64,10 @@ function command(): string {
 
 async function run(options: BenchOptions): Promise<void> {
   const { device: devices, dtype: dtypes, scheme: schemes, tokens, threads, warmups, samples, seconds } = options;
-  const evaluation = options.evaluation && JSON.parse(await readFile(options.evaluation, 'utf8'));
+  const evaluation = options.evaluation ? await readEvaluation(options.evaluation) : undefined;
+  // What cannot be written is said before the work, not after it.
+  if (typeof options.json === 'string') await access(dirname(options.json), constants.W_OK);
+  if (options.report) await mkdir(options.report, { recursive: true });
   for (const [signal, number] of [
     ['SIGINT', 2],
     ['SIGTERM', 15],
@@ -81,25 +85,33 @@ async function run(options: BenchOptions): Promise<void> {
     stop();
     remove();
   });
+  const json = JSON.stringify(result, null, 2);
   const { textOf } = await import('../bench/text.ts');
-  console.log(options.json ? JSON.stringify(result, null, 2) : textOf(result));
-  if (options.report) await writeReport(options.report, result, evaluation);
+  console.log(options.json === true ? json : textOf(result));
+  if (typeof options.json === 'string') await writeWhole(options.json, json);
+  if (options.report) {
+    const { reportPage } = await import('../bench/report.ts');
+    await writeWhole(join(options.report, 'index.html'), reportPage(result, evaluation));
+    await writeWhole(join(options.report, 'results.json'), json);
+  }
 }
 
-/** The page and the result it was made of. */
-async function writeReport(folder: string, result: Result, evaluation: unknown): Promise<void> {
-  const { reportPage } = await import('../bench/report.ts');
-  await mkdir(folder, { recursive: true });
-  const files = {
-    'index.html': reportPage(result, evaluation),
-    'results.json': JSON.stringify(result, null, 2),
-  };
-  for (const [name, text] of Object.entries(files)) {
-    const path = join(folder, name);
-    await writeFile(`${path}.part`, text);
-    await rename(`${path}.part`, path);
-    console.error(path);
-  }
+/** What `bertlet evaluate --json` wrote. */
+async function readEvaluation(file: string): Promise<Evaluation> {
+  const advice = 'It is what `bertlet evaluate --json FILE` writes.';
+  const text = await readFile(file, 'utf8');
+  try {
+    const evaluation = JSON.parse(text) as Evaluation;
+    if (evaluation.dataset && evaluation.model && Array.isArray(evaluation.variants)) return evaluation;
+  } catch {}
+  throw new BertletError('file', `${file}: expected an evaluation in JSON, got something else. ${advice}`);
+}
+
+/** Writes a file, whole or not at all, and says where. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.part`, text);
+  await rename(`${path}.part`, path);
+  console.error(path);
 }
 
 /** Names out of a few, by commas. */
@@ -139,8 +151,8 @@ export function addBench(program: Command): void {
     .option('--seconds <n>', 'time for a row: a slow one has fewer samples, and says how many', positive, 30)
     .option('--sweep', 'measure also over 16 to 512 tokens, over threads, and by stage, with a fifth of the samples')
     .option('--report <dir>', 'sweep, and write a page of charts, index.html, with results.json')
-    .option('--evaluation <file>', 'what `bertlet evaluate --json` printed, for the page')
-    .option('--json', 'print one JSON object instead, with all samples')
+    .option('--evaluation <file>', 'what `bertlet evaluate --json FILE` wrote, for the page')
+    .option('--json [file]', 'print one JSON object instead, with all samples, or write it to a file as well')
     .addHelpText(
       'after',
       `
