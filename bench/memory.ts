@@ -3,34 +3,17 @@
  * temporary folder) in a process of its own, up to the first answer. `npm run bench:memory`
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { normal } from '../kernels/op.ts';
-import { tensorShapes } from '../src/checkpoint/config.ts';
-import { writeSafetensors } from '../src/checkpoint/write.ts';
-import { SHAPES } from './model.ts';
+import { randomCheckpoint, SHAPES } from './model.ts';
 
-const config = { ...SHAPES['bert-base-cased']!, vocab: 30522 }; // the embedded checkpoint's vocabulary is at hand
-const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+const { folder, remove } = randomCheckpoint(SHAPES['bert-base-cased']!);
 const root = join(import.meta.dirname, '..');
-copyFileSync(join(root, 'weights', 'minilm-l6-qa', 'tokenizer.json'), join(folder, 'tokenizer.json'));
-writeFileSync(
-  join(folder, 'config.json'),
-  JSON.stringify({
-    ...{ model_type: 'bert', vocab_size: config.vocab, hidden_size: config.hidden, num_hidden_layers: config.layers },
-    ...{ num_attention_heads: config.heads, intermediate_size: config.intermediate, max_position_embeddings: 512 },
-  }),
-);
-const tensors = [...tensorShapes(config)].map(([name, { shape }], i) => [name, normal(shape, i, 0.02)] as const);
-writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
-tensors.length = 0;
 
 /** Runs lines of a program of its own; its output, and its peak memory in MB. */
 function measured(code: string, ...args: string[]) {
-  // Not resourceUsage().maxRSS, which a child inherits from the process that started it.
-  const peak = "console.log(Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024);";
-  const program = `import { readFileSync } from 'node:fs'; import { convert, load } from './src/index.ts'; ${code} ${peak}`;
+  const imports = "import { convert, load } from './src/index.ts'; import { peakBytes } from './bench/environment.ts';";
+  const program = `${imports} ${code} console.log(peakBytes() / 2 ** 20);`;
   const child = spawnSync(process.execPath, ['--input-type=module', '-e', program, ...args], {
     cwd: root,
     encoding: 'utf8',
@@ -66,4 +49,4 @@ for (const [file, dtype] of [
   const [load, first, peak] = measured(LOAD, join(folder, file), dtype) as [number, number, number];
   console.log(`| ${file} | ${dtype} | ${load.toFixed(0)} | ${first.toFixed(0)} | ${peak.toFixed(0)} |`);
 }
-rmSync(folder, { recursive: true });
+remove();

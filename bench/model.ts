@@ -1,10 +1,14 @@
 /** A BERT of a given shape with seeded random weights: what the benchmarks time. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { normal } from '../kernels/op.ts';
-import type { Backend, LinearWeight } from '../src/backend.ts';
+import type { Backend, LinearWeight, Tensor } from '../src/backend.ts';
 import { Bert, type BertConfig, type Weights } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
 import type { Precision } from '../src/checkpoint/load.ts';
 import { toFloat16 } from '../src/checkpoint/safetensors.ts';
+import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 
 const BASE = { positions: 512, types: 2, eps: 1e-12 };
@@ -31,11 +35,39 @@ export function randomWeights(config: BertConfig, precision: Precision, size = 0
 }
 
 /** Seeded ids. */
-const randomIds = (tokens: number, { vocab }: BertConfig): Int32Array =>
+export const randomIds = (tokens: number, { vocab }: BertConfig): Int32Array =>
   Int32Array.from({ length: tokens }, (_, i) => (1000 + i * 7919) % vocab);
 
 /** A model on a backend: its forward of so many seeded ids. */
 export function forwardOf(backend: Backend, config: BertConfig, weights: Weights) {
   const bert = new Bert(backend, config, weights);
   return (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
+}
+
+/**
+ * A checkpoint of this shape in a temporary folder, in float32, with a made-up vocabulary of its size. `remove` deletes
+ * it, and so does the end of this process.
+ */
+export function randomCheckpoint(config: BertConfig): { folder: string; remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+  const remove = () => {
+    process.off('exit', remove);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', remove);
+  const weights = randomWeights(config, 'fp32');
+  const tensors = [...tensorShapes(config).keys()].map((name) => [name, weights(name) as Tensor] as const);
+  writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
+  const { vocab, hidden, layers, heads, intermediate, positions, types, eps } = config;
+  const json = {
+    ...{ model_type: 'bert', vocab_size: vocab, hidden_size: hidden, num_hidden_layers: layers },
+    ...{ num_attention_heads: heads, intermediate_size: intermediate, max_position_embeddings: positions },
+    ...{ type_vocab_size: types, layer_norm_eps: eps },
+  };
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(json));
+  const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
+  const words = Array.from({ length: vocab }, (_, i) => special[i] ?? `word${i}`);
+  writeFileSync(join(folder, 'vocab.txt'), words.join('\n'));
+  writeFileSync(join(folder, 'tokenizer_config.json'), '{"do_lower_case":false}');
+  return { folder, remove };
 }

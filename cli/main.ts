@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { BertletError } from '../src/index.ts';
+import { addBench } from './bench.ts';
 import { addConvert } from './convert.ts';
 import { addEvaluate } from './evaluate.ts';
 import { addExplain } from './explain.ts';
@@ -14,7 +15,7 @@ const program = new Command('bertlet')
   .version(packageJson.version)
   .showHelpAfterError()
   .exitOverride();
-for (const add of [addQa, addConvert, addExplain, addEvaluate]) add(program);
+for (const add of [addQa, addConvert, addExplain, addEvaluate, addBench]) add(program);
 
 try {
   await program.parseAsync();

@@ -22,6 +22,10 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
   return `<div class="scroll" tabindex="0"><table><thead><tr>${cells('th', head)}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
 }
 
+/** Names and what they are, as a list; long ones wrap. */
+export const facts = (rows: readonly (readonly [name: string, value: string])[]): string =>
+  `<dl>${rows.map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`).join('\n')}</dl>`;
+
 const STYLE = `
 :root { color-scheme: light dark; --background: #fff; --text: #1c2024; --muted: #5c6670; --line: #d9dee3; --panel: #f5f7f9;
   --series-1: #0b6fc2; --series-2: #c2541b; --series-3: #0f8a5f; --series-4: #9a3fb5; --series-5: #8a6d00; --series-6: #5c6670; }
@@ -44,6 +48,9 @@ th { color: var(--muted); font-weight: 600 } .number { text-align: right } td:la
 code { font: .875em ui-monospace, monospace; background: var(--panel); padding: .1em .3em; border-radius: 3px }
 pre { background: var(--panel); padding: .75rem; overflow-x: auto; border-radius: 6px } pre code { padding: 0; background: none }
 details { margin: .5rem 0 } summary { cursor: pointer }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.25rem; font-size: .875rem } dt { color: var(--muted) }
+dd { margin: 0; overflow-wrap: anywhere }
+ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; margin: .5rem 0; padding: 0; font-size: .875rem }
 mark { background: color-mix(in srgb, var(--series-5) 35%, transparent); color: inherit }`;
 
 /** The whole document. `body` is HTML; `title` and `lead` are text. */

@@ -36,6 +36,8 @@ export interface LoadOptions {
    * from then on, not only bertlet's. Default false.
    */
   wideSimd?: boolean;
+  /** webgpu: take the time of each kernel for `info.milliseconds`, where the adapter has timestamps. Slower. */
+  profile?: boolean;
   /** A model of the Hub: branch, tag or commit. Default main. */
   revision?: string;
   /** Address of the Hub. Default: the environment's HF_ENDPOINT, or https://huggingface.co. */
@@ -58,32 +60,40 @@ export interface Info {
   kernels?: string;
   /** Bytes of the weights as the device holds them. */
   weightBytes: number;
+  /** webgpu: bytes of GPU memory in use, whatever the length of the input. */
+  gpuBytes?: number;
+  /** Milliseconds spent so far in each kind of kernel: on `cpu`, and on `webgpu` with `profile`. Grows with each forward. */
+  milliseconds?: Readonly<Partial<Record<string, number>>>;
   /** Why this device, where `auto` chose it. */
   reason?: string;
 }
 
-/** A device that has started, and what `info` says of it. */
-type Started = { backend: Backend; about: Partial<Info> };
+/** A device that has started, and what `info` says of it once the model is there. */
+type Started = { backend: Backend; about: () => Partial<Info> };
 
 /** Devices by name, the fastest first, and the dtypes each has: adding one is adding an entry. */
 const DEVICES: Record<Device, { dtypes: Dtype[]; start: (options: LoadOptions) => Promise<Started> }> = {
   webgpu: {
     dtypes: ['fp32', 'fp16', 'int8'],
-    start: async ({ device, dtype = 'int8' }) => {
-      const { backend, kernels } = await startWebgpu({ hardware: device === 'auto', int8: dtype === 'int8' });
-      return { backend: backend as Backend, about: { adapter: backend.adapter, kernels } };
+    start: async ({ device, dtype = 'int8', profile = false }) => {
+      const { backend, kernels } = await startWebgpu({ hardware: device === 'auto', int8: dtype === 'int8', profile });
+      const { adapter, milliseconds } = backend;
+      const about = () => ({ adapter, kernels, gpuBytes: backend.bytes, ...(profile && { milliseconds }) });
+      return { backend: backend as Backend, about };
     },
   },
   cpu: {
     dtypes: ['fp32', 'int8'],
     start: async (options) => {
       const { backend, kernels, reason } = await startCpu(options);
-      return { backend: backend as Backend, about: { threads: backend.threads, kernels, ...(reason && { reason }) } };
+      const { threads, milliseconds } = backend;
+      const about = () => ({ threads, kernels, milliseconds, ...(reason && { reason }) });
+      return { backend: backend as Backend, about };
     },
   },
   reference: {
     dtypes: ['fp32', 'int8'],
-    start: async () => ({ backend: new ReferenceBackend() as Backend, about: {} }),
+    start: async () => ({ backend: new ReferenceBackend() as Backend, about: () => ({}) }),
   },
 };
 const NAMES = Object.keys(DEVICES) as Device[];
@@ -112,11 +122,12 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Qu
       try {
         const { backend, about } = await DEVICES[name].start(options);
         const { bert, weightBytes } = await upload(checkpoint, backend, dtype === 'int8' ? scheme : dtype);
+        const known = about();
         if (device === 'auto') reasons.push(`${name} is the fastest device that starts here`);
-        if (about.reason) reasons.push(about.reason);
+        if (known.reason) reasons.push(known.reason);
         const reason = reasons.length > 0 && { reason: reasons.join('; ') };
         const info: Info = {
-          ...about,
+          ...known,
           device: name,
           dtype,
           ...(dtype === 'int8' && { scheme }),

@@ -1,9 +1,8 @@
 /** Times bertlet and its peers side by side: README.md. */
-import { spawn } from 'node:child_process';
 import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { Command } from 'commander';
+import { startChild, takeTurns } from '../turns.ts';
 
 const command = new Command('run')
   .argument('<dir>', 'where setup.sh installed the peers')
@@ -35,27 +34,22 @@ const children = [];
 for (const peer of options.only.split(',')) {
   const [file, ...args] = PEERS[peer]!;
   const env = options.avx2 && peer === 'torch' ? { ...process.env, ...AVX2 } : process.env;
-  const child = spawn(file!, args, { stdio: ['pipe', 'pipe', 'ignore'], env });
+  const child = startChild(peer, file!, args, env);
   children.push(child);
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const next = async () => JSON.parse((await lines.next()).value as string);
-  const { name, dtypes } = (await next()) as { name: string; dtypes: string[] };
+  const { name, dtypes } = await child.next<{ name: string; dtypes: string[] }>();
   for (const dtype of dtypes) {
-    const run = async (n: number) => {
-      child.stdin.write(`${dtype} ${n}\n`);
-      return (await next()) as number[];
-    };
+    const run = (n: number) => child.ask<number[]>(`${dtype} ${n}`);
     variants.push({ name: `${name}, ${dtype}${env === process.env ? '' : ', AVX2 only'}`, run, milliseconds: [] });
   }
 }
 for (const { run } of variants) await run(5); // warm-up
-for (let round = 0; round < Number(options.rounds); round++) {
-  for (const { run, milliseconds } of variants) {
+await takeTurns(
+  variants.map(({ run, milliseconds }) => async () => {
     milliseconds.push(...(await run(3)));
-    await new Promise((done) => setTimeout(done, 100)); // threads that still spin come to rest
-  }
-}
-for (const child of children) child.stdin.end();
+    return milliseconds.length < 3 * Number(options.rounds);
+  }),
+);
+await Promise.all(children.map((child) => child.end()));
 
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 const own = (dtype: string) =>
@@ -70,4 +64,3 @@ for (const { name, milliseconds } of variants) {
     `| ${name} | ${median(milliseconds).toFixed(1)} | ${Math.min(...milliseconds).toFixed(1)} | ${ratio.toFixed(2)} |`,
   );
 }
-process.exit(0);

@@ -1,0 +1,48 @@
+/** What a benchmark ran on. Nothing here names the host or a folder of it. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from 'node:os';
+import { join } from 'node:path';
+import packageJson from '../package.json' with { type: 'json' };
+
+export interface Environment {
+  readonly bertlet: string;
+  /** Of the sources, "-dirty" where they differ from it; null outside a repository. */
+  readonly commit: string | null;
+  readonly date: string;
+  readonly cpu: string;
+  /** That this process may use. */
+  readonly cores: number;
+  readonly memoryBytes: number;
+  /** Runnable processes, mean of the minute before. */
+  readonly load: number;
+  readonly platform: string;
+  readonly node: string;
+  readonly v8: string;
+}
+
+/** @param root the folder of the sources */
+export function environment(root = join(import.meta.dirname, '..')): Environment {
+  const git = spawnSync('git', ['-C', root, 'describe', '--always', '--abbrev=12', '--dirty', '--exclude=*'], {
+    encoding: 'utf8',
+  });
+  return {
+    bertlet: packageJson.version,
+    commit: git.status === 0 ? git.stdout.trim() : null,
+    date: new Date().toISOString(),
+    cpu: cpus()[0]?.model.trim() || 'unknown',
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    load: loadavg()[0]!,
+    platform: `${platform()} ${arch()}`,
+    node: process.version,
+    v8: process.versions.v8,
+  };
+}
+
+/** The most memory that this process has had in use so far (peak RSS). */
+export function peakBytes(): number {
+  if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
+  // Not maxRSS, which a child inherits from the process that started it.
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024;
+}

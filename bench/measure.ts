@@ -1,0 +1,92 @@
+/** The timing core: which forwards count, from when to when, and what is made of them. The clock comes from outside. */
+
+export interface Protocol {
+  /** Forwards that are not counted; fewer, but at least 1, where they would take more than a fifth of `seconds`. */
+  readonly warmups: number;
+  /** Forwards that are; fewer, but at least 1, where there is no time for them. */
+  readonly samples: number;
+  /** Time for both. */
+  readonly seconds: number;
+}
+
+/** Times one forward over and over, a few at a time. */
+export class Sampler {
+  /** Of each forward that counts, from the call to its logits read back. */
+  readonly milliseconds: number[] = [];
+  warmups = 0;
+  readonly #forward: () => Promise<unknown>;
+  readonly #protocol: Protocol;
+  readonly #now: () => number;
+  #spent = 0;
+
+  /**
+   * @param forward resolves once its result is in this thread's memory
+   * @param now a clock, in milliseconds
+   */
+  constructor(forward: () => Promise<unknown>, protocol: Protocol, now: () => number) {
+    this.#forward = forward;
+    this.#protocol = protocol;
+    this.#now = now;
+  }
+
+  get done(): boolean {
+    const { samples, seconds } = this.#protocol;
+    return this.milliseconds.length >= samples || (this.milliseconds.length > 0 && this.#spent >= seconds * 1000);
+  }
+
+  /** So many forwards, or those that are left. */
+  async turn(forwards: number): Promise<void> {
+    const { warmups, seconds } = this.#protocol;
+    for (let i = 0; i < forwards && !this.done; i++) {
+      const begin = this.#now();
+      await this.#forward();
+      const elapsed = this.#now() - begin;
+      if (this.warmups < 1 || (this.warmups < warmups && this.#spent * 5 < seconds * 1000)) this.warmups++;
+      else this.milliseconds.push(elapsed);
+      this.#spent += elapsed;
+    }
+  }
+}
+
+/** `numpy.percentile` of sorted values: linear between the two nearest ranks, computed from the nearer, as numpy does. */
+export function percentile(sorted: readonly number[], percent: number): number {
+  const rank = ((sorted.length - 1) * percent) / 100;
+  const [low, high] = [sorted[Math.floor(rank)]!, sorted[Math.ceil(rank)]!];
+  const part = rank - Math.floor(rank);
+  return part < 0.5 ? low + (high - low) * part : high - (high - low) * (1 - part);
+}
+
+/** Latencies as optimum-benchmark writes them: seconds, `stdev` of the population, `stdev_` in percent of the mean. */
+export interface Latency {
+  readonly unit: 's';
+  readonly values: readonly number[];
+  readonly count: number;
+  readonly total: number;
+  readonly mean: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly stdev: number;
+  readonly stdev_: number;
+}
+
+/**
+ * What optimum-benchmark makes of measured times (its `Latency.from_values`).
+ * @param milliseconds at least one
+ */
+export function latencyOf(milliseconds: readonly number[]): Latency {
+  const values = milliseconds.map((ms) => ms / 1000);
+  const sorted = values.toSorted((a, b) => a - b);
+  const total = values.reduce((sum, value) => sum + value, 0);
+  const mean = total / values.length;
+  const stdev = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
+  const [p50, p90, p95, p99] = [50, 90, 95, 99].map((percent) => percentile(sorted, percent)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const spread = { stdev, stdev_: (stdev / Math.abs(mean)) * 100 };
+  return { unit: 's', values, count: values.length, total, mean, p50, p90, p95, p99, ...spread };
+}

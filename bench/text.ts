@@ -1,0 +1,80 @@
+/** A result as text for a terminal; the tables are Markdown. */
+import type { Result, Row } from './result.ts';
+
+/** Columns of a row: the page has the same. */
+export const COLUMNS = [
+  ...['variant', 'tokens', 'p50 ms', 'p90', 'p99', 'mean', 'stdev', 'per second', 'x CPU fp32', 'load ms', 'first ms'],
+  ...['file MB', 'peak RSS MB', 'GPU MB', 'samples'],
+];
+
+/** Milliseconds with about three figures. */
+export const shown = (milliseconds: number): string =>
+  milliseconds.toFixed(milliseconds < 10 ? 2 : milliseconds < 1000 ? 1 : 0);
+export const megabytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 2 : 0);
+
+/** Cells of a row. */
+export function cells(row: Row): string[] {
+  const { load_model, first_forward, forward } = row.report;
+  const { p50, p90, p99, mean, stdev, count } = forward.latency;
+  return [
+    `${row.name}${row.software ? ' (software)' : ''}`,
+    String(row.config.scenario.input_shapes.sequence_length),
+    ...[p50, p90, p99, mean, stdev].map((seconds) => shown(seconds * 1000)),
+    forward.throughput!.value.toFixed(1),
+    row.speedup === null ? '' : row.speedup.toFixed(2),
+    ...[load_model, first_forward].map(({ latency }) => shown(latency.mean * 1000)),
+    megabytes(row.file_bytes),
+    megabytes(forward.memory!.max_ram * 1e6),
+    row.gpu_bytes === null ? '' : megabytes(row.gpu_bytes),
+    String(count),
+  ];
+}
+
+/** What the times are of. */
+export const LEGEND =
+  'Times are of one forward, batch 1, from the ids to the logits read back; tokenization is outside. first: the first ' +
+  "answer, to the article's question, with tokenization, after load. load: from a file in the system's cache. file: of the " +
+  'model in this precision. MB are 2^20 bytes. Not an MLPerf result.';
+
+/** The machine and the engine, by name. */
+export function environmentRows({ environment, model, protocol }: Result): [string, string][] {
+  const { cpu, cores, memoryBytes, load, platform, node, v8, kernels, reason, threads } = environment;
+  const { adapter, gpuKernels, bertlet, commit, date } = environment;
+  const { layers, hidden, heads, intermediate, vocab, positions } = model.config;
+  const { warmups, samples, seconds } = protocol;
+  const rows: [string, string | null][] = [
+    ['model', `${model.name}: ${(model.parameters / 1e6).toFixed(1)} million parameters`],
+    [
+      'shape',
+      `${layers} layers, hidden ${hidden}, ${heads} heads, intermediate ${intermediate}, vocabulary ${vocab}, ${positions} positions`,
+    ],
+    ['CPU', `${cpu}, ${cores} cores, ${(memoryBytes / 2 ** 30).toFixed(1)} GB; load ${load.toFixed(1)}`],
+    ['CPU engine', kernels && `${threads} thread${threads === 1 ? '' : 's'}; ${kernels}${reason ? `; ${reason}` : ''}`],
+    ['GPU', adapter && `${adapter}; ${gpuKernels}`],
+    ['Node', `${node}, V8 ${v8}, ${platform}`],
+    ['bertlet', `${bertlet}${commit ? `, commit ${commit}` : ''}, ${date.slice(0, 10)}`],
+    [
+      'protocol',
+      `up to ${warmups} warm-ups and ${samples} samples in ${seconds} s, in turns of 5 forwards, a process for each variant`,
+    ],
+  ];
+  return rows.filter((row): row is [string, string] => Boolean(row[1]));
+}
+
+/** Reasons for what was left out, one line for each. */
+export function skippedLines({ skipped }: Result): string[] {
+  const reasons = new Map<string, string[]>();
+  for (const { name, reason } of skipped) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
+  return [...reasons].map(([reason, names]) => `Not measured: ${names.join(', ')}. ${reason}`);
+}
+
+export function textOf(result: Result): string {
+  const environment = environmentRows(result).map(([name, value]) => `${name}: ${value}`);
+  const rows = [COLUMNS, ...result.benchmarks.map(cells)];
+  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const line = (row: string[]) =>
+    `| ${row.map((cell, i) => (i ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(' | ')} |`;
+  const rule = `|${widths.map((width, i) => (i ? `${'-'.repeat(width + 1)}:` : '-'.repeat(width + 2))).join('|')}|`;
+  const table = [line(COLUMNS), rule, ...rows.slice(1).map(line)];
+  return [...environment, '', ...table, '', ...skippedLines(result), LEGEND].join('\n');
+}
