@@ -1,6 +1,6 @@
 /** What a benchmark ran on. Nothing here names the host or a folder of it. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from 'node:os';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
@@ -23,12 +23,12 @@ export interface Environment {
 
 /** @param root the folder of the sources */
 export function environment(root = join(import.meta.dirname, '..')): Environment {
-  const git = spawnSync('git', ['-C', root, 'describe', '--always', '--abbrev=12', '--dirty', '--exclude=*'], {
-    encoding: 'utf8',
-  });
+  const describe = ['-C', root, 'describe', '--always', '--abbrev=12', '--dirty', '--exclude=*'];
+  const own = existsSync(join(root, '.git')); // where bertlet is installed it would be the other project's
+  const git = own ? spawnSync('git', describe, { encoding: 'utf8' }) : null;
   return {
     bertlet: packageJson.version,
-    commit: git.status === 0 ? git.stdout.trim() : null,
+    commit: git?.status === 0 ? git.stdout.trim() : null,
     date: new Date().toISOString(),
     cpu: cpus()[0]?.model.trim() || 'unknown',
     cores: availableParallelism(),

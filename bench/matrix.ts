@@ -5,7 +5,7 @@
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { inputError } from '../src/backend.ts';
 import type { BertConfig } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
@@ -18,6 +18,9 @@ import { latencyOf, type Protocol } from './measure.ts';
 import { isSoftware, nameOf, type Point, type Result, type Row, rowOf, type Variant } from './result.ts';
 import { type Child, startChild, takeTurns } from './turns.ts';
 import type { Hello, Job, Order, Stages, State } from './variant.ts';
+
+/** In the sources a .ts, in the package a .js, as this file. */
+const VARIANT = join(import.meta.dirname, `variant${extname(import.meta.filename)}`);
 
 export interface MatrixOptions {
   /** Folder of the checkpoint. */
@@ -144,7 +147,7 @@ async function start(
   const loading = { ...variant, wideSimd: true, ...(threads && { threads }), ...extra };
   const job: Job = { model: folder, options: loading, question, context };
   const name = nameOf(variant);
-  const child = startChild(name, process.execPath, [join(import.meta.dirname, 'variant.ts'), JSON.stringify(job)]);
+  const child = startChild(name, process.execPath, [VARIANT, JSON.stringify(job)]);
   try {
     const hello = await child.next<Hello>();
     if ('info' in hello) return { variant, child, hello };
