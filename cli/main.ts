@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { BertletError } from '../src/index.ts';
 import { addConvert } from './convert.ts';
+import { addExplain } from './explain.ts';
 import { addQa } from './qa.ts';
 
 /** Commands made with `program.command()` inherit how errors are shown and where they end. */
@@ -12,7 +13,7 @@ const program = new Command('bertlet')
   .version(packageJson.version)
   .showHelpAfterError()
   .exitOverride();
-for (const add of [addQa, addConvert]) add(program);
+for (const add of [addQa, addConvert, addExplain]) add(program);
 
 try {
   await program.parseAsync();

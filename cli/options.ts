@@ -1,7 +1,9 @@
 /** Options that several commands share. */
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { QUESTION, TEXT } from './article.ts';
 
 /** A positive integer. */
 export const positive = (text: string): number => {
@@ -19,3 +21,21 @@ export const modelOption = () =>
 
 export const threadsOption = () =>
   new Option('--threads <n>', 'cpu: number of threads; default one for each core').argParser(positive);
+
+/** A question and its passage, as `addQuestion` takes them. */
+export interface QuestionOptions {
+  question: string;
+  context: string;
+  contextFile?: string;
+}
+
+export const addQuestion = (command: Command): Command =>
+  command
+    .addOption(new Option('--question <text>').default(QUESTION, "the article's"))
+    .addOption(new Option('--context <text>', 'the passage').default(TEXT, "the article's").conflicts('contextFile'))
+    .option('--context-file <file>', 'the passage, from a file in UTF-8');
+
+export const questionOf = async ({ question, context, contextFile }: QuestionOptions) => ({
+  question,
+  context: contextFile ? await readFile(contextFile, 'utf8') : context,
+});

@@ -2,7 +2,6 @@
  * The program of the article (Lei Mao, "PyTorch Dynamic Quantization"), in TypeScript: model sizes, one question
  * answered by the float32 and by the dynamically quantized model, and the latency of both. `bertlet qa --help`
  */
-import { readFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { type Command, Option } from 'commander';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
@@ -15,11 +14,8 @@ import {
   type QuestionAnswering,
   type Scheme,
 } from '../src/index.ts';
-import { QUESTION, TEXT } from './article.ts';
-import { modelOption, positive, threadsOption } from './options.ts';
+import { addQuestion, modelOption, positive, type QuestionOptions, questionOf, threadsOption } from './options.ts';
 import { progressBars } from './progress.ts';
-
-export { QUESTION, TEXT };
 
 const ANSWERS: Record<Dtype, string> = {
   fp32: 'Model Answer',
@@ -72,22 +68,18 @@ async function latency(qa: QuestionAnswering, question: string, context: string,
 const described = ({ device, threads, adapter, kernels }: Info): string =>
   [device, threads && `${threads} threads`, adapter, kernels].filter(Boolean).join(', ');
 
-interface QaOptions {
+interface QaOptions extends QuestionOptions {
   model: string;
   device?: Device;
   threads?: number;
   dtype?: Dtype;
   scheme?: Scheme;
-  question: string;
-  context: string;
-  contextFile?: string;
   samples?: number;
   json?: boolean;
 }
 
 async function run(options: QaOptions): Promise<void> {
-  const { question } = options;
-  const context = options.contextFile ? await readFile(options.contextFile, 'utf8') : options.context;
+  const { question, context } = await questionOf(options);
   const say = options.json ? () => {} : console.log;
   const section = (title: string) => say(`${'='.repeat(75)}\n${title}\n${'='.repeat(75)}`);
 
@@ -151,17 +143,13 @@ async function run(options: QaOptions): Promise<void> {
 
 /** Adds `bertlet qa`. */
 export function addQa(program: Command): void {
-  program
-    .command('qa')
+  addQuestion(program.command('qa'))
     .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
     .addOption(modelOption())
     .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
     .addOption(threadsOption())
     .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
     .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
-    .addOption(new Option('--question <text>').default(QUESTION, "the article's"))
-    .addOption(new Option('--context <text>', 'the passage').default(TEXT, "the article's").conflicts('contextFile'))
-    .option('--context-file <file>', 'the passage, from a file in UTF-8')
     .option('--samples <n>', 'forwards to time for each dtype; default 100, as in the article', positive)
     .option('--json', 'print one JSON object instead')
     .action(run);

@@ -7,8 +7,7 @@ export const escapeHtml = (text: string): string =>
 export type Cell = string | number | { html: string };
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const shown = (cell: Cell) => (typeof cell === 'object' ? cell.html : escapeHtml(String(cell)));
-  const numeric = (cell: Cell) =>
-    typeof cell === 'number' || (typeof cell === 'string' && /^[-+±]?[\d.,]+( ?[%×x])?$/.test(cell));
+  const numeric = (cell: Cell) => /^[-+±]?[\d.,]+( ?[%×x])?$/.test(shown(cell).replace(/<[^>]*>/g, ''));
   const right = head.map(
     (_, column) => rows.length > 0 && rows.every((row) => numeric(row[column]!) || row[column] === ''),
   );

@@ -4,15 +4,16 @@ import { bar, byId, element, table } from './dom.ts';
 import { excerpt, pieces } from './spans.ts';
 
 const score = ({ score }: Answer) => score.toFixed(3);
-/** Below, the model is not sure. */
-const SURE = 0.1;
+/** Below the one the model is not sure, below the other a candidate is not worth a mark. */
+const [SURE, WORTH] = [0.1, 0.01];
 
 /** The copy of the passage behind the textarea, with its answers marked; without any, only the text. */
 export function mark(context: string, answers: readonly Answer[] = []): void {
-  const marked = pieces(
-    context,
-    answers.filter(({ noAnswer }) => !noAnswer),
-  ).map(({ text, rank }) => (rank === null ? text : element('mark', { class: rank > 0 && 'next' }, text)));
+  const worth = answers.filter(({ noAnswer, score }) => !noAnswer && score >= WORTH);
+  const best = answers[0];
+  const marked = pieces(context, worth).map(({ text, rank }) =>
+    rank === null ? text : element('mark', { class: worth[rank] !== best && 'next' }, text),
+  );
   byId('mirror').replaceChildren(...marked, '\n'); // a last empty line is as high as any
 }
 

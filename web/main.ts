@@ -4,6 +4,7 @@ import { mark, showAnswers } from './answer.ts';
 import { byId, element, megabytes, milliseconds } from './dom.ts';
 import { Engine, EngineError } from './engine.ts';
 import { ARTICLE, EXAMPLES } from './examples.ts';
+import { showExplanation } from './explanation.ts';
 import { showTimings } from './measure.ts';
 import { MODEL, MODEL_BYTES } from './model.ts';
 import { inWords, missing } from './problems.ts';
@@ -174,20 +175,32 @@ function choose(model: typeof EMBEDDED): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // A question
 
+/** Whether there is something to read and to ask; otherwise it says what is missing. */
+function complete(): boolean {
+  const empty = [question, passage].find(({ value }) => !value.trim());
+  const what = empty === question ? 'Type a question first.' : 'Type or paste a passage first.';
+  byId('problem').textContent = empty ? what : '';
+  for (const field of [question, passage]) {
+    if (field === empty) field.setAttribute('aria-invalid', 'true');
+    else field.removeAttribute('aria-invalid');
+  }
+  empty?.focus();
+  return !empty;
+}
+
+/** Only the end of the worker ends a forward: the model is loaded again, from where it is kept. */
+function cancelAndLoad(): void {
+  engine.cancel();
+  void load().then((ready) => ready && say('Cancelled. The model is loaded again.'));
+}
+
 async function ask(): Promise<void> {
-  const problem = byId('question-problem');
-  problem.textContent = question.value.trim() ? '' : 'Type a question first.';
-  question.toggleAttribute('aria-invalid', problem.textContent !== '');
-  if (problem.textContent) return question.focus();
+  if (!complete()) return;
   await loading;
   if (!loaded && !(await load())) return;
   const asked = texts();
-  const stop = () => {
-    engine.cancel(); // only the end of the worker ends a forward: the model is loaded again, from where it is kept
-    void load().then((ready) => ready && say('Cancelled. The model is loaded again.'));
-  };
   try {
-    const { answers, milliseconds: took } = await busy('Reading …', stop, () => engine.call('answer', asked));
+    const { answers, milliseconds: took } = await busy('Reading …', cancelAndLoad, () => engine.call('answer', asked));
     showAnswers(asked.context, answers);
     if (passage.value !== asked.context) mark(passage.value);
     say(`Answered in ${milliseconds(took)} on ${described(loaded!.info)}.`);
@@ -260,7 +273,7 @@ for (const type of ['dragover', 'dragleave', 'drop'] as const) {
 // The benchmark
 
 byId('measure').addEventListener('click', async () => {
-  if (!question.value.trim()) return ask();
+  if (!complete()) return;
   await loading;
   const lines: (Timing | Untimed)[] = [];
   const input = { model: (loaded?.model ?? EMBEDDED).source, threads: settings().threads, texts: texts() };
@@ -280,6 +293,27 @@ byId('measure').addEventListener('click', async () => {
     showError(error);
   }
   showTimings(lines, null);
+});
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What quantization did
+
+byId('explain').addEventListener('click', async () => {
+  if (!complete()) return;
+  await loading;
+  const model = (loaded?.model ?? EMBEDDED).source;
+  const bar = byId<HTMLProgressElement>('bar');
+  const tell = (share: number) => {
+    bar.value = share;
+  };
+  try {
+    const run = () => engine.call('explain', { model, texts: texts() }, tell);
+    const explanation = await busy('Comparing every layer in float and in int8 …', cancelAndLoad, run);
+    showExplanation(explanation);
+    say('Compared: see “What quantization did”.');
+  } catch (error) {
+    showError(error);
+  }
 });
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ export function showTimings(lines: readonly (Timing | Untimed)[], underWay: stri
   const rows = timed.map(({ name, info, median, samples, loading }) => {
     const runs = info.adapter ?? `${info.threads} ${info.threads === 1 ? 'thread' : 'threads'}`;
     const details = `${runs}, ${samples} ${samples === 1 ? 'sample' : 'samples'}, loaded in ${milliseconds(loading)}`;
-    const label = element('span', {}, name, element('small', {}, details));
+    const label = element('span', {}, element('strong', {}, name), element('small', {}, details));
     const speed = `${(first / median).toFixed(2)} ×`;
     return [label, bar(median / slowest), milliseconds(median), speed, megabytes(info.weightBytes)];
   });

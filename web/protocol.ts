@@ -1,4 +1,5 @@
 /** What the page and its worker say to each other: a call with an id, then progress, then one result or one error. */
+import type { Explanation } from '../explain/explain.ts';
 import type { Answer, Device, Dtype, ErrorCode, Info, Scheme } from '../src/index.ts';
 
 /** A folder's address, a name of the Hub, or files that were dropped on the page. */
@@ -54,6 +55,8 @@ export interface Calls {
     output: null;
     progress: Timing | Untimed | string;
   };
+  /** Progress is the share done. */
+  explain: { input: { model: Model; texts: Texts }; output: Explanation; progress: number };
 }
 export type Name = keyof Calls;
 

@@ -1,5 +1,10 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
+import { explain } from '../explain/explain.ts';
+import type { Backend } from '../src/backend.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
 import { describeAdapter } from '../src/backends/startWebgpu.ts';
+import { openCheckpoint } from '../src/checkpoint/load.ts';
+import { locate } from '../src/hub.ts';
 import { BertletError, load, type QuestionAnswering } from '../src/index.ts';
 import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
 
@@ -20,9 +25,15 @@ let stopped = false;
 
 type Tell<N extends Name> = (progress: Calls[N]['progress']) => void;
 
+/** What `load` takes: a folder's address, or a name of the Hub. */
+function addressOf(model: Model): string {
+  if (typeof model === 'string') return model;
+  dropped = model;
+  return DROPPED;
+}
+
 function open(model: Model, { device, dtype, scheme, threads }: Settings, onProgress?: Tell<'load'>) {
-  if (typeof model !== 'string') dropped = model;
-  return load(typeof model === 'string' ? model : DROPPED, {
+  return load(addressOf(model), {
     device,
     dtype,
     ...(dtype === 'int8' && { scheme }),
@@ -108,11 +119,19 @@ async function time(qa: QuestionAnswering, texts: Texts) {
   }
 }
 
+/** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
+async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>) {
+  const checkpoint = await openCheckpoint(await locate(addressOf(model)));
+  const start = async () => (await startCpu({ threads: 1 })).backend as Backend;
+  return explain(checkpoint, texts, start, ({ done, total }) => tell(done / total)).finally(checkpoint.close);
+}
+
 const CALLS: { [N in Name]: (input: Calls[N]['input'], tell: Tell<N>) => Promise<Calls[N]['output']> } = {
   machine,
   load: loadModel,
   answer,
   measure,
+  explain: explainTexts,
 };
 
 /** One call after the other. */

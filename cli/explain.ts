@@ -1,0 +1,79 @@
+/**
+ * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with histograms.
+ * `bertlet explain --help`
+ */
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { SingleBar } from 'cli-progress';
+import { type Command, Option } from 'commander';
+import { explain } from '../explain/explain.ts';
+import { explainText } from '../explain/text.ts';
+import type { Backend } from '../src/backend.ts';
+import { ReferenceBackend } from '../src/backends/reference.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
+import { openCheckpoint } from '../src/checkpoint/load.ts';
+import { locate } from '../src/hub.ts';
+import { addQuestion, modelOption, type QuestionOptions, questionOf } from './options.ts';
+import { progressBars } from './progress.ts';
+
+interface ExplainOptions extends QuestionOptions {
+  model: string;
+  device: 'cpu' | 'reference';
+  report?: string;
+  json?: boolean;
+}
+
+const DEVICES: Record<ExplainOptions['device'], () => Promise<Backend>> = {
+  cpu: async () => (await startCpu()).backend as Backend,
+  reference: async () => new ReferenceBackend() as Backend,
+};
+
+async function run(options: ExplainOptions): Promise<void> {
+  const input = await questionOf(options);
+  const { onProgress, stop } = progressBars();
+  const open = async () => openCheckpoint(await locate(options.model, { onProgress }), onProgress);
+  const checkpoint = await open().finally(stop);
+  const bar = new SingleBar({
+    format: '{bar} {value} of {total} linears',
+    stream: process.stderr,
+    clearOnComplete: true,
+  });
+  if (process.stderr.isTTY) bar.start(0, 0);
+  const onLinear = ({ done, total }: { done: number; total: number }) => {
+    bar.setTotal(total);
+    bar.update(done);
+  };
+  const explanation = await explain(checkpoint, input, DEVICES[options.device], onLinear).finally(() => {
+    bar.stop();
+    checkpoint.close();
+  });
+  if (options.report) {
+    const file = options.report.endsWith('.html') ? options.report : join(options.report, 'explain.html');
+    const { explainPage } = await import('../explain/page.ts'); // Plot: only where it is asked for
+    await mkdir(dirname(file), { recursive: true });
+    const temporary = `${file}.${process.pid}`;
+    await writeFile(temporary, explainPage(explanation, options.device));
+    await rename(temporary, file); // whole or not at all
+    if (!options.json) console.log(`${file}\n`);
+  }
+  console.log(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation));
+}
+
+/** Adds `bertlet explain`. */
+export function addExplain(program: Command): void {
+  addQuestion(program.command('explain'))
+    .description('Shows what int8 does to one question: scales, zero points, levels and errors of every linear.')
+    .addOption(modelOption())
+    .addOption(new Option('--device <name>', 'that computes').choices(['cpu', 'reference']).default('cpu'))
+    .option('--report <path>', 'write a page with histograms as well: a file.html, or the folder of explain.html')
+    .option('--json', 'print one JSON object instead of the table')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bertlet explain
+  bertlet explain --report explain.html
+  bertlet explain --question "Who?" --context-file passage.txt --json`,
+    )
+    .action(run);
+}

@@ -1,0 +1,300 @@
+/** An explanation as a page in one file: what int8 does to each linear, drawn and said in words. */
+import { COLOURS, figure, Plot } from '../report/chart.ts';
+import { type Cell, escapeHtml, htmlPage, table } from '../report/page.ts';
+import type { Scheme } from '../src/backend.ts';
+import { BINS, type Explanation, type LinearReport, type Quantized, SCHEMES, type Spread, worst } from './explain.ts';
+import { decibels, mostGained, nameOf, percent, short } from './text.ts';
+
+const COLOUR = { domain: [...SCHEMES], range: COLOURS.slice(0, 2) };
+/** Their names in their colours, instead of a legend. */
+const NAMES = SCHEMES.map((scheme, i) => `<b style="color: ${COLOURS[i]}">${scheme}</b>`) as [string, string];
+/** Range [0, 127] of the integers in activations; for `accurate` that of a token with the median scale and zero point. */
+const span = ({ scale, zeroPoint }: Quantized) => ({
+  low: -zeroPoint.median * scale.median,
+  high: (127 - zeroPoint.median) * scale.median,
+});
+/** Few values of a histogram are the outliers that matter: heights are logarithms. */
+const height = (count: number) => Math.log10(1 + count);
+
+/** The narrower space has room for short names only. */
+const label = (linear: LinearReport, narrow: boolean) =>
+  narrow
+    ? nameOf(linear).replace('layer ', '').replace('query|key|value', 'q|k|v').replace('attention.', 'att. ')
+    : nameOf(linear);
+
+/** dB of each linear alone, a bar for each scheme. */
+function aloneChart(linears: readonly LinearReport[]): string {
+  return figure(
+    'Signal to noise of each linear when it alone is in int8, in dB: longer is better, 6 dB is one bit.',
+    'Bars of the signal to noise ratio of each linear, torch and accurate; the table at the end has the numbers.',
+    ({ narrow }) => ({
+      height: linears.length * 24 + 40,
+      marginLeft: narrow ? 106 : 168,
+      marginTop: 24,
+      marginRight: 28,
+      x: { axis: 'top', label: null, grid: true, ticks: narrow ? 4 : 8 },
+      y: { axis: null, domain: [...SCHEMES], padding: 0.1 },
+      fy: { label: null, domain: linears.map((linear) => label(linear, narrow)), padding: 0.25 },
+      color: COLOUR,
+      marks: [
+        Plot.barX(
+          linears.flatMap((linear) =>
+            SCHEMES.map((scheme) => ({
+              linear: label(linear, narrow),
+              scheme,
+              sqnr: linear.schemes[scheme].alone.output.sqnr,
+            })),
+          ),
+          { x: 'sqnr', y: 'scheme', fy: 'linear', fill: 'scheme' },
+        ),
+        Plot.ruleX([0]),
+      ],
+    }),
+  );
+}
+
+/** dB of the whole int8 model, from its first linear to its last. */
+function wholeChart(linears: readonly LinearReport[]): string {
+  const points = linears.flatMap((linear, index) =>
+    SCHEMES.map((scheme) => ({ index, scheme, sqnr: linear.schemes[scheme].whole.output.sqnr })),
+  );
+  const ends = points.filter(({ index }) => index === linears.length - 1);
+  const firsts = new Map(linears.flatMap(({ layer }, i) => (i % 4 === 0 && layer !== null ? [[i, layer]] : [])));
+  return figure(
+    'Signal to noise behind each linear when the whole model is in int8, in dB, from the first layer to the logits.',
+    'Lines of the signal to noise ratio along the model, torch below accurate; the table at the end has the numbers.',
+    ({ narrow }) => ({
+      height: 260,
+      marginRight: narrow ? 62 : 72,
+      marginLeft: 36,
+      x: { label: 'layer', ticks: [...firsts.keys()], tickFormat: (i: number) => String(firsts.get(i)) },
+      y: { label: 'dB', grid: true, zero: true, ticks: 5 },
+      color: COLOUR,
+      marks: [
+        Plot.lineY(points, { x: 'index', y: 'sqnr', stroke: 'scheme', strokeWidth: 2 }),
+        Plot.dot(points, { x: 'index', y: 'sqnr', fill: 'scheme', r: 2.5 }),
+        Plot.text(ends, { x: 'index', y: 'sqnr', text: 'scheme', fill: 'scheme', dx: 8, textAnchor: 'start' }),
+      ],
+    }),
+  );
+}
+
+/** One linear's input with the 128 levels of each scheme beneath. */
+function levelsChart(linear: LinearReport): string {
+  const { torch, accurate } = linear.schemes;
+  const { low, high } = torch.alone;
+  const width = (high - low) / BINS;
+  const bins = linear.histogram.map((count, i) => ({ from: low + i * width, to: low + (i + 1) * width, count }));
+  const top = Math.max(...linear.histogram.map(height));
+  const levels = Object.entries({ torch: torch.alone, accurate: accurate.alone }).flatMap(([scheme, quantized], row) =>
+    Array.from({ length: 128 }, (_, level) => ({
+      scheme,
+      x: (level - quantized.zeroPoint.median) * quantized.scale.median,
+      from: -top * (0.08 + 0.2 * row),
+      to: -top * (0.22 + 0.2 * row),
+    })),
+  );
+  return figure(
+    `Input of ${nameOf(linear)}: how often each value occurs (heights are logarithms), and beneath it the 128 values ` +
+      'that each scheme can tell apart; for accurate those of the median token.',
+    `Histogram of activations from ${short(low)} to ${short(high)}; the levels of torch are spread over all of it, those of accurate lie where the values are.`,
+    ({ narrow }) => ({
+      height: 260,
+      marginLeft: 8,
+      marginRight: 8,
+      x: { label: null, ticks: narrow ? 5 : 10 },
+      y: { axis: null },
+      color: COLOUR,
+      marks: [
+        Plot.rectY(bins, {
+          x1: 'from',
+          x2: 'to',
+          y: (bin: (typeof bins)[0]) => height(bin.count),
+          fill: 'var(--muted)',
+          insetLeft: 0.5,
+          insetRight: 0.5,
+        }),
+        Plot.ruleY([0], { stroke: 'var(--line)' }),
+        Plot.ruleX(levels, { x: 'x', y1: 'from', y2: 'to', stroke: 'scheme', strokeWidth: 1 }),
+        Plot.text(
+          levels.filter((_, i) => i % 128 === 0),
+          {
+            ...{ text: 'scheme', x: high, y: ({ from, to }: (typeof levels)[0]) => (from + to) / 2, textAnchor: 'end' },
+            ...{ fill: 'scheme', stroke: 'var(--background)', strokeWidth: 14, dx: -4 },
+          },
+        ),
+      ],
+    }),
+  );
+}
+
+/** The ranges of the input features that reach the furthest, and of all others. */
+function featuresChart({ outliers, others, in: features }: LinearReport): string {
+  const rest = `all other ${features - outliers.length}`;
+  const rows = [
+    ...outliers.map(({ feature, ...range }) => ({ name: `feature ${feature}`, ...range })),
+    { name: rest, ...others },
+  ];
+  return figure(
+    'Range of the input features that reach the furthest from 0, over all tokens.',
+    `Bars from the smallest to the largest value of ${outliers.length} features and of all others.`,
+    ({ narrow }) => ({
+      height: rows.length * 22 + 50,
+      marginLeft: 100,
+      marginRight: 12,
+      x: { label: null, grid: true, ticks: narrow ? 5 : 10 },
+      y: { label: null, domain: rows.map(({ name }) => name), padding: 0.3 },
+      marks: [
+        Plot.barX(rows, {
+          x1: 'low',
+          x2: 'high',
+          y: 'name',
+          fill: ({ name }: (typeof rows)[0]) => (name === rest ? 'var(--series-3)' : 'var(--muted)'),
+        }),
+        Plot.ruleX([0]),
+      ],
+    }),
+  );
+}
+
+/** Every linear's input in the units of torch's integers, so that all can be compared. */
+function histograms(linears: readonly LinearReport[]): string {
+  const place = ({ layer, kind }: LinearReport, narrow: boolean) => ({
+    row: layer === null ? 'end' : `${narrow ? '' : 'layer '}${layer}`,
+    column: (layer === null ? linears[0]!.kind : kind)
+      .replace('query|key|value', narrow ? 'q|k|v' : 'query|key|value')
+      .replace('attention.', narrow ? 'att. ' : 'attention.'),
+  });
+  return figure(
+    'Input of the linears of each layer, and last that of qa_outputs, from the smallest to the largest activation: over the 128 ' +
+      'integers of torch. Heights are logarithms. The bar beneath is where accurate has all its 128 for the median token.',
+    'A small histogram for each linear; the table at the end has range, scale and levels of each.',
+    ({ narrow }) => {
+      const cells = linears.map((linear) => {
+        const { torch, accurate } = linear.schemes;
+        const { low, high } = span(accurate.alone);
+        const integer = (x: number) =>
+          Math.min(128, Math.max(0, torch.alone.zeroPoint.median + x / torch.alone.scale.median));
+        const top = Math.max(...linear.histogram.map(height));
+        const ends = { low: short(torch.alone.low), high: short(torch.alone.high) };
+        return { ...place(linear, narrow), linear, top, ...ends, from: integer(low), to: integer(high) };
+      });
+      const bins = cells.flatMap(({ row, column, linear, top }) =>
+        linear.histogram.map((count, i) => ({ row, column, from: 2 * i, to: 2 * i + 2, share: height(count) / top })),
+      );
+      return {
+        height: new Set(cells.map(({ row }) => row)).size * 84 + 50,
+        marginLeft: narrow ? 30 : 52,
+        marginRight: 4,
+        x: { axis: null, domain: [0, 128] },
+        y: { axis: null, domain: [-0.12, 1.35] },
+        fx: { axis: 'top', label: null, domain: [...new Set(cells.map(({ column }) => column))], padding: 0.08 },
+        fy: { axis: 'left', label: null, domain: [...new Set(cells.map(({ row }) => row))], padding: 0.12 },
+        marks: [
+          Plot.rectY(bins, { x1: 'from', x2: 'to', y: 'share', fx: 'column', fy: 'row', fill: COLOURS[0]!, inset: 0 }),
+          Plot.rect(cells, { x1: 'from', x2: 'to', y1: -0.12, y2: -0.03, fx: 'column', fy: 'row', fill: COLOURS[1]! }),
+          Plot.text(cells, { fx: 'column', fy: 'row', text: 'low', frameAnchor: 'top-left', fill: 'var(--muted)' }),
+          Plot.text(cells, { fx: 'column', fy: 'row', text: 'high', frameAnchor: 'top-right', fill: 'var(--muted)' }),
+        ],
+      };
+    },
+  );
+}
+
+const several = ({ low, median, high }: Spread, digits: number) =>
+  low === high
+    ? median.toFixed(digits)
+    : `${median.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
+
+/** All numbers of one scheme; the lowest dB are marked. */
+function numbers(linears: readonly LinearReport[], scheme: Scheme): string {
+  const reports = linears.map(({ schemes }) => schemes[scheme]);
+  const lowest = (['alone', 'whole'] as const).map((kind) =>
+    Math.min(...reports.map((report) => report[kind].output.sqnr ?? Infinity)),
+  );
+  const db = (sqnr: number | null, least: number): Cell =>
+    sqnr === least ? { html: `<mark>${decibels(sqnr)}</mark>` } : decibels(sqnr);
+  const rows = linears.map((linear, i): Cell[] => {
+    const { alone, whole, weightScale } = reports[i]!;
+    return [
+      nameOf(linear),
+      ...[db(alone.output.sqnr, lowest[0]!), alone.output.cosine.toFixed(4)],
+      ...[db(whole.output.sqnr, lowest[1]!), whole.output.cosine.toFixed(4)],
+      ...[short(alone.low), short(alone.high), percent(alone.clipped), String(alone.levels), alone.steps.toFixed(1)],
+      ...[several(alone.scale, 4), several(alone.zeroPoint, 0), several(weightScale, 5)],
+    ];
+  });
+  const input = ['low', 'high', 'clipped', 'levels', 'steps', 'scale', 'zero point', 'weight scale'];
+  return table(['linear', 'alone, dB', 'cosine', 'whole, dB', 'cosine', ...input], rows);
+}
+
+/**
+ * The page, as HTML.
+ * @param device what computed it, to be named
+ */
+export function explainPage(explanation: Explanation, device: string): string {
+  const { question, context, tokens, answers, logits, linears } = explanation;
+  const [torch, accurate] = NAMES;
+  const bad = worst(linears, 'torch');
+  const { torch: before, accurate: after } = bad.schemes;
+  const [outlier] = bad.outliers as [LinearReport['outliers'][0]];
+  const reach = -outlier.low > outlier.high ? outlier.low : outlier.high;
+  const gained = mostGained(explanation);
+  const best = worst(linears, 'accurate');
+  const answer = (model: 'fp32' | Scheme): Cell[] => {
+    const { noAnswer, text, score } = answers[model];
+    const quality = model === 'fp32' ? ['', ''] : [decibels(logits[model].sqnr), logits[model].cosine.toFixed(4)];
+    return [model, noAnswer ? 'no answer' : text, score.toFixed(3), ...quality];
+  };
+  const passage = answers.fp32.noAnswer
+    ? escapeHtml(context)
+    : `${escapeHtml(context.slice(0, answers.fp32.start))}<mark>${escapeHtml(answers.fp32.text)}</mark>${escapeHtml(context.slice(answers.fp32.end))}`;
+  const body = `
+${table(['model', 'answer', 'score', 'logits, dB', 'cosine'], (['fp32', ...SCHEMES] as const).map(answer))}
+<details><summary>The passage</summary><p>${passage}</p></details>
+
+<h2>What each linear costs by itself</h2>
+<p>The model's linears are its matrix products. Here one at a time is computed in int8, from the very input that float32
+gives it: its weights become 8-bit integers, its input 7-bit ones, 0 to 127. ${torch}, PyTorch's scheme, has one scale for the
+whole input; ${accurate} has one for each token, and one for each output feature of the weights.</p>
+${aloneChart(linears)}
+<p>In ${torch}, ${escapeHtml(nameOf(bad))} costs most: ${decibels(before.alone.output.sqnr)} dB are left. In ${accurate} it is
+${escapeHtml(nameOf(best))}, with ${decibels(best.schemes.accurate.alone.output.sqnr)} dB. The largest gain, ${gained.gain.toFixed(1)} dB,
+is at ${escapeHtml(nameOf(gained.linear))}.</p>
+
+<h2>Why: one value sets the scale of all</h2>
+<p>The scale must reach from the smallest to the largest value, so nothing is clipped, and instead every value pays: rounding
+costs up to half a step, and the step grows with the range. In the input of ${escapeHtml(nameOf(bad))} feature ${outlier.feature}
+reaches ${short(reach)}; all but ${bad.outliers.length} of the ${bad.in} features stay within ${short(bad.others.low)} to
+${short(bad.others.high)}.</p>
+${featuresChart(bad)}
+<p>${torch} spreads its levels over the whole range, and most of them meet no value: the median token has
+${before.alone.levels} different integers, and a typical value (root mean square) is ${before.alone.steps.toFixed(1)} steps from 0.
+With a scale for each token only the tokens that hold an outlier pay for it. The median token then has
+${after.alone.levels} different integers, a typical value is ${after.alone.steps.toFixed(1)} steps from 0, and
+${decibels(before.alone.output.sqnr)} dB become ${decibels(after.alone.output.sqnr)}.</p>
+${levelsChart(bad)}
+
+<h2>How the error adds up</h2>
+<p>Now the whole model is in int8: each linear gets what the int8 linears before it have made. Residual connections carry
+the error on from layer to layer; the last point is the logits.</p>
+${wholeChart(linears)}
+
+<h2>Every linear's input</h2>
+${histograms(linears)}
+
+<h2>All numbers</h2>
+<p class="note">low, high, scale and zero point: of float32's input to the linear; for accurate of the median token, and from the
+smallest to the largest. clipped: share of the activations that round beyond 0 to 127, half a step at most. levels: different
+integers in the median token. steps: root mean square of x / scale. dB: 10 log<sub>10</sub>(Σ y² / Σ (y − y<sub>int8</sub>)²).
+Marked: the lowest.</p>
+<h3>torch</h3>
+${numbers(linears, 'torch')}
+<h3>accurate</h3>
+${numbers(linears, 'accurate')}`;
+  return htmlPage({
+    title: 'What int8 does to one question',
+    lead: `${question} · ${tokens} tokens · ${device}`,
+    body,
+  });
+}

@@ -1,0 +1,94 @@
+/**
+ * `npm run docs`: writes into docs/quantization.md what is this code's own, its lines, the worked example and the figures of
+ * `bertlet explain`. test/docs.test.ts says where they are not today's.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { QUESTION, TEXT } from '../cli/article.ts';
+import { explain } from '../explain/explain.ts';
+import { explainText } from '../explain/text.ts';
+import type { Backend, Scheme, Tensor } from '../src/backend.ts';
+import { ReferenceBackend } from '../src/backends/reference.ts';
+import { openCheckpoint } from '../src/checkpoint/load.ts';
+import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+
+/** A function of a file, without its comment. */
+export function functionText(file: string, name: string): string {
+  const [text] =
+    new RegExp(`^(export )?function ${name}\\b[^]*?^}`, 'm').exec(readFileSync(join(ROOT, file), 'utf8')) ?? [];
+  if (!text) throw new Error(`${file}: expected a function ${name}, got none.`);
+  return text;
+}
+
+const matrix = (shape: [number, number], values: number[]): Tensor<Float32Array> => ({
+  dtype: 'F32',
+  shape,
+  data: Float32Array.from(values),
+});
+/** Two tokens of three features, the second with an outlier, and two output features of different size. */
+const X = matrix([2, 3], [0.5, -0.25, 1, 0.2, -6, 0.1]);
+const WEIGHT = matrix([2, 3], [0.5, -0.3, 0.8, 0.02, 0.05, -0.04]);
+const BIAS = Float32Array.of(0.1, -0.2);
+
+/** The numbers of one row or more; nine digits tell all float32 apart. */
+const numbers = (data: ArrayLike<number>) =>
+  `[${Array.from(data, (value) => Number(value.toPrecision(9))).join(', ')}]`;
+const rows = (data: ArrayLike<number>, columns: number) =>
+  `[${Array.from({ length: data.length / columns }, (_, i) => numbers(Array.from(data).slice(i * columns, (i + 1) * columns))).join(', ')}]`;
+
+/** Every number between `x` and `y`. */
+function steps(scheme: Scheme): string {
+  const [xq, wq] = [quantizeActivations(X, scheme), quantizeWeight(WEIGHT, scheme)];
+  const dots = matmulInt8({ ...xq, zeroPoint: new Int32Array(2) }, wq);
+  const backend = new ReferenceBackend();
+  const y = backend.linear(X, { weight: wq, bias: matrix([1, 2], [...BIAS]) }).data;
+  return `${scheme}
+scale      = ${numbers(xq.scale)}
+zeroPoint  = ${numbers(xq.zeroPoint)}
+xq         = ${rows(xq.data, 3)}
+wScale     = ${numbers(wq.scale)}
+wq         = ${rows(wq.data, 3)}
+xq wq^T    = ${rows(dots, 2)}
+sums of wq = ${numbers([0, 3].map((at) => wq.data.slice(at, at + 3).reduce((sum, value) => sum + value, 0)))}
+acc        = ${rows(matmulInt8(xq, wq), 2)}
+y          = ${rows(y, 2)}`;
+}
+
+function example(): string {
+  const y = new ReferenceBackend().linear(X, { weight: WEIGHT, bias: matrix([1, 2], [...BIAS]) }).data;
+  return `x          = ${rows(X.data, 3)}
+weight     = ${rows(WEIGHT.data, 3)}
+bias       = ${numbers(BIAS)}
+y, float32 = ${rows(y, 2)}
+
+${steps('torch')}
+
+${steps('accurate')}`;
+}
+
+/** The reference backend computes it: the same digits on every machine. */
+async function explained(): Promise<string> {
+  const checkpoint = await openCheckpoint(join(ROOT, 'weights/minilm-l6-qa'));
+  const start = async () => new ReferenceBackend() as Backend;
+  const explanation = await explain(checkpoint, { question: QUESTION, context: TEXT }, start);
+  checkpoint.close();
+  return explainText(explanation);
+}
+
+/** The document with its blocks as they are today. */
+export async function updated(document: string): Promise<string> {
+  const blocks: Record<string, string> = { example: example(), explain: await explained() };
+  return document.replace(
+    /<!-- (\S+)(?: (\S+))? -->\n```(\w*)\n.*?```/gs,
+    (_, what: string, name: string, language: string) => {
+      const content = name ? functionText(what, name) : blocks[what]!;
+      return `<!-- ${name ? `${what} ${name}` : what} -->\n\`\`\`${language}\n${content}\n\`\`\``;
+    },
+  );
+}
+
+export const DOCUMENT = join(ROOT, 'docs/quantization.md');
+
+if (import.meta.main) writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));
