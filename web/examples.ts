@@ -20,5 +20,6 @@ export const EXAMPLES: { name: string; texts: Texts }[] = [
     name: 'Why was the machine never finished?',
     texts: { question: 'Why was the machine never finished?', context: LOVELACE },
   },
+  { name: 'What colour was her dress?', texts: { question: 'What colour was her dress?', context: LOVELACE } },
   { name: 'How long does the dough rise?', texts: { question: 'How long does the dough rise?', context: BREAD } },
 ];

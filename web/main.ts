@@ -88,7 +88,8 @@ function showError(error: unknown, ...actions: Action[]): void {
   const { title, text } = inWords(error);
   const buttons = actions.map(([name, run]) => element('button', { type: 'button', click: run }, name));
   say('');
-  byId('error').replaceChildren(
+  const box = byId('error');
+  box.replaceChildren(
     element(
       'div',
       {},
