@@ -98,6 +98,7 @@ function showError(error: unknown, ...actions: Action[]): void {
       element('div', { class: 'buttons' }, ...buttons),
     ),
   );
+  box.scrollIntoView({ block: 'nearest' });
 }
 
 /** Ways out of an error, those that make sense now. */
