@@ -1,9 +1,9 @@
 /** The page (web/) as it is built, in headless Chromium: what a visitor does with it, and what it says when that fails. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { source as axe } from 'axe-core';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
-import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
@@ -16,8 +16,8 @@ import { CHECKPOINT, goldenJson, ROOT, TINY } from './support.ts';
 
 const PICTURES = join(ROOT, 'test-output', 'web');
 const ARTICLE = goldenJson<{ question: string; context: string }>('article');
-/** 30 windows: long enough to be interrupted. */
-const LONG = Array(45).fill(ARTICLE.context).join('\n');
+/** Some windows: long enough to type meanwhile. */
+const LONG = Array(15).fill(ARTICLE.context).join('\n');
 
 describe('parts that need no browser', () => {
   test('pieces: the passage cut where answers begin and end, the best answer of each piece', () => {
@@ -70,7 +70,7 @@ describe('the page', () => {
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    await build({ root: join(ROOT, 'web'), logLevel: 'warn' });
+    execFileSync('npm', ['run', 'build:web'], { cwd: ROOT, env: { ...process.env, NODE_ENV: 'production' } });
     rmSync(PICTURES, { recursive: true, force: true });
     mkdirSync(PICTURES, { recursive: true });
     const folder = join(ROOT, 'dist-web');
@@ -265,7 +265,7 @@ describe('the page', () => {
   test('a long answer can be cancelled; the model is loaded again', async () => {
     const page = await visit();
     await answered(page);
-    await page.locator('#passage').fill(LONG.repeat(5));
+    await page.locator('#passage').fill(LONG.repeat(20));
     await page.getByRole('button', { name: 'Answer' }).click();
     await page.getByRole('button', { name: 'Cancel' }).click();
     await status(page, /^Cancelled\. The model is loaded again\.$/);
@@ -290,7 +290,9 @@ describe('the page', () => {
     const page = await visit(own);
     await answered(page);
     await expect
-      .poll(() => page.evaluate(async () => (await (await caches.open('bertlet-models')).keys()).length))
+      .poll(() => page.evaluate(async () => (await (await caches.open('bertlet-models')).keys()).length), {
+        timeout: 20_000,
+      })
       .toBeGreaterThan(2);
     own.close();
     await context.setOffline(true);
@@ -334,6 +336,8 @@ describe('the page', () => {
     await answered(page); // by the model that was there before
     expect(await answer(page)).toBe('New York Times');
 
+    await page.locator('#question').fill('Who came?'); // the tiny model has 64 positions
+    await page.locator('#passage').fill('Ada came yesterday.');
     await files.setInputFiles(
       ['config.json', 'vocab.txt', 'tokenizer_config.json', 'model.safetensors'].map((name) => of(name)),
     );
@@ -342,7 +346,7 @@ describe('the page', () => {
     await page.getByRole('button', { name: 'Back to the embedded model' }).click();
     await page.locator('#runs-on', { hasText: 'the embedded model' }).waitFor();
     await answered(page);
-    expect(await answer(page)).toBe('New York Times');
+    expect(await answer(page)).toBe('Ada');
   });
 
   test('a name that the Hub does not have, and no memory', async () => {
@@ -401,12 +405,14 @@ describe('the page', () => {
         const ring = [element, element.parentElement!, element.closest('.page'), element.nextElementSibling]
           .filter((each) => each !== null)
           .some((each) => getComputedStyle(each).outlineStyle !== 'none');
-        return { name: element.id || element.value || element.textContent!.trim(), ring };
+        const own = element.id || element.value || element.textContent!.trim();
+        return { name: element === document.body ? 'page' : own, ring };
       });
     const seen: string[] = [];
-    for (let i = 0; i < 17; i++) {
+    for (;;) {
       await page.keyboard.press('Tab');
       const { name, ring } = await focused();
+      if (name === 'page') break; // past the last one
       expect(ring, `focus of ${name} can be seen`).toBe(true);
       seen.push(name);
     }
@@ -418,10 +424,9 @@ describe('the page', () => {
 
     await page.locator('#question').focus();
     await page.keyboard.press('Control+A');
-    await page.keyboard.type('Which institute is named?');
+    await page.keyboard.type('What may explain why many Americans are rich?');
     await page.keyboard.press('Enter');
-    await page.getByText('Institute for Policy Studies', { exact: false }).first().waitFor();
-    await expect.poll(() => answer(page)).toContain('Institute for Policy Studies');
+    await expect.poll(() => answer(page)).toBe('Inherited wealth');
     await page.locator('#passage').focus();
     await page.keyboard.press('Control+Enter');
     await answered(page);
