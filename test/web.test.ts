@@ -49,14 +49,14 @@ describe('parts that need no browser', () => {
     );
   });
   test.each([
-    ['file', 'Array buffer allocation failed', true, 'There is not enough memory'],
-    ['file', 'https://huggingface.co: Failed to fetch', false, 'You are offline'],
-    ['file', 'HTTP status 404', true, 'A file cannot be read'],
-    ['device', 'got a device that is lost (reset)', true, 'The GPU was lost'],
-    ['weights', 'expected finite values', true, 'This is not a model that bertlet runs'],
-    ['unknown', 'x is undefined', true, 'Something went wrong'],
-  ] as const)('an error %s, "%s", in words', (code, message, online, title) => {
-    const problem = inWords(new EngineError(code, message), online);
+    ['file', 'Array buffer allocation failed', 'There is not enough memory'],
+    ['file', 'https://huggingface.co: Failed to fetch', 'The network cannot be reached'],
+    ['file', 'HTTP status 404', 'A file cannot be read'],
+    ['device', 'got a device that is lost (reset)', 'The GPU was lost'],
+    ['weights', 'expected finite values', 'This is not a model that bertlet runs'],
+    ['unknown', 'x is undefined', 'Something went wrong'],
+  ] as const)('an error %s, "%s", in words', (code, message, title) => {
+    const problem = inWords(new EngineError(code, message));
     expect(problem.title).toBe(title);
     expect(problem.text).toContain(message);
   });
@@ -218,7 +218,7 @@ describe('the page', () => {
     await choose(page, 'fp32');
     expect(await page.locator('#status').textContent()).toContain('fp32');
     expect(await page.locator('#answer .muted').textContent()).toBe('Score 0.463.'); // README's
-    expect(await page.locator('#schemes').isDisabled()).toBe(true);
+    expect(await page.getByLabel('finer').isDisabled()).toBe(true);
     await choose(page, 'int8');
     await choose(page, 'finer');
     expect(await page.locator('#runs-on').textContent()).toContain('int8 with finer scales');
@@ -302,7 +302,7 @@ describe('the page', () => {
     await page.getByText('Another model').click();
     await page.getByLabel('Of the Hugging Face Hub').fill('owner/name');
     await page.getByRole('button', { name: 'Load' }).click();
-    await page.getByText('You are offline').waitFor();
+    await page.getByText('The network cannot be reached').waitFor();
     await page.getByRole('button', { name: 'Use the embedded model' }).click();
     await answered(page);
     complaints.length = 0; // the browser's own lines about the network

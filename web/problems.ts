@@ -16,16 +16,17 @@ const TITLES: Partial<Record<EngineError['code'], string>> = {
   device: 'This device cannot be used',
 };
 
-export function inWords(error: unknown, online = navigator.onLine): Problem {
+export function inWords(error: unknown): Problem {
   const { message } = error as Error;
   const code = error instanceof EngineError ? error.code : 'unknown';
   if (/out of memory|allocation|no memory|of memory/i.test(message)) {
     const advice = 'Close other tabs, or take a smaller model, or int8.';
     return { title: 'There is not enough memory', text: `${advice} (${message})` };
   }
-  if (code === 'file' && !online) {
-    const advice = 'This model is not kept on this machine yet. Load it again when there is a network.';
-    return { title: 'You are offline', text: `${advice} (${message})` };
+  // What Chromium, Firefox and Safari say of a fetch without network; navigator.onLine often does not know.
+  if (/failed to fetch|networkerror|load failed/i.test(message)) {
+    const advice = 'Are you offline? This model is not kept on this machine yet: load it when there is a network.';
+    return { title: 'The network cannot be reached', text: `${advice} (${message})` };
   }
   if (code === 'device' && /lost/.test(message)) return { title: 'The GPU was lost', text: message };
   return { title: TITLES[code] ?? 'Something went wrong', text: message };
