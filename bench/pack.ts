@@ -21,7 +21,7 @@ try {
   mkdirSync(folder);
   cpSync(process.execPath, join(folder, 'node'));
   execFileSync('strip', [join(folder, 'node')]); // of symbols
-  for (const path of ['src', 'kernels', 'bench', 'dist/wasm', 'package.json']) copy(path);
+  for (const path of ['src', 'kernels', 'bench', 'wasm', 'package.json']) copy(path);
   for (const name of ['commander', 'tinybench']) copy(`node_modules/${name}`);
   const binary = `node_modules/webgpu/dist/${process.platform}-${process.arch}`;
   for (const path of ['node_modules/webgpu/package.json', 'node_modules/webgpu/index.js', binary]) copy(path);

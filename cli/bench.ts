@@ -10,7 +10,8 @@ import { randomCheckpoint, SHAPES } from '../bench/model.ts';
 import type { Evaluation } from '../bench/report.ts';
 import { locate } from '../src/hub.ts';
 import { BertletError } from '../src/index.ts';
-import { modelOption, positive, QUESTION, TEXT, threadsOption } from './options.ts';
+import { QUESTION, TEXT } from './article.ts';
+import { modelOption, positive, threadsOption } from './options.ts';
 import { progressBars } from './progress.ts';
 
 interface BenchOptions {

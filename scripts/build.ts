@@ -1,6 +1,7 @@
 /**
- * `npm run build`: compiles the kernels (AssemblyScript) to dist/wasm and the library (TypeScript) to dist/src; those of the
- * GPU (WGSL), which every driver compiles for itself, are copied to dist/kernels.
+ * `npm run build`: compiles the kernels (AssemblyScript) to wasm/ and the library (TypeScript) to dist/src. A copy of the
+ * modules goes to dist/wasm, and those of the GPU (WGSL), which every driver compiles for itself, to dist/kernels: beside
+ * dist/src as beside src, so that one address, which bundlers understand, is right in both.
  * What draws the reports' charts is packed into one file: nothing else needs its seventy packages.
  * Four modules of one source: with relaxed SIMD or without, for a shared memory (threads) or one that is not.
  */
@@ -47,9 +48,10 @@ async function packCharts(folder: string): Promise<void> {
 const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
 
 if (import.meta.main) {
-  const out = join(ROOT, 'dist', 'wasm');
+  const out = join(ROOT, 'wasm');
   mkdirSync(out, { recursive: true });
   for (const name of VARIANTS) await buildKernels(join(ROOT, 'kernels'), out, name);
+  cpSync(out, join(ROOT, 'dist', 'wasm'), { recursive: true });
   mkdirSync(join(ROOT, 'dist', 'kernels'), { recursive: true });
   for (const file of globSync('kernels/*.wgsl', { cwd: ROOT })) cpSync(join(ROOT, file), join(ROOT, 'dist', file));
   execFileSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { QUESTION, TEXT } from '../cli/options.ts';
+import { QUESTION, TEXT } from '../cli/article.ts';
 import { compare, explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
 import type { Backend, Scheme, Tensor } from '../src/backend.ts';

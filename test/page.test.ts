@@ -1,40 +1,14 @@
 /** bertlet as it is built, in a page: headless Chromium from `@sparticuz/chromium` (scripts/driver.ts). */
-import { createReadStream, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { extname, join, normalize } from 'node:path';
+import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
 import { hubServer } from './hubServer.ts';
+import { type PageServer, pageServer } from './pageServer.ts';
 import { CHECKPOINT, goldenJson, largestDifference, ROOT, TINY } from './support.ts';
-
-const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm' };
-/** What a page needs for shared memory, and so for threads. */
-const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
-
-/** Serves the repository: a path that begins with /isolated/ with the headers for threads. */
-function serve(): Promise<Server> {
-  const server = createServer(async ({ url = '/', headers }, response) => {
-    const isolated = url.startsWith('/isolated/') || headers.referer?.includes('/isolated/');
-    const path = join(ROOT, normalize(new URL(url.replace('/isolated', ''), 'http://localhost').pathname));
-    const size = await stat(path).then(
-      (file) => file.size,
-      () => null,
-    );
-    const type = { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' };
-    response.writeHead(size === null ? 404 : 200, {
-      ...type,
-      ...(size && { 'content-length': size }),
-      ...(isolated && ISOLATED),
-    });
-    if (size === null) response.end();
-    else createReadStream(path).pipe(response);
-  });
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)));
-}
 
 interface Asked {
   info: { device: string; dtype: string; threads?: number; adapter?: string };
@@ -46,25 +20,28 @@ interface Asked {
 const { question: QUESTION, context: CONTEXT } = goldenJson<Record<'question' | 'context', string>>('article');
 
 describe('a page', () => {
-  let server: Server;
+  let servers: Record<'isolated' | 'plain', PageServer>;
   let browser: Browser;
   const errors: string[] = [];
   beforeAll(async () => {
-    server = await serve();
+    servers = {
+      isolated: await pageServer(ROOT, { isolated: true }),
+      plain: await pageServer(ROOT, { isolated: false }),
+    };
     const args = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
     browser = await chromium.launch({ ...headlessChromium(), args } as Parameters<typeof chromium.launch>[0]);
     console.log(`Chromium ${browser.version()}`);
   }, 60_000);
   afterAll(async () => {
     await browser?.close();
-    server?.close();
+    servers?.isolated.close();
+    servers?.plain.close();
   });
   async function open(isolated: boolean): Promise<Page> {
     const page = await browser.newPage({ viewport: { width: 900, height: 680 } });
     page.on('pageerror', ({ message }) => errors.push(message));
     page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
-    const { port } = server.address() as AddressInfo;
-    await page.goto(`http://127.0.0.1:${port}${isolated ? '/isolated' : ''}/test/page/index.html`);
+    await page.goto(`${servers[isolated ? 'isolated' : 'plain'].url}test/page/index.html`);
     await page.waitForFunction('window.ready');
     return page;
   }

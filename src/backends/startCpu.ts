@@ -12,13 +12,19 @@ import type { WorkerData } from './threads.ts';
 export interface CpuOptions {
   threads?: number;
   wideSimd?: boolean;
-  /** Bytes of the modules by name, where they are not to be read from dist/wasm: for tests. */
+  /** Bytes of the modules by name, where they are not to be read from their files: for tests. */
   modules?: Partial<Record<ModuleName, Uint8Array<ArrayBuffer>>>;
 }
 type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
 type Started = { backend: CpuBackend; kernels: string; reason?: string; endWorkers: () => Promise<unknown> };
 
-const inSource = import.meta.url.endsWith('.ts');
+/** Literals, so that bundlers find them. */
+const MODULES: Record<ModuleName, URL> = {
+  relaxed: new URL('../../wasm/relaxed.wasm', import.meta.url),
+  'relaxed-shared': new URL('../../wasm/relaxed-shared.wasm', import.meta.url),
+  baseline: new URL('../../wasm/baseline.wasm', import.meta.url),
+  'baseline-shared': new URL('../../wasm/baseline-shared.wasm', import.meta.url),
+};
 /** Rows of a tile. */
 const ROWS = { relaxed: 6, grouped: 2, int16: 4 };
 const MOST_PAGES = 65536; // 4 GB: reserved, not used
@@ -48,7 +54,7 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
   const examples = await selfTestExamples();
   for (const set of ['relaxed', 'baseline'] as const) {
     const name: ModuleName = shared ? `${set}-shared` : set;
-    const module = await WebAssembly.compile(modules[name] ?? (await readModule(name))).catch(() => null);
+    const module = await WebAssembly.compile(modules[name] ?? (await readAsset(MODULES[name]))).catch(() => null);
     if (!module) {
       reasons.push(`this engine has no ${set} SIMD`);
       continue;
@@ -80,9 +86,6 @@ async function cores(): Promise<number> {
   const { availableParallelism } = await import('node:os');
   return Math.min(availableParallelism(), 256);
 }
-
-const readModule = (name: ModuleName) =>
-  readAsset(new URL(`${inSource ? '../../dist' : '../..'}/wasm/${name}.wasm`, import.meta.url));
 
 const newMemory = (shared: boolean, maximum = MOST_PAGES) => new WebAssembly.Memory({ initial: 2, maximum, shared });
 /** Enough for the tests below; 64 MB. */
@@ -123,7 +126,6 @@ async function startThreads(module: WebAssembly.Module, choice: KernelChoice, th
   const workers: { terminate(): unknown }[] = [];
   const endWorkers = () => Promise.all(workers.map((worker) => worker.terminate()));
   const backend = new CpuBackend(module, memory, choice, threads, endWorkers);
-  const url = new URL(inSource ? './worker.ts' : './worker.js', import.meta.url);
   const failed = (error: unknown) => backend.fail(`a worker that ended (${error})`);
   const start = inNode ? await nodeWorkers() : pageWorker;
   const ready = Array.from({ length: threads - 1 }, (_, i) => {
@@ -133,18 +135,20 @@ async function startThreads(module: WebAssembly.Module, choice: KernelChoice, th
         failed(error);
         reject(new BertletError('device', `cpu: expected ${threads} threads, got a worker that ended (${error}).`));
       };
-      workers.push(start(url, data, resolve, end));
+      workers.push(start(data, resolve, end));
     });
   });
   await Promise.all(ready);
   return { backend, endWorkers };
 }
 
-type Start = (url: URL, data: WorkerData, ready: () => void, end: (error: unknown) => void) => { terminate(): unknown };
+type Start = (data: WorkerData, ready: () => void, end: (error: unknown) => void) => { terminate(): unknown };
 
 async function nodeWorkers(): Promise<Start> {
   const { Worker } = await import('node:worker_threads');
-  return (url, data, ready, end) => {
+  const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js';
+  const url = new URL(file, import.meta.url);
+  return (data, ready, end) => {
     const worker = new Worker(url, { workerData: data, execArgv: [] }); // the process's own may not suit a module
     worker.once('message', () => {
       worker.unref(); // a model that is not disposed of does not keep the process alive
@@ -156,8 +160,8 @@ async function nodeWorkers(): Promise<Start> {
   };
 }
 
-const pageWorker: Start = (url, data, ready, end) => {
-  const worker = new Worker(url, { type: 'module' });
+const pageWorker: Start = (data, ready, end) => {
+  const worker = new Worker(new URL('./pageWorker.js', import.meta.url), { type: 'module' });
   worker.onmessage = ready;
   worker.onerror = (event) => end(event.message);
   worker.postMessage(data);

@@ -41,10 +41,7 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
   const wanted = options.adapter ?? (inNode ? process.env.BERTLET_ADAPTER : undefined);
   const gpu = await openGpu(options, wanted);
   const adapter = await openAdapter(gpu, wanted);
-  const { vendor, architecture, description, device: model } = adapter.info;
-  const name = [...new Set([vendor, architecture, description || model])].filter(Boolean).join(' ');
-  const software = /swiftshader|llvmpipe|software|basic render/i.test(name) || adapter.info.isFallbackAdapter;
-  const label = `${name || 'unnamed adapter'}${software ? ' (software)' : ''}`;
+  const { label, software } = describeAdapter(adapter.info);
   if (software && options.hardware)
     throw error('a GPU', `${label}, slower than \`cpu\``, 'Ask for `webgpu` to use it.');
   const device = await openDevice(adapter, label, options.profile ?? false);
@@ -71,6 +68,13 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
     device.destroy();
     throw cause;
   }
+}
+
+/** Vendor and name of an adapter, and whether it computes on the CPU. */
+export function describeAdapter({ vendor, architecture, description, device, isFallbackAdapter }: GPUAdapterInfo) {
+  const name = [...new Set([vendor, architecture, description || device])].filter(Boolean).join(' ');
+  const software = /swiftshader|llvmpipe|software|basic render/i.test(name) || isFallbackAdapter;
+  return { label: `${name || 'unnamed adapter'}${software ? ' (software)' : ''}`, software };
 }
 
 /** What `create` returned must be reachable for as long as a device of it: Dawn's objects do not hold it. */

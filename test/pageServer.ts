@@ -1,0 +1,48 @@
+/** Serves a folder to a browser, with the headers that threads need or without. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { extname, join, normalize } from 'node:path';
+
+const TYPES: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.wasm': 'application/wasm',
+};
+const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+
+export type PageServer = Awaited<ReturnType<typeof pageServer>>;
+
+export async function pageServer(folder: string, { isolated }: { isolated: boolean }) {
+  /** Files whose second half waits for a promise. */
+  const halves = new Map<string, Promise<void>>();
+  const server = createServer(async ({ url }, response) => {
+    const { pathname } = new URL(url!, 'http://localhost');
+    const path = join(folder, normalize(pathname.endsWith('/') ? `${pathname}index.html` : pathname));
+    const size = await stat(path).then(
+      (file) => file.size,
+      () => null,
+    );
+    response.writeHead(size === null ? 404 : 200, {
+      'content-type': TYPES[extname(path)] ?? 'application/octet-stream',
+      ...(size && { 'content-length': size }),
+      ...(isolated && ISOLATED),
+    });
+    if (!size) return response.end();
+    const wait = [...halves].find(([name]) => path.endsWith(name))?.[1];
+    const middle = wait ? Math.floor(size / 2) : 0;
+    if (wait) {
+      for await (const chunk of createReadStream(path, { end: middle - 1 })) response.write(chunk);
+      await wait;
+    }
+    createReadStream(path, { start: middle }).pipe(response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, halves, close };
+}

@@ -1,0 +1,67 @@
+/** What int8 did to one question: the three answers, and for each linear its range, scale, zero point and error. */
+import type { Explanation, LinearReport } from '../explain/explain.ts';
+import { decibels, nameOf, short, summary } from '../explain/text.ts';
+import type { Scheme } from '../src/index.ts';
+import { bar, byId, element, table } from './dom.ts';
+
+const NAMES: Record<'fp32' | Scheme, string> = {
+  fp32: 'float32',
+  torch: 'int8, as PyTorch',
+  accurate: 'int8, finer scales',
+};
+/** dB that a bar of the whole width stands for. */
+const MOST = 60;
+
+function answers({ answers, logits }: Explanation): HTMLElement {
+  const rows = (Object.keys(NAMES) as (keyof typeof NAMES)[]).map((key) => {
+    const { noAnswer, text, score } = answers[key];
+    const noise = key === 'fp32' ? '' : decibels(logits[key].sqnr);
+    return [NAMES[key], noAnswer ? element('em', {}, 'no answer') : text, score.toFixed(3), noise];
+  });
+  const caption = 'The answers, and signal to noise of the logits in dB: 6 dB more is half the error.';
+  return table({ caption, head: ['In', 'Answer', 'Score', 'dB'], numbers: [2, 3] }, rows);
+}
+
+function linears(reports: readonly LinearReport[], scheme: Scheme): HTMLElement {
+  const rows = reports.map((report) => {
+    const { alone, whole } = report.schemes[scheme];
+    const { sqnr } = alone.output;
+    return [
+      nameOf(report),
+      bar((sqnr ?? MOST) / MOST),
+      decibels(sqnr),
+      decibels(whole.output.sqnr),
+      whole.output.cosine.toFixed(4),
+      `${short(alone.low)} to ${short(alone.high)}`,
+      short(alone.scale.median),
+      String(alone.zeroPoint.median),
+    ];
+  });
+  const head = ['Linear', '', 'dB alone', 'dB so far', 'Cosine', 'Input', 'Scale', 'Zero point'];
+  const ofTokens = scheme === 'accurate' ? ' Scale and zero point are those of the median token.' : '';
+  const caption = `Signal to noise behind each linear, it alone in int8, and all up to it.${ofTokens}`;
+  const made = table({ caption, head, numbers: [2, 3, 4, 5, 6, 7] }, rows);
+  return element('section', { class: 'scroll', tabindex: 0, 'aria-label': `Linears, ${NAMES[scheme]}` }, made);
+}
+
+export function showExplanation(explanation: Explanation): void {
+  const details = (['torch', 'accurate'] as const).map((scheme, i) =>
+    element(
+      'details',
+      { open: i === 0 },
+      element('summary', {}, `Every linear: ${NAMES[scheme]}`),
+      linears(explanation.linears, scheme),
+    ),
+  );
+  byId('explanation').replaceChildren(
+    answers(explanation),
+    element(
+      'ul',
+      { class: 'small' },
+      ...summary(explanation)
+        .slice(1)
+        .map((line) => element('li', {}, line)),
+    ),
+    ...details,
+  );
+}

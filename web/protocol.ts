@@ -1,0 +1,68 @@
+/** What the page and its worker say to each other: a call with an id, then progress, then one result or one error. */
+import type { Explanation } from '../explain/explain.ts';
+import type { Answer, Device, Dtype, ErrorCode, Info, Scheme } from '../src/index.ts';
+
+/** A folder's address, a name of the Hub, or files that were dropped on the page. */
+export type Model = string | File[];
+
+/** How a model runs. */
+export interface Settings {
+  device: Exclude<Device, 'reference'>;
+  dtype: Dtype;
+  scheme: Scheme;
+  threads: number;
+}
+export interface Texts {
+  question: string;
+  context: string;
+}
+
+/** What there is to run on. */
+export interface Machine {
+  cores: number;
+  /** Whether memory can be shared, and so whether there can be threads. */
+  isolated: boolean;
+  gpu: { label: string; software: boolean } | null;
+}
+/** A line of the benchmark. */
+export interface Timing {
+  name: string;
+  info: Info;
+  /** To load the model from where it is kept, in milliseconds. */
+  loading: number;
+  /** Of one question to its answer, in milliseconds. */
+  median: number;
+  samples: number;
+  answer: Answer;
+}
+/** A line that could not be measured, and why. */
+export interface Untimed {
+  name: string;
+  error: string;
+}
+
+/** Name of a call: what goes in, what comes out, and what is told in between. */
+export interface Calls {
+  machine: { input: null; output: Machine; progress: never };
+  load: {
+    input: { model: Model; settings: Settings };
+    output: { info: Info; milliseconds: number };
+    progress: { file: string; loaded: number; total: number };
+  };
+  answer: { input: Texts; output: { answers: Answer[]; milliseconds: number }; progress: never };
+  measure: {
+    input: { model: Model; threads: number; texts: Texts };
+    output: null;
+    progress: Timing | Untimed | string;
+  };
+  /** Progress is the share done. */
+  explain: { input: { model: Model; texts: Texts }; output: Explanation; progress: number };
+}
+export type Name = keyof Calls;
+
+/** `stop` asks a measurement to end after the sample under way. */
+export type ToWorker = { id: number; name: Name; input: Calls[Name]['input'] } | { name: 'stop' };
+export type FromWorker =
+  | { id: number; kind: 'progress'; value: unknown }
+  | { id: number; kind: 'result'; value: unknown }
+  | { id: number; kind: 'error'; code: ErrorCode | 'unknown'; message: string };

@@ -1,0 +1,25 @@
+/** A piece of the passage, and the best of the answers that cover it: 0 is the first, null none. */
+export interface Piece {
+  text: string;
+  rank: number | null;
+}
+
+/** Cuts a text where answers begin or end; the pieces joined are the text. */
+export function pieces(text: string, spans: readonly { start: number; end: number }[]): Piece[] {
+  const cuts = [...new Set([0, text.length, ...spans.flatMap(({ start, end }) => [start, end])])].sort((a, b) => a - b);
+  return cuts.slice(1).map((end, i) => {
+    const begin = cuts[i]!;
+    const rank = spans.findIndex((span) => span.start <= begin && end <= span.end);
+    return { text: text.slice(begin, end), rank: rank < 0 ? null : rank };
+  });
+}
+
+/** The text around a span, cut between words. */
+export function excerpt(text: string, { start, end }: { start: number; end: number }, around = 90) {
+  const before = text.slice(Math.max(0, start - around), start);
+  const after = text.slice(end, end + around);
+  return {
+    before: start > around ? `… ${before.replace(/^\S*\s+/, '')}` : before,
+    after: end + around < text.length ? `${after.replace(/\s+\S*$/, '')} …` : after,
+  };
+}

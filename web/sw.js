@@ -1,0 +1,57 @@
+/**
+ * The page without network. The page's files are kept when this worker is installed, the model's when they are first
+ * fetched. Where the server cannot send the headers that threads need (GitHub Pages), this worker adds them, so that
+ * from the second visit on there are threads.
+ */
+/** Filled in by the build (vite.config.ts). */
+const [VERSION, FILES, MODEL] = ['__VERSION__', ['__FILES__'], '__MODEL__'];
+const PAGE = `bertlet-page-${VERSION}`;
+const MODELS = 'bertlet-models';
+const HEADERS = {
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+};
+
+self.addEventListener('install', (event) => {
+  event.waitUntil(
+    caches.open(PAGE).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: 'reload' })))),
+  );
+});
+
+self.addEventListener('activate', (event) => {
+  const old = (name) => name.startsWith('bertlet-page-') && name !== PAGE;
+  const remove = async () => {
+    for (const name of (await caches.keys()).filter(old)) await caches.delete(name);
+    const models = await caches.open(MODELS);
+    for (const { url } of await models.keys()) if (!url.includes(`/${MODEL}/`)) await models.delete(url);
+    await self.clients.claim();
+  };
+  event.waitUntil(remove());
+});
+
+self.addEventListener('fetch', (event) => {
+  const { request } = event;
+  if (request.method !== 'GET' || new URL(request.url).origin !== location.origin) return;
+  event.respondWith(answer(event));
+});
+
+async function answer(event) {
+  const { request } = event;
+  const kept = await caches.match(request.mode === 'navigate' ? './' : request);
+  const response = kept ?? (await fetch(request));
+  if (!response.ok) return response;
+  if (!kept && request.url.includes('/models/')) {
+    const copy = response.clone();
+    // A full disk is no reason to fail: the model is fetched again the next time.
+    event.waitUntil(
+      caches
+        .open(MODELS)
+        .then((cache) => cache.put(request, copy))
+        .catch(() => {}),
+    );
+  }
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
+  const { status, statusText, body } = response;
+  return new Response(body, { status, statusText, headers });
+}

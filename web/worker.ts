@@ -1,0 +1,156 @@
+/** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
+import { explain } from '../explain/explain.ts';
+import type { Backend } from '../src/backend.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
+import { describeAdapter } from '../src/backends/startWebgpu.ts';
+import { openCheckpoint } from '../src/checkpoint/load.ts';
+import { locate } from '../src/hub.ts';
+import { BertletError, load, type QuestionAnswering } from '../src/index.ts';
+import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
+
+/** Dropped files have no address that `load` could fetch: they are given one, which only this worker's `fetch` knows. */
+const DROPPED = 'https://dropped.invalid';
+let dropped: File[] = [];
+const fetchFromNetwork = globalThis.fetch;
+globalThis.fetch = async (input, init) => {
+  const url = String(input);
+  if (!url.startsWith(DROPPED)) return fetchFromNetwork(input, init);
+  const file = dropped.find(({ name }) => url === `${DROPPED}/${name}`);
+  if (!file) return new Response(null, { status: 404 });
+  return new Response(file, { headers: { 'content-length': String(file.size) } });
+};
+
+let current: QuestionAnswering | null = null;
+let stopped = false;
+
+type Tell<N extends Name> = (progress: Calls[N]['progress']) => void;
+
+/** What `load` takes: a folder's address, or a name of the Hub. */
+function addressOf(model: Model): string {
+  if (typeof model === 'string') return model;
+  dropped = model;
+  return DROPPED;
+}
+
+function open(model: Model, { device, dtype, scheme, threads }: Settings, onProgress?: Tell<'load'>) {
+  return load(addressOf(model), {
+    device,
+    dtype,
+    ...(dtype === 'int8' && { scheme }),
+    ...(device === 'cpu' && { threads }),
+    ...(onProgress && { onProgress }),
+  });
+}
+
+async function machine(): Promise<Machine> {
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  return {
+    cores: navigator.hardwareConcurrency,
+    isolated: globalThis.crossOriginIsolated,
+    gpu: adapter ? describeAdapter(adapter.info) : null,
+  };
+}
+
+/** The model before is kept until this one is there: what works goes on working. */
+async function loadModel({ model, settings }: Calls['load']['input'], tell: Tell<'load'>) {
+  const begin = performance.now();
+  const loaded = await open(model, settings, tell);
+  await current?.dispose();
+  current = loaded;
+  return { info: loaded.info, milliseconds: performance.now() - begin };
+}
+
+async function answer(texts: Texts) {
+  if (!current) throw new BertletError('input', 'model: expected a loaded one, got none. Load one.');
+  const begin = performance.now();
+  const answers = await current.answer({ ...texts, topK: 3 });
+  return { answers, milliseconds: performance.now() - begin };
+}
+
+/** The article's table: these, in this order, each on the question and passage of the page. */
+const MEASURED: Pick<Settings, 'device' | 'dtype'>[] = [
+  { device: 'cpu', dtype: 'fp32' },
+  { device: 'cpu', dtype: 'int8' },
+  { device: 'webgpu', dtype: 'fp32' },
+  { device: 'webgpu', dtype: 'fp16' },
+  { device: 'webgpu', dtype: 'int8' },
+];
+/** The article's counts; a device that would need longer does as many as it can. */
+const [WARM_UPS, SAMPLES, SECONDS] = [10, 100, 3];
+
+async function measure({ model, threads, texts }: Calls['measure']['input'], tell: Tell<'measure'>): Promise<null> {
+  stopped = false;
+  const { gpu } = await machine();
+  for (const { device, dtype } of MEASURED) {
+    const name = `${device === 'cpu' ? 'CPU' : 'WebGPU'} ${dtype}`;
+    if (stopped) break;
+    tell(name);
+    if (device === 'webgpu' && gpu?.software) {
+      tell({ name, error: `Not measured: ${gpu.label} computes on the CPU.` });
+      continue;
+    }
+    try {
+      const begin = performance.now();
+      const qa = await open(model, { device, dtype, scheme: 'torch', threads });
+      const loading = performance.now() - begin;
+      const timed = await time(qa, texts).finally(() => qa.dispose());
+      if (timed) tell({ name, info: qa.info, loading, ...timed });
+    } catch (error) {
+      tell({ name, error: (error as Error).message });
+    }
+  }
+  return null;
+}
+
+/** Samples after some that are not counted, for so many seconds at most; null if stopped before the first. */
+async function time(qa: QuestionAnswering, texts: Texts) {
+  const milliseconds: number[] = [];
+  const begin = performance.now();
+  const seconds = () => (performance.now() - begin) / 1000;
+  for (let run = 0; ; run++) {
+    const before = performance.now();
+    const [answer] = await qa.answer(texts);
+    if (run >= WARM_UPS || (run > 0 && seconds() > SECONDS / 5)) milliseconds.push(performance.now() - before);
+    await new Promise((resolve) => setTimeout(resolve)); // so that `stop` is heard
+    const samples = milliseconds.length;
+    if (!stopped && (samples === 0 || (samples < SAMPLES && seconds() < SECONDS))) continue;
+    if (samples === 0) return null;
+    return { median: milliseconds.toSorted((a, b) => a - b)[samples >> 1]!, samples, answer: answer! };
+  }
+}
+
+/** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
+async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>) {
+  const checkpoint = await openCheckpoint(await locate(addressOf(model)));
+  const start = async () => (await startCpu({ threads: 1 })).backend as Backend;
+  return explain(checkpoint, texts, start, ({ done, total }) => tell(done / total)).finally(checkpoint.close);
+}
+
+const CALLS: { [N in Name]: (input: Calls[N]['input'], tell: Tell<N>) => Promise<Calls[N]['output']> } = {
+  machine,
+  load: loadModel,
+  answer,
+  measure,
+  explain: explainTexts,
+};
+
+/** One call after the other. */
+let last: Promise<void> = Promise.resolve();
+addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
+  if (data.name === 'stop') {
+    stopped = true;
+    return;
+  }
+  const { id, name, input } = data;
+  const say = (message: FromWorker) => postMessage(message);
+  const call = CALLS[name] as (input: unknown, tell: (value: unknown) => void) => Promise<unknown>;
+  last = last.then(() =>
+    call(input, (value) => say({ id, kind: 'progress', value })).then(
+      (value) => say({ id, kind: 'result', value }),
+      (error: Error) => {
+        const code = error instanceof BertletError ? error.code : 'unknown';
+        say({ id, kind: 'error', code, message: error.message.replaceAll(`${DROPPED}/`, '') });
+      },
+    ),
+  );
+});
