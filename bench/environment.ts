@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from 'node:os';
 import { join } from 'node:path';
-import packageJson from '../package.json' with { type: 'json' };
+import { VERSION } from '../cli/version.ts';
 
 export interface Environment {
   readonly bertlet: string;
@@ -27,7 +27,7 @@ export function environment(root = join(import.meta.dirname, '..')): Environment
   const own = existsSync(join(root, '.git')); // where bertlet is installed it would be the other project's
   const git = own ? spawnSync('git', describe, { encoding: 'utf8' }) : null;
   return {
-    bertlet: packageJson.version,
+    bertlet: VERSION,
     commit: git?.status === 0 ? git.stdout.trim() : null,
     date: new Date().toISOString(),
     cpu: cpus()[0]?.model.trim() || 'unknown',

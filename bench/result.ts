@@ -1,6 +1,6 @@
 /** The result of a benchmark: one JSON object, its measurements in optimum-benchmark's shape. */
 
-import packageJson from '../package.json' with { type: 'json' };
+import { VERSION } from '../cli/version.ts';
 import type { BertConfig } from '../src/bert.ts';
 import type { Dtype, Info, Scheme } from '../src/index.ts';
 import type { Environment } from './environment.ts';
@@ -140,7 +140,7 @@ export function rowOf(variant: Variant, hello: Extract<Hello, { info: Info }>, s
     config: {
       name: `${nameOf(variant)}, ${about.tokens} tokens`,
       backend: {
-        ...{ name: 'bertlet', version: packageJson.version, model: about.model, task: 'question-answering' },
+        ...{ name: 'bertlet', version: VERSION, model: about.model, task: 'question-answering' },
         ...variant,
         ...{ threads, adapter, kernels, reason },
       },

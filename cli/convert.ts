@@ -58,5 +58,12 @@ export function addConvert(program: Command): void {
         .default('float'),
     )
     .option('--revision <name>', 'Hub: branch, tag or commit', 'main')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet convert deepset/bert-base-cased-squad2 --out bert-base-cased-squad2-int8
+  $ bertlet convert ./checkpoint --out ./checkpoint-fp16 --dtype fp16`,
+    )
     .action(run);
 }

@@ -20,11 +20,11 @@ import {
   variantsOf,
   WINDOWS,
 } from '../evaluation/run.ts';
-import packageJson from '../package.json' with { type: 'json' };
 import { locate } from '../src/hub.ts';
 import type { Device, Dtype, Scheme } from '../src/index.ts';
 import { modelOption, positive, threadsOption } from './options.ts';
 import { progressBars } from './progress.ts';
+import { VERSION } from './version.ts';
 
 interface EvaluateOptions {
   model: string;
@@ -77,7 +77,7 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
   const results = resultsOf(variants.map(variantName), questions, predictions, { ...dataset, threshold, seed });
   const report = {
     version: 1,
-    environment: { bertlet: packageJson.version, node: process.version, cpu: cpus()[0]?.model ?? '' },
+    environment: { bertlet: VERSION, node: process.version, cpu: cpus()[0]?.model ?? '' },
     dataset: { name, sha256, format: dataset.format, questions: questions.length, of: dataset.questions.length, seed },
     model,
     ...(dataset.format === '2.0' && { threshold }),

@@ -1,18 +1,18 @@
 #!/usr/bin/env node
 /** The command `bertlet`: one program for each of `npm run qa`, `convert`, ... Exit codes: 0 done, 1 error, 2 usage. */
 import { Command, CommanderError } from 'commander';
-import packageJson from '../package.json' with { type: 'json' };
 import { BertletError } from '../src/index.ts';
 import { addBench } from './bench.ts';
 import { addConvert } from './convert.ts';
 import { addEvaluate } from './evaluate.ts';
 import { addExplain } from './explain.ts';
 import { addQa } from './qa.ts';
+import { VERSION } from './version.ts';
 
 /** Commands made with `program.command()` inherit how errors are shown and where they end. */
 const program = new Command('bertlet')
   .description('BERT question answering with dynamic int8 quantization, on the CPU and the GPU.')
-  .version(packageJson.version)
+  .version(VERSION)
   .showHelpAfterError()
   .exitOverride();
 for (const add of [addQa, addConvert, addExplain, addEvaluate, addBench]) add(program);

@@ -1,6 +1,7 @@
 /** Options that several commands share. */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { text as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { QUESTION, TEXT } from './article.ts';
@@ -33,9 +34,10 @@ export const addQuestion = (command: Command): Command =>
   command
     .addOption(new Option('--question <text>').default(QUESTION, "the article's"))
     .addOption(new Option('--context <text>', 'the passage').default(TEXT, "the article's").conflicts('contextFile'))
-    .option('--context-file <file>', 'the passage, from a file in UTF-8');
+    .option('--context-file <file>', 'the passage, from a file in UTF-8; - for standard input');
 
 export const questionOf = async ({ question, context, contextFile }: QuestionOptions) => ({
   question,
-  context: contextFile ? await readFile(contextFile, 'utf8') : context,
+  context:
+    contextFile === '-' ? await readAll(process.stdin) : contextFile ? await readFile(contextFile, 'utf8') : context,
 });

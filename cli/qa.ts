@@ -3,6 +3,7 @@
  * answered by the float32 and by the dynamically quantized model, and the latency of both. `bertlet qa --help`
  */
 import { performance } from 'node:perf_hooks';
+import { styleText } from 'node:util';
 import { type Command, Option } from 'commander';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import {
@@ -81,7 +82,8 @@ interface QaOptions extends QuestionOptions {
 async function run(options: QaOptions): Promise<void> {
   const { question, context } = await questionOf(options);
   const say = options.json ? () => {} : console.log;
-  const section = (title: string) => say(`${'='.repeat(75)}\n${title}\n${'='.repeat(75)}`);
+  const bold = (text: string) => styleText('bold', text, { stream: process.stdout }); // on a terminal, without NO_COLOR
+  const section = (title: string) => say(`${'='.repeat(75)}\n${bold(title)}\n${'='.repeat(75)}`);
 
   const { scheme, threads } = options;
   const open = async (device: Device, dtype: Dtype) => {
@@ -112,7 +114,7 @@ async function run(options: QaOptions): Promise<void> {
     say(
       noAnswer
         ? `  (no answer in the text, score ${score.toFixed(3)})`
-        : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${JSON.stringify(text)}`,
+        : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
     );
   }
 
@@ -152,5 +154,13 @@ export function addQa(program: Command): void {
     .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
     .option('--samples <n>', 'forwards to time for each dtype; default 100, as in the article', positive)
     .option('--json', 'print one JSON object instead')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet qa --question "Who wrote it?" --context "Ada wrote the first program in 1843."
+  $ bertlet qa --question "Who wrote it?" --context-file - --dtype int8 --json < passage.txt
+  $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu`,
+    )
     .action(run);
 }

@@ -65,6 +65,23 @@ describe('on a tiny model', () => {
     expect(status).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ context: 'a b c d ', info: { dtype: 'int8' }, answers: { int8: {} } });
   });
+  test('a passage from standard input', () => {
+    const args = ['cli/main.ts', 'qa', ...tiny, '--device', 'cpu', '--dtype', 'int8', '--question', 'x', '--json'];
+    const input = 'c d e f';
+    const { stdout } = spawnSync(process.execPath, [...args, '--context-file', '-'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      input,
+    });
+    expect(JSON.parse(stdout)).toMatchObject({ context: input });
+  });
+  test.each(['qa', 'convert', 'evaluate', 'explain', 'bench'])('%s --help has examples', (name) => {
+    const { status, stdout } = spawnSync(process.execPath, ['cli/main.ts', name, '--help'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    });
+    expect([status, stdout.includes(`Examples:\n  $ bertlet ${name} `)]).toEqual([0, true]);
+  });
   test('--help', () => {
     const { status, out } = run('--help');
     expect([status, out.includes('--context-file')]).toEqual([0, true]);
