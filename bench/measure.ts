@@ -48,12 +48,11 @@ export class Sampler {
   }
 }
 
-/** `numpy.percentile` of sorted values: linear between the two nearest ranks, computed from the nearer, as numpy does. */
+/** `numpy.percentile` of sorted values: linear between the two nearest ranks. */
 export function percentile(sorted: readonly number[], percent: number): number {
   const rank = ((sorted.length - 1) * percent) / 100;
   const [low, high] = [sorted[Math.floor(rank)]!, sorted[Math.ceil(rank)]!];
-  const part = rank - Math.floor(rank);
-  return part < 0.5 ? low + (high - low) * part : high - (high - low) * (1 - part);
+  return low + (high - low) * (rank - Math.floor(rank));
 }
 
 /** Latencies as optimum-benchmark writes them: seconds, `stdev` of the population, `stdev_` in percent of the mean. */

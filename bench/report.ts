@@ -2,7 +2,7 @@
 import { COLOURS, figure, Plot } from '../report/chart.ts';
 import { escapeHtml, facts, htmlPage, table } from '../report/page.ts';
 import { nameOf, type Point, type Result, type Row, type Variant } from './result.ts';
-import { COLUMNS, cells, environmentRows, LEGEND, megabytes, shown, skippedLines } from './text.ts';
+import { COLUMNS, cells, environmentRows, LEGEND, megabytes, shown, skippedLines, times } from './text.ts';
 
 /** A colour says which precision, in all charts. */
 const PRECISIONS = ['fp32', 'fp16', 'int8 torch', 'int8 accurate'];
@@ -106,8 +106,7 @@ function latencyChart(rows: readonly Row[]): string {
     Plot.ruleY(lines, { x1: 'from', x2: 'to', y: 'name', dy, ...stroke }),
     Plot.dot(lines, { x: 'to', y: 'name', dy, r: 3, fill: 'currentColor' }),
   ];
-  const faster = ({ name, speedup }: Row) =>
-    speedup === null || name === 'cpu fp32' ? '' : `, ${speedup.toFixed(2)}×`;
+  const faster = ({ name, speedup }: Row) => (speedup === null || name === 'cpu fp32' ? '' : `, ${times(speedup)}×`);
   const all = rows.map((row) => {
     const text = `${shown(ms(row, 'p50'))} ms${faster(row)}`;
     return { name: row.name, value: ms(row, 'p50'), text, colour: colourOf(row.config.backend) };

@@ -12,6 +12,9 @@ export const shown = (milliseconds: number): string =>
   milliseconds.toFixed(milliseconds < 10 ? 2 : milliseconds < 1000 ? 1 : 0);
 export const megabytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 2 : 0);
 
+/** How many times as fast; a device that is far slower is not 0. */
+export const times = (speedup: number): string => (speedup < 0.1 ? speedup.toPrecision(1) : speedup.toFixed(2));
+
 /** Cells of a row. */
 export function cells(row: Row): string[] {
   const { load_model, first_forward, forward } = row.report;
@@ -21,7 +24,7 @@ export function cells(row: Row): string[] {
     String(row.config.scenario.input_shapes.sequence_length),
     ...[p50, p90, p99, mean, stdev].map((seconds) => shown(seconds * 1000)),
     forward.throughput!.value.toFixed(1),
-    row.speedup === null ? '' : row.speedup.toFixed(2),
+    row.speedup === null ? '' : times(row.speedup),
     ...[load_model, first_forward].map(({ latency }) => shown(latency.mean * 1000)),
     megabytes(row.file_bytes),
     megabytes(forward.memory!.max_ram * 1e6),

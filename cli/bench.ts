@@ -47,6 +47,7 @@ function progress(): { onProgress: NonNullable<MatrixOptions['onProgress']>; sto
   if (!process.stderr.isTTY) return { onProgress: () => {}, stop: () => {} };
   const bar = new SingleBar({ format: '{bar} {value}/{total} {what}', hideCursor: true, clearOnComplete: true });
   bar.start(1, 0, { what: '' });
+  process.once('exit', () => bar.stop()); // Ctrl-C: the cursor comes back
   return {
     onProgress: (what, done, total) => {
       bar.setTotal(total);
