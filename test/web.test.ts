@@ -142,6 +142,7 @@ describe('the page', () => {
   test("answers the article's question at once, and the next one faster", async () => {
     const page = await visit();
     await answered(page);
+    const first = await page.evaluate(() => performance.now());
     expect(await answer(page)).toBe('New York Times');
     expect(await page.locator('#mirror mark:not(.next)').textContent()).toBe('New York Times');
     expect(await page.locator('#others tbody tr').count()).toBe(2);
@@ -167,7 +168,9 @@ describe('the page', () => {
     }
     const loaded = await page.locator('#runs-on').textContent();
     const median = took.toSorted((a, b) => a - b)[4]!;
-    console.log(`${/loaded in [^.]+(\.\d)? m?s/.exec(loaded!)![0]}; the next question: median ${median} ms of ${took}`);
+    console.log(
+      `answered ${(first / 1000).toFixed(1)} s after the page was opened, model ${/loaded in [^.]+(\.\d)? m?s/.exec(loaded!)![0]}; then median ${median} ms of ${took}`,
+    );
     await looksRight(page, 'answer');
   });
 
@@ -222,6 +225,9 @@ describe('the page', () => {
     await choose(page, 'int8');
     await choose(page, 'finer');
     expect(await page.locator('#runs-on').textContent()).toContain('int8 with finer scales');
+    await choose(page, 'Fastest');
+    expect(await page.locator('#runs-on').textContent()).toMatch(/on the CPU.*expected a GPU, got google swiftshader/);
+    await choose(page, 'CPU');
     await page.getByLabel('CPU threads').selectOption('1');
     await status(page, /^Answered in .* 1 thread, int8 with finer scales/);
     expect(await page.getByLabel('fp16').isDisabled()).toBe(true);
@@ -232,7 +238,7 @@ describe('the page', () => {
     await looksRight(page, 'no-answer');
     await page.locator('#passage').fill('');
     await page.getByRole('button', { name: 'Answer' }).click();
-    expect(await page.locator('#problem').textContent()).toBe('Type or paste a passage first.');
+    expect(await page.locator('#passage-problem').textContent()).toBe('Type or paste a passage first.');
     expect(await page.locator('#passage').evaluate((field) => field === document.activeElement)).toBe(true);
     await looksRight(page, 'empty');
   });
@@ -322,6 +328,12 @@ describe('the page', () => {
     await page.getByText('A file cannot be read').waitFor();
     expect(await error(page)).toMatch(/expected config\.json, model\.safetensors .* got notes\.txt/);
     await looksRight(page, 'error');
+    await page.evaluate(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(['meow'], 'cat.png'));
+      document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await page.locator('#error', { hasText: 'got cat.png' }).waitFor();
 
     const damaged = readFileSync(join(TINY, 'model.safetensors')).subarray(0, 1000);
     await files.setInputFiles([

@@ -5,7 +5,7 @@ import { excerpt, pieces } from './spans.ts';
 
 const score = ({ score }: Answer) => score.toFixed(3);
 /** Below the one the model is not sure, below the other a candidate is not worth a mark. */
-const [SURE, WORTH] = [0.1, 0.01];
+const [SURE, WORTH] = [0.1, 0.05];
 
 /** The copy of the passage behind the textarea, with its answers marked; without any, only the text. */
 export function mark(context: string, answers: readonly Answer[] = []): void {

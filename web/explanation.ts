@@ -31,13 +31,13 @@ function linears(reports: readonly LinearReport[], scheme: Scheme): HTMLElement 
       bar((sqnr ?? MOST) / MOST),
       decibels(sqnr),
       decibels(whole.output.sqnr),
-      whole.output.cosine.toFixed(4),
-      `${short(alone.low)} to ${short(alone.high)}`,
       short(alone.scale.median),
       String(alone.zeroPoint.median),
+      `${short(alone.low)} to ${short(alone.high)}`,
+      whole.output.cosine.toFixed(4),
     ];
   });
-  const head = ['Linear', '', 'dB alone', 'dB so far', 'Cosine', 'Input', 'Scale', 'Zero point'];
+  const head = ['Linear', '', 'dB alone', 'dB so far', 'Scale', 'Zero point', 'Input', 'Cosine'];
   const ofTokens = scheme === 'accurate' ? ' Scale and zero point are those of the median token.' : '';
   const caption = `Signal to noise behind each linear, it alone in int8, and all up to it.${ofTokens}`;
   const made = table({ caption, head, numbers: [2, 3, 4, 5, 6, 7] }, rows);

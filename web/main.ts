@@ -180,11 +180,10 @@ function choose(model: typeof EMBEDDED): void {
 /** Whether there is something to read and to ask; otherwise it says what is missing. */
 function complete(): boolean {
   const empty = [question, passage].find(({ value }) => !value.trim());
-  const what = empty === question ? 'Type a question first.' : 'Type or paste a passage first.';
-  byId('problem').textContent = empty ? what : '';
   for (const field of [question, passage]) {
-    if (field === empty) field.setAttribute('aria-invalid', 'true');
-    else field.removeAttribute('aria-invalid');
+    const what = field === question ? 'Type a question first.' : 'Type or paste a passage first.';
+    byId(`${field.id}-problem`).textContent = field === empty ? what : '';
+    field.setAttribute('aria-invalid', String(field === empty));
   }
   empty?.focus();
   return !empty;
@@ -261,6 +260,9 @@ function chooseFiles(files: File[]): void {
   else choose({ source: files, name: 'your model' });
 }
 const picker = byId<HTMLInputElement>('files');
+picker.addEventListener('click', () => {
+  picker.value = ''; // so that the same files can be chosen again
+});
 picker.addEventListener('change', () => chooseFiles([...picker.files!]));
 for (const type of ['dragover', 'dragleave', 'drop'] as const) {
   addEventListener(type, (event) => {

@@ -17,7 +17,7 @@ const TITLES: Partial<Record<EngineError['code'], string>> = {
 };
 
 export function inWords(error: unknown): Problem {
-  const { message } = error as Error;
+  const message = (error as Error).message.replaceAll('`', '');
   const code = error instanceof EngineError ? error.code : 'unknown';
   if (/out of memory|allocation|no memory|of memory/i.test(message)) {
     const advice = 'Close other tabs, or take a smaller model, or int8.';
