@@ -158,10 +158,10 @@ export function addBench(program: Command): void {
       'after',
       `
 Examples:
-  $ npm run bench
-  $ npm run bench -- --report out/
-  $ npm run bench -- --model deepset/bert-base-cased-squad2 --device cpu --tokens 16,133,384
-  $ npm run bench -- --shape bert-base-cased --json > bench.json`,
+  $ bertlet bench
+  $ bertlet bench --report out/
+  $ bertlet bench --model deepset/bert-base-cased-squad2 --device cpu --tokens 16,133,384
+  $ bertlet bench --shape bert-base-cased --json > bench.json`,
     )
     .action(run);
 }

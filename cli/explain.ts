@@ -71,9 +71,9 @@ export function addExplain(program: Command): void {
       'after',
       `
 Examples:
-  bertlet explain
-  bertlet explain --report explain.html
-  bertlet explain --question "Who?" --context-file passage.txt --json`,
+  $ bertlet explain
+  $ bertlet explain --report explain.html
+  $ bertlet explain --question "Who?" --context-file passage.txt --json`,
     )
     .action(run);
 }

@@ -80,7 +80,7 @@ describe('on a tiny model', () => {
       cwd: ROOT,
       encoding: 'utf8',
     });
-    expect([status, stdout.includes(`Examples:\n  $ bertlet ${name} `)]).toEqual([0, true]);
+    expect([status, stdout.includes(`Examples:\n  $ bertlet ${name}`)]).toEqual([0, true]);
   });
   test('--help', () => {
     const { status, out } = run('--help');
