@@ -3,10 +3,11 @@
  * same questions. `bertlet evaluate --help`
  */
 import { access, constants, rename, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { environment } from '../bench/environment.ts';
 import { readSquad, sample } from '../evaluation/dataset.ts';
 import { Predictions } from '../evaluation/predictions.ts';
 import {
@@ -24,7 +25,6 @@ import { locate } from '../src/hub.ts';
 import type { Device, Dtype, Scheme } from '../src/index.ts';
 import { modelOption, positive, threadsOption } from './options.ts';
 import { progressBars } from './progress.ts';
-import { VERSION } from './version.ts';
 
 interface EvaluateOptions {
   model: string;
@@ -41,6 +41,7 @@ interface EvaluateOptions {
 
 async function run(file: string, options: EvaluateOptions): Promise<void> {
   const { threads, seed, threshold, limit } = options;
+  const begun = environment(); // with the load before this makes its own
   // What cannot be written is said before the work, not after it.
   if (typeof options.json === 'string') await access(dirname(options.json), constants.W_OK);
   const dataset = await readSquad(file);
@@ -77,7 +78,7 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
   const results = resultsOf(variants.map(variantName), questions, predictions, { ...dataset, threshold, seed });
   const report = {
     version: 1,
-    environment: { bertlet: VERSION, node: process.version, cpu: cpus()[0]?.model ?? '' },
+    environment: begun,
     dataset: { name, sha256, format: dataset.format, questions: questions.length, of: dataset.questions.length, seed },
     model,
     ...(dataset.format === '2.0' && { threshold }),

@@ -1,6 +1,7 @@
 /**
  * `npm run docs`: writes into docs/quantization.md what is this code's own, its lines, the worked example and the figures of
- * `bertlet explain`. test/docs.test.ts says where they are not today's.
+ * `bertlet explain`, and into docs/results.md and README the results (results.ts). test/docs.test.ts says where they are not
+ * today's.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import type { Backend, Scheme, Tensor } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import { withResults } from './results.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -98,4 +100,9 @@ export async function updated(document: string): Promise<string> {
 
 export const DOCUMENT = join(ROOT, 'docs/quantization.md');
 
-if (import.meta.main) writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));
+export const WITH_RESULTS = ['docs/results.md', 'README.md'].map((name) => join(ROOT, name));
+
+if (import.meta.main) {
+  writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));
+  for (const path of WITH_RESULTS) writeFileSync(path, withResults(readFileSync(path, 'utf8')));
+}

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
-import { DOCUMENT, updated } from '../scripts/docs.ts';
+import { DOCUMENT, updated, WITH_RESULTS } from '../scripts/docs.ts';
+import { withResults } from '../scripts/results.ts';
 import type { Scheme } from '../src/backend.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { ROOT } from './support.ts';
@@ -71,4 +72,10 @@ describe('worked example', () => {
 
 test('all blocks are as `npm run docs` writes them', { timeout: 180_000 }, async () => {
   expect(await updated(document)).toBe(document);
+});
+
+test.each(WITH_RESULTS)('%s: the results are those of bench/results', (path) => {
+  const document = readFileSync(path, 'utf8');
+  expect(document).toMatch(/<!-- results \w/);
+  expect(withResults(document)).toBe(document);
 });

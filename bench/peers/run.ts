@@ -1,7 +1,8 @@
 /** Times bertlet and its peers side by side: README.md. */
-import { cpus } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import { environment } from '../environment.ts';
 import { startChild, takeTurns } from '../turns.ts';
 
 const command = new Command('run')
@@ -11,8 +12,17 @@ const command = new Command('run')
   .option('--rounds <n>', 'turns of each', '12')
   .option('--only <names>', 'which of them', 'bertlet,torch,ort-node,ort-web')
   .option('--avx2', 'hold PyTorch to AVX2')
+  .option('--json <file>', 'write all samples there')
   .parse();
-const options = command.opts<{ tokens: string; threads: string; rounds: string; only: string; avx2?: boolean }>();
+const options = command.opts<{
+  tokens: string;
+  threads: string;
+  rounds: string;
+  only: string;
+  avx2?: boolean;
+  json?: string;
+}>();
+const begun = environment(); // with the load before these processes make their own
 const dir = resolve(command.args[0]!);
 const here = import.meta.dirname;
 const { tokens, threads } = options;
@@ -51,16 +61,31 @@ await takeTurns(
 );
 await Promise.all(children.map((child) => child.end()));
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-const own = (dtype: string) =>
-  median(variants.find(({ name }) => name.startsWith('bertlet') && name.endsWith(dtype))?.milliseconds ?? [Number.NaN]);
-console.log(
-  `bert-base-cased's shape, ${tokens} tokens, ${threads} threads, ${cpus()[0]!.model}, Node ${process.version}\n`,
-);
-console.log('| engine | median ms | min ms | bertlet / it |\n|---|---|---|---|');
-for (const { name, milliseconds } of variants) {
-  const ratio = own(name.includes('int8') && !name.endsWith('fp32') ? 'int8' : 'fp32') / median(milliseconds);
-  console.log(
-    `| ${name} | ${median(milliseconds).toFixed(1)} | ${Math.min(...milliseconds).toFixed(1)} | ${ratio.toFixed(2)} |`,
-  );
+/** What `run.ts --json` writes, and docs/results.md shows. */
+export interface Peers {
+  environment: typeof begun;
+  shape: string;
+  tokens: number;
+  threads: number;
+  engines: { name: string; median: number; best: number; ratio: number; milliseconds: number[] }[];
 }
+
+const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+const isInt8 = (name: string) => name.includes('int8') && !name.endsWith('fp32');
+const own = (int8: boolean) =>
+  median(
+    variants.find(({ name }) => name.startsWith('bertlet') && isInt8(name) === int8)?.milliseconds ?? [Number.NaN],
+  );
+const result: Peers = {
+  ...{ environment: begun, shape: 'bert-base-cased', tokens: Number(tokens), threads: Number(threads) },
+  engines: variants.map(({ name, milliseconds }) => {
+    const [middle, best] = [median(milliseconds), Math.min(...milliseconds)];
+    return { name, median: middle, best, ratio: own(isInt8(name)) / middle, milliseconds };
+  }),
+};
+console.log(`bert-base-cased's shape, ${tokens} tokens, ${threads} threads, ${begun.cpu}, Node ${process.version}\n`);
+console.log('| engine | median ms | min ms | bertlet / it |\n|---|---|---|---|');
+for (const { name, median, best, ratio } of result.engines) {
+  console.log(`| ${name} | ${median.toFixed(1)} | ${best.toFixed(1)} | ${ratio.toFixed(2)} |`);
+}
+if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);

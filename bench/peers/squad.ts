@@ -1,9 +1,6 @@
 /** bertlet and PyTorch answer the same questions of SQuAD in turns: speed and figures of both. README.md */
-import { spawn } from 'node:child_process';
 import { renameSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { Command } from 'commander';
 import { modelOption, positive } from '../../cli/options.ts';
 import { readSquad, sample } from '../../evaluation/dataset.ts';
@@ -17,6 +14,8 @@ import {
   variantsOf,
   WINDOWS,
 } from '../../evaluation/run.ts';
+import { environment as environmentNow } from '../environment.ts';
+import { startChild } from '../turns.ts';
 
 const command = new Command('squad')
   .argument('<dir>', 'where setup.sh installed the peers')
@@ -39,21 +38,13 @@ const { threads } = options;
 const dataset = await readSquad(file);
 const questions = sample(dataset.questions, options.questions ?? dataset.questions.length, 1);
 
+const begun = environmentNow(); // with the load before these processes make their own
 const python = [join(import.meta.dirname, 'torch_squad.py'), file, options.model, `${threads}`];
-const child = spawn(join(dir, 'venv/bin/python'), python, { stdio: ['pipe', 'pipe', 'inherit'] });
-const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-const next = async () => {
-  const { value, done } = await lines.next();
-  if (done) throw new Error('torch_squad.py has ended: see above.');
-  return JSON.parse(value as string);
-};
-const torch = (await next()) as { name: string; dtypes: string[] };
+const child = startChild('torch_squad.py', join(dir, 'venv/bin/python'), python);
+const torch = await child.next<{ name: string; dtypes: string[] }>();
 const index = new Map(dataset.questions.map(({ id }, i) => [id, i]));
 const peers = torch.dtypes.map((dtype): Answerer => {
-  const answer = async ({ id }: { id: string }) => {
-    child.stdin.write(`${dtype} ${index.get(id)}\n`);
-    return (await next()) as Answered;
-  };
+  const answer = ({ id }: { id: string }) => child.ask<Answered>(`${dtype} ${index.get(id)}`);
   return { name: `${torch.name} ${dtype}`, answer };
 });
 const own = [];
@@ -68,15 +59,14 @@ const header: Header = { version: 1, dataset: { name, sha256 }, model, options: 
 const predictions = new Predictions(options.predictions, header);
 await takeTurns(answerers, questions, predictions);
 predictions.close();
-child.stdin.end();
+await child.end();
 for (const { dispose } of own) await dispose();
 
 const names = answerers.map((answerer) => answerer.name);
 const results = resultsOf(names, questions, predictions, { ...dataset, threshold: 0, seed: 1 });
 const speed = (dtype: string) => results.find((result) => result.name === `${torch.name} ${dtype}`)!.questionsPerSecond;
-const cpu = cpus()[0]!.model;
 console.log(
-  `${name}, ${questions.length} questions; ${model.name}, ${threads} threads, ${cpu}, Node ${process.version}`,
+  `${name}, ${questions.length} questions; ${model.name}, ${threads} threads, ${begun.cpu}, Node ${begun.node}`,
 );
 console.log(`${own[0]!.info.kernels}\n`);
 console.log('| engine | questions/s | it / PyTorch of its dtype | EM | F1 | best F1 |\n|---|---|---|---|---|---|');
@@ -88,7 +78,7 @@ const variants = results.map((result) => {
   return { ...result, ratio };
 });
 if (options.json) {
-  const environment = { node: process.version, cpu, torch: torch.name, kernels: own[0]!.info.kernels, threads };
+  const environment = { ...begun, torch: torch.name, kernels: own[0]!.info.kernels, threads };
   const report = { version: 1, environment, dataset: { name, sha256, questions: questions.length }, model, variants };
   writeFileSync(`${options.json}.part`, `${JSON.stringify(report, null, 2)}\n`);
   renameSync(`${options.json}.part`, options.json);

@@ -1,0 +1,136 @@
+/**
+ * The figures of docs/results.md and README, from the result files of bench/results: what `npm run docs` writes between
+ * `<!-- results NAME -->` and `<!-- /results -->`. bench/results/README.md says what made each file.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Environment } from '../bench/environment.ts';
+import type { Peers } from '../bench/peers/run.ts';
+import type { Point, Result } from '../bench/result.ts';
+import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
+import type { Result as Evaluated } from '../evaluation/run.ts';
+
+/** What `bertlet evaluate --json` and bench/peers/squad.ts write. */
+interface Evaluation {
+  environment: Environment & { torch?: string };
+  dataset: { name: string; questions: number };
+  model: { name: string };
+  variants: (Evaluated & { ratio?: number })[];
+}
+
+const FOLDER = join(import.meta.dirname, '..', 'bench', 'results');
+const read = <T>(name: string): T => JSON.parse(readFileSync(join(FOLDER, `${name}.json`), 'utf8')) as T;
+
+/** Markdown; all columns but the first to the right. */
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map((_, i) => (i ? '--:' : '---')), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+
+const machine = ({ cpu, cores, load, node, commit, date }: Environment): string =>
+  `${cpu}, ${cores} cores (load ${load.toFixed(1)} at the start), Node ${node}, commit ${commit}, ${date.slice(0, 10)}`;
+
+const latency = (name: string): string => {
+  const result = read<Result>(name);
+  const list = environmentRows(result).map(([what, value]) => `- ${what}: ${value}`);
+  return [...list, '', table(COLUMNS, result.benchmarks.map(cells)), '', ...skippedLines(result), LEGEND].join('\n');
+};
+
+/** Medians: a row for each length or number of threads, a column for each variant. */
+function growth(what: 'tokens' | 'threads'): string {
+  const { sweeps } = read<Result>('bench');
+  const points: Point[] = sweeps![what];
+  const names = [...new Set(points.map(({ name }) => name))];
+  const rows = [...new Set(points.map((point) => point[what]!))].map((value) => [
+    String(value),
+    ...names.map((name) => {
+      const point = points.find((each) => each.name === name && each[what] === value);
+      return point ? shown(point.latency.p50 * 1000) : '';
+    }),
+  ]);
+  return table([what, ...names.map((name) => `${name}, p50 ms`)], rows);
+}
+
+function stages(): string {
+  const { stages } = read<Result>('bench');
+  const kinds = [...new Set(stages!.flatMap(({ milliseconds }) => Object.keys(milliseconds)))];
+  const rows = stages!.map(({ name, tokens, milliseconds }) => [
+    `${name}, ${tokens} tokens`,
+    ...kinds.map((kind) => (milliseconds[kind] === undefined ? '' : milliseconds[kind].toFixed(2))),
+  ]);
+  return table(['mean ms', ...kinds], rows);
+}
+
+const points = (value: number | undefined) => value?.toFixed(2) ?? '';
+
+function accuracy(): string {
+  const { environment, dataset, model, variants } = read<Evaluation>('evaluate');
+  const peers = read<Evaluation>('peers-squad');
+  const torch = peers.variants.filter(({ name }) => name.startsWith('PyTorch'));
+  const rows = [...variants, ...torch].map(({ name, figures: f, difference: d }) => [
+    ...[name, points(f.exact), points(f.f1), points(f.HasAns_exact), points(f.HasAns_f1), points(f.NoAns_f1)],
+    `${points(f.best_f1)} at ${points(f.best_f1_thresh)}`,
+    d ? `${points(d.f1)} (${points(d.low)} to ${points(d.high)})` : '',
+  ]);
+  const head = ['variant', 'EM', 'F1', 'HasAns EM', 'HasAns F1', 'NoAns', 'best F1', 'F1 less fp32, 95 % interval'];
+  return `${model.name} on ${dataset.questions} questions of ${dataset.name}; ${machine(environment)}\n\n${table(head, rows)}`;
+}
+
+/** F1 of the int8 schemes as a share of float32's, which MLPerf asks to be 99 %. */
+function share(): string {
+  const { variants } = read<Evaluation>('evaluate');
+  const f1 = (name: string) => variants.find((each) => each.name === name)!.figures.f1;
+  const part = (scheme: string) => `${((100 * f1(`cpu int8 ${scheme}`)) / f1('cpu fp32')).toFixed(2)} %`;
+  return `F1 of int8 \`torch\` is ${part('torch')} of float32's, of \`accurate\` ${part('accurate')}.`;
+}
+
+function speed(): string {
+  const { environment, dataset, variants } = read<Evaluation>('peers-squad');
+  const rows = variants.map(({ name, questionsPerSecond, ratio }) => [
+    name,
+    questionsPerSecond.toFixed(1),
+    ratio!.toFixed(2),
+  ]);
+  const head = ['engine', 'questions/s', 'x PyTorch of its dtype'];
+  return `${dataset.questions} questions, 2 threads each; ${machine(environment)}\n\n${table(head, rows)}`;
+}
+
+function peers(): string {
+  const { environment, shape, tokens, threads, engines } = read<Peers>('peers');
+  const rows = engines.map(({ name, median, best, ratio }) => [
+    name,
+    median.toFixed(1),
+    best.toFixed(1),
+    ratio.toFixed(2),
+  ]);
+  const about = `${shape}'s shape, ${tokens} tokens, ${threads} threads; ${machine(environment)}`;
+  return `${about}\n\n${table(['engine', 'median ms', 'min ms', 'bertlet / it'], rows)}`;
+}
+
+/** README's table: one row for each variant of the embedded checkpoint. */
+function summary(): string {
+  const { benchmarks, environment } = read<Result>('bench');
+  const { variants } = read<Evaluation>('evaluate');
+  const rows = benchmarks.map((row) => {
+    const figures = variants.find(({ name }) => name === row.name)?.figures;
+    const all = cells(row);
+    const cell = (column: string) => all[COLUMNS.indexOf(column)]!;
+    const names = ['variant', 'p50 ms', 'x CPU fp32', 'load ms', 'file MB', 'peak RSS MB'];
+    return [...names.map(cell), points(figures?.exact), points(figures?.f1)];
+  });
+  const head = ['variant', '133 tokens, p50 ms', 'x CPU fp32', 'load ms', 'file MB', 'peak RSS MB', 'EM', 'F1'];
+  return `${table(head, rows)}\n\n${machine(environment)}`;
+}
+
+const BLOCKS: Record<string, () => string> = {
+  latency: () => latency('bench'),
+  'bert-base-cased': () => latency('bench-bert-base-cased'),
+  tokens: () => growth('tokens'),
+  threads: () => growth('threads'),
+  ...{ stages, accuracy, share, speed, peers, summary },
+};
+
+/** A document with its results as the files of bench/results have them. */
+export const withResults = (document: string): string =>
+  document.replace(
+    /<!-- results (\S+) -->\n.*?<!-- \/results -->/gs,
+    (_, name: string) => `<!-- results ${name} -->\n${BLOCKS[name]!()}\n<!-- /results -->`,
+  );
