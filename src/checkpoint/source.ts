@@ -70,6 +70,8 @@ async function fetched(url: string, onProgress?: (loaded: number, total: number)
     const kept = /\/resolve\/[0-9a-f]{40}\//.test(url) ? await globalThis.caches?.open(CACHE) : undefined;
     const response = (await kept?.match(url)) ?? (await fetch(url));
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+    // What hosts of pages with a router answer for a file that is not there.
+    if (response.headers.get('content-type')?.startsWith('text/html')) throw new Error('an HTML page');
     const total = Number(response.headers.get('content-length') ?? 0);
     let loaded = 0;
     const count = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
