@@ -15,7 +15,7 @@ const program = new Command('bertlet')
   .version(VERSION)
   .showHelpAfterError()
   .exitOverride();
-for (const add of [addQa, addConvert, addExplain, addEvaluate, addBench]) add(program);
+for (const add of [addQa, addEvaluate, addConvert, addBench, addExplain]) add(program);
 
 try {
   await program.parseAsync();

@@ -48,6 +48,7 @@ async function packCharts(folder: string): Promise<void> {
 const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
 
 if (import.meta.main) {
+  rmSync(join(ROOT, 'dist'), { recursive: true, force: true }); // what it has is what will be packed
   const out = join(ROOT, 'wasm');
   mkdirSync(out, { recursive: true });
   for (const name of VARIANTS) await buildKernels(join(ROOT, 'kernels'), out, name);

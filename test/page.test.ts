@@ -1,9 +1,8 @@
 /** bertlet as it is built, in a page: headless Chromium from `@sparticuz/chromium` (scripts/driver.ts). */
-import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { build, createServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
@@ -125,45 +124,5 @@ describe('a page', () => {
         /expected shared memory for 2 threads, got none\. Serve the page with the headers COOP/,
       ),
     });
-  });
-  test('the package in a project of Vite without configuration, while developing and built', async () => {
-    const root = join(ROOT, 'test-output', 'vite');
-    rmSync(root, { recursive: true, force: true });
-    const installed = join(root, 'node_modules', 'bertlet'); // a copy: what is linked is treated otherwise
-    for (const name of ['package.json', 'dist']) cpSync(join(ROOT, name), join(installed, name), { recursive: true });
-    cpSync(TINY, join(root, 'public', 'tiny'), { recursive: true });
-    writeFileSync(join(root, 'index.html'), '<script type="module" src="./main.js"></script>');
-    const main = `import { load } from 'bertlet';
-      const qa = await load('/tiny', { threads: 2 });
-      const [{ start }] = await qa.answer({ question: 'Who came?', context: 'Ada came yesterday.' });
-      document.title = qa.info.threads + ' threads, ' + start;`;
-    writeFileSync(join(root, 'main.js'), main);
-    const node = await load(TINY, { threads: 1 });
-    const [best] = await node.answer({ question: 'Who came?', context: 'Ada came yesterday.' });
-    await node.dispose();
-
-    const headers = {
-      'cross-origin-opener-policy': 'same-origin',
-      'cross-origin-embedder-policy': 'require-corp',
-    };
-    const developing = await createServer({
-      root,
-      configFile: false,
-      logLevel: 'silent',
-      server: { headers, port: 0 },
-    });
-    await developing.listen();
-    await build({ root, configFile: false, logLevel: 'silent' });
-    const built = await pageServer(join(root, 'dist'), { isolated: true });
-    try {
-      for (const url of [developing.resolvedUrls!.local[0]!, built.url]) {
-        const page = await browser.newPage();
-        await page.goto(url);
-        await expect.poll(() => page.title(), { timeout: 30_000 }).toBe(`2 threads, ${best!.start}`);
-      }
-    } finally {
-      await developing.close();
-      built.close();
-    }
   });
 });

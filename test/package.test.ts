@@ -1,0 +1,185 @@
+/**
+ * What `npm pack` makes, installed into an empty project without network: README's first example in Node, in strict
+ * TypeScript and in a page by Vite without configuration; the command; publint and arethetypeswrong.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { build, createServer } from 'vite';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { headlessChromium } from '../scripts/driver.ts';
+import { pageServer } from './pageServer.ts';
+import { CHECKPOINT, ROOT, TINY } from './support.ts';
+
+const MOST_BYTES = 1e6;
+const folder = mkdtempSync(join(tmpdir(), 'bertlet-package-'));
+const project = join(folder, 'project');
+const inProject = join(project, 'node_modules', 'bertlet');
+let tarball: string;
+
+/** Runs a program in the project, with nothing of this repository on its way. */
+const run = (file: string, ...args: string[]) => spawnSync(file, args, { cwd: project, encoding: 'utf8' });
+/** A tarball of a package's folder. */
+function pack(path: string): string {
+  const args = ['pack', path, '--ignore-scripts', '--silent', '--pack-destination', folder];
+  return join(folder, execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8' }).trim().split('\n').at(-1)!);
+}
+/** Names of all that a package needs to run. */
+function needed(name: string, path = join(ROOT, 'node_modules', name)): string[] {
+  const { dependencies = {} } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8')) as Record<string, object>;
+  return [...new Set(Object.keys(dependencies).flatMap((each) => [each, ...needed(each)]))];
+}
+/** README's first example, `load` as the checkpoint's folder or address is here. */
+const [, example] = /```ts\n(import \{ load \} from 'bertlet';.*?)```/s.exec(
+  readFileSync(join(ROOT, 'README.md'), 'utf8'),
+)!;
+const PRINTED = /^Ada 0 3 0\.\d+\n$/;
+
+beforeAll(() => {
+  tarball = pack('.');
+  const dependencies = needed('bertlet', ROOT);
+  const tarballs = dependencies.map((name) => pack(`./node_modules/${name}`));
+  mkdirSync(project);
+  writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module' }));
+  const cache = ['--cache', join(folder, 'cache'), '--offline', '--no-audit', '--no-fund'];
+  const begin = performance.now();
+  const { status, stderr } = run('npm', 'install', ...cache, tarball, ...tarballs);
+  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+  expect(stderr).not.toMatch(/install.scripts/i);
+  expect(status, stderr).toBe(0);
+  const { size } = statSync(tarball);
+  console.log(
+    `package: ${(size / 1000).toFixed(0)} kB, ${dependencies.length} dependencies (${dependencies.join(', ')}), installed in ${seconds} s`,
+  );
+  expect(size).toBeLessThan(MOST_BYTES);
+  symlinkSync(join(CHECKPOINT, '..'), join(project, 'weights'));
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+test('what is in it: types, source maps with their sources, kernels for CPU and GPU, and no weights', () => {
+  const files = readdirSync(inProject, { recursive: true, encoding: 'utf8' });
+  const some = [
+    'src/index.js',
+    'src/index.d.ts',
+    'src/index.js.map',
+    'wasm/relaxed-shared.wasm',
+    'kernels/linear.wgsl',
+  ];
+  for (const name of some) expect(files).toContain(join('dist', name));
+  expect(files.filter((name) => /safetensors$|\.bin$|\btest\b|weights/.test(name))).toEqual([]);
+  const { sourcesContent } = JSON.parse(readFileSync(join(inProject, 'dist/src/index.js.map'), 'utf8'));
+  expect(sourcesContent).toEqual([readFileSync(join(ROOT, 'src/index.ts'), 'utf8')]);
+});
+
+test("README's first example in Node, as JavaScript", () => {
+  writeFileSync(join(project, 'example.js'), example!);
+  const { stdout, stderr } = run(process.execPath, 'example.js');
+  expect([stderr, stdout]).toEqual(['', expect.stringMatching(PRINTED)]);
+});
+
+test('the same in strict TypeScript', () => {
+  writeFileSync(
+    join(project, 'example.ts'),
+    example!.replace('best.text, best.start, best.end, best.score', 'best?.text satisfies string | undefined'),
+  );
+  const strict = ['--strict', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes', '--types', ''];
+  for (const [module, resolution] of [
+    ['nodenext', 'nodenext'],
+    ['esnext', 'bundler'],
+  ] as const) {
+    const options = ['--noEmit', '--target', 'es2022', '--module', module, '--moduleResolution', resolution, ...strict];
+    const { stdout, status } = run(join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'example.ts');
+    expect([stdout, status], module).toEqual(['', 0]);
+  }
+});
+
+test('the command: an answer, help, exit codes', () => {
+  const bertlet = (...args: string[]) => run('npx', '--offline', 'bertlet', ...args);
+  const ask = ['--question', 'Who came?', '--context', 'Ada came yesterday.', '--samples', '1'];
+  const { status, stdout } = bertlet(
+    'qa',
+    '--model',
+    CHECKPOINT,
+    '--dtype',
+    'int8',
+    '--device',
+    'cpu',
+    ...ask,
+    '--json',
+  );
+  expect([status, JSON.parse(stdout).answers.int8.text]).toEqual([0, 'Ada']);
+  expect(bertlet('--help').stdout).toMatch(/qa .*evaluate .*convert .*bench .*explain /s);
+  const missing = bertlet('qa', '--model', './nowhere');
+  expect([missing.status, missing.stderr]).toEqual([1, expect.stringMatching(/^BertletError \(file\): .*\n$/)]);
+  expect(bertlet('bake').status).toBe(2);
+  const explained = bertlet(
+    'explain',
+    '--model',
+    TINY,
+    '--question',
+    'a b',
+    '--context',
+    'c d',
+    '--report',
+    'page.html',
+  );
+  expect([explained.status, readFileSync(join(project, 'page.html'), 'utf8').includes('<svg')]).toEqual([0, true]);
+  const bench = ['--device', 'cpu', '--dtype', 'int8', '--samples', '2', '--tokens', '8', '--json'];
+  const { benchmarks, environment } = JSON.parse(bertlet('bench', '--model', TINY, ...bench).stdout);
+  expect([benchmarks.length, environment.commit]).toEqual([2, null]);
+}, 120_000);
+
+test('publint and arethetypeswrong find nothing', () => {
+  for (const [name, ...args] of [
+    ['publint', 'run', tarball, '--strict', '--level', 'warning'],
+    ['attw', tarball, '--profile', 'esm-only'],
+  ] as const) {
+    const { status, stdout } = run(join(ROOT, 'node_modules', '.bin', name), ...args);
+    expect(status, stdout).toBe(0);
+  }
+}, 60_000);
+
+test("README's first example in a page: Vite without configuration, while developing and built", async () => {
+  const root = join(folder, 'page');
+  cpSync(project, root, { recursive: true, filter: (path) => !path.endsWith('weights') });
+  cpSync(CHECKPOINT, join(root, 'public', 'weights', 'minilm-l6-qa'), { recursive: true });
+  writeFileSync(join(root, 'index.html'), '<script type="module" src="./main.js"></script>');
+  const here = example!.replace("'weights/", "'./weights/"); // in a page owner/name is the Hub's
+  expect(here).not.toBe(example);
+  writeFileSync(
+    join(root, 'main.js'),
+    here.replace('console.log(', 'document.title = [').replace('best.score)', 'best.score].join(" ")'),
+  );
+  const isolation = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+  const options = { root, configFile: false, logLevel: 'silent' } as const;
+  const developing = await createServer({ ...options, server: { headers: isolation, port: 0 } });
+  await developing.listen();
+  await build(options);
+  const built = await pageServer(join(root, 'dist'), { isolated: true });
+  const plain = await pageServer(join(root, 'dist'), { isolated: false });
+  const browser = await chromium.launch(headlessChromium() as Parameters<typeof chromium.launch>[0]);
+  try {
+    for (const url of [developing.resolvedUrls!.local[0]!, built.url, plain.url]) {
+      const page = await browser.newPage();
+      await page.goto(url);
+      await expect.poll(() => page.title(), { timeout: 60_000 }).toMatch(/^Ada 0 3 0\.\d+$/);
+    }
+  } finally {
+    await browser.close();
+    await developing.close();
+    built.close();
+    plain.close();
+  }
+}, 180_000);
