@@ -118,7 +118,7 @@ export function compare(y: ArrayLike<number>, yq: ArrayLike<number>): Quality {
   return { sqnr: noise === 0 ? null : 10 * Math.log10(signal / noise), cosine };
 }
 
-export function spread(values: ArrayLike<number>): Spread {
+function spread(values: ArrayLike<number>): Spread {
   const sorted = Array.from(values).sort((a, b) => a - b);
   return { low: sorted[0]!, median: sorted[sorted.length >> 1]!, high: sorted.at(-1)! };
 }

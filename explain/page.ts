@@ -62,7 +62,7 @@ function wholeChart(linears: readonly LinearReport[]): string {
   const firsts = new Map(linears.flatMap(({ layer }, i) => (i % 4 === 0 && layer !== null ? [[i, layer]] : [])));
   return figure(
     'Signal to noise behind each linear when the whole model is in int8, in dB, from the first layer to the logits.',
-    'Lines of the signal to noise ratio along the model, torch below accurate; the table at the end has the numbers.',
+    'Lines of the signal to noise ratio along the model, torch and accurate; the table at the end has the numbers.',
     ({ narrow }) => ({
       height: 260,
       marginRight: narrow ? 62 : 72,
@@ -263,12 +263,12 @@ ${escapeHtml(nameOf(best))}, with ${decibels(best.schemes.accurate.alone.output.
 is at ${escapeHtml(nameOf(gained.linear))}.</p>
 
 <h2>Why: one value sets the scale of all</h2>
-<p>The scale must reach from the smallest to the largest value, so nothing is clipped, and instead every value pays: rounding
+<p>The scale must reach from the smallest to the largest value, so next to nothing is clipped, and instead every value pays: rounding
 costs up to half a step, and the step grows with the range. In the input of ${escapeHtml(nameOf(bad))} feature ${outlier.feature}
 reaches ${short(reach)}; all but ${bad.outliers.length} of the ${bad.in} features stay within ${short(bad.others.low)} to
 ${short(bad.others.high)}.</p>
 ${featuresChart(bad)}
-<p>${torch} spreads its levels over the whole range, and most of them meet no value: the median token has
+<p>${torch} spreads its levels over the whole range, where they meet values or not: the median token has
 ${before.alone.levels} different integers, and a typical value (root mean square) is ${before.alone.steps.toFixed(1)} steps from 0.
 With a scale for each token only the tokens that hold an outlier pay for it. The median token then has
 ${after.alone.levels} different integers, a typical value is ${after.alone.steps.toFixed(1)} steps from 0, and

@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { QUESTION, TEXT } from '../cli/article.ts';
-import { explain } from '../explain/explain.ts';
+import { compare, explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
 import type { Backend, Scheme, Tensor } from '../src/backend.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
@@ -28,18 +28,24 @@ const matrix = (shape: [number, number], values: number[]): Tensor<Float32Array>
   data: Float32Array.from(values),
 });
 /** Two tokens of three features, the second with an outlier, and two output features of different size. */
-const X = matrix([2, 3], [0.5, -0.25, 1, 0.2, -6, 0.1]);
+const X = matrix([2, 3], [0.5, -0.25, 1, 0.2, -12, 0.1]);
 const WEIGHT = matrix([2, 3], [0.5, -0.3, 0.8, 0.02, 0.05, -0.04]);
 const BIAS = Float32Array.of(0.1, -0.2);
 
-/** The numbers of one row or more; nine digits tell all float32 apart. */
-const numbers = (data: ArrayLike<number>) =>
-  `[${Array.from(data, (value) => Number(value.toPrecision(9))).join(', ')}]`;
+/** The fewest digits that are this float32 and no other. */
+function shortest(value: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const rounded = Number(value.toPrecision(digits));
+    if (Math.fround(rounded) === value) return rounded;
+  }
+  return Number(value.toPrecision(9));
+}
+const numbers = (data: ArrayLike<number>) => `[${Array.from(data, shortest).join(', ')}]`;
 const rows = (data: ArrayLike<number>, columns: number) =>
   `[${Array.from({ length: data.length / columns }, (_, i) => numbers(Array.from(data).slice(i * columns, (i + 1) * columns))).join(', ')}]`;
 
 /** Every number between `x` and `y`. */
-function steps(scheme: Scheme): string {
+function steps(scheme: Scheme, want: Float32Array): string {
   const [xq, wq] = [quantizeActivations(X, scheme), quantizeWeight(WEIGHT, scheme)];
   const dots = matmulInt8({ ...xq, zeroPoint: new Int32Array(2) }, wq);
   const backend = new ReferenceBackend();
@@ -53,7 +59,8 @@ wq         = ${rows(wq.data, 3)}
 xq wq^T    = ${rows(dots, 2)}
 sums of wq = ${numbers([0, 3].map((at) => wq.data.slice(at, at + 3).reduce((sum, value) => sum + value, 0)))}
 acc        = ${rows(matmulInt8(xq, wq), 2)}
-y          = ${rows(y, 2)}`;
+y          = ${rows(y, 2)}
+SQNR       = ${compare(want, y).sqnr!.toFixed(1)} dB`;
 }
 
 function example(): string {
@@ -63,9 +70,9 @@ weight     = ${rows(WEIGHT.data, 3)}
 bias       = ${numbers(BIAS)}
 y, float32 = ${rows(y, 2)}
 
-${steps('torch')}
+${steps('torch', y)}
 
-${steps('accurate')}`;
+${steps('accurate', y)}`;
 }
 
 /** The reference backend computes it: the same digits on every machine. */

@@ -1,0 +1,74 @@
+/** docs/quantization.md: its code is this code, its worked example is computed again, its figures are today's. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { tensor } from '../kernels/op.ts';
+import { DOCUMENT, updated } from '../scripts/docs.ts';
+import type { Scheme } from '../src/backend.ts';
+import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import { ROOT } from './support.ts';
+
+const document = readFileSync(DOCUMENT, 'utf8');
+
+describe('quoted code', () => {
+  const quoted = [...document.matchAll(/<!-- (\S+\.ts) (\w+) -->\n```ts\n(.*?)```/gs)].map(([, ...parts]) => parts);
+  test('five functions', () => expect(quoted.length).toBe(5));
+  test.each(quoted as [string, string, string][])('%s, %s: a verbatim part of the file', (file, name, code) => {
+    expect(code).toMatch(new RegExp(`^(export )?function ${name}\\(`));
+    expect(readFileSync(join(ROOT, file), 'utf8')).toContain(code);
+  });
+});
+
+describe('worked example', () => {
+  const [, block] = /<!-- example -->\n```\n(.*?)```/s.exec(document)!;
+  const [given, ...parts] = block!.split('\n\n');
+  /** `name = numbers` of each line. */
+  const numbers = (text: string) =>
+    new Map(
+      text.split('\n').flatMap((line) => {
+        const [name, value] = line.split(/ += /);
+        return value?.startsWith('[') ? [[name!, (JSON.parse(value) as number[]).flat()] as const] : [];
+      }),
+    );
+  const { x, weight, bias, 'y, float32': y32 } = Object.fromEntries(numbers(given!));
+  const X = tensor([2, 3], Float32Array.from(x!));
+  const W = tensor([2, 3], Float32Array.from(weight!));
+  const float32s = (values: number[]) => [...Float32Array.from(values)];
+  test('float32', () => {
+    const y = [0, 1].flatMap((row) =>
+      [0, 1].map((column) =>
+        [0, 1, 2].reduce((sum, k) => sum + X.data[row * 3 + k]! * W.data[column * 3 + k]!, bias![column]!),
+      ),
+    );
+    expect(y32!.map((value, i) => Math.abs(value - y[i]!) < 1e-6)).toEqual(Array(4).fill(true));
+  });
+  test.each(['torch', 'accurate'] as const)('%s: every number', (scheme: Scheme) => {
+    const shown = numbers(parts.find((part) => part.startsWith(scheme))!);
+    const [xq, wq] = [quantizeActivations(X, scheme), quantizeWeight(W, scheme)];
+    const [sums, dots, acc, y] = [[0, 0], [] as number[], [] as number[], [] as number[]];
+    for (const row of [0, 1]) {
+      for (const column of [0, 1]) {
+        let dot = 0;
+        for (const k of [0, 1, 2]) dot += xq.data[row * 3 + k]! * wq.data[column * 3 + k]!;
+        sums[column] = [0, 1, 2].reduce((sum, k) => sum + wq.data[column * 3 + k]!, 0);
+        dots.push(dot);
+        acc.push(dot - xq.zeroPoint[row]! * sums[column]!);
+        const step = Math.fround(xq.scale[row]! * wq.scale[column]!);
+        y.push(Math.fround(acc.at(-1)! * step + Math.fround(bias![column]!)));
+      }
+    }
+    expect([...matmulInt8(xq, wq)]).toEqual(acc);
+    const noise = y.reduce((sum, value, i) => sum + (value - Math.fround(y32![i]!)) ** 2, 0);
+    const sqnr = 10 * Math.log10(y32!.reduce((sum, value) => sum + value ** 2, 0) / noise);
+    expect(block).toContain(`SQNR       = ${sqnr.toFixed(1)} dB`);
+    for (const name of ['scale', 'wScale', 'y']) shown.set(name, float32s(shown.get(name)!));
+    expect(Object.fromEntries(shown)).toEqual({
+      ...{ scale: [...xq.scale], zeroPoint: [...xq.zeroPoint], xq: [...xq.data] },
+      ...{ wScale: [...wq.scale], wq: [...wq.data], 'xq wq^T': dots, 'sums of wq': sums, acc, y },
+    });
+  });
+});
+
+test('all blocks are as `npm run docs` writes them', { timeout: 180_000 }, async () => {
+  expect(await updated(document)).toBe(document);
+});

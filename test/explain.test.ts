@@ -1,0 +1,309 @@
+/** `bertlet explain`: the trace changes nothing, the figures are what they say, and the program and its page show them. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { beforeAll, describe, expect, test } from 'vitest';
+import * as explaining from '../explain/explain.ts';
+import { type Explanation, explain } from '../explain/explain.ts';
+import { type LinearCall, TraceBackend } from '../explain/trace.ts';
+import { constant, tensor } from '../kernels/op.ts';
+import { headlessChromium } from '../scripts/driver.ts';
+import type { Backend } from '../src/backend.ts';
+import { ReferenceBackend } from '../src/backends/reference.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
+import { Bert } from '../src/bert.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { quantizeActivations } from '../src/quantize.ts';
+import { CHECKPOINT, expectError, float32, goldenCases, goldenJson, goldenTensors, ROOT, TINY } from './support.ts';
+
+const START: Record<string, () => Promise<Backend>> = {
+  reference: async () => new ReferenceBackend() as Backend,
+  cpu: async () => (await startCpu({ threads: 2 })).backend as Backend,
+};
+const golden = goldenJson<{
+  question: string;
+  context: string;
+  inputIds: number[];
+  typeIds: number[];
+  sha256: Record<string, unknown>;
+}>('minilm-linears');
+const linearNames = Object.keys(golden.sha256);
+
+async function withCheckpoint<R>(folder: string, use: (checkpoint: Checkpoint) => Promise<R>): Promise<R> {
+  const checkpoint = await openCheckpoint(folder);
+  return use(checkpoint).finally(checkpoint.close);
+}
+
+describe('the trace', () => {
+  const [ids, typeIds] = [Int32Array.from(golden.inputIds), Int32Array.from(golden.typeIds)];
+  test.each(
+    ['reference', 'cpu'].flatMap((device) => (['fp32', 'torch', 'accurate'] as const).map((p) => [device, p] as const)),
+  )('%s, %s: the bits of the plain forward, and every linear', (device, precision) =>
+    withCheckpoint(CHECKPOINT, async (checkpoint) => {
+      const plain = await START[device]!();
+      const want = await new Bert(plain, checkpoint.config, weightsOf(checkpoint, precision)).forward(ids, typeIds);
+      await plain.dispose();
+      const calls: LinearCall[] = [];
+      const trace = new TraceBackend(await START[device]!(), (call) => void calls.push(call));
+      const bert = new Bert(trace, checkpoint.config, trace.named(weightsOf(checkpoint, precision)));
+      const got = await bert.forward(ids, typeIds);
+      expect(got).toEqual(want);
+      expect(calls.flatMap(({ linear }) => linear.names)).toEqual(linearNames);
+      expect(calls.at(-1)!.y.data).toEqual(want);
+      for (const { x, y, run, linear } of calls.filter((_, i) => i % 8 === 2)) {
+        expect([x.shape, y.shape]).toEqual([
+          [ids.length, linear.shape[1]],
+          [ids.length, linear.shape[0]],
+        ]);
+        expect(await run(x), `${linear.names} again`).toEqual(y.data);
+      }
+      const before = calls.length;
+      expect(await bert.forward(ids, typeIds), 'a second forward').toEqual(want);
+      expect(calls.length).toBe(2 * before);
+      await trace.dispose();
+    }),
+  );
+});
+
+describe('figures', () => {
+  test('SQNR and cosine', () => {
+    const { sqnr, cosine } = explaining.compare([3, 4], [3, 3]); // signal 25, noise 1
+    expect(sqnr).toBeCloseTo(13.9794, 4);
+    expect(cosine).toBeCloseTo(21 / (5 * Math.sqrt(18)), 12);
+    expect(explaining.compare([1, -2], [1, -2])).toEqual({ sqnr: null, cosine: 1 });
+    expect(explaining.compare([1, 0], [0, 1])).toEqual({ sqnr: 10 * Math.log10(1 / 2), cosine: 0 });
+    expect(explaining.compare([1, 2], [-1, -2]).cosine).toBeCloseTo(-1, 12);
+  });
+  test('clipped, levels, steps: [-1, 1] has zero point 63.5, rounded up, and 1 becomes 128', () => {
+    const x = tensor([2, 4], Float32Array.of(-1, 1, 1, 1, 0, 0, -1, 1));
+    expect(explaining.describe(x, quantizeActivations(x, 'torch'))).toEqual({
+      ...{ low: -1, high: 1, clipped: 4 / 8, levels: 3 },
+      scale: { low: Math.fround(2 / 127), median: Math.fround(2 / 127), high: Math.fround(2 / 127) },
+      zeroPoint: { low: 64, median: 64, high: 64 },
+      steps: expect.closeTo(Math.sqrt(6 / 8) * 63.5, 4),
+    });
+  });
+  test('a scale for each token: the range of all, the spread of the scales', () => {
+    const x = tensor([3, 2], Float32Array.of(0, 127, 0, 1270, -12.7, 0));
+    const { low, high, scale, zeroPoint, clipped } = explaining.describe(x, quantizeActivations(x, 'accurate'));
+    expect([low, high, clipped]).toEqual([Math.fround(-12.7), 1270, 0]);
+    expect(scale).toEqual({ low: Math.fround(0.1), median: 1, high: 10 });
+    expect(zeroPoint).toEqual({ low: 0, median: 0, high: 127 });
+  });
+  test.each([...goldenCases(goldenTensors('quantizer'), 'activations')])(
+    'clipped as PyTorch: %s',
+    (name, { x, xq }) => {
+      const integers = [...(xq!.data as Uint8Array)];
+      const { clipped } = explaining.describe(float32(x), quantizeActivations(float32(x), 'torch'));
+      const below = name === 'clampedAtZero-1x4' ? 1 : 0; // the goldens' one -1, which became 0
+      expect(clipped).toBe((integers.filter((integer) => integer > 127).length + below) / integers.length);
+    },
+  );
+  test('histogram: equal bins from end to end, the ends included', () => {
+    const counts = explaining.histogram(Float32Array.of(-32, 32, 31.5, 0, 0.5));
+    expect(counts.length).toBe(explaining.BINS);
+    expect([counts[0], counts[32], counts[63]]).toEqual([1, 2, 2]);
+    expect(explaining.histogram(constant([3], 0).data)[0]).toBe(3);
+  });
+  test('outliers: the features that reach the furthest, and the others', () => {
+    const x = tensor([2, 4], Float32Array.of(1, -9, 3, 0.5, 2, 1, 5, -0.5));
+    expect(explaining.outliers(x, 2)).toEqual({
+      outliers: [
+        { feature: 1, low: -9, high: 1 },
+        { feature: 2, low: 0, high: 5 },
+      ],
+      others: { low: -0.5, high: 2 },
+    });
+  });
+});
+
+describe("explain, on the goldens' question", () => {
+  const tensors = goldenTensors('minilm-linears');
+  const value = (name: string) => tensors.get(name)!.data[0] as number;
+  let explanation: Explanation;
+  const progress: { done: number; total: number }[] = [];
+  beforeAll(async () => {
+    explanation = await withCheckpoint(CHECKPOINT, (checkpoint) =>
+      explain(checkpoint, golden, START.reference!, (each) => progress.push(each)),
+    );
+  });
+
+  test("PyTorch's scales, zero points, clipped shares, of its own inputs: equal", () => {
+    for (const name of linearNames) {
+      const source = name.replace(/\.(key|value)$/, '.query'); // the three read one input
+      const x = float32(tensors.get(`${source}/x`));
+      const { scale, zeroPoint, clipped } = explaining.describe(x, quantizeActivations(x, 'torch'));
+      expect([scale.low, scale.high], name).toEqual(Array(2).fill(value(`${name}/scale`)));
+      expect([zeroPoint.low, zeroPoint.high], name).toEqual(Array(2).fill(value(`${name}/zeroPoint`)));
+      const xq = tensors.get(`${source}/xq`)!.data as Uint8Array;
+      expect(clipped, name).toBe(xq.filter((integer) => integer > 127).length / xq.length);
+    }
+  });
+  // Later a rounding that goes the other way has moved all that follows (test/golden/README.md): up to 7 % of a scale.
+  test("the whole int8 model: PyTorch's weight scales; in two layers its scales to a float32 step, its zero points", () => {
+    expect(explanation.linears.flatMap(({ names }) => names)).toEqual(linearNames);
+    for (const { names, schemes, layer } of explanation.linears) {
+      const weights = names.map((each) => value(`${each}/wScale`));
+      const { low, high } = schemes.torch.weightScale;
+      expect([low, high], names[0]).toEqual([Math.min(...weights), Math.max(...weights)]);
+      const distance = Math.abs(schemes.torch.whole.scale.median / value(`${names[0]}/scale`) - 1);
+      const near = layer !== null && layer < 2;
+      expect(distance, names[0]).toBeLessThan(near ? 2 ** -22 : 0.1);
+      if (near) expect(schemes.torch.whole.zeroPoint.median, names[0]).toBe(value(`${names[0]}/zeroPoint`));
+    }
+  });
+  test('alone and whole differ by their inputs only', () => {
+    const [first, ...others] = explanation.linears;
+    for (const { alone, whole } of Object.values(first!.schemes)) expect(alone).toEqual(whole);
+    for (const { schemes, kind } of others) {
+      const { torch, accurate } = schemes;
+      expect(torch.alone).not.toEqual(torch.whole);
+      expect([torch.alone.low, torch.alone.high]).toEqual([accurate.alone.low, accurate.alone.high]);
+      expect(accurate.alone.output.sqnr!, kind).toBeGreaterThan(torch.alone.output.sqnr!);
+    }
+  });
+  test('an int8 linear alone, computed again', () =>
+    withCheckpoint(CHECKPOINT, async (checkpoint) => {
+      const run = async (precision: Precision) => {
+        const calls: LinearCall[] = [];
+        const trace = new TraceBackend(await START.reference!(), (call) => void calls.push(call));
+        const bert = new Bert(trace, checkpoint.config, trace.named(weightsOf(checkpoint, precision)));
+        await bert.forward(Int32Array.from(golden.inputIds), Int32Array.from(golden.typeIds));
+        return calls;
+      };
+      const at = 6; // layer 1, intermediate
+      const { x, y } = (await run('fp32'))[at]!;
+      const yq = await (await run('accurate'))[at]!.run(x);
+      const { kind, layer, schemes } = explanation.linears[at]!;
+      expect([layer, kind]).toEqual([1, 'intermediate']);
+      expect(schemes.accurate.alone.output).toEqual(explaining.compare(y.data, yq));
+    }));
+  test('what it says of the whole, as plain data', () => {
+    const { linears, logits, answers, tokens } = explanation;
+    expect(tokens).toBe(golden.inputIds.length);
+    expect(linears.map(({ layer, kind }) => `${layer} ${kind}`).slice(-5)).toEqual([
+      ...['5 query|key|value', '5 attention.output', '5 intermediate', '5 output', 'null qa_outputs'],
+    ]);
+    for (const { histogram, in: features } of linears) {
+      expect(histogram.reduce((sum, count) => sum + count, 0)).toBe(tokens * features);
+    }
+    for (const scheme of explaining.SCHEMES) {
+      expect(logits[scheme]).toEqual(linears.at(-1)!.schemes[scheme].whole.output);
+      const least = Math.min(...linears.map(({ schemes }) => schemes[scheme].alone.output.sqnr!));
+      expect(explaining.worst(linears, scheme).schemes[scheme].alone.output.sqnr).toBe(least);
+    }
+    for (const { text, start, end } of Object.values(answers)) expect(golden.context.slice(start, end)).toBe(text);
+    expect(JSON.parse(JSON.stringify(explanation))).toEqual(explanation);
+    expect(progress).toEqual(Array.from({ length: 75 }, (_, i) => ({ done: i + 1, total: 75 })));
+  });
+  test('it can run in a page: no import of Node, none of the programs', () => {
+    for (const file of ['trace', 'explain']) {
+      const text = readFileSync(join(ROOT, `explain/${file}.ts`), 'utf8');
+      const from = [...text.matchAll(/from '(.+)'/g)].map(([, name]) => name);
+      expect(from.length).toBeGreaterThan(0);
+      expect(from.filter((name) => !/^(\.\.\/src\/|\.\/)/.test(name!))).toEqual([]);
+    }
+  });
+  test('what it cannot explain: int8 weights, a text of two windows', async () => {
+    await withCheckpoint(TINY, async (checkpoint) => {
+      const int8 = { ...checkpoint, scheme: 'torch' } as const;
+      await expectError('input', /checkpoint: expected float weights, .*, got int8 \(torch\)\. Give the float32/, () =>
+        explain(int8, golden, START.reference!),
+      );
+      const context = 'a '.repeat(checkpoint.config.positions);
+      await expectError('input', /question and context: expected at most \d+ tokens, got \d+\. Shorten/, () =>
+        explain(checkpoint, { question: 'a', context }, START.reference!),
+      );
+    });
+  });
+});
+
+describe('the program', () => {
+  const run = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['cli/main.ts', 'explain', ...args], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    });
+    return { status, out: stdout, error: stderr };
+  };
+  const ask = ['--model', TINY, '--question', 'a b?', '--context', 'c d e'];
+
+  test('a row for each linear, the lowest dB marked, and a summary that names it', () => {
+    const { status, out, error } = run(...ask);
+    expect([status, error]).toEqual([0, '']);
+    const rows = out.split('\n').filter((line) => /^(layer \d|qa_outputs) /.test(line));
+    expect(rows.map((row) => row.slice(0, 8).trim())).toEqual([
+      ...Array(4).fill('layer 0'),
+      ...Array(4).fill('layer 1'),
+      'qa_outpu',
+    ]);
+    const [, name, dB] = /^torch: (.*) costs most, (-?[\d.]+) dB alone; logits .* dB, cosine .*; .*score/m.exec(out)!;
+    expect(rows.filter((row) => row.startsWith(`${name} `) && row.includes(` ${dB}*`)).length).toBe(1);
+    expect(out).toMatch(/\naccurate: .* costs most, .*\naccurate gains most at .*, \d.* dB: feature \d+ /);
+    expect(
+      run(...ask, '--device', 'reference')
+        .out.split('\n')[2]!
+        .slice(0, 60),
+    ).toBe(out.split('\n')[2]!.slice(0, 60));
+  });
+  test('--json', () => {
+    const { status, out } = run(...ask, '--json');
+    expect(status).toBe(0);
+    const { linears, answers, question } = JSON.parse(out) as Explanation;
+    expect([linears.length, Object.keys(answers), question]).toEqual([9, ['fp32', 'torch', 'accurate'], 'a b?']);
+  });
+  test('--report: a page without network and without errors, light, dark and on a phone', {
+    timeout: 120_000,
+  }, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+    expect(run(...ask, '--report', join(folder, 'one.html')).out).toContain(join(folder, 'one.html'));
+    expect(existsSync(join(folder, 'one.html'))).toBe(true);
+    const { status, out } = run('--report', folder);
+    expect([status, out.split('\n')[0]]).toEqual([0, join(folder, 'explain.html')]);
+    const browser = await chromium.launch(headlessChromium() as Parameters<typeof chromium.launch>[0]);
+    mkdirSync(join(ROOT, 'test-output'), { recursive: true });
+    const errors: string[] = [];
+    const requests: string[] = [];
+    for (const colorScheme of ['light', 'dark'] as const) {
+      for (const width of [1100, 390]) {
+        const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
+        page.on('pageerror', ({ message }) => errors.push(message));
+        page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+        page.on('request', (request) => requests.push(request.url().replace(/^data:.*/, 'data:')));
+        await page.goto(`file://${folder}/explain.html`);
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+        expect(await page.locator('figure svg:visible').count()).toBe(5);
+        expect(await page.locator('mark:visible').count()).toBe(4);
+        expect(await page.locator('tbody tr').count()).toBe(3 + 2 * 25);
+        await page.screenshot({
+          path: join(ROOT, 'test-output', `explain-${colorScheme}-${width}.png`),
+          fullPage: true,
+        });
+        await page.close();
+      }
+    }
+    await browser.close();
+    rmSync(folder, { recursive: true });
+    expect(errors).toEqual([]);
+    expect(new Set(requests)).toEqual(new Set([`file://${folder}/explain.html`]));
+  });
+  test.each([
+    [['--device', 'webgpu'], 2, /Allowed choices are cpu, reference/],
+    [['--nonsense'], 2, /unknown option '--nonsense'/],
+    [['--context', 'a', '--context-file', 'b'], 2, /cannot be used with/],
+    [['--model', 'nowhere'], 1, /BertletError \(file\): nowhere\/config\.json/],
+    [[...ask, '--question', ''], 1, /BertletError \(input\): question: expected words, got none/],
+    [['--context-file', 'nowhere.txt'], 1, /nowhere\.txt/],
+  ])('%j: exit code %d', (args, code, message) => {
+    const { status, error } = run(...args);
+    expect(error).toMatch(message);
+    expect(error).not.toMatch(/\n {4}at /);
+    expect(status).toBe(code);
+  });
+  test('--help with examples', () => {
+    const { status, out } = run('--help');
+    expect([status, out.includes('Examples:'), out.includes('--report')]).toEqual([0, true, true]);
+  });
+});
