@@ -1,5 +1,5 @@
 /**
- * The figures of docs/results.md and README, from the result files of bench/results: what `npm run docs` writes between
+ * The figures of docs/results.md and README, from the result files of bench/results, and the table of ops: what `npm run docs` writes between
  * `<!-- results NAME -->` and `<!-- /results -->`. bench/results/README.md says what made each file.
  */
 import { readFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ import type { Peers } from '../bench/peers/run.ts';
 import type { Point, Result } from '../bench/result.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
 import type { Result as Evaluated } from '../evaluation/run.ts';
+import { opTable } from './opTable.ts';
 
 /** What `bertlet evaluate --json` and bench/peers/squad.ts write. */
 interface Evaluation {
@@ -126,6 +127,7 @@ const BLOCKS: Record<string, () => string> = {
   tokens: () => growth('tokens'),
   threads: () => growth('threads'),
   ...{ stages, accuracy, share, speed, peers, summary },
+  ops: opTable,
 };
 
 /** A document with its results as the files of bench/results have them. */

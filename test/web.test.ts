@@ -386,6 +386,16 @@ describe('the page', () => {
     await answered(page);
   });
 
+  test('a worker that cannot be loaded is said in words', async () => {
+    const page = await visit(servers.isolated, { serviceWorkers: 'block' }); // which would have it from its cache
+    await answered(page);
+    await context.route(/worker-.*\.js$/, (route) => route.abort());
+    await page.reload();
+    await page.getByText('Something went wrong').waitFor();
+    expect(await error(page)).toMatch(/the worker ended.*Reload the page/);
+    complaints.length = 0;
+  });
+
   test('webgpu answers; a lost device is said in words, and the CPU takes over', { timeout: 120_000 }, async () => {
     const page = await visit();
     await answered(page);

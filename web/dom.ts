@@ -28,7 +28,7 @@ export function bar(share: number, kind = ''): HTMLElement {
 
 /** A table; cells of the columns named in `numbers` are set to the right. */
 export function table(
-  { caption, head, numbers = [] }: { caption: string; head: string[]; numbers?: number[] },
+  { caption, head, numbers = [] }: { caption?: string; head: string[]; numbers?: number[] },
   rows: (Node | string)[][],
 ): HTMLTableElement {
   const kind = (column: number) => (numbers.includes(column) ? 'number' : head[column] === '' ? 'bar-cell' : undefined);
@@ -45,7 +45,7 @@ export function table(
   return element(
     'table',
     {},
-    element('caption', {}, caption),
+    ...(caption ? [element('caption', {}, caption)] : []),
     element('thead', {}, element('tr', {}, ...top)),
     element('tbody', {}, ...body),
   );

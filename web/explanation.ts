@@ -40,8 +40,13 @@ function linears(reports: readonly LinearReport[], scheme: Scheme): HTMLElement 
   const head = ['Linear', '', 'dB alone', 'dB so far', 'Scale', 'Zero point', 'Input', 'Cosine'];
   const ofTokens = scheme === 'accurate' ? ' Scale and zero point are those of the median token.' : '';
   const caption = `Signal to noise behind each linear, it alone in int8, and all up to it.${ofTokens}`;
-  const made = table({ caption, head, numbers: [2, 3, 4, 5, 6, 7] }, rows);
-  return element('section', { class: 'scroll', tabindex: 0, 'aria-label': `Linears, ${NAMES[scheme]}` }, made);
+  const made = table({ head, numbers: [2, 3, 4, 5, 6, 7] }, rows);
+  return element(
+    'div',
+    {},
+    element('p', { class: 'muted small' }, caption),
+    element('section', { class: 'scroll', tabindex: 0, 'aria-label': `Linears, ${NAMES[scheme]}` }, made),
+  );
 }
 
 export function showExplanation(explanation: Explanation): void {

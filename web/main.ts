@@ -61,7 +61,9 @@ function suit(): void {
 let cancel: (() => void) | null = null;
 async function busy<T>(text: string, onCancel: () => void, run: () => Promise<T>): Promise<T> {
   say(text);
-  byId('error').replaceChildren();
+  const box = byId('error');
+  if (box.contains(document.activeElement)) question.focus(); // its buttons go
+  box.replaceChildren();
   byId<HTMLProgressElement>('bar').removeAttribute('value');
   cancel = onCancel;
   const timer = setTimeout(() => {
@@ -351,7 +353,11 @@ async function keepForOffline(): Promise<void> {
 
 suit();
 fill(ARTICLE);
-await keepForOffline();
-showMachine(await engine.call('machine', null));
-suit();
-await loadAndAsk();
+try {
+  await keepForOffline();
+  showMachine(await engine.call('machine', null));
+  suit();
+  await loadAndAsk();
+} catch (error) {
+  showError(error, ['Reload the page', () => location.reload()]);
+}
