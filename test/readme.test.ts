@@ -1,0 +1,84 @@
+/** README's commands: each is run, or is run by the test or the step of CI that is named here. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { SHAPES } from '../bench/model.ts';
+import packageJson from '../package.json' with { type: 'json' };
+import { checkpointBytes } from '../src/checkpoint/layout.ts';
+import { CHECKPOINT, ROOT, TINY } from './support.ts';
+
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+const commands = [...readme.matchAll(/```sh\n(.*?)```/gs)]
+  .flatMap(([, block]) => block!.trim().split('\n'))
+  .map((line) => line.replace(/ +#.*/, ''));
+
+/** Run elsewhere, by the file that is named. */
+const ELSEWHERE: Record<string, string> = {
+  'npm install && npm run qa': '.ci/run',
+  'npm install && npm test': '.ci/run',
+  'npm run web': 'test/web.test.ts',
+  'npm install @huggingface/hub': 'test/hub.test.ts', // here it is installed
+};
+/** What makes them short here; they are given after README's own options. */
+const SHORT: Record<string, string[]> = {
+  qa: ['--samples', '1', '--device', 'cpu'],
+  bench: ['--samples', '2', '--seconds', '1', '--device', 'cpu', '--model', TINY, '--tokens', '16'],
+  evaluate: ['--model', TINY],
+  explain: ['--model', TINY, '--question', 'a b', '--context', 'c d'],
+  convert: [],
+};
+
+const folder = mkdtempSync(join(tmpdir(), 'bertlet-readme-'));
+beforeAll(() => {
+  writeFileSync(join(folder, 'passage.txt'), 'Ada wrote the first program in 1843.');
+  const answers = [{ text: 'b', answer_start: 2 }];
+  const qas = [
+    { id: '1', question: 'a?', answers, is_impossible: false },
+    { id: '2', question: 'c?', answers: [], is_impossible: true },
+  ];
+  const data = [{ title: 'made up', paragraphs: [{ context: 'a b c d', qas }] }];
+  writeFileSync(join(folder, 'dev-v2.0.json'), JSON.stringify({ version: 'v2.0', data }));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+test('there are commands, and those that are run elsewhere are there', () => {
+  expect(commands.length).toBeGreaterThan(8);
+  for (const [command, by] of Object.entries(ELSEWHERE))
+    expect([commands, existsSync(join(ROOT, by))]).toEqual([expect.arrayContaining([command]), true]);
+});
+
+test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', { timeout: 120_000 }, (command) => {
+  const [, script, rest = ''] = /^npm run (\S+)(?: -- (.*))?$/.exec(command) ?? [];
+  expect(packageJson.scripts).toHaveProperty(script!, `node cli/main.ts ${script}`);
+  const args = [...rest.matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word);
+  const here = args.map((arg) => (arg === 'deepset/bert-base-cased-squad2' ? CHECKPOINT : arg)); // the Hub: hub.test.ts
+  const program = [join(ROOT, 'cli/main.ts'), script!, ...here, ...SHORT[script!]!];
+  const { status, stderr } = spawnSync(process.execPath, program, { cwd: folder, encoding: 'utf8' });
+  expect(status, stderr).toBe(0);
+  for (const made of [
+    'explain.html',
+    'dev.json',
+    'out/index.html',
+    'weights/bert-base-cased-squad2/model.safetensors',
+  ]) {
+    if (
+      rest.includes(made.replace(/(index.html|\/model.safetensors)$/, '')) &&
+      args.some((arg) => /^--(report|json|out)$/.test(arg))
+    ) {
+      expect(existsSync(join(folder, made)), made).toBe(true);
+    }
+  }
+});
+
+test("the article's sizes are those of bert-base-cased's files, and every block is one that is checked", () => {
+  const megabytes = (precision: 'fp32' | 'torch') =>
+    (checkpointBytes(SHAPES['bert-base-cased']!, precision) / 2 ** 20).toFixed(2);
+  const printed = `FP32 Model Size: ${megabytes('fp32')} MB\nINT8 Model Size: ${megabytes('torch')} MB`;
+  expect(readme).toContain(`<!-- convert -->\n\`\`\`\n${printed}\n\`\`\`\n<!-- /convert -->`);
+  // qa's block: cli.test.ts; ts: package.test.ts; diff: the same example, both devices in webgpu.test.ts
+  const blocks = [...readme.matchAll(/^```(\w*)$/gm)].map(([, language]) => language).filter((_, i) => i % 2 === 0);
+  const count = (language: string) => blocks.filter((each) => each === language).length;
+  expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([1, 1, 2, blocks.length - 4]);
+});
