@@ -19,7 +19,7 @@ function answers({ answers, logits }: Explanation): HTMLElement {
     return [NAMES[key], noAnswer ? element('em', {}, 'no answer') : text, score.toFixed(3), noise];
   });
   const caption = 'The answers, and signal to noise of the logits in dB: 6 dB more is half the error.';
-  return table({ caption, head: ['In', 'Answer', 'Score', 'dB'], numbers: [2, 3] }, rows);
+  return table({ caption, head: ['Model', 'Answer', 'Score', 'dB'], numbers: [2, 3] }, rows);
 }
 
 function linears(reports: readonly LinearReport[], scheme: Scheme): HTMLElement {
