@@ -13,7 +13,8 @@ export interface Variant {
   readonly dtype: Dtype;
   readonly scheme?: Scheme;
 }
-export const nameOf = ({ device, dtype, scheme }: Variant): string => [device, dtype, scheme].filter(Boolean).join(' ');
+export const nameOf = ({ device, dtype, scheme }: Omit<Variant, 'device'> & { device: string }): string =>
+  [device, dtype, scheme].filter(Boolean).join(' ');
 
 /** optimum-benchmark's `Measurements`. Memory in MB of 10^6 bytes; energy is not measured. */
 export interface Measurements {

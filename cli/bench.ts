@@ -1,18 +1,19 @@
 /**
  * The article's experiment as a matrix: device x dtype x scheme, on any checkpoint. `bertlet bench --help`
  */
-import { access, constants, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, readFile } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { MatrixOptions } from '../bench/matrix.ts';
 import { randomCheckpoint, SHAPES } from '../bench/model.ts';
 import type { Evaluation } from '../bench/report.ts';
 import { locate } from '../src/hub.ts';
 import { BertletError } from '../src/index.ts';
 import { QUESTION, TEXT } from './article.ts';
-import { modelOption, positive, threadsOption } from './options.ts';
+import { listOption, modelOption, positive, threadsOption } from './options.ts';
 import { progressBars } from './progress.ts';
+import { writeWhole } from './write.ts';
 
 interface BenchOptions {
   model: string;
@@ -60,7 +61,8 @@ function progress(): { onProgress: NonNullable<MatrixOptions['onProgress']>; sto
 /** This call, without the folders above a file. */
 function command(): string {
   const args = process.argv.slice(3).map((arg) => (isAbsolute(arg) ? basename(arg) : arg));
-  return ['npm run bench', ...(args.length > 0 ? ['--'] : []), ...args].join(' ');
+  const program = import.meta.filename.endsWith('.ts') ? ['npm run bench', '--'] : ['npx bertlet bench'];
+  return (args.length > 0 ? [...program, ...args] : program.slice(0, 1)).join(' ');
 }
 
 async function run(options: BenchOptions): Promise<void> {
@@ -89,11 +91,15 @@ async function run(options: BenchOptions): Promise<void> {
   const json = JSON.stringify(result, null, 2);
   const { textOf } = await import('../bench/text.ts');
   console.log(options.json === true ? json : textOf(result));
-  if (typeof options.json === 'string') await writeWhole(options.json, json);
+  const files: [string, string][] = typeof options.json === 'string' ? [[options.json, json]] : [];
   if (options.report) {
     const { reportPage } = await import('../bench/report.ts');
-    await writeWhole(join(options.report, 'index.html'), reportPage(result, evaluation));
-    await writeWhole(join(options.report, 'results.json'), json);
+    files.push([join(options.report, 'index.html'), reportPage(result, evaluation)]);
+    files.push([join(options.report, 'results.json'), json]);
+  }
+  for (const [path, text] of files) {
+    await writeWhole(path, text);
+    console.error(path);
   }
 }
 
@@ -108,25 +114,6 @@ async function readEvaluation(file: string): Promise<Evaluation> {
   throw new BertletError('file', `${file}: expected an evaluation in JSON, got something else. ${advice}`);
 }
 
-/** Writes a file, whole or not at all, and says where. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.part`, text);
-  await rename(`${path}.part`, path);
-  console.error(path);
-}
-
-/** Names out of a few, by commas. */
-const list =
-  <N extends string>(...allowed: N[]) =>
-  (text: string) => {
-    const names = text.split(',') as N[];
-    const wrong = names.find((name) => !allowed.includes(name));
-    if (wrong === undefined) return names;
-    throw new InvalidArgumentError(`Expected some of ${allowed.join(', ')}, by commas.`);
-  };
-const all = <N extends string>(flags: string, description: string, ...names: N[]) =>
-  new Option(flags, description).argParser(list(...names)).default(names, names.join(','));
-
 /** Adds `bertlet bench`. */
 export function addBench(program: Command): void {
   program
@@ -138,9 +125,9 @@ export function addBench(program: Command): void {
         .choices(Object.keys(SHAPES))
         .conflicts('model'),
     )
-    .addOption(all('--device <list>', 'which of them', 'cpu', 'webgpu'))
-    .addOption(all('--dtype <list>', 'which of them; fp16 is for webgpu', 'fp32', 'fp16', 'int8'))
-    .addOption(all('--scheme <list>', 'int8: which of them', 'torch', 'accurate'))
+    .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu']))
+    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8']))
+    .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
     .addOption(
       new Option('--tokens <list>', 'lengths of the input')
         .argParser((text) => text.split(',').map(positive))

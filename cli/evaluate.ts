@@ -2,12 +2,13 @@
  * Measures what a model's answers are worth, and what int8 costs: SQuAD's exact match and F1 of several variants on the
  * same questions. `bertlet evaluate --help`
  */
-import { access, constants, rename, writeFile } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { environment } from '../bench/environment.ts';
+import { nameOf } from '../bench/result.ts';
 import { readSquad, sample } from '../evaluation/dataset.ts';
 import { Predictions } from '../evaluation/predictions.ts';
 import {
@@ -17,14 +18,14 @@ import {
   type Result,
   resultsOf,
   takeTurns,
-  variantName,
   variantsOf,
   WINDOWS,
 } from '../evaluation/run.ts';
 import { locate } from '../src/hub.ts';
 import type { Device, Dtype, Scheme } from '../src/index.ts';
-import { modelOption, positive, threadsOption } from './options.ts';
+import { listOption, modelOption, positive, threadsOption } from './options.ts';
 import { progressBars } from './progress.ts';
+import { writeWhole } from './write.ts';
 
 interface EvaluateOptions {
   model: string;
@@ -66,7 +67,7 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
       const { onProgress, stop } = progressBars();
       loaded.push(await loadVariant(folder, variant, { onProgress, ...(threads && { threads }) }).finally(stop));
     }
-    const done = variants.flatMap((variant) => questions.map(({ id }) => predictions.get(variantName(variant), id)));
+    const done = variants.flatMap((variant) => questions.map(({ id }) => predictions.get(nameOf(variant), id)));
     bar.start(done.filter((answered) => answered !== undefined).length);
     await takeTurns(loaded, questions, predictions, bar.step);
   } finally {
@@ -75,7 +76,7 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
     for (const { dispose } of loaded) await dispose();
   }
 
-  const results = resultsOf(variants.map(variantName), questions, predictions, { ...dataset, threshold, seed });
+  const results = resultsOf(variants.map(nameOf), questions, predictions, { ...dataset, threshold, seed });
   const report = {
     version: 1,
     environment: begun,
@@ -90,8 +91,7 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
     return;
   }
   if (options.json !== undefined) {
-    await writeFile(`${options.json}.part`, `${text}\n`);
-    await rename(`${options.json}.part`, options.json);
+    await writeWhole(options.json, `${text}\n`);
   }
   const of = questions.length < dataset.questions.length ? ` of ${dataset.questions.length}, seed ${seed}` : '';
   console.log(`${name}, SQuAD ${dataset.format}: ${questions.length} questions${of}; ${model.name}\n`);
@@ -145,15 +145,6 @@ function table(results: Result[]): string {
   return Array.from({ length: results.length + 1 }, (_, i) => row(i).trimEnd()).join('\n');
 }
 
-/** One of several names, or a list of them: `fp32,int8`. */
-const listOf =
-  <T extends string>(...allowed: T[]) =>
-  (text: string): T[] => {
-    const names = text.split(',') as T[];
-    if (names.every((name, i) => allowed.includes(name) && names.indexOf(name) === i)) return names;
-    throw new InvalidArgumentError(`Allowed are ${allowed.join(', ')}, each once, with commas between.`);
-  };
-
 const finite = (text: string): number => {
   if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
   throw new InvalidArgumentError('Expected a number.');
@@ -161,18 +152,14 @@ const finite = (text: string): number => {
 
 /** Adds `bertlet evaluate`. */
 export function addEvaluate(program: Command): void {
-  const list = <T extends string>(flags: string, description: string, ...allowed: T[]) =>
-    new Option(flags, `${description}: ${allowed.join(', ')}`).argParser(listOf(...allowed));
   program
     .command('evaluate')
     .description("SQuAD's exact match and F1 of one model in several precisions, side by side, and their speed.")
     .argument('<squad>', "a file of SQuAD 1.1 or 2.0, in the official format's JSON")
     .addOption(modelOption())
-    .addOption(list<Device>('--device <list>', 'devices', 'cpu', 'webgpu', 'reference').default(['cpu'], 'cpu'))
-    .addOption(list<Dtype>('--dtype <list>', 'dtypes', 'fp32', 'fp16', 'int8').default(['fp32', 'int8'], 'fp32,int8'))
-    .addOption(
-      list<Scheme>('--scheme <list>', 'of int8', 'torch', 'accurate').default(['torch', 'accurate'], 'torch,accurate'),
-    )
+    .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
+    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8'], ['fp32', 'int8']))
+    .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
     .addOption(threadsOption())
     .option(
       '--limit <n>',

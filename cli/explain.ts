@@ -2,8 +2,7 @@
  * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with histograms.
  * `bertlet explain --help`
  */
-import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
 import { explain } from '../explain/explain.ts';
@@ -15,6 +14,7 @@ import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { locate } from '../src/hub.ts';
 import { addQuestion, modelOption, type QuestionOptions, questionOf } from './options.ts';
 import { progressBars } from './progress.ts';
+import { writeWhole } from './write.ts';
 
 interface ExplainOptions extends QuestionOptions {
   model: string;
@@ -50,10 +50,7 @@ async function run(options: ExplainOptions): Promise<void> {
   if (options.report) {
     const file = options.report.endsWith('.html') ? options.report : join(options.report, 'explain.html');
     const { explainPage } = await import('../explain/page.ts'); // Plot: only where it is asked for
-    await mkdir(dirname(file), { recursive: true });
-    const temporary = `${file}.${process.pid}`;
-    await writeFile(temporary, explainPage(explanation, options.device));
-    await rename(temporary, file); // whole or not at all
+    await writeWhole(file, explainPage(explanation, options.device));
     if (!options.json) console.log(`${file}\n`);
   }
   console.log(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation));

@@ -41,3 +41,18 @@ export const questionOf = async ({ question, context, contextFile }: QuestionOpt
   context:
     contextFile === '-' ? await readAll(process.stdin) : contextFile ? await readFile(contextFile, 'utf8') : context,
 });
+
+/** An option that takes some of a few names, by commas; all of them by default, or these. */
+export const listOption = <N extends string>(
+  flags: string,
+  description: string,
+  names: N[],
+  defaults = names,
+): Option =>
+  new Option(flags, `${description}: ${names.join(', ')}`)
+    .argParser((text) => {
+      const given = text.split(',') as N[];
+      if (given.every((name, i) => names.includes(name) && given.indexOf(name) === i)) return given;
+      throw new InvalidArgumentError(`Allowed are ${names.join(', ')}, each once, with commas between.`);
+    })
+    .default(defaults, defaults.join(','));

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { nameOf } from '../bench/result.ts';
 import { BertletError, type Device, type Dtype, type Info, type LoadOptions, load, type Scheme } from '../src/index.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
 import type { Dataset, Question } from './dataset.ts';
@@ -31,9 +32,6 @@ export interface Loaded extends Answerer {
   readonly info: Info;
   readonly dispose: () => Promise<void>;
 }
-
-export const variantName = ({ device, dtype, scheme }: Variant): string =>
-  [device, dtype, scheme].filter((part) => part !== undefined).join(' ');
 
 /** Every device with every dtype, and int8 with every scheme. */
 export const variantsOf = (devices: Device[], dtypes: Dtype[], schemes: Scheme[]): Variant[] =>
@@ -66,7 +64,7 @@ export async function loadVariant(model: string, variant: Variant, options: Load
     // float32, as Hugging Face's metric takes it: its thresholds are then ours to the last bit
     return { text, noAnswerScore: Math.fround(nullScore - (startLogit + endLogit)), windows, milliseconds };
   };
-  return { name: variantName(variant), info: qa.info, answer, dispose: () => qa.dispose() };
+  return { name: nameOf(variant), info: qa.info, answer, dispose: () => qa.dispose() };
 }
 
 /**

@@ -1,8 +1,8 @@
 /** bertlet and PyTorch answer the same questions of SQuAD in turns: speed and figures of both. README.md */
-import { renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { modelOption, positive } from '../../cli/options.ts';
+import { writeWhole } from '../../cli/write.ts';
 import { readSquad, sample } from '../../evaluation/dataset.ts';
 import { type Answered, type Header, Predictions } from '../../evaluation/predictions.ts';
 import {
@@ -80,6 +80,5 @@ const variants = results.map((result) => {
 if (options.json) {
   const environment = { ...begun, torch: torch.name, kernels: own[0]!.info.kernels, threads };
   const report = { version: 1, environment, dataset: { name, sha256, questions: questions.length }, model, variants };
-  writeFileSync(`${options.json}.part`, `${JSON.stringify(report, null, 2)}\n`);
-  renameSync(`${options.json}.part`, options.json);
+  await writeWhole(options.json, `${JSON.stringify(report, null, 2)}\n`);
 }
