@@ -168,7 +168,7 @@ describe('bertlet bench', () => {
   });
   test.each([
     [['--samples', '0'], 2, /Expected a positive integer/],
-    [['--dtype', 'int4'], 2, /Expected some of fp32, fp16, int8, by commas/],
+    [['--dtype', 'int4'], 2, /Allowed are fp32, fp16, int8, each once, with commas/],
     [['--shape', 'bert-large'], 2, /Allowed choices are/],
     [['--shape', 'minilm-l6', '--model', TINY], 2, /cannot be used with/],
     [['--model', 'nowhere'], 1, /^BertletError \(file\): nowhere\/config\.json: expected/],
