@@ -29,9 +29,12 @@ const word = (index: number) => index * 16;
 export class Meeting {
   readonly #words: Int32Array;
   readonly #threads: number;
+  readonly #spins: number;
   constructor(memory: WebAssembly.Memory, threads: number) {
     this.#words = new Int32Array(memory.buffer, MEETING, 128);
     this.#threads = threads;
+    // 3 ms: where waking takes longer than a command, two threads that sleep and wake each other go on doing so.
+    this.#spins = threads <= navigator.hardwareConcurrency ? 300_000 : 10_000;
   }
   get(index: number): number {
     return Atomics.load(this.#words, word(index));
@@ -65,7 +68,7 @@ export class Meeting {
    * then sleeps, as there may be fewer cores than threads. 0 milliseconds: spins only (a page's own thread may not sleep).
    */
   changed(index: number, value: number, milliseconds: number): boolean {
-    for (let spin = 0; spin < 10_000; spin++) if (this.get(index) !== value) return true;
+    for (let spin = 0; spin < this.#spins; spin++) if (this.get(index) !== value) return true;
     if (milliseconds > 0) {
       Atomics.add(this.#words, word(ASLEEP), 1);
       Atomics.wait(this.#words, word(index), value, milliseconds);
