@@ -192,7 +192,10 @@ export class CpuBackend implements Backend<Handle, Linear> {
       const ends = [first + fours * 16, first + fours * 16 + twos * 8, first + depth];
       new Int32Array(this.#memory.buffer, first - 12, bytes / 4).set([...ends, ...order.map((row) => row * 4)]);
       const before = panel.slice();
-      for (const [to, row] of order.entries()) panel.set(before.subarray(row * ROW, (row + 1) * ROW), to * ROW);
+      for (let to = 0, end = 1; to < order.length; to = end++) {
+        while (order[end] === order[end - 1]! + 1) end++; // rows that stay together are copied together
+        panel.set(before.subarray(order[to]! * ROW, (order[end - 1]! + 1) * ROW), to * ROW);
+      }
     }
     return at;
   }

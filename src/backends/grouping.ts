@@ -35,9 +35,11 @@ export function groupRows(panel: Int8Array): Groups {
 /** Whether 4 rows in sequence may be a set: mostly they may, and that is found out faster than by `firstFit`. */
 function neighboursFit(panel: Int8Array, begin: number): boolean {
   for (let at = begin; at < begin + ROW; at += 2) {
-    let [sum, size] = [0, 0];
+    let sum = 0;
+    let size = 0;
     for (let i = at; i < at + 4 * ROW; i += ROW) {
-      const [a, b] = [panel[i]!, panel[i + 1]!];
+      const a = panel[i]!;
+      const b = panel[i + 1]!;
       sum += a + b;
       size += Math.abs(a) + Math.abs(b);
     }
