@@ -17,9 +17,10 @@ interface ConvertOptions {
   scheme: Scheme;
   embeddings: 'float' | 'int8';
   revision: string;
+  json?: boolean;
 }
 
-async function run(model: string, { out, dtype, scheme, embeddings, revision }: ConvertOptions): Promise<void> {
+async function run(model: string, { out, dtype, scheme, embeddings, revision, json }: ConvertOptions): Promise<void> {
   const { onProgress, stop } = progressBars();
   const write = async () => {
     const folder = await locate(model, { revision, onProgress });
@@ -28,7 +29,9 @@ async function run(model: string, { out, dtype, scheme, embeddings, revision }: 
     const options = { precision, int8Embeddings: embeddings === 'int8', source: model, onProgress };
     return { config, ...(await convert(folder, out, options)) };
   };
-  const { config, files } = await write().finally(stop);
+  const { config, ...manifest } = await write().finally(stop);
+  if (json) return console.log(JSON.stringify(manifest, null, 2));
+  const { files } = manifest;
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`;
   console.log(`FP32 Model Size: ${megabytes(checkpointBytes(config, 'fp32'))}`);
   console.log(`${dtype.toUpperCase()} Model Size: ${megabytes(files['model.safetensors']!.bytes)}`);
@@ -58,6 +61,7 @@ export function addConvert(program: Command): void {
         .default('float'),
     )
     .option('--revision <name>', 'Hub: branch, tag or commit', 'main')
+    .option('--json', 'print the manifest instead: each file with its size and SHA-256')
     .addHelpText(
       'after',
       `

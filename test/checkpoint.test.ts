@@ -274,6 +274,9 @@ describe('convert', () => {
       stderr: expect.stringMatching(/^BertletError \(file\): /),
     });
     expect(run(CHECKPOINT).status).toBe(2);
+    const json = run(TINY, '--out', join(folder, 'json'), '--json');
+    const manifest = JSON.parse(readFileSync(join(folder, 'json', 'manifest.json'), 'utf8'));
+    expect(JSON.parse(json.stdout)).toEqual(manifest);
   });
   test('interrupted, it leaves nothing that loads', { timeout: 30_000 }, async () => {
     const out = join(folder, 'interrupted');
