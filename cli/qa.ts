@@ -5,6 +5,7 @@
 import { performance } from 'node:perf_hooks';
 import { styleText } from 'node:util';
 import { type Command, Option } from 'commander';
+import { Sampler } from '../bench/measure.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import {
   BertletError,
@@ -49,17 +50,10 @@ const [WARMUPS, SAMPLES, SECONDS] = [10, 100, 10];
 /** Time of one forward of the tokenized input to its logits, after some that are not counted. */
 async function latency(qa: QuestionAnswering, question: string, context: string, samples = SAMPLES): Promise<Latency> {
   const { ids, typeIds } = qa.tokenizer.encodePair(question, context);
-  const milliseconds: number[] = [];
-  let warmups = 0;
-  const begin = performance.now();
-  const left = () => performance.now() - begin < SECONDS * 1000;
-  while (milliseconds.length < 1 || (milliseconds.length < samples && left())) {
-    const before = performance.now();
-    await qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
-    const elapsed = performance.now() - before;
-    if (warmups < 1 || (warmups < WARMUPS && (before - begin) * 5 < SECONDS * 1000)) warmups++;
-    else milliseconds.push(elapsed);
-  }
+  const forward = () => qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
+  const sampler = new Sampler(forward, { warmups: WARMUPS, samples, seconds: SECONDS }, () => performance.now());
+  await sampler.turn(Number.POSITIVE_INFINITY);
+  const { warmups, milliseconds } = sampler;
   const mean = milliseconds.reduce((sum, ms) => sum + ms, 0) / milliseconds.length;
   const median = milliseconds.toSorted((a, b) => a - b)[milliseconds.length >> 1]!;
   return { mean, median, warmups, milliseconds };

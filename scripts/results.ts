@@ -1,6 +1,7 @@
 /**
- * The figures of docs/results.md and README, from the result files of bench/results, and the table of ops: what `npm run docs` writes between
- * `<!-- results NAME -->` and `<!-- /results -->`. bench/results/README.md says what made each file.
+ * The figures of docs/results.md and README, from the result files of bench/results, and the table of ops: what
+ * `npm run docs` writes between `<!-- results NAME -->` and `<!-- /results -->`. bench/results/README.md says what made each
+ * file.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

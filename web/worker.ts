@@ -1,11 +1,12 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
+import { Sampler } from '../bench/measure.ts';
 import { explain } from '../explain/explain.ts';
 import type { Backend } from '../src/backend.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { describeAdapter } from '../src/backends/startWebgpu.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { locate } from '../src/hub.ts';
-import { BertletError, load, type QuestionAnswering } from '../src/index.ts';
+import { type Answer, BertletError, load, type QuestionAnswering } from '../src/index.ts';
 import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
 
 /** Dropped files have no address that `load` could fetch: they are given one, which only this worker's `fetch` knows. */
@@ -104,19 +105,18 @@ async function measure({ model, threads, texts }: Calls['measure']['input'], tel
 
 /** Samples after some that are not counted, for so many seconds at most; null if stopped before the first. */
 async function time(qa: QuestionAnswering, texts: Texts) {
-  const milliseconds: number[] = [];
-  const begin = performance.now();
-  const seconds = () => (performance.now() - begin) / 1000;
-  for (let run = 0; ; run++) {
-    const before = performance.now();
-    const [answer] = await qa.answer(texts);
-    if (run >= WARM_UPS || (run > 0 && seconds() > SECONDS / 5)) milliseconds.push(performance.now() - before);
+  let answer: Answer | undefined;
+  const ask = async () => {
+    [answer] = await qa.answer(texts);
+  };
+  const sampler = new Sampler(ask, { warmups: WARM_UPS, samples: SAMPLES, seconds: SECONDS }, () => performance.now());
+  while (!stopped && !sampler.done) {
+    await sampler.turn(1);
     await new Promise((resolve) => setTimeout(resolve)); // so that `stop` is heard
-    const samples = milliseconds.length;
-    if (!stopped && (samples === 0 || (samples < SAMPLES && seconds() < SECONDS))) continue;
-    if (samples === 0) return null;
-    return { median: milliseconds.toSorted((a, b) => a - b)[samples >> 1]!, samples, answer: answer! };
   }
+  const samples = sampler.milliseconds.length;
+  if (samples === 0) return null;
+  return { median: sampler.milliseconds.toSorted((a, b) => a - b)[samples >> 1]!, samples, answer: answer! };
 }
 
 /** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */

@@ -34,7 +34,7 @@ export class Meeting {
     this.#words = new Int32Array(memory.buffer, MEETING, 128);
     this.#threads = threads;
     // 3 ms: where waking takes longer than a command, two threads that sleep and wake each other go on doing so.
-    this.#spins = threads <= navigator.hardwareConcurrency ? 300_000 : 10_000;
+    this.#spins = threads <= (globalThis.navigator?.hardwareConcurrency ?? 1) ? 300_000 : 10_000;
   }
   get(index: number): number {
     return Atomics.load(this.#words, word(index));
