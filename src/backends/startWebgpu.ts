@@ -88,6 +88,7 @@ async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU
       : 'this page is not served by https or localhost';
     throw error('WebGPU', `none (${where})`, 'Use `cpu`.');
   }
+  if (!hasVulkanLoader()) throw noAdapter(wanted);
   try {
     const { create } = await import('webgpu');
     const flags = [
@@ -103,16 +104,35 @@ async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU
   }
 }
 
+/**
+ * Whether the dynamic linker finds Vulkan, which Dawn loads on Linux. Dawn prints a warning of its own to stderr where
+ * it does not, so Dawn is not asked then. A library that is found is refused as a Node addon: that is the good news.
+ */
+function hasVulkanLoader(): boolean {
+  if (process.platform !== 'linux' || typeof process.dlopen !== 'function') return true;
+  try {
+    process.dlopen({ exports: {} }, 'libvulkan.so.1');
+  } catch (cause) {
+    return !/cannot open|No such file/.test((cause as Error).message);
+  }
+  return true;
+}
+
+const adapterNamed = (wanted?: string): string => (wanted ? `an adapter named ${wanted}` : 'an adapter');
+
+function noAdapter(wanted?: string): BertletError {
+  const driver = inNode && process.platform === 'linux' ? 'a Vulkan driver (`vulkaninfo` lists them)' : 'a GPU driver';
+  return error(adapterNamed(wanted), 'none', `WebGPU needs ${driver}. Or use \`cpu\`.`);
+}
+
 async function openAdapter(gpu: GPU, wanted?: string): Promise<GPUAdapter> {
-  const expected = wanted ? `an adapter named ${wanted}` : 'an adapter';
   try {
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (adapter) return adapter;
   } catch (cause) {
-    throw error(expected, `none (${(cause as Error).message})`, 'Use `cpu`.', cause);
+    throw error(adapterNamed(wanted), `none (${(cause as Error).message})`, 'Use `cpu`.', cause);
   }
-  const driver = inNode && process.platform === 'linux' ? 'a Vulkan driver (`vulkaninfo` lists them)' : 'a GPU driver';
-  throw error(expected, 'none', `WebGPU needs ${driver}. Or use \`cpu\`.`);
+  throw noAdapter(wanted);
 }
 
 async function openDevice(adapter: GPUAdapter, label: string, profile: boolean): Promise<GPUDevice> {
