@@ -1,0 +1,196 @@
+/**
+ * Breaks the product on purpose, one place at a time, and asks that a test notices. A suite that was made faster must
+ * still catch what the slower one caught, and a test that cannot fail is a defect.
+ *
+ * `node scripts/mutants.ts [TEXT]` runs all mutants, or those whose file or change contains TEXT, in a copy of the tree
+ * (10 to 15 minutes); `--markdown` prints the table that test/README.md holds. Exit code 1 where a mutant survives, or
+ * where a test fails on the unbroken product. Run by hand: it is too slow for every commit.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { buildKernels } from './build.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+
+/** A change of one file, and the test (a file, and part of a title) that must turn red. */
+interface Mutant {
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  readonly test: string;
+  readonly title?: string;
+}
+
+/** Mutants of one file that one test must catch. */
+const mutants = (file: string, test: string, title: string | undefined, changes: [from: string, to: string][]) =>
+  changes.map(([from, to]): Mutant => ({ file, from, to, test, ...(title !== undefined && { title }) }));
+
+const MUTANTS: Mutant[] = [
+  // The CPU's kernels
+  ...mutants('kernels/linear.wasm.ts', 'cpu', 'every op', [
+    ['c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);\n', 'c50 = madd(x, b1, c50); c51 = madd(x, b1, c51);\n'],
+    ['c43 = madd(x, b3, c43);', 'c43 = madd(x, b2, c43);'],
+  ]),
+  ...mutants('kernels/linearInt8.wasm.ts', 'cpu', 'accumulators equal exact sums', [
+    ['c31 = dot(a, w1, c31); c32', 'c31 = dot(a, w0, c31); c32'],
+    ['for (; row < tokens; row++)', 'for (; row < tokens - 1; row++)'],
+  ]),
+  ...mutants('kernels/linearInt8Grouped.wasm.ts', 'cpu', 'accumulators equal exact sums', [
+    ['t13 = pairs(a, w3, t13)', 't13 = pairs(a, w2, t13)'],
+    ['size >>= 1', 'size >>= 2'],
+  ]),
+  ...mutants('kernels/linearInt16.wasm.ts', 'cpu', 'accumulators equal exact sums', [
+    ['c21 = dot16(a, w1, c21);\n', 'c21 = dot16(a, w0, c21);\n'],
+  ]),
+  ...mutants('kernels/dequantize.wasm.ts', 'cpu', 'every op', [['v128.load(k, 176)', 'v128.load(k, 160)']]),
+  ...mutants('kernels/quantize.wasm.ts', 'cpu', 'every op', [
+    ['(max - min) / 127', '(max - min) / 128'],
+    ['<i32>nearest(', '<i32>Math.floor('],
+    ['high2 = larger(high2, c)', 'high2 = larger(high2, b)'],
+  ]),
+  ...mutants('kernels/layerNorm.wasm.ts', 'cpu', 'every op', [
+    ['s3 = madd(d, d, s3)', 's3 = madd(d, c, s3)'],
+    ['<f64>eps)', '<f64>eps + 0.001)'],
+  ]),
+  ...mutants('kernels/attention.wasm.ts', 'cpu', 'every op', [
+    ['-1e30', '0'],
+    ['if (head != packed)', 'if (packed < 0)'],
+  ]),
+  ...mutants('kernels/math.wasm.ts', 'cpu', 'every op', [
+    ['return count * thread / threads;', 'return (count + 1) * thread / threads;'],
+  ]),
+  // The GPU's kernels
+  ...mutants('kernels/linear.direct.wgsl', 'webgpu', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
+  ...mutants('kernels/linear.tiled.wgsl', 'webgpu', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),
+  ...mutants('kernels/linear.packed.wgsl', 'webgpu', 'packed', [['dot4I8Packed(a.w, b.w)', 'dot4I8Packed(a.w, b.z)']]),
+  ...mutants('kernels/attention.wgsl', 'webgpu', 'attention', [
+    ['key < vec4u(tokens)', 'key <= vec4u(tokens)'],
+    ['sum * shrink +', 'sum +'],
+  ]),
+  ...mutants('kernels/layerNorm.wgsl', 'webgpu', 'layerNorm', [['half > 0u', 'half > 1u']]),
+  ...mutants('kernels/int8.wgsl', 'webgpu', 'PyTorch', [
+    ['return i32(k + (k & 1u));', 'return i32(k);'],
+    ['add(q, vec2u(u32(up), 0u))', 'q'],
+  ]),
+  // The definition: quantizer and ops
+  ...mutants('src/quantize.ts', 'quantize', undefined, [
+    ['largest / 127.5', 'largest / 127'],
+    ['(max - min) / 127', '(max - min) / 255'],
+    ['-fromMin < fromMax', '-fromMin > fromMax'],
+    ['1.5 * 2 ** 52', '1.5 * 2 ** 51'],
+  ]),
+  // Tokenizer
+  ...mutants('src/tokenizer.ts', 'tokenizer', undefined, [
+    ['const MAX_WORD = 100;', 'const MAX_WORD = 99;'],
+    ['const end = start + char.length;', 'const end = start + 1;'],
+    ['[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cs}]', '[\\p{Cc}\\p{Co}\\p{Cs}]'],
+    ['b.length - a.length', 'a.length - b.length'],
+  ]),
+  // Spans and windows
+  ...mutants('src/qa.ts', 'qa', undefined, [
+    ['j - maxAnswerTokens + 1', 'j - maxAnswerTokens'],
+    ['begin += room - stride', 'begin += room'],
+    ['Math.min(...nulls)', 'Math.max(...nulls)'],
+    ['nullThreshold : 0)', '0 : 0)'],
+  ]),
+  // The whole model
+  ...mutants('src/bert.ts', 'bert', undefined, [
+    ["'gelu')", 'undefined)'],
+    ['layer.attentionNorm, eps)', 'layer.outputNorm, eps)'],
+  ]),
+  // Files
+  ...mutants('src/checkpoint/safetensors.ts', 'safetensors', undefined, [
+    ['entry.begin !== end', 'entry.begin < end'],
+    ['if (end !== fileBytes)', 'if (end > fileBytes)'],
+    ['keys.at(-1)?.has(string)', 'false'],
+    ['if (end - begin !== bytes)', 'if (end - begin < bytes)'],
+  ]),
+  ...mutants('src/checkpoint/pytorch.ts', 'checkpoint', undefined, [
+    ['if (short(10) !== 0)', 'if (short(10) === 99)'],
+    ['!CALLABLE.includes(name) && !(name in STORAGES)', 'false'],
+  ]),
+  // The metric
+  ...mutants('evaluation/squad.ts', 'squad', undefined, [
+    ['if (sum > most)', 'if (sum >= most)'],
+    ['left.set(word, count - 1);', ''],
+    ['noAnswerScore <= threshold', 'noAnswerScore < threshold'],
+  ]),
+];
+
+/** Copies the tree to a folder for temporary files, with the packages and what was built. */
+function copyTree(): string {
+  const copy = mkdtempSync(join(tmpdir(), 'bertlet-mutants-'));
+  const list = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' });
+  for (const file of list.split('\n').filter(Boolean)) {
+    mkdirSync(dirname(join(copy, file)), { recursive: true });
+    cpSync(join(ROOT, file), join(copy, file));
+  }
+  for (const folder of ['dist', 'wasm']) cpSync(join(ROOT, folder), join(copy, folder), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+  return copy;
+}
+
+/** Builds the CPU's kernels of the copy, where src and the tests look for them. */
+async function buildCopy(copy: string): Promise<void> {
+  for (const name of ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared']) {
+    await buildKernels(join(copy, 'kernels'), join(copy, 'wasm'), name);
+  }
+  cpSync(join(copy, 'wasm'), join(copy, 'dist', 'wasm'), { recursive: true });
+}
+
+/** Runs the test that must fail: true where it passes. `failed` is the title of the first test that does not. */
+function runTest(copy: string, { test, title }: Mutant): { passed: boolean; failed: string } {
+  const args = ['vitest', 'run', `test/${test}`, '--bail', '1', '--reporter', 'json', ...(title ? ['-t', title] : [])];
+  const { stdout, stderr } = spawnSync('npx', args, { cwd: copy, encoding: 'utf8', maxBuffer: 2 ** 28 });
+  const begin = stdout.indexOf('{"num');
+  if (begin < 0) throw new Error(`${test}: no result\n${stdout}\n${stderr}`);
+  const { numPassedTests, success, testResults } = JSON.parse(stdout.slice(begin, stdout.lastIndexOf('}') + 1)) as {
+    numPassedTests: number;
+    success: boolean;
+    testResults: { name: string; message: string; assertionResults: { status: string; fullName: string }[] }[];
+  };
+  if (success && numPassedTests === 0) throw new Error(`${test}, ${title}: expected tests of this title, got none`);
+  const failures = testResults.flatMap((file) => file.assertionResults.filter(({ status }) => status === 'failed'));
+  return { passed: success, failed: failures[0]?.fullName.trim() ?? 'the file does not load' };
+}
+
+const only = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
+const markdown = process.argv.includes('--markdown');
+const chosen = MUTANTS.filter(({ file, from }) => only.every((text) => file.includes(text) || from.includes(text)));
+const copy = copyTree();
+let survived = 0;
+try {
+  const sound = new Map(chosen.map((mutant) => [`${mutant.test} ${mutant.title}`, mutant]));
+  for (const [name, mutant] of sound) {
+    const { passed, failed } = runTest(copy, mutant);
+    if (!passed)
+      throw new Error(`${name}: expected a test that passes on the unbroken product, but it fails: ${failed}`);
+  }
+  if (markdown) console.log('| file | change | caught by |\n|---|---|---|');
+  for (const mutant of chosen) {
+    const path = join(copy, mutant.file);
+    const original = readFileSync(path, 'utf8');
+    if (!original.includes(mutant.from)) throw new Error(`${mutant.file}: expected ${mutant.from}, got a file without`);
+    writeFileSync(
+      path,
+      original.replace(mutant.from, () => mutant.to),
+    );
+    const isKernel = mutant.file.endsWith('.wasm.ts');
+    if (isKernel) await buildCopy(copy);
+    const { passed, failed } = runTest(copy, mutant);
+    if (passed) survived++;
+    const [from, to] = [mutant.from, mutant.to].map((text) => `\`${text.trim().replaceAll('|', '\\|') || ' '}\``);
+    const caught = passed ? '**survived**' : failed.replaceAll('|', '\\|');
+    console.log(
+      markdown ? `| ${mutant.file} | ${from} -> ${to} | ${caught} |` : `${mutant.file}: ${from} -> ${to}: ${caught}`,
+    );
+    writeFileSync(path, original);
+    if (isKernel) await buildCopy(copy);
+  }
+} finally {
+  rmSync(copy, { recursive: true, force: true });
+}
+console.log(`\n${chosen.length} mutants, ${survived} survived`);
+process.exitCode = survived > 0 ? 1 : 0;
