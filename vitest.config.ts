@@ -1,4 +1,42 @@
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** SwiftShader takes seconds to compile a kernel, and longer on a busy machine: a hang is what a timeout is for. */
-export default defineConfig({ test: { globalSetup: 'test/globalSetup.ts', testTimeout: 60_000 } });
+/** Tests that need no GPU, no browser and no process of their own: the loop of a developer. */
+const UNIT = ['ops', 'qa', 'quantize', 'safetensors', 'squad', 'tokenizer'];
+
+/** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
+const LONGEST = ['web', 'webgpuModels', 'webgpuCheckpoint', 'webgpuTiled', 'webgpuDirect', 'cpu', 'bench', 'webgpuLife', 'bert', 'package', 'evaluate', 'explain', 'checkpoint'];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const at = LONGEST.indexOf(basename(moduleId, '.test.ts'));
+      return at < 0 ? LONGEST.length : at;
+    };
+    return files.toSorted((a, b) => rank(a) - rank(b));
+  }
+}
+
+const filesOf = (names: string[]) => names.map((name) => `test/${name}.test.ts`);
+
+export default defineConfig({
+  test: {
+    maxWorkers: availableParallelism(), // vitest would leave a core free
+    sequence: { sequencer: LongestFirst },
+    testTimeout: 60_000, // SwiftShader takes seconds to compile a kernel, longer on a busy machine: only a hang is late
+    projects: [
+      { extends: true, test: { name: 'unit', include: filesOf(UNIT) } },
+      {
+        extends: true,
+        test: {
+          name: 'system',
+          include: ['test/*.test.ts'],
+          exclude: filesOf(UNIT),
+          globalSetup: 'test/globalSetup.ts', // the driver of the GPU
+        },
+      },
+    ],
+  },
+});

@@ -29,6 +29,7 @@ export const oddSizes = <I>(make: (tokens: number, features: number, out: number
       [3, 63, 65],
       [17, 64, 63],
       [5, 255, 257],
+      [33, 384, 96],
       [130, 384, 96],
     ].map(([t, k, n]) => [`${t}x${k} to ${n}`, () => make(t!, k!, n!)]),
   );

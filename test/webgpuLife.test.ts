@@ -25,27 +25,27 @@ describe('what is missing', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  test('no package: an error that says how to install it; auto takes cpu and says why', { timeout: 60_000 }, () => {
+  test('no package: an error that says how to install it; auto takes cpu and says why', () => {
     const { status, stdout } = runScript(refused + auto, { root: folder });
     expect(stdout).toMatch(
       /^BertletError device webgpu: expected the package `webgpu`, got none that loads \(.*\)\. Install it: `npm install webgpu`\. Or use `cpu`\.\ncpu webgpu: expected the package .*; cpu is the fastest device that starts here\n$/,
     );
     expect(status).toBe(0);
   });
-  test('no driver', { timeout: 60_000 }, () => {
+  test('no driver', () => {
     const { status, stdout } = runScript(refused + auto, { env: { VK_DRIVER_FILES: '/nowhere', BERTLET_ADAPTER: '' } });
     expect(stdout).toMatch(
       /^BertletError device webgpu: expected an adapter, got none\. WebGPU needs .*\ncpu webgpu: expected an adapter, got none.*; cpu is the fastest device that starts here\n$/,
     );
     expect(status).toBe(0);
   });
-  test('an adapter that does not exist: those that do are named', { timeout: 60_000 }, () => {
+  test('an adapter that does not exist: those that do are named', () => {
     const { status, stdout } = runScript(refused, { env: { BERTLET_ADAPTER: 'nonesuch' } });
     expect(stdout).toMatch(/^BertletError device webgpu: expected an adapter named nonesuch, got none \(/);
     expect(stdout).toMatch(/Available adapters/);
     expect(status).toBe(0);
   });
-  test('a software adapter: auto takes cpu and says why', { timeout: 60_000 }, () => {
+  test('a software adapter: auto takes cpu and says why', () => {
     const { status, stdout } = runScript(auto);
     expect(stdout).toMatch(
       /^cpu webgpu: expected a GPU, got .* \(software\), slower than `cpu`\. .*; cpu is the fastest device that starts here\n$/,
@@ -70,21 +70,21 @@ describe('what is missing', () => {
       writeFileSync(path, source.replace(from, to));
       return runScript(refused, { root });
     };
-    test('a shader that does not compile', { timeout: 60_000 }, () => {
+    test('a shader that does not compile', () => {
       const { status, stdout } = broken('layerNorm.wgsl', 'fn total(', 'fn total((');
       expect(stdout).toMatch(
         /^BertletError device webgpu, .*software.*: expected a device that computes, got an error \(Error while parsing WGSL/m,
       );
       expect(status).toBe(0);
     });
-    test('a shader that computes something else is found by the self-test', { timeout: 60_000 }, () => {
+    test('a shader that computes something else is found by the self-test', () => {
       const { status, stdout } = broken('linear.direct.wgsl', 'inner(v0, b)', 'inner(v0, c)');
       expect(stdout).toMatch(
         /^BertletError device webgpu: expected an adapter that computes right, got .*software.*, wrong on linear/,
       );
       expect(status).toBe(0);
     });
-    test('a shader that is missing', { timeout: 60_000 }, () => {
+    test('a shader that is missing', () => {
       const root = copy();
       rmSync(join(root, 'dist', 'kernels', 'common.wgsl'));
       expect(runScript(refused, { root }).stdout).toMatch(
@@ -103,7 +103,7 @@ describe('a device that goes away', () => {
     await forward();
     return { backend, device, forward };
   };
-  test('lost in the middle of a run: that run fails, and so do later ones', { timeout: 60_000 }, async () => {
+  test('lost in the middle of a run: that run fails, and so do later ones', async () => {
     const { backend, device, forward } = await open();
     const run = forward();
     device.destroy();
@@ -113,7 +113,7 @@ describe('a device that goes away', () => {
     await expectError('device', message, forward);
     await backend.dispose();
   });
-  test('disposed of in the middle of a run', { timeout: 60_000 }, async () => {
+  test('disposed of in the middle of a run', async () => {
     const { backend, forward } = await open();
     const run = forward();
     await backend.dispose();
@@ -122,7 +122,7 @@ describe('a device that goes away', () => {
     await expectError('disposed', /got none after dispose\(\)/, () => run);
     await expectError('disposed', /got none after dispose\(\)/, forward);
   });
-  test('an error that no call reports is reported by the next', { timeout: 60_000 }, async () => {
+  test('an error that no call reports is reported by the next', async () => {
     const { backend, device, forward } = await open();
     device.createBuffer({ size: 4, usage: 0xffff });
     await device.queue.onSubmittedWorkDone();
@@ -134,22 +134,18 @@ describe('a device that goes away', () => {
 describe('as a process', () => {
   const gpu = load("device: 'webgpu', dtype: 'fp32'");
   test.each([
-    ['disposed', `${gpu} await qa.answer(ask); await qa.dispose(); console.log('end');`],
-    ['not disposed', `${gpu} await qa.answer(ask); console.log('end');`],
-    ['an answer under way', `${gpu} qa.answer(ask).then(() => console.log('end'));`],
     [
-      'created and disposed of twice',
-      `for (let i = 0; i < 2; i++) { ${gpu} await qa.answer(ask); await qa.dispose(); } console.log('end');`,
+      'created and disposed of twice, once after an answer and once during it',
+      `{ ${gpu} await qa.answer(ask); await qa.dispose(); }
+       { ${gpu} const answer = qa.answer(ask); await qa.dispose(); await answer; console.log('end'); }`,
     ],
-    [
-      'dispose during an answer',
-      `${gpu} const answer = qa.answer(ask); await qa.dispose(); await answer; console.log('end');`,
-    ],
-  ])('%s: ends by itself with code 0', { timeout: 150_000 }, (_, body) => {
+    ['not disposed of', `${gpu} await qa.answer(ask); console.log('end');`],
+    ['an answer under way, and nobody waits', `${gpu} qa.answer(ask).then(() => console.log('end'));`],
+  ])('%s: ends by itself with code 0', (_, body) => {
     const { status, stdout } = runScript(body);
     expect([status, stdout]).toEqual([0, 'end\n']);
   });
-  test('an error that nobody catches: code 1, no crash', { timeout: 150_000 }, () => {
+  test('an error that nobody catches: code 1, no crash', () => {
     const { status, stdout, stderr } = runScript(
       `${gpu} console.log('loaded'); await qa.answer({ question: '', context: 'x' });`,
     );

@@ -24,8 +24,14 @@ export interface Example {
   readonly bound: Float64Array;
 }
 
-/** Made once, for all the kernels that are tried. */
-export async function selfTestExamples(): Promise<Example[]> {
+let made: Promise<Example[]> | undefined;
+/** Made once in a process, for all the kernels that are tried. */
+export function selfTestExamples(): Promise<Example[]> {
+  made ??= makeExamples();
+  return made;
+}
+
+async function makeExamples(): Promise<Example[]> {
   const reference = new ReferenceBackend();
   const examples: Example[] = [];
   for (const [name, cases] of Object.entries(CASES) as [keyof typeof OPS, string[]][]) {

@@ -36,6 +36,10 @@ export interface StartedWebgpu {
   kernels: string;
 }
 
+/** What was found out about adapters holds for the process: a second model starts without the timing and the tests. */
+const fasterProducts = new Map<string, boolean>();
+const computesRight = new Set<string>();
+
 /** @throws BertletError `device` where there is no WebGPU, no adapter, or none whose kernels compute right. */
 export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedWebgpu> {
   const wanted = options.adapter ?? (inNode ? process.env.BERTLET_ADAPTER : undefined);
@@ -56,10 +60,16 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
   const make = (chosen: GpuChoice) => new WebgpuBackend(device, label, chosen, profile);
   try {
     const open = choice.int8 === 'packed' && !options.choice?.int8 && options.int8 !== false;
-    if (open && !(await packedIsFaster(make, choice, software))) choice.int8 = 'float';
+    const name = `${label} ${choice.product}`;
+    if (open && !fasterProducts.has(name)) fasterProducts.set(name, await packedIsFaster(make, choice, software));
+    if (open && !fasterProducts.get(name)) choice.int8 = 'float';
     const backend = make(choice);
-    const wrong = await firstWrong(backend as Backend, await selfTestExamples());
-    if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
+    const kernelsOfAdapter = JSON.stringify([label, choice]);
+    if (!computesRight.has(kernelsOfAdapter)) {
+      const wrong = await firstWrong(backend as Backend, await selfTestExamples());
+      if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
+      computesRight.add(kernelsOfAdapter);
+    }
     backend.clear();
     const split = choice.workgroups > 1 ? `, k split for ${choice.workgroups} workgroups` : '';
     const kernels = `${choice.product} products of ${32 * choice.groups} rows${split}, int8 ${choice.int8}`;

@@ -1,0 +1,64 @@
+/** `load` with the GPU, on a software adapter: the embedded checkpoint, and passages of many windows, as on the CPU. */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { uniform } from '../kernels/op.ts';
+import { load, type QuestionAnswering } from '../src/index.ts';
+import { CHECKPOINT, largestDifference, TINY } from './support.ts';
+
+describe('the embedded checkpoint, all layers', () => {
+  const question = 'Who wrote the tests?';
+  const context = 'The kernels were measured on Monday. Ada Brown wrote the tests on Friday, in Lisbon, and left.';
+  const cpu = new Map<string, Promise<QuestionAnswering>>();
+  const onCpu = (dtype: 'fp32' | 'int8') => {
+    if (!cpu.has(dtype)) cpu.set(dtype, load(CHECKPOINT, { dtype, threads: 1 }));
+    return cpu.get(dtype)!;
+  };
+  afterAll(async () => {
+    for (const qa of cpu.values()) await (await qa).dispose();
+  });
+  test.each(['fp32', 'fp16', 'int8'] as const)('%s: answers as the CPU does', async (dtype) => {
+    const qa = await load(CHECKPOINT, { device: 'webgpu', dtype });
+    expect(qa.info).toMatchObject({ device: 'webgpu', dtype, adapter: expect.stringContaining('(software)') });
+    const exact = await onCpu(dtype === 'int8' ? dtype : 'fp32');
+    const { ids, typeIds } = qa.tokenizer.encodePair(question, context);
+    const input = { inputIds: ids, tokenTypeIds: typeIds };
+    const [got, want] = [await qa.logits(input), await exact.logits(input)];
+    if (dtype !== 'int8') {
+      expect(largestDifference(got.start, want.start)).toBeLessThan(2e-3);
+      expect(largestDifference(got.end, want.end)).toBeLessThan(2e-3);
+    }
+    if (dtype === 'int8') expect(await qa.logits(input), 'twice').toEqual(got);
+    const [[answer], [same]] = [await qa.answer({ question, context }), await exact.answer({ question, context })];
+    expect(answer!.text).toBe(same!.text);
+    expect(answer!.text).toBe('Ada Brown');
+    await qa.dispose();
+  });
+});
+
+describe('passages of many windows', () => {
+  let [gpu, cpu]: QuestionAnswering[] = [];
+  beforeAll(async () => {
+    gpu = await load(TINY, { device: 'webgpu', dtype: 'fp32' });
+    cpu = await load(TINY, { device: 'cpu', dtype: 'fp32', threads: 1 });
+  }, 180_000);
+  afterAll(async () => {
+    await gpu!.dispose();
+    await cpu!.dispose();
+  });
+  test.each([11, 15, 19])('%d windows: answers as the CPU does', async (windows) => {
+    const words = readFileSync(`${TINY}/vocab.txt`, 'utf8')
+      .split('\n')
+      .filter((word) => /^[a-z]+$/.test(word));
+    const next = uniform(windows);
+    const room = 64 - 3 - 1;
+    const tokens = room + (windows - 1) * (room - 10);
+    const context = Array.from({ length: tokens }, () => words[Math.floor(next() * words.length)]).join(' ');
+    const input = { question: words[0]!, context, maxTokens: 64, stride: 10, topK: 5 };
+    const runs = vi.spyOn(gpu!, 'logits');
+    const [got, want] = [await gpu!.answer(input), await cpu!.answer(input)];
+    expect(runs).toHaveBeenCalledTimes(windows);
+    runs.mockRestore();
+    const spans = (answers: typeof got) => answers.map(({ start, end }) => [start, end]);
+    expect(spans(got)).toEqual(spans(want));
+  });
+});
