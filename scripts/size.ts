@@ -9,11 +9,13 @@ import { parseSync, Visitor } from 'oxc-parser';
 const ROOT = join(import.meta.dirname, '..');
 /** From question to answer on the reference backend: README's "Follow one question" reads them in this order. */
 const PATH = ['tokenizer', 'qa', 'bert', 'backend', 'backends/reference', 'quantize'].map((name) => `src/${name}.ts`);
+/** Checks of arguments, which a reader may pass over. */
+const ASIDE = 'src/options.ts';
 /** What opens a checkpoint before that. */
 const LOADING = ['index', 'checkpoint/load', 'checkpoint/source', 'checkpoint/config', 'checkpoint/safetensors'].map(
   (name) => `src/${name}.ts`,
 );
-const BUDGET = { pathLines: 650, pathFiles: 8, longestFunction: 60, allLines: 4850 };
+const BUDGET = { pathLines: 730, pathFiles: 8, longestFunction: 60, allLines: 4980 };
 
 interface File {
   path: string;
@@ -76,7 +78,7 @@ const path = new Set(PATH);
 const onPath = PATH.map((name) => files.get(name)!);
 // The list is complete: nothing on it needs a file that is not.
 for (const { path: name, imports } of onPath) {
-  const missing = imports.filter((imported) => !path.has(imported));
+  const missing = imports.filter((imported) => !path.has(imported) && imported !== ASIDE);
   if (missing.length > 0) throw new Error(`${name} imports ${missing}, which PATH lacks`);
 }
 

@@ -2,25 +2,51 @@
  * Extractive question answering: windows over the passage, the best span over all windows, or no answer.
  * Source: the BERT authors' run_squad.py and Hugging Face's run_qa.py.
  */
-import { type Backend, BertletError, inputError } from './backend.ts';
+import { type Backend, BertletError, inputError, type Scheme } from './backend.ts';
 import type { Bert, BertConfig } from './bert.ts';
-import type { Info } from './index.ts';
+import { type Given, optionsOf, shown } from './options.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
+
+export type Device = 'webgpu' | 'cpu' | 'reference';
+export type Dtype = 'fp32' | 'fp16' | 'int8';
+
+/** What a loaded model runs on. */
+export interface Info {
+  /** The device in use. */
+  device: Device;
+  dtype: Dtype;
+  /** For int8. */
+  scheme?: Scheme;
+  /** cpu: threads at work, the caller's included. */
+  threads?: number;
+  /** webgpu: vendor and name, "(software)" where it computes on the CPU. */
+  adapter?: string;
+  /** Which kernels are in use. */
+  kernels?: string;
+  /** Bytes of the weights as the device holds them. */
+  weightBytes: number;
+  /** webgpu: bytes of GPU memory in use, whatever the length of the input. */
+  gpuBytes?: number;
+  /** Milliseconds spent so far in each kind of kernel: on `cpu`, and on `webgpu` with `profile`. Grows with each forward. */
+  milliseconds?: Readonly<Partial<Record<string, number>>>;
+  /** Why this device, where `auto` chose it. */
+  reason?: string;
+}
 
 export interface Question {
   question: string;
   /** The passage that holds the answer, of any length. */
   context: string;
   /** How many answers to return, best first. Default 1. */
-  topK?: number;
+  topK?: number | undefined;
   /** Longest answer, in tokens. Default 30. */
-  maxAnswerTokens?: number;
+  maxAnswerTokens?: number | undefined;
   /** Longest window: question, passage and 3 special tokens. Default 384, at most the model's positions. */
-  maxTokens?: number;
+  maxTokens?: number | undefined;
   /** How many of the passage's tokens a window shares with the one before it. Default 128. */
-  stride?: number;
+  stride?: number | undefined;
   /** "No answer" comes first if `nullScore` exceeds the best span's score by more than this. Default 0. */
-  nullThreshold?: number;
+  nullThreshold?: number | undefined;
 }
 
 export interface Answer {
@@ -46,6 +72,7 @@ export interface Answer {
 
 type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
 
+const NAMES = ['question', 'context', 'topK', 'maxAnswerTokens', 'maxTokens', 'stride', 'nullThreshold'] as const;
 const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, stride: 128, nullThreshold: 0 };
 /** Smallest values of the integers among them. */
 const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
@@ -76,18 +103,17 @@ export class QuestionAnswering {
    * for a passage without words. The first n do not depend on `topK`.
    * @throws BertletError `input` for an empty question, one too long for a window, or an option out of range.
    */
-  async answer(input: Question): Promise<Answer[]> {
-    const given = Object.entries(input).filter(([, value]) => value !== undefined);
-    const options = { ...DEFAULTS, ...(Object.fromEntries(given) as unknown as Question) };
+  async answer(input: Question): Promise<[Answer, ...Answer[]]> {
+    const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Required<Given<Question>>;
     for (const name of ['question', 'context'] as const) {
-      if (typeof options[name] !== 'string') throw inputError(name, 'a string', typeof options[name]);
+      if (typeof options[name] !== 'string') throw inputError(name, 'a string', shown(options[name]));
     }
     for (const [name, least] of Object.entries(LEAST) as [keyof typeof LEAST, number][]) {
       if (Number.isSafeInteger(options[name]) && options[name] >= least) continue;
-      throw inputError(name, `an integer of at least ${least}`, options[name]);
+      throw inputError(name, `an integer of at least ${least}`, shown(options[name]));
     }
     const { nullThreshold } = options;
-    if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', nullThreshold);
+    if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', shown(nullThreshold));
     const windows: Window[] = [];
     for (const pair of this.#windows(options)) {
       windows.push({ pair, ...(await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds })) });
@@ -106,8 +132,9 @@ export class QuestionAnswering {
     end: Float32Array;
   }> {
     const { vocab, types, positions } = this.config;
-    const ids = checkedIds('inputIds', input.inputIds, vocab, positions);
-    const typeIds = checkedIds('tokenTypeIds', input.tokenTypeIds, types, positions);
+    const { inputIds, tokenTypeIds } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds']);
+    const ids = checkedIds('inputIds', inputIds, vocab, positions);
+    const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types, positions);
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
     const run = () => this.#bert.forward(ids, typeIds);
@@ -126,9 +153,13 @@ export class QuestionAnswering {
     await this.#last.catch(() => {});
     await this.#backend.dispose();
   }
+  /** For `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
 
   /** Cuts the passage into windows; each holds the whole question and `stride` tokens of the window before. */
-  *#windows({ maxTokens, stride, ...texts }: Required<Question>): Generator<PairEncoding> {
+  *#windows({ maxTokens, stride, ...texts }: Required<Given<Question>>): Generator<PairEncoding> {
     if (this.#passage[0] !== texts.context) this.#passage = [texts.context, this.tokenizer.encode(texts.context)];
     const [question, context] = [this.tokenizer.encode(texts.question), this.#passage[1]];
     const room = Math.min(maxTokens, this.config.positions) - question.ids.length - 3;
@@ -147,11 +178,14 @@ export class QuestionAnswering {
   }
 }
 
-function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positions: number): Int32Array {
+function checkedIds(name: string, ids: ArrayLike<number> | undefined, limit: number, positions: number): Int32Array {
+  if (typeof ids !== 'object' || ids === null || typeof ids.length !== 'number') {
+    throw inputError(name, 'an array of integers', shown(ids));
+  }
   if (!(ids.length >= 1 && ids.length <= positions)) throw inputError(name, `1 to ${positions} tokens`, ids.length);
   return Int32Array.from(ids, (id, i) => {
     if (Number.isInteger(id) && id >= 0 && id < limit) return id;
-    throw inputError(`${name}[${i}]`, `an integer from 0 to ${limit - 1}`, id);
+    throw inputError(`${name}[${i}]`, `an integer from 0 to ${limit - 1}`, shown(id));
   });
 }
 
@@ -159,7 +193,7 @@ function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positio
  * The `topK` best spans of the passage and "no answer", in one pass: every end with the starts at most
  * `maxAnswerTokens` before it, keeping the best `topK` found so far, a span that two windows share once.
  */
-function bestSpans(windows: Window[], options: Required<Question>): Answer[] {
+function bestSpans(windows: Window[], options: Required<Given<Question>>): [Answer, ...Answer[]] {
   const { context, topK, maxAnswerTokens, nullThreshold } = options;
   const nulls = windows.map(({ start, end }) => start[0]! + end[0]!);
   const nullScore = Math.min(...nulls);
@@ -172,7 +206,7 @@ function bestSpans(windows: Window[], options: Required<Question>): Answer[] {
   /** Ties go to the earlier, then the shorter span, so that the order never depends on the windows. */
   const compare = (a: Answer, b: Answer) => rank(b) - rank(a) || a.start - b.start || a.end - b.end;
   const none = windows[nulls.indexOf(nullScore)]!;
-  const best = [candidate(0, 0, none.start[0]!, none.end[0]!, true)];
+  const best: [Answer, ...Answer[]] = [candidate(0, 0, none.start[0]!, none.end[0]!, true)];
   const insert = (span: Answer) => {
     const same = best.findIndex(({ start, end }) => start === span.start && end === span.end && end > 0);
     if (same >= 0 && compare(span, best[same]!) >= 0) return;

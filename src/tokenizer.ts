@@ -6,17 +6,18 @@
  * Ids and offsets are those of Hugging Face's fast BertTokenizer (huggingface/tokenizers: normalizers/bert.rs,
  * pre_tokenizers/bert.rs, models/wordpiece), the tokenizer that checkpoints are trained with.
  */
-import { BertletError } from './backend.ts';
+import { BertletError, inputError } from './backend.ts';
+import { checkType, optionsOf, shown } from './options.ts';
 
 export interface TokenizerOptions {
   /** Lowercase the text (an uncased checkpoint). Default true, as `do_lower_case` in Hugging Face. */
-  lowercase?: boolean;
+  lowercase?: boolean | undefined;
   /** Remove accents. Default: as `lowercase`. */
-  stripAccents?: boolean | null;
+  stripAccents?: boolean | null | undefined;
   /** Make each Chinese character a word. Default true. */
-  chineseChars?: boolean;
+  chineseChars?: boolean | undefined;
   /** Tokens found in the text as they are written, before any normalization. Default: BERT's five special tokens. */
-  addedTokens?: string[];
+  addedTokens?: string[] | undefined;
 }
 
 /** Tokens of one text: three parallel arrays. */
@@ -97,9 +98,11 @@ export class Tokenizer {
 
   /**
    * @param vocab tokens and their ids
-   * @throws BertletError `tokenizer` where a special token is missing.
+   * @throws BertletError `tokenizer` where a special token is missing; `input` for an option that there is not.
    */
-  constructor(vocab: ReadonlyMap<string, number>, options: TokenizerOptions = {}) {
+  constructor(vocab: ReadonlyMap<string, number>, given: TokenizerOptions = {}) {
+    const options = optionsOf('Tokenizer', given, ['lowercase', 'stripAccents', 'chineseChars', 'addedTokens']);
+    for (const name of ['lowercase', 'chineseChars'] as const) checkType(name, options[name], 'boolean');
     for (const token of ['[UNK]', '[CLS]', '[SEP]']) {
       if (vocab.has(token)) continue;
       throw new BertletError('tokenizer', `vocabulary: expected the token ${token}, got ${vocab.size} others.`);
@@ -118,12 +121,14 @@ export class Tokenizer {
    * @throws BertletError `tokenizer` where a special token is missing.
    */
   static fromVocab(vocabText: string, options: TokenizerOptions = {}): Tokenizer {
+    if (typeof vocabText !== 'string') throw inputError('vocabText', 'a string', shown(vocabText));
     const lines = vocabText.replace(/\r?\n$/, '').split(/\r?\n/);
     return new Tokenizer(new Map(lines.map((token, id) => [token, id])), options);
   }
 
   /** Tokens of a text, without special tokens but for those written in it. */
   encode(text: string): Encoding {
+    if (typeof text !== 'string') throw inputError('text', 'a string', shown(text));
     const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
     let end = 0;
     for (const match of this.#added ? text.matchAll(this.#added) : []) {

@@ -162,7 +162,7 @@ describe('wrong input', () => {
   test.each<[object, RegExp]>([
     [{ question: '' }, /question: expected words, got none/],
     [{ question: ' \u200b' }, /question: expected words, got none/],
-    [{ question: null }, /question: expected a string, got object/],
+    [{ question: null }, /question: expected a string, got null/],
     [{ context: undefined }, /context: expected a string, got undefined/],
     [{ topK: 0 }, /topK: expected an integer of at least 1, got 0/],
     [{ topK: 1.5 }, /topK: expected an integer of at least 1, got 1.5/],

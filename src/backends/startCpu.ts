@@ -3,7 +3,8 @@
  * on hard cases, then the tile that is faster, then starts the threads.
  */
 import { OPS } from '../../kernels/index.ts';
-import { type Backend, BertletError } from '../backend.ts';
+import { type Backend, BertletError, inputError } from '../backend.ts';
+import { shown } from '../options.ts';
 import { inNode, readAsset } from './assets.ts';
 import { CpuBackend, type KernelChoice } from './cpu.ts';
 import { type Example, firstWrong, selfTestExamples } from './selfTest.ts';
@@ -35,9 +36,7 @@ const MOST_PAGES = 65536; // 4 GB: reserved, not used
 export async function startCpu(options: CpuOptions = {}): Promise<Started> {
   const { wideSimd = false, modules = {} } = options;
   const threads = options.threads ?? (await cores());
-  if (!Number.isSafeInteger(threads) || threads < 1 || threads > 256) {
-    throw new BertletError('input', `threads: expected an integer from 1 to 256, got ${threads}.`);
-  }
+  checkThreads(threads);
   if (typeof WebAssembly === 'undefined') {
     throw new BertletError('device', 'cpu: expected an engine with WebAssembly, got one without. Use `reference`.');
   }
@@ -79,6 +78,12 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
     'device',
     `cpu: expected kernels that work, got none: ${reasons.join('; ')}. Use \`reference\`.`,
   );
+}
+
+/** @throws BertletError `input` for a number of threads that nobody can have. */
+export function checkThreads(threads: number): void {
+  if (Number.isSafeInteger(threads) && threads >= 1 && threads <= 256) return;
+  throw inputError('threads', 'an integer from 1 to 256', shown(threads));
 }
 
 async function cores(): Promise<number> {

@@ -1,5 +1,6 @@
 /** Writes a checkpoint folder in another precision, one tensor in memory at a time. Node only. */
 import { BertletError, inputError, type Tensor } from '../backend.ts';
+import { checkOneOf, checkType, optionsOf } from '../options.ts';
 import { quantizeWeight } from '../quantize.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
 import { checkpointLayout } from './layout.ts';
@@ -12,10 +13,10 @@ export interface ConvertOptions {
   /** Of the linears' weights; fp16 makes all tensors F16, int8 (`torch`, `accurate`) leaves the others in F32. */
   precision: Precision;
   /** int8 only: the word embeddings in int8 as well, with a scale for each row. Default false. */
-  int8Embeddings?: boolean;
-  onProgress?: OnProgress;
+  int8Embeddings?: boolean | undefined;
+  onProgress?: OnProgress | undefined;
   /** What the manifest names as the source. Default: the folder's name. */
-  source?: string;
+  source?: string | undefined;
 }
 export interface Manifest {
   readonly source: string;
@@ -24,6 +25,7 @@ export interface Manifest {
   readonly files: Record<string, { bytes: number; sha256: string }>;
 }
 
+const PRECISIONS = ['fp32', 'fp16', 'torch', 'accurate'];
 /** What a checkpoint folder may have besides, copied as it is. */
 const COPIED = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
 
@@ -31,12 +33,17 @@ const COPIED = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special
  * Converts the checkpoint in `folder` to a new folder `out`: model.safetensors, config.json, the tokenizer, and
  * manifest.json with the size and SHA-256 of each. The same input gives the same bytes. `out` appears when all is
  * written, and not before.
- * @throws BertletError `file` where `out` exists, or cannot be written; and what `openCheckpoint` throws.
+ * @throws BertletError `file` where `out` exists, or cannot be written; `input` for an option that there is not; and what
+ * `openCheckpoint` throws.
  */
-export async function convert(folder: string, out: string, options: ConvertOptions): Promise<Manifest> {
+export async function convert(folder: string, out: string, given: ConvertOptions): Promise<Manifest> {
+  const options = optionsOf('convert', given, ['precision', 'int8Embeddings', 'onProgress', 'source']);
   const fs = await import('node:fs');
   const { basename, join, resolve } = await import('node:path');
   const { precision, int8Embeddings = false, onProgress } = options;
+  if (precision === undefined) throw inputError('precision', PRECISIONS.join(', '), precision);
+  checkOneOf('precision', precision, PRECISIONS);
+  checkType('int8Embeddings', int8Embeddings, 'boolean');
   const int8 = precision === 'torch' || precision === 'accurate';
   if (int8Embeddings && !int8) throw inputError('embeddings', 'float with this dtype', 'int8', 'Use dtype int8.');
   if (fs.existsSync(out)) throw new BertletError('file', `${out}: expected no such folder yet, got one. Remove it.`);
