@@ -2,7 +2,7 @@
 import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Bench } from 'tinybench';
-import type { Backend } from '../src/backend.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { startWebgpu } from '../src/backends/startWebgpu.ts';
 import type { GpuChoice } from '../src/backends/webgpuPlan.ts';

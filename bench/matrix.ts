@@ -6,7 +6,7 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { extname, join } from 'node:path';
-import { inputError } from '../src/backend.ts';
+import { inputError } from '../src/errors.ts';
 import type { BertConfig } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';

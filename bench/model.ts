@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { normal } from '../kernels/op.ts';
-import type { Backend, LinearWeight, Tensor } from '../src/backend.ts';
+import type { Runtime, LinearWeight, HostTensor } from '../src/runtime.ts';
 import { Bert, type BertConfig, type Weights } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
 import type { Precision } from '../src/checkpoint/load.ts';
@@ -56,7 +56,7 @@ export function randomCheckpoint(config: BertConfig): { folder: string; remove: 
   };
   process.once('exit', remove);
   const weights = randomWeights(config, 'fp32');
-  const tensors = [...tensorShapes(config).keys()].map((name) => [name, weights(name) as Tensor] as const);
+  const tensors = [...tensorShapes(config).keys()].map((name) => [name, weights(name) as HostTensor] as const);
   writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
   const { vocab, hidden, layers, heads, intermediate, positions, types, eps } = config;
   const json = {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BertletError } from '../src/backend.ts';
+import { BertletError } from '../src/errors.ts';
 
 export interface Child {
   /** Its next line. @throws BertletError `device` where it ends without one */

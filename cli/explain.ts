@@ -7,7 +7,7 @@ import { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
 import { explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
-import type { Backend } from '../src/backend.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';

@@ -4,7 +4,7 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { inputError } from '../src/backend.ts';
+import { inputError } from '../src/errors.ts';
 import type { Prediction } from './squad.ts';
 
 /** An answer, and what it took. */

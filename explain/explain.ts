@@ -2,7 +2,8 @@
  * What dynamic quantization does to one question, linear by linear: float32 against both int8 schemes. Runs wherever
  * the engine does; the program, the HTML page and the web page show what it returns.
  */
-import { type Backend, inputError, type Scheme, type Tensor } from '../src/backend.ts';
+import { inputError } from '../src/errors.ts';
+import { type Runtime, type Scheme, type HostTensor } from '../src/runtime.ts';
 import { Bert } from '../src/bert.ts';
 import { type Checkpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
 import { type Answer, QuestionAnswering } from '../src/qa.ts';
@@ -131,7 +132,7 @@ function range(values: Iterable<number>): { low: number; high: number } {
 }
 
 /** How an input became integers: everything of `Quantized` but the output. */
-export function describe(x: Tensor<Float32Array>, q: QuantizedActivations): Omit<Quantized, 'output'> {
+export function describe(x: HostTensor<Float32Array>, q: QuantizedActivations): Omit<Quantized, 'output'> {
   const [tokens, features] = x.shape as [number, number];
   let [clipped, squares] = [0, 0];
   const used: Set<number>[] = [];
@@ -166,7 +167,7 @@ export function histogram(values: Float32Array): number[] {
 }
 
 /** The features [tokens, features] whose values reach the furthest from 0, and the range of all others. */
-export function outliers({ shape, data }: Tensor<Float32Array>, count = OUTLIERS) {
+export function outliers({ shape, data }: HostTensor<Float32Array>, count = OUTLIERS) {
   const [tokens, features] = shape as [number, number];
   const column = (feature: number) => Array.from({ length: tokens }, (_, token) => data[token * features + feature]!);
   const reach = ({ low, high }: Feature) => Math.max(-low, high);
@@ -179,7 +180,7 @@ export function outliers({ shape, data }: Tensor<Float32Array>, count = OUTLIERS
 }
 
 /** `alone` or `whole` of a linear: its input quantized by the engine's own quantizer, its output beside float32's. */
-const quantized = (x: Tensor<Float32Array>, scheme: Scheme, y: Float32Array, want: Float32Array): Quantized => ({
+const quantized = (x: HostTensor<Float32Array>, scheme: Scheme, y: Float32Array, want: Float32Array): Quantized => ({
   ...describe(x, quantizeActivations(x, scheme)),
   output: compare(want, y),
 });

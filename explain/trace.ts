@@ -2,10 +2,10 @@
  * A backend that looks on: it wraps any other, runs a forward op by op, and shows what goes into and comes out of every
  * linear. `bert.ts` does not know of it, and the numbers are those of the backend inside.
  */
-import type { Backend, LinearWeight, Norm, Tables, Tensor } from '../src/backend.ts';
+import type { Runtime, LinearWeight, Norm, Tables, HostTensor } from '../src/runtime.ts';
 import type { Weights } from '../src/bert.ts';
 
-type Float32Tensor = Tensor<Float32Array>;
+type Float32Tensor = HostTensor<Float32Array>;
 
 /** What was uploaded, or what an op makes: its numbers are known once `read` has run the op. */
 interface Value<T> {

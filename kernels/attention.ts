@@ -19,7 +19,7 @@ const make = (tokens: number, heads: number, headDim: number, size = 1): Attenti
 
 export const attention: Op<AttentionInputs> = {
   name: 'attention',
-  run: (backend, { qkv, heads }) => backend.attention(backend.upload(qkv), heads),
+  run: (runtime, { qkv, heads }) => runtime.attention(runtime.tensor(qkv), heads),
   /**
    * A score errs by e = (headDim + 2) U sum |q k| / sqrt(headDim), its distance to the maximum by U of itself more.
    * exp turns that into a relative error, its own is some 4 U, the denominator doubles both; then a sum over tokens.

@@ -3,7 +3,6 @@
 
 struct Forward {
   tokens: u32,
-  parts: u32,       // how many slices of k a linear is split into, where the layerNorm that follows sums them
   ids: array<u32>,  // [2][capacity]: of the tokens, of their types
 }
 struct Step {
@@ -19,7 +18,7 @@ struct Step {
 @group(0) @binding(0) var<storage, read> forward: Forward;
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read_write> ranges: array<atomic<u32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4u>; // float32, or parts of a sum in int32
+@group(0) @binding(3) var<storage, read_write> y: array<vec4u>; // the bits of float32
 
 // vec4s of a row of this many columns
 fn vectors(columns: u32) -> u32 {

@@ -26,11 +26,11 @@ function make(tokens: number, hidden: number, vocab: number): EmbeddingInputs {
 
 export const embedding: Op<EmbeddingInputs> = {
   name: 'embedding',
-  run: (backend, { ids, typeIds, word, position, type }) =>
-    backend.embedding(ids, typeIds, {
-      word: backend.upload(word),
-      position: backend.upload(position),
-      type: backend.upload(type),
+  run: (runtime, { ids, typeIds, word, position, type }) =>
+    runtime.embedding(ids, typeIds, {
+      word: runtime.tensor(word),
+      position: runtime.tensor(position),
+      type: runtime.tensor(type),
     }),
   // Two additions, and the rounding of what it is compared with.
   bound({ ids, typeIds, word, position, type }) {

@@ -1,4 +1,4 @@
-/** The op table: tests and benches loop over it, so a new op or backend needs no further line there. */
+/** The op table: tests and benches loop over it, so a new op or device needs no further line there. */
 import { attention } from './attention.ts';
 import { embedding } from './embedding.ts';
 import { layerNorm } from './layerNorm.ts';

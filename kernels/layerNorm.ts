@@ -23,11 +23,11 @@ const make = (tokens: number, hidden: number, size = 1, mean = 0): LayerNormInpu
 
 export const layerNorm: Op<LayerNormInputs> = {
   name: 'layerNorm',
-  run: (backend, { x, residual, gamma, beta, eps }) =>
-    backend.layerNorm(
-      backend.upload(x),
-      residual && backend.upload(residual),
-      { gamma: backend.upload(gamma), beta: backend.upload(beta) },
+  run: (runtime, { x, residual, gamma, beta, eps }) =>
+    runtime.layerNorm(
+      runtime.tensor(x),
+      residual && runtime.tensor(residual),
+      { gamma: runtime.tensor(gamma), beta: runtime.tensor(beta) },
       eps,
     ),
   /**

@@ -1,11 +1,9 @@
 // layerNorm: y = (v - mean) / sqrt(variance + eps) gamma + beta for each row v of x + residual. A workgroup of 64 threads
-// a row, which it keeps in registers: at most 1024 columns. With PARTS x is still the sums of a linear, in slices of k:
-// they are added here in their order, so that the result is the same each time, and finished.
+// a row, which it keeps in registers: at most 1024 columns.
 
-override PARTS: bool = false;
 override RESIDUAL: bool = false;
 
-@group(0) @binding(4) var<storage, read> x: array<vec4u>;
+@group(0) @binding(4) var<storage, read> x: array<vec4f>;
 @group(0) @binding(5) var<storage, read> residual: array<vec4f>;
 @group(0) @binding(7) var<storage, read> gamma: array<vec4f>;
 @group(0) @binding(8) var<storage, read> beta: array<vec4f>;
@@ -29,24 +27,13 @@ fn total(t: u32, value: vec4f) -> f32 {
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
   let row = at.x;
   let stride = vectors(step.out);
-  if (PARTS) {
-    prepareRows(t, row, 1u);
-  }
   var v: array<vec4f, 4>;
   var inside: array<vec4f, 4>; // 1 for a column, 0 for padding
   var sum = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
     let c = t + 64u * i;
     if (c < stride) {
-      if (PARTS) {
-        var accumulators = bitcast<Sum>(x[row * stride + c]);
-        for (var part = 1u; part < forward.parts; part++) {
-          accumulators += bitcast<Sum>(x[(part * step.capacity + row) * stride + c]);
-        }
-        v[i] = finish(accumulators, 0u, c);
-      } else {
-        v[i] = bitcast<vec4f>(x[row * stride + c]);
-      }
+      v[i] = x[row * stride + c];
       if (RESIDUAL) {
         v[i] += residual[row * stride + c];
       }

@@ -1,7 +1,7 @@
 // The product straight from memory, for adapters that compute on the CPU: barriers cost them more than loads, and so do
-// arrays, hence the names. GROUPS 1.
+// arrays, hence the names. No GPU uses it.
 
-fn multiply(t: u32, row: u32, column: u32, begin: u32, end: u32) {
+fn multiply(t: u32, row: u32, column: u32, blocks: u32) {
   let local = t / 16u * 4u;
   let n = column + t % 16u * 4u;
   let atA = startWeight(n);
@@ -16,7 +16,7 @@ fn multiply(t: u32, row: u32, column: u32, begin: u32, end: u32) {
   var sum1 = Sum();
   var sum2 = Sum();
   var sum3 = Sum();
-  for (var k4 = begin * 8u; k4 < end * 8u; k4++) {
+  for (var k4 = 0u; k4 < blocks * 8u; k4++) {
     let a = loadWeight(atA, k4);
     let b = loadWeight(atB, k4);
     let c = loadWeight(atC, k4);

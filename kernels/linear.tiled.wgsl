@@ -1,30 +1,29 @@
 // The product by way of workgroup memory: a block of x and of the weight is fetched once for all 128 threads.
 //
 // for each block of 32 elements of k:
-//   fetch x [32 GROUPS rows][32] and weight [64 columns][32] in 4 x 4 pieces, transposed, to [32][rows], [32][columns]
-//   each thread: for k of 32: sums [rows of 4][4 columns] += x[k] weight[k]
+//   fetch x [32 rows][32] and weight [64 columns][32] in 4 x 4 pieces, transposed, to [32][rows], [32][columns]
+//   each thread: for k of 32: sums [4 rows][4 columns] += x[k] weight[k]
 //
-// 16 FMA for 2 loads of workgroup memory (GROUPS 1), 32 for 3 (GROUPS 2). Eight threads side by side fetch the 128 bytes
-// of a row and store to eight different k, 1 KB apart: the XOR spreads these over the banks.
+// 16 FMA for 2 loads of workgroup memory. Eight threads side by side fetch the 128 bytes of a row and store to eight
+// different k, 1 KB apart: the XOR spreads these over the banks.
 
-var<workgroup> xs: array<vec4<Element>, 256u * GROUPS>; // [k][row / 4 ^ k / 4]
+var<workgroup> xs: array<vec4<Element>, 256>; // [k][row / 4 ^ k / 4]
 var<workgroup> ws: array<vec4<Element>, 512>;           // [k][column / 4 ^ k / 4]
 
-fn multiply(t: u32, row: u32, column: u32, begin: u32, end: u32) {
-  let xStride = 8u * GROUPS;
-  for (var block = begin; block < end; block++) {
-    for (var piece = t; piece < 64u * GROUPS; piece += 128u) {
-      let k4 = piece % 8u;
-      let r = piece / 8u;
+fn multiply(t: u32, row: u32, column: u32, blocks: u32) {
+  for (var block = 0u; block < blocks; block++) {
+    if (t < 64u) {
+      let k4 = t % 8u;
+      let r = t / 8u;
       let a = loadX(startX(row + 4u * r), 4u * r, block * 8u + k4);
       let b = loadX(startX(row + 4u * r + 1u), 4u * r + 1u, block * 8u + k4);
       let c = loadX(startX(row + 4u * r + 2u), 4u * r + 2u, block * 8u + k4);
       let d = loadX(startX(row + 4u * r + 3u), 4u * r + 3u, block * 8u + k4);
-      let to = 4u * k4 * xStride + (r ^ k4);
+      let to = 32u * k4 + (r ^ k4);
       xs[to] = vec4(a.x, b.x, c.x, d.x);
-      xs[to + xStride] = vec4(a.y, b.y, c.y, d.y);
-      xs[to + 2u * xStride] = vec4(a.z, b.z, c.z, d.z);
-      xs[to + 3u * xStride] = vec4(a.w, b.w, c.w, d.w);
+      xs[to + 8u] = vec4(a.y, b.y, c.y, d.y);
+      xs[to + 16u] = vec4(a.z, b.z, c.z, d.z);
+      xs[to + 24u] = vec4(a.w, b.w, c.w, d.w);
     }
     {
       let k4 = t % 8u;
@@ -40,18 +39,16 @@ fn multiply(t: u32, row: u32, column: u32, begin: u32, end: u32) {
       ws[to + 48u] = vec4(a.w, b.w, c.w, d.w);
     }
     workgroupBarrier();
-    var partial = array<Partial, 8>(); // written out: without, SwiftShader starts from the last block's
+    var partial = array<Partial, 4>(); // written out: without, SwiftShader starts from the last block's
     for (var k = 0u; k < 32u; k++) {
       let w = ws[16u * k + ((t % 16u) ^ (k / 4u))];
-      for (var g = 0u; g < GROUPS; g++) {
-        let v = xs[xStride * k + ((t / 16u * GROUPS + g) ^ (k / 4u))];
-        partial[4u * g] += products(v.x, w);
-        partial[4u * g + 1u] += products(v.y, w);
-        partial[4u * g + 2u] += products(v.z, w);
-        partial[4u * g + 3u] += products(v.w, w);
-      }
+      let v = xs[8u * k + ((t / 16u) ^ (k / 4u))];
+      partial[0] += products(v.x, w);
+      partial[1] += products(v.y, w);
+      partial[2] += products(v.z, w);
+      partial[3] += products(v.w, w);
     }
-    for (var i = 0u; i < 4u * GROUPS; i++) {
+    for (var i = 0u; i < 4u; i++) {
       sums[i] += Sum(partial[i]);
     }
     workgroupBarrier();

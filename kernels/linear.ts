@@ -42,8 +42,8 @@ export const geluBound = (y: number, error: number): number => 1.13 * error + 4 
 
 export const linear: Op<LinearInputs> = {
   name: 'linear',
-  run: (backend, { x, weight, bias, activation }) =>
-    backend.linear(backend.upload(x), backend.uploadLinear(weight, bias), activation),
+  run: (runtime, { x, weight, bias, activation }) =>
+    runtime.linear(runtime.tensor(x), runtime.linearLayer(weight, bias), activation),
   bound({ x, weight, bias, activation }) {
     const [features, out] = [x.shape[1]!, weight.shape[0]!];
     return Float64Array.from({ length: x.shape[0]! * out }, (_, at) => {

@@ -1,10 +1,11 @@
 /**
  * linearInt8: linear with an int8 weight and dynamically quantized activations
- * `y = float32(sum_k (xq - zeroPoint) wq) * (xScale * wScale) + bias`, the sum in int32 and equal on every backend.
+ * `y = float32(sum_k (xq - zeroPoint) wq) * (xScale * wScale) + bias`, the sum in int32 and equal on every device.
  * x [tokens, in] float32, weight [out, in] int8, bias [out] -> [tokens, out]. Source: src/quantize.ts.
  */
-import type { QuantizedTensor, Scheme } from '../src/backend.ts';
+
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import type { QuantizedTensor, Scheme } from '../src/runtime.ts';
 import { geluBound, makeLinear, oddSizes } from './linear.ts';
 import { constant, type Float32Tensor, type Op, tensor, U, uniform } from './op.ts';
 
@@ -56,8 +57,8 @@ function onnxruntime7524(): LinearInt8Inputs {
 
 export const linearInt8: Op<LinearInt8Inputs> = {
   name: 'linearInt8',
-  run: (backend, { x, weight, bias, activation }) =>
-    backend.linear(backend.upload(x), backend.uploadLinear(weight, bias), activation),
+  run: (runtime, { x, weight, bias, activation }) =>
+    runtime.linear(runtime.tensor(x), runtime.linearLayer(weight, bias), activation),
   // The integers are exact: what errs is the scales' product, the accumulator's float32, the product and the sum.
   bound({ x, weight, bias, activation }) {
     const out = weight.shape[0]!;

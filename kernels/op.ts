@@ -1,16 +1,16 @@
 /** What the op table knows of an op, and the helpers that its entries share. */
-import type { Backend, Tensor } from '../src/backend.ts';
+import type { HostTensor, Runtime, Tensor } from '../src/runtime.ts';
 
 /** Unit roundoff of float32: one operation errs by at most `|result| * U`. */
 export const U = 2 ** -24;
 
-export type Float32Tensor = Tensor<Float32Array>;
+export type Float32Tensor = HostTensor<Float32Array>;
 
-/** An op of `Backend`. Its reference is `backends/reference.ts`; its formula is in the file that defines the entry. */
+/** An op of `Runtime`. Its reference is `backends/reference.ts`; its formula is in the file that defines the entry. */
 export interface Op<Inputs> {
   readonly name: string;
-  /** Runs it on a backend, uploading what is a weight. */
-  run<T, L>(backend: Backend<T, L>, inputs: Inputs): T;
+  /** Records it, uploading its inputs. */
+  run(runtime: Runtime, inputs: Inputs): Tensor;
   /**
    * How far each output may be from the exact one, for float32 arithmetic in any order of summation. First order in U,
    * from the standard model (Higham 2002, sections 2.2, 3.1): a sum of n products errs by `n U sum |a b|`.
@@ -20,9 +20,9 @@ export interface Op<Inputs> {
   readonly cases: Readonly<Record<string, () => Inputs>>;
 }
 
-/** Runs an op on a backend and reads what it makes. */
-export const runOp = async <T, L>(on: Backend<T, L>, op: Op<unknown>, inputs: unknown): Promise<Float32Array> =>
-  on.read(op.run(on, inputs));
+/** Runs an op and reads what it makes. */
+export const runOp = (runtime: Runtime, op: Op<unknown>, inputs: unknown): Promise<Float32Array> =>
+  runtime.read(op.run(runtime, inputs));
 
 export const tensor = (shape: number[], data: Float32Array): Float32Tensor => ({ dtype: 'F32', shape, data });
 

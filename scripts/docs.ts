@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { QUESTION, TEXT } from '../cli/article.ts';
 import { compare, explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
-import type { Backend, Scheme, Tensor } from '../src/backend.ts';
+import type { Runtime, Scheme, HostTensor } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
@@ -24,7 +24,7 @@ export function functionText(file: string, name: string): string {
   return text;
 }
 
-const matrix = (shape: [number, number], values: number[]): Tensor<Float32Array> => ({
+const matrix = (shape: [number, number], values: number[]): HostTensor<Float32Array> => ({
   dtype: 'F32',
   shape,
   data: Float32Array.from(values),

@@ -1,8 +1,8 @@
 /**
- * BERT for extractive question answering (Devlin et al. 2018), written once against `Backend`.
+ * BERT for extractive question answering (Devlin et al. 2018), written once against `Runtime`.
  * Names of tensors are the Hugging Face checkpoint's.
  */
-import type { Backend, LinearWeight, Norm, Tables, Tensor } from './backend.ts';
+import type { HostTensor, Linear, LinearWeight, Norm, Runtime, Tables, Tensor } from './runtime.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
@@ -16,13 +16,13 @@ export interface BertConfig {
   readonly eps: number;
 }
 
-interface Layer<T, L> {
-  readonly queryKeyValue: L;
-  readonly attentionOutput: L;
-  readonly attentionNorm: Norm<T>;
-  readonly intermediate: L;
-  readonly output: L;
-  readonly outputNorm: Norm<T>;
+interface Layer {
+  readonly queryKeyValue: Linear;
+  readonly attentionOutput: Linear;
+  readonly attentionNorm: Norm;
+  readonly intermediate: Linear;
+  readonly output: Linear;
+  readonly outputNorm: Norm;
 }
 
 /**
@@ -31,28 +31,28 @@ interface Layer<T, L> {
  */
 export type Weights = (name: string) => LinearWeight;
 
-export class Bert<T, L> {
+export class Bert {
   readonly config: BertConfig;
-  readonly #backend: Backend<T, L>;
-  readonly #tables: Tables<T>;
-  readonly #norm: Norm<T>;
-  readonly #layers: Layer<T, L>[];
-  readonly #qaOutputs: L;
+  readonly #runtime: Runtime;
+  readonly #tables: Tables;
+  readonly #norm: Norm;
+  readonly #layers: Layer[];
+  readonly #qaOutputs: Linear;
 
   /** Uploads the weights; those of query, key and value, which read the same input, as one linear. */
-  constructor(backend: Backend<T, L>, config: BertConfig, weights: Weights) {
-    this.#backend = backend;
+  constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
+    this.#runtime = runtime;
     this.config = config;
-    const upload = (name: string): T => backend.upload(weights(name) as Tensor<Float32Array>);
-    const norm = (name: string): Norm<T> => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
-    const linear = (...names: string[]): L => {
+    const upload = (name: string) => runtime.tensor(weights(name) as HostTensor<Float32Array>);
+    const norm = (name: string): Norm => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
+    const linear = (...names: string[]): Linear => {
       const all = (kind: string) =>
         stack(
           weights,
           names.map((name) => `${name}.${kind}`),
         );
-      const bias = all('bias') as Tensor<Float32Array>;
-      return backend.uploadLinear(all('weight'), bias);
+      const bias = all('bias') as HostTensor<Float32Array>;
+      return runtime.linearLayer(all('weight'), bias, names.join(' | '));
     };
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
@@ -75,26 +75,34 @@ export class Bert<T, L> {
   }
 
   /**
-   * One sequence through the model.
+   * One sequence through the embeddings and all layers.
    * @param ids token ids [tokens], without padding
-   * @param typeIds 0 for the question's tokens, 1 for the passage's
+   * @param typeIds [tokens], 0 for the question's tokens, 1 for the passage's
+   * @returns the last layer's hidden states [tokens, hidden], to be read or computed with
+   */
+  encode(ids: Int32Array, typeIds: Int32Array): Tensor {
+    const { heads, eps } = this.config;
+    const rt = this.#runtime;
+    let x = rt.embedding(ids, typeIds, this.#tables); // [tokens] -> [tokens, hidden]
+    x = rt.layerNorm(x, null, this.#norm, eps);
+    for (const layer of this.#layers) {
+      const queryKeyValue = rt.linear(x, layer.queryKeyValue); // [tokens, hidden] -> [tokens, 3 hidden]
+      const context = rt.attention(queryKeyValue, heads); // [tokens, 3 hidden] -> [tokens, hidden]
+      const attended = rt.linear(context, layer.attentionOutput); // [tokens, hidden] -> [tokens, hidden]
+      const y = rt.layerNorm(attended, x, layer.attentionNorm, eps);
+      const intermediate = rt.linear(y, layer.intermediate, 'gelu'); // [tokens, hidden] -> [tokens, intermediate]
+      const output = rt.linear(intermediate, layer.output); // [tokens, intermediate] -> [tokens, hidden]
+      x = rt.layerNorm(output, y, layer.outputNorm, eps);
+    }
+    return x;
+  }
+
+  /**
+   * One sequence through the whole model; arguments as of `encode`.
    * @returns logits [tokens, 2]: how well the answer starts, and how well it ends, at each token
    */
   forward(ids: Int32Array, typeIds: Int32Array): Promise<Float32Array> {
-    const { heads, eps } = this.config;
-    const b = this.#backend;
-    let x = b.embedding(ids, typeIds, this.#tables); // [tokens] -> [tokens, hidden]
-    x = b.layerNorm(x, null, this.#norm, eps);
-    for (const layer of this.#layers) {
-      const queryKeyValue = b.linear(x, layer.queryKeyValue); // [tokens, hidden] -> [tokens, 3 hidden]
-      const context = b.attention(queryKeyValue, heads); // [tokens, 3 hidden] -> [tokens, hidden]
-      const attended = b.linear(context, layer.attentionOutput); // [tokens, hidden] -> [tokens, hidden]
-      const y = b.layerNorm(attended, x, layer.attentionNorm, eps);
-      const intermediate = b.linear(y, layer.intermediate, 'gelu'); // [tokens, hidden] -> [tokens, intermediate]
-      const output = b.linear(intermediate, layer.output); // [tokens, intermediate] -> [tokens, hidden]
-      x = b.layerNorm(output, y, layer.outputNorm, eps);
-    }
-    return b.read(b.linear(x, this.#qaOutputs)); // [tokens, hidden] -> [tokens, 2]
+    return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs)); // -> [tokens, 2]
   }
 }
 

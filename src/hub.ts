@@ -3,9 +3,10 @@
  * `models--<owner>--<name>/` with `blobs/<etag>`, `snapshots/<commit>/<file>` that link to them, and `refs/<revision>`.
  * Source of the layout and of the environment's names: huggingface_hub's guide "Understand caching".
  */
-import { BertletError, inputError } from './backend.ts';
+
 import { inNode } from './backends/assets.ts';
 import { CACHE, type OnProgress } from './checkpoint/source.ts';
+import { BertletError, inputError } from './errors.ts';
 
 export interface HubOptions {
   /** Branch, tag or commit. Default main. */

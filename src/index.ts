@@ -1,45 +1,38 @@
 /** bertlet's public API. */
 import './node.ts';
-import { type Backend, BertletError, inputError, type Scheme } from './backend.ts';
 import { inNode } from './backends/assets.ts';
-import { ReferenceBackend } from './backends/reference.ts';
-import { checkThreads, startCpu } from './backends/startCpu.ts';
-import { startWebgpu } from './backends/startWebgpu.ts';
+import { DEVICE_NAMES, DEVICES, type DeviceName, type DeviceOptions, type Dtype } from './backends/index.ts';
+import { checkThreads } from './backends/startCpu.ts';
 import { Bert, type Weights } from './bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 import type { OnProgress } from './checkpoint/source.ts';
+import { BertletError, inputError } from './errors.ts';
 import { locate } from './hub.ts';
-import { checkOneOf, checkType, type Given, optionsOf, shown } from './options.ts';
-import { type Device, type Dtype, type Info, QuestionAnswering } from './qa.ts';
+import { checkOneOf, checkType, optionsOf, shown } from './options.ts';
+import { type Info, QuestionAnswering } from './qa.ts';
+import { Runtime, type Scheme } from './runtime.ts';
 
-export { BertletError, type ErrorCode, type Scheme } from './backend.ts';
+export type { DeviceInfo, DeviceName as Device, DeviceOptions, Dtype } from './backends/index.ts';
 export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
+export type { Precision } from './checkpoint/load.ts';
 export type { OnProgress } from './checkpoint/source.ts';
-export type { Answer, Device, Dtype, Info, Question, QuestionAnswering } from './qa.ts';
+export { BertletError, type ErrorCode } from './errors.ts';
+export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
+export type { Scheme } from './runtime.ts';
 export { type Encoding, type PairEncoding, Tokenizer, type TokenizerOptions } from './tokenizer.ts';
 
-export interface LoadOptions {
+export interface LoadOptions extends DeviceOptions {
   /**
    * `cpu`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node it needs the package `webgpu`.
    * `reference`: plain TypeScript, to read and to check by. `auto`: the fastest there is; `info.reason` says why.
    */
-  device?: Device | 'auto' | undefined;
+  device?: DeviceName | 'auto' | undefined;
   /** How the linears compute. fp16, for `webgpu`, keeps their weights in float16 and computes in float32. Default int8. */
   dtype?: Dtype | undefined;
   /** For int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default torch, or an int8
    * checkpoint's own. */
   scheme?: Scheme | undefined;
-  /** cpu: how many threads. Default: one for each core that this process may use. */
-  threads?: number | undefined;
-  /**
-   * cpu in Node: switches on V8's experimental revectorizer, `--experimental-wasm-revectorize`, which makes 256-bit
-   * operations of the kernels' 128-bit ones: up to twice as fast. It holds for all WebAssembly that this process compiles
-   * from then on, not only bertlet's. Default false.
-   */
-  wideSimd?: boolean | undefined;
-  /** webgpu: take the time of each kernel for `info.milliseconds`, where the adapter has timestamps. Slower. */
-  profile?: boolean | undefined;
   /** A model of the Hub: branch, tag or commit. Default main. */
   revision?: string | undefined;
   /** Address of the Hub. Default: the environment's HF_ENDPOINT, or https://huggingface.co. */
@@ -48,35 +41,6 @@ export interface LoadOptions {
   onProgress?: OnProgress | undefined;
 }
 
-/** A device that has started, and what `info` says of it once the model is there. */
-type Started = { backend: Backend; about: () => Partial<Info> };
-
-/** Devices by name, the fastest first, and the dtypes each has: adding one is adding an entry. */
-const DEVICES: Record<Device, { dtypes: Dtype[]; start: (options: Given<LoadOptions>) => Promise<Started> }> = {
-  webgpu: {
-    dtypes: ['fp32', 'fp16', 'int8'],
-    start: async ({ device, dtype = 'int8', profile = false }) => {
-      const { backend, kernels } = await startWebgpu({ hardware: device === 'auto', int8: dtype === 'int8', profile });
-      const { adapter, milliseconds } = backend;
-      const about = () => ({ adapter, kernels, gpuBytes: backend.bytes, ...(profile && { milliseconds }) });
-      return { backend: backend as Backend, about };
-    },
-  },
-  cpu: {
-    dtypes: ['fp32', 'int8'],
-    start: async (options) => {
-      const { backend, kernels, reason } = await startCpu(options);
-      const { threads, milliseconds } = backend;
-      const about = () => ({ threads, kernels, milliseconds, ...(reason && { reason }) });
-      return { backend: backend as Backend, about };
-    },
-  },
-  reference: {
-    dtypes: ['fp32', 'int8'],
-    start: async () => ({ backend: new ReferenceBackend() as Backend, about: () => ({}) }),
-  },
-};
-const NAMES = Object.keys(DEVICES) as Device[];
 const OPTIONS = [
   ...(['device', 'dtype', 'scheme', 'threads', 'wideSimd', 'profile'] as const),
   ...(['revision', 'endpoint', 'onProgress'] as const),
@@ -92,7 +56,7 @@ const OPTIONS = [
 export async function load(model: string | URL, given: LoadOptions = {}): Promise<QuestionAnswering> {
   const options = optionsOf('load', given, OPTIONS);
   const { device = 'cpu', dtype = 'int8', onProgress } = options;
-  checkOneOf('device', device, ['auto', ...NAMES]);
+  checkOneOf('device', device, ['auto', ...DEVICE_NAMES]);
   checkOneOf('dtype', dtype, device === 'auto' ? DEVICES.webgpu.dtypes : DEVICES[device].dtypes, `on ${device}`);
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
   for (const name of ['wideSimd', 'profile'] as const) checkType(name, options[name], 'boolean');
@@ -101,29 +65,25 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
   if (options.threads !== undefined) checkThreads(options.threads);
   const checkpoint = await openCheckpoint(await locate(await placeOf(model), options), onProgress);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'torch';
+  const int8 = dtype === 'int8';
   const reasons: string[] = [];
   try {
-    if (checkpoint.scheme && dtype !== 'int8') throw inputError('dtype', "int8, the checkpoint's", dtype);
+    if (checkpoint.scheme && !int8) throw inputError('dtype', "int8, the checkpoint's", dtype);
     if (checkpoint.scheme && scheme !== checkpoint.scheme) {
       throw inputError('scheme', `${checkpoint.scheme}, the checkpoint's`, scheme);
     }
-    for (const name of device === 'auto' ? NAMES.filter((each) => DEVICES[each].dtypes.includes(dtype)) : [device]) {
+    const supporting = DEVICE_NAMES.filter((name) => DEVICES[name].dtypes.includes(dtype));
+    for (const name of device === 'auto' ? supporting : [device]) {
       try {
-        const { backend, about } = await DEVICES[name].start(options);
-        const { bert, weightBytes } = await upload(checkpoint, backend, dtype === 'int8' ? scheme : dtype);
-        const known = about();
+        const { device: started, info } = await DEVICES[name].start(options, { auto: device === 'auto', int8 });
+        const { bert, runtime, weightBytes } = await upload(checkpoint, new Runtime(started), int8 ? scheme : dtype);
+        const about = info();
         if (device === 'auto') reasons.push(`${name} is the fastest device that starts here`);
-        if (known.reason) reasons.push(known.reason);
-        const reason = reasons.length > 0 && { reason: reasons.join('; ') };
-        const info: Info = {
-          ...known,
-          device: name,
-          dtype,
-          ...(dtype === 'int8' && { scheme }),
-          weightBytes,
-          ...reason,
-        };
-        return new QuestionAnswering(checkpoint.tokenizer, bert, backend, info);
+        if (about.reason) reasons.push(about.reason);
+        const all: Info = { ...about, device: name, dtype, weightBytes };
+        if (int8) all.scheme = scheme;
+        if (reasons.length > 0) all.reason = reasons.join('; ');
+        return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, all);
       } catch (error) {
         if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
         reasons.push(error.message); // only `auto` uses another device than asked for
@@ -139,7 +99,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
  * Hands a model to a device, and runs it once on one token: what a device compiles or reserves on first use it does
  * now, and one that cannot run the model says so here.
  */
-async function upload(checkpoint: Checkpoint, backend: Backend, precision: Precision) {
+async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Precision) {
   const weights = weightsOf(checkpoint, precision);
   let weightBytes = 0;
   const counted: Weights = (name) => {
@@ -148,11 +108,11 @@ async function upload(checkpoint: Checkpoint, backend: Backend, precision: Preci
     return weight;
   };
   try {
-    const bert = new Bert(backend, checkpoint.config, counted);
+    const bert = new Bert(runtime, checkpoint.config, counted);
     await bert.forward(Int32Array.of(0), Int32Array.of(0));
-    return { bert, weightBytes };
+    return { bert, runtime, weightBytes };
   } catch (error) {
-    await backend.dispose();
+    await runtime.dispose();
     throw error;
   }
 }

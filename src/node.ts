@@ -1,5 +1,5 @@
 /** Imported first by every door: an old Node is told so in one line, instead of failing at the first thing it lacks. */
-import { BertletError } from './backend.ts';
+import { BertletError } from './errors.ts';
 
 /** @throws BertletError `device` below Node 22.18, which the engine's WebAssembly and its arrays' `transfer` need. */
 export function checkNode(version: string | undefined): void {

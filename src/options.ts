@@ -1,5 +1,5 @@
 /** Checks of what a caller hands over: an option that nobody knows is a mistake, and is refused with the nearest name. */
-import { BertletError, inputError } from './backend.ts';
+import { BertletError, inputError } from './errors.ts';
 
 /** How an error shows a value: short, printable, and with strings in quotes. */
 export function shown(value: unknown): string {

@@ -2,35 +2,23 @@
  * Extractive question answering: windows over the passage, the best span over all windows, or no answer.
  * Source: the BERT authors' run_squad.py and Hugging Face's run_qa.py.
  */
-import { type Backend, BertletError, inputError, type Scheme } from './backend.ts';
+
+import type { DeviceInfo, DeviceName, Dtype } from './backends/index.ts';
 import type { Bert, BertConfig } from './bert.ts';
+import { BertletError, inputError } from './errors.ts';
 import { type Given, optionsOf, shown } from './options.ts';
+import type { Runtime, Scheme } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
-export type Device = 'webgpu' | 'cpu' | 'reference';
-export type Dtype = 'fp32' | 'fp16' | 'int8';
-
 /** What a loaded model runs on. */
-export interface Info {
+export interface Info extends DeviceInfo {
   /** The device in use. */
-  device: Device;
+  device: DeviceName;
   dtype: Dtype;
   /** For int8. */
   scheme?: Scheme;
-  /** cpu: threads at work, the caller's included. */
-  threads?: number;
-  /** webgpu: vendor and name, "(software)" where it computes on the CPU. */
-  adapter?: string;
-  /** Which kernels are in use. */
-  kernels?: string;
   /** Bytes of the weights as the device holds them. */
   weightBytes: number;
-  /** webgpu: bytes of GPU memory in use, whatever the length of the input. */
-  gpuBytes?: number;
-  /** Milliseconds spent so far in each kind of kernel: on `cpu`, and on `webgpu` with `profile`. Grows with each forward. */
-  milliseconds?: Readonly<Partial<Record<string, number>>>;
-  /** Why this device, where `auto` chose it. */
-  reason?: string;
 }
 
 export interface Question {
@@ -82,19 +70,18 @@ export class QuestionAnswering {
   readonly tokenizer: Tokenizer;
   readonly info: Info;
   readonly config: BertConfig;
-  readonly #bert: Bert<unknown, unknown>;
-  readonly #backend: Backend;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #bert: Bert;
+  readonly #runtime: Runtime;
   /** The last passage: several questions to it tokenize it once. */
   #passage: [text: string, encoding: Encoding] = ['', { ids: [], tokens: [], offsets: [] }];
   #disposed = false;
 
-  constructor(tokenizer: Tokenizer, bert: Bert<unknown, unknown>, backend: Backend, info: Info) {
+  constructor(tokenizer: Tokenizer, bert: Bert, runtime: Runtime, info: Info) {
     this.tokenizer = tokenizer;
     this.info = info;
     this.config = bert.config;
     this.#bert = bert;
-    this.#backend = backend;
+    this.#runtime = runtime;
   }
 
   /**
@@ -137,10 +124,7 @@ export class QuestionAnswering {
     const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types, positions);
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
-    const run = () => this.#bert.forward(ids, typeIds);
-    const forward = this.#last.then(run, run); // one at a time: a backend has one set of activations
-    this.#last = forward;
-    const logits = await forward;
+    const logits = await this.#bert.forward(ids, typeIds);
     if (!logits.every(Number.isFinite)) {
       throw new BertletError('weights', 'logits: expected finite numbers, got NaN. Are the weights damaged?');
     }
@@ -150,8 +134,7 @@ export class QuestionAnswering {
   /** Frees the weights. Idempotent; waits for the forwards under way, while an answer that needs more is refused. */
   async dispose(): Promise<void> {
     this.#disposed = true;
-    await this.#last.catch(() => {});
-    await this.#backend.dispose();
+    await this.#runtime.dispose();
   }
   /** For `await using`. */
   [Symbol.asyncDispose](): Promise<void> {

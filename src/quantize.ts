@@ -9,7 +9,8 @@
  * Two schemes. `torch`: one scale for a whole matrix and one for a whole [tokens, features] activation.
  * `accurate`: one scale for each output feature and one for each token, same formulas, same integer product.
  */
-import { inputError, type QuantizedTensor, type Scheme, type Tensor } from './backend.ts';
+import { inputError } from './errors.ts';
+import type { HostTensor, QuantizedTensor, Scheme } from './runtime.ts';
 
 const { fround } = Math;
 
@@ -25,7 +26,7 @@ export function roundHalfEven(x: number): number {
  * @param weight [out, in] float32
  * @throws BertletError `input` where a weight is NaN or infinite.
  */
-export function quantizeWeight(weight: Tensor<Float32Array>, scheme: Scheme): QuantizedTensor {
+export function quantizeWeight(weight: HostTensor<Float32Array>, scheme: Scheme): QuantizedTensor {
   const [rows = 0, columns = 0] = weight.shape;
   const data = new Int8Array(weight.data.length);
   const scale = new Float32Array(rows);
@@ -81,7 +82,7 @@ export function chooseScale(low: number, high: number): { scale: number; zeroPoi
  * @param x [tokens, features] float32
  * @throws BertletError `input` where an activation is NaN or infinite.
  */
-export function quantizeActivations(x: Tensor<Float32Array>, scheme: Scheme): QuantizedActivations {
+export function quantizeActivations(x: HostTensor<Float32Array>, scheme: Scheme): QuantizedActivations {
   const [tokens = 0, features = 0] = x.shape;
   const data = new Uint8Array(x.data.length);
   const scales = new Float32Array(tokens);
@@ -104,6 +105,18 @@ export function quantizeActivations(x: Tensor<Float32Array>, scheme: Scheme): Qu
   return { data, scale: scales, zeroPoint: zeroPoints };
 }
 
+/** Sum of each row of a weight [out, in]: [out]. An integer product takes `zeroPoint` times it off each accumulator. */
+export function rowSums({ shape, data }: QuantizedTensor): Int32Array {
+  const [out = 0, features = 0] = shape;
+  const sums = new Int32Array(out);
+  for (let row = 0; row < out; row++) {
+    let sum = 0;
+    for (let at = row * features; at < (row + 1) * features; at++) sum += data[at]!;
+    sums[row] = sum;
+  }
+  return sums;
+}
+
 /**
  * `sum_k (x[row, k] - zeroPoint[row]) * weight[column, k]`, exact in int32 (below 2^17 features). The zero point is
  * taken out of the loop: it only ever multiplies the sum of a weight's row.
@@ -113,14 +126,13 @@ export function matmulInt8(x: QuantizedActivations, weight: QuantizedTensor): In
   const [out = 0, features = 0] = weight.shape;
   const tokens = x.scale.length;
   const accumulators = new Int32Array(tokens * out);
+  const sums = rowSums(weight);
   for (let column = 0; column < out; column++) {
     const w = weight.data.subarray(column * features, (column + 1) * features);
-    let sum = 0;
-    for (let k = 0; k < features; k++) sum += w[k]!;
     for (let row = 0; row < tokens; row++) {
       let dot = 0;
       for (let k = 0, at = row * features; k < features; k++, at++) dot += x.data[at]! * w[k]!;
-      accumulators[row * out + column] = dot - x.zeroPoint[row]! * sum;
+      accumulators[row * out + column] = dot - x.zeroPoint[row]! * sums[column]!;
     }
   }
   return accumulators;

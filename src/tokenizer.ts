@@ -6,7 +6,7 @@
  * Ids and offsets are those of Hugging Face's fast BertTokenizer (huggingface/tokenizers: normalizers/bert.rs,
  * pre_tokenizers/bert.rs, models/wordpiece), the tokenizer that checkpoints are trained with.
  */
-import { BertletError, inputError } from './backend.ts';
+import { BertletError, inputError } from './errors.ts';
 import { checkType, optionsOf, shown } from './options.ts';
 
 export interface TokenizerOptions {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
+import type { Runtime, QuantizedTensor, HostTensor } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
@@ -21,7 +21,7 @@ const split = (logits: Float32Array) => ({
   end: logits.filter((_, i) => i % 2 === 1),
 });
 const argmax = (logits: Float32Array) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
-const ints = (tensor: Tensor | undefined) => Int32Array.from(tensor!.data as Int32Array);
+const ints = (tensor: HostTensor | undefined) => Int32Array.from(tensor!.data as Int32Array);
 
 /** A reference backend that keeps the result of each op, in the order of forward(). */
 class Recorder extends ReferenceBackend {
@@ -72,8 +72,8 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
     expect(largestDifference(end, float32(golden['int8/end']).data)).toBeLessThan(1e-4);
   });
 
-  function goldenInputs(): Map<string, Record<string, Tensor>> {
-    const inputs = new Map<string, Record<string, Tensor>>();
+  function goldenInputs(): Map<string, Record<string, HostTensor>> {
+    const inputs = new Map<string, Record<string, HostTensor>>();
     for (const [name, tensor] of goldenTensors('tiny-bert/activations')) {
       const [input, ...point] = name.split('/') as [string, ...string[]];
       inputs.set(input, { ...inputs.get(input), [point.join('/')]: tensor });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { normal, runOp, uniform } from '../kernels/op.ts';
 import { buildKernels } from '../scripts/build.ts';
-import type { Backend } from '../src/backend.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
 import { groupRows, ROW } from '../src/backends/grouping.ts';
 import { startCpu } from '../src/backends/startCpu.ts';

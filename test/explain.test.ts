@@ -10,7 +10,7 @@ import { type Explanation, explain } from '../explain/explain.ts';
 import { type LinearCall, TraceBackend } from '../explain/trace.ts';
 import { constant, tensor } from '../kernels/op.ts';
 import { headlessChromium } from '../scripts/driver.ts';
-import type { Backend } from '../src/backend.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';

@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Tensor } from '../src/backend.ts';
+import type { HostTensor } from '../src/runtime.ts';
 import { parseConfig, tensorShapes } from '../src/checkpoint/config.ts';
 import { checkpointBytes, checkpointLayout } from '../src/checkpoint/layout.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
@@ -21,7 +21,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const configJson = () => JSON.parse(readFileSync(`${TINY}/config.json`, 'utf8')) as Record<string, unknown>;
 const weights = () => new Map(readSafetensors(readFileSync(`${TINY}/model.safetensors`)));
-const writeWeights = (tensors: Map<string, Tensor>) =>
+const writeWeights = (tensors: Map<string, HostTensor>) =>
   writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
 const question = { question: 'a b', context: 'c d e' };
 
@@ -66,8 +66,8 @@ describe('a good folder', () => {
     expect(await error('accurate')).toBeLessThan(await error('torch'));
   });
   test('a pooler and position_ids are ignored', async () => {
-    const pooler: Tensor = { dtype: 'F32', shape: [1], data: new Float32Array(1) };
-    const ids: Tensor = { dtype: 'I64', shape: [1, 64], data: new BigInt64Array(64) };
+    const pooler: HostTensor = { dtype: 'F32', shape: [1], data: new Float32Array(1) };
+    const ids: HostTensor = { dtype: 'I64', shape: [1, 64], data: new BigInt64Array(64) };
     writeWeights(
       new Map([
         ...weights(),
@@ -171,7 +171,7 @@ describe('sizes of the files that each precision would be', () => {
     expect(Math.abs(checkpointBytes(config, 'fp32') - bytes)).toBeLessThan(64);
   });
   test.each(['fp32', 'torch', 'accurate'] as const)('%s is the size of a file really written', (precision) => {
-    const tensors = checkpointLayout(config, precision).map(([name, { dtype, shape }]): [string, Tensor] => {
+    const tensors = checkpointLayout(config, precision).map(([name, { dtype, shape }]): [string, HostTensor] => {
       const count = shape.reduce((a, b) => a * b, 1);
       return [name, { dtype, shape, data: dtype === 'I8' ? new Int8Array(count) : new Float32Array(count) }];
     });

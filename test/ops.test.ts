@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { ALL_OPS, OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, tensor, U } from '../kernels/op.ts';
-import type { Tensor } from '../src/backend.ts';
+import type { HostTensor } from '../src/runtime.ts';
 import { erf, gelu, ReferenceBackend, softmax } from '../src/backends/reference.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference, largestShare } from './support.ts';
 
@@ -10,19 +10,19 @@ const backend = new ReferenceBackend();
 const goldens = goldenTensors('ops');
 
 /** Runs the op on a golden's inputs and returns the largest error as a share of its bound. */
-async function compare<I>(op: Op<I>, inputs: I, y: Tensor | undefined): Promise<number> {
+async function compare<I>(op: Op<I>, inputs: I, y: HostTensor | undefined): Promise<number> {
   return largestShare(await backend.read(op.run(backend, inputs)), float32(y).data, op.bound(inputs));
 }
 
 /** One test for each golden case of an op: its inputs as the op takes them. */
-function testGoldens<I>(group: string, op: Op<I>, inputs: (t: Record<string, Tensor>, name: string) => I): void {
+function testGoldens<I>(group: string, op: Op<I>, inputs: (t: Record<string, HostTensor>, name: string) => I): void {
   test.each([...goldenCases(goldens, group)])(`${group}: %s`, async (name, tensors) => {
     expect(await compare(op, inputs(tensors, name), tensors.y)).toBeLessThanOrEqual(1);
   });
 }
 
 describe('reference ops equal PyTorch within the derived bound', () => {
-  const linearInputs = ({ x, weight, bias }: Record<string, Tensor>) => ({
+  const linearInputs = ({ x, weight, bias }: Record<string, HostTensor>) => ({
     x: float32(x),
     weight: float32(weight),
     bias: float32(bias),

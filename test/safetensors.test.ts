@@ -1,7 +1,7 @@
 /** The safetensors reader against the official parser's rules (S1-S24 of its test list) and verdicts; the writer. */
 import { describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
-import type { Tensor } from '../src/backend.ts';
+import type { HostTensor } from '../src/runtime.ts';
 import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { safetensorsBytes, writeSafetensors } from '../src/checkpoint/write.ts';
 import { BertletError } from '../src/index.ts';
@@ -139,7 +139,7 @@ describe('verdicts of the official parser', () => {
 });
 
 describe('writer', () => {
-  const tensors: [string, Tensor][] = [
+  const tensors: [string, HostTensor][] = [
     ['bytes', { dtype: 'U8', shape: [3], data: Uint8Array.of(1, 2, 255) }],
     ['half', { dtype: 'F16', shape: [2, 1], data: Uint16Array.of(0x3c00, 0xfc00) }],
     ['brain', { dtype: 'BF16', shape: [1], data: Uint16Array.of(0x3f80) }],

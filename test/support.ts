@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { ALL_OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
-import type { Backend, QuantizedTensor, Tensor } from '../src/backend.ts';
+import type { Runtime, QuantizedTensor, HostTensor } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { BertletError, type ErrorCode } from '../src/index.ts';
@@ -17,14 +17,14 @@ export const CHECKPOINT = path('../weights/minilm-l6-qa');
 export const GOLDEN = path('golden');
 export const TINY = path('golden/tiny-bert');
 
-export const goldenTensors = (name: string): Map<string, Tensor> =>
+export const goldenTensors = (name: string): Map<string, HostTensor> =>
   readSafetensors(readFileSync(`${GOLDEN}/${name}.safetensors`), name);
 
 export const goldenJson = <T>(name: string): T => JSON.parse(readFileSync(`${GOLDEN}/${name}.json`, 'utf8')) as T;
 
 /** Tensors named `<group>/<case>/<tensor>`, as case -> tensor name -> tensor. */
-export function goldenCases(tensors: Map<string, Tensor>, group: string): Map<string, Record<string, Tensor>> {
-  const cases = new Map<string, Record<string, Tensor>>();
+export function goldenCases(tensors: Map<string, HostTensor>, group: string): Map<string, Record<string, HostTensor>> {
+  const cases = new Map<string, Record<string, HostTensor>>();
   for (const [name, tensor] of tensors) {
     if (!name.startsWith(`${group}/`)) continue;
     const [, key, part] = name.split('/') as [string, string, string];
@@ -34,7 +34,7 @@ export function goldenCases(tensors: Map<string, Tensor>, group: string): Map<st
   return cases;
 }
 
-export const float32 = (tensor: Tensor | undefined): Float32Tensor => {
+export const float32 = (tensor: HostTensor | undefined): Float32Tensor => {
   expect(tensor?.dtype).toBe('F32');
   return tensor as Float32Tensor;
 };

@@ -1,7 +1,7 @@
 /** Whole models of seeded weights on the GPU, on a software adapter: right at any length, and what a forward costs. */
 import { describe, expect, test } from 'vitest';
 import { forwardOf, randomWeights } from '../bench/model.ts';
-import type { Backend } from '../src/backend.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
 import type { BertConfig } from '../src/bert.ts';

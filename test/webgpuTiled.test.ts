@@ -1,6 +1,6 @@
 /** The GPU's tiled products, which GPUs use: linears against the reference, on a software adapter. */
 import { describe, expect, test } from 'vitest';
-import type { Backend } from '../src/backend.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { TILED, useGpu } from './gpu.ts';
 import { ACCUMULATOR_SIZES, LINEAR_CASES, shareOfBound, wrongAccumulators } from './support.ts';
 

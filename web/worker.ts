@@ -1,7 +1,7 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
 import { Sampler } from '../bench/measure.ts';
 import { explain } from '../explain/explain.ts';
-import type { Backend } from '../src/backend.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { describeAdapter } from '../src/backends/startWebgpu.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';

@@ -1,6 +1,6 @@
 /** bertlet as a peer of run.ts. Usage: bertlet_peer.ts TOKENS THREADS */
 import { createInterface } from 'node:readline';
-import type { Backend } from '../../src/backend.ts';
+import type { Runtime } from '../../src/runtime.ts';
 import { startCpu } from '../../src/backends/startCpu.ts';
 import type { Precision } from '../../src/checkpoint/load.ts';
 import { forwardOf, randomWeights, SHAPES } from '../model.ts';

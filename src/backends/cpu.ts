@@ -1,19 +1,13 @@
 /**
- * The CPU backend: WebAssembly SIMD kernels (kernels/*.wasm.ts) over one memory, on all cores.
+ * The CPU device: WebAssembly SIMD kernels (kernels/*.wasm.ts) over one memory, on all cores.
  *
- * Ops are recorded, not run: `read` finds out how long each tensor lives, places them all in one arena behind the
- * weights, and has the threads run the program (threads.ts). Tensors are [rows, stride] with the columns padded to 16
+ * `run` turns the steps into commands, finds out how long each tensor lives, places them all in one arena behind the
+ * weights, and has the threads run the commands (threads.ts). Tensors are [rows, stride] with the columns padded to 16
  * by zeros, and room for 12 rows more than there are, so that no kernel has a tail.
  */
-import {
-  type Backend,
-  BertletError,
-  inputError,
-  type LinearWeight,
-  type Norm,
-  type Tables,
-  type Tensor,
-} from '../backend.ts';
+import { BertletError, inputError } from '../errors.ts';
+import { rowSums } from '../quantize.ts';
+import type { Device, LinearWeight, Step, Tensor } from '../runtime.ts';
 import { groupRows, ROW } from './grouping.ts';
 import {
   COMMAND_BYTES,
@@ -37,14 +31,10 @@ export interface KernelChoice {
   wide: boolean;
 }
 
-/** A tensor. `at` is its address: fixed for what was uploaded, chosen by `read` for what an op makes. */
+/** Memory of a tensor. `at` is its address: fixed for what was uploaded, chosen by `run` for what a step makes. */
 interface Block {
   at: number;
   readonly bytes: number;
-}
-interface Handle extends Block {
-  readonly rows: number;
-  readonly columns: number;
   readonly stride: number;
 }
 interface Linear {
@@ -53,8 +43,6 @@ interface Linear {
   readonly constants: number;
   /** int8, grouped: for each 16 columns the order of their features (linearInt8Grouped.wasm.ts); else 0. */
   readonly order: number;
-  readonly features: number;
-  readonly out: number;
   readonly scheme: 'torch' | 'accurate' | null;
 }
 interface Command {
@@ -65,10 +53,14 @@ interface Command {
   readonly words: () => number[];
 }
 
+/** Columns of a row of zeros, the residual where there is none. */
+const MOST_ZEROS = 16384;
+
+const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
 const floatBits = (value: number) => new Int32Array(Float32Array.of(value).buffer)[0]!;
 
-export class CpuBackend implements Backend<Handle, Linear> {
+export class CpuDevice implements Device {
   readonly threads: number;
   readonly choice: KernelChoice;
   /** Milliseconds spent in each kind of command so far, waiting for the other threads included. */
@@ -78,7 +70,6 @@ export class CpuBackend implements Backend<Handle, Linear> {
   readonly #endWorkers: () => Promise<unknown>;
   readonly #zeros: number;
   #top = WEIGHTS;
-  #commands: Command[] = [];
   #dead: BertletError | null = null;
 
   constructor(
@@ -93,7 +84,7 @@ export class CpuBackend implements Backend<Handle, Linear> {
     this.#endWorkers = endWorkers;
     this.choice = choice;
     this.threads = threads;
-    this.#zeros = this.#allocate(64 * 1024); // a residual of nothing, for rows of up to 16384
+    this.#zeros = this.#allocate(4 * MOST_ZEROS);
   }
 
   /** Called when a worker has ended: what is under way, and whatever is asked later, fails. */
@@ -108,8 +99,8 @@ export class CpuBackend implements Backend<Handle, Linear> {
   /** Address of some bytes that stay, aligned to a cache line; grows the memory where needed. */
   #allocate(bytes: number): number {
     const at = this.#top;
+    this.#reserve(at + pad(bytes, 64)); // throws where there is no room, and then nothing is taken
     this.#top = at + pad(bytes, 64);
-    this.#reserve(this.#top);
     return at;
   }
 
@@ -126,19 +117,16 @@ export class CpuBackend implements Backend<Handle, Linear> {
 
   #floats = (at: number, length: number) => new Float32Array(this.#memory.buffer, at, length);
 
-  upload(tensor: Tensor<Float32Array>): Handle {
-    const columns = tensor.shape.at(-1) ?? 1;
-    const [rows, stride] = [tensor.data.length / columns, pad(columns, 16)];
+  upload(rows: number, columns: number, data: Float32Array): Block {
+    const stride = pad(columns, 16);
     const at = this.#allocate(rows * stride * 4);
     const to = this.#floats(at, rows * stride).fill(0);
-    for (let row = 0; row < rows; row++) {
-      to.set(tensor.data.subarray(row * columns, (row + 1) * columns), row * stride);
-    }
-    return { at, bytes: rows * stride * 4, rows, columns, stride };
+    for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
+    return { at, bytes: rows * stride * 4, stride };
   }
 
   /** Packs a weight as linear.wasm.ts and linearInt8.wasm.ts read it. */
-  uploadLinear(weight: LinearWeight, bias: Tensor<Float32Array>): Linear {
+  uploadLinear(weight: LinearWeight, bias: Float32Array): Linear {
     const [out, features] = weight.shape as [number, number];
     const [columns, depth] = [pad(out, 16), pad(features, 16)];
     if (!('scale' in weight)) {
@@ -148,37 +136,29 @@ export class CpuBackend implements Backend<Handle, Linear> {
         const panel = (n >> 4) * depth * 16 + (n & 15);
         for (let k = 0; k < features; k++) to[panel + k * 16] = weight.data[n * features + k]!;
       }
-      return {
-        weight: at,
-        constants: this.upload({ ...bias, shape: [out] }).at,
-        order: 0,
-        features,
-        out,
-        scheme: null,
-      };
+      return { weight: at, constants: this.upload(1, out, bias).at, order: 0, scheme: null };
     }
     const at = this.#allocate(columns * depth);
     const constants = this.#allocate(columns * 12);
     const to = new Int8Array(this.#memory.buffer, at, columns * depth).fill(0);
-    const sums = new Int32Array(this.#memory.buffer, constants, columns * 3).fill(0);
+    const constantSums = new Int32Array(this.#memory.buffer, constants, columns * 3).fill(0);
+    const sums = rowSums(weight);
     const floats = this.#floats(constants, columns * 3);
     const group = this.choice.int8 === 'int16' ? 2 : 4; // so many k of a column lie side by side
     for (let n = 0; n < out; n++) {
       const panel = (n >> 4) * depth * 16 + (n & 15) * group;
-      let sum = 0;
       for (let k = 0, from = n * features; k < features; k++, from++) {
         const value = weight.data[from]!;
         const inGroup = k & (group - 1);
         to[panel + (k - inGroup) * 16 + inGroup] = value;
-        sum += value;
       }
       const constant = (n >> 4) * 48 + (n & 15);
-      sums[constant] = sum;
+      constantSums[constant] = sums[n]!;
       floats[constant + 16] = weight.scale[n]!;
-      floats[constant + 32] = bias.data[n]!;
+      floats[constant + 32] = bias[n]!;
     }
     const order = this.choice.int8 === 'grouped' ? this.#group(at, columns / 16, depth) : 0;
-    return { weight: at, constants, order, features, out, scheme: weight.scheme };
+    return { weight: at, constants, order, scheme: weight.scheme };
   }
 
   /** Puts the rows of packed panels into the order that sums in 16 bits need; returns where their orders are. */
@@ -200,104 +180,93 @@ export class CpuBackend implements Backend<Handle, Linear> {
     return at;
   }
 
-  /** A tensor that a command will make, its address yet unknown. */
-  #tensor(rows: number, columns: number): Handle {
-    const stride = pad(columns, 16);
-    return { at: -1, bytes: pad(rows, 12) * stride * 4, rows, columns, stride };
+  /** The commands of a step. `y` is where its tensor will be, `reads` where those that it reads are. */
+  #commandsOf(step: Step, reads: readonly Block[], y: Block): Command[] {
+    const { threads } = this;
+    const wide = Number(this.choice.wide);
+    const [rows, columns] = step.y.shape;
+    switch (step.op) {
+      case 'embedding': {
+        const input = scratch(rows * 8); // ids, then types
+        const words = () => {
+          new Int32Array(this.#memory.buffer, input.at, rows).set(step.ids);
+          new Int32Array(this.#memory.buffer, input.at + rows * 4, rows).set(step.typeIds);
+          return [input.at, input.at + rows * 4, ...reads.map(({ at }) => at), y.at, rows, y.stride];
+        };
+        return [{ kernel: 'embedding', reads: [], makes: [y, input], words }];
+      }
+      case 'layerNorm': {
+        const [x, gamma, beta, added] = reads as [Block, Block, Block, Block?];
+        if (!added && columns > MOST_ZEROS)
+          throw inputError('cpu: layerNorm', `at most ${MOST_ZEROS} columns`, columns);
+        const residual = added ?? { at: this.#zeros, stride: 0 };
+        const own = scratch(threads * 64);
+        const words = () => {
+          const sizes = [rows, columns, floatBits(step.eps), own.at, residual.stride, y.stride];
+          return [x.at, residual.at, gamma.at, beta.at, y.at, ...sizes];
+        };
+        return [{ kernel: 'layerNorm', reads, makes: [y, own], words }];
+      }
+      case 'attention': {
+        const [qkv] = reads as [Block];
+        const headDim = columns / step.heads;
+        const [tokens, width] = [pad(rows, 16), pad(headDim, 16)];
+        const each = (tokens * headDim + tokens * width + 6 * tokens + 6 * width) * 4 + 64;
+        const own = scratch(each * threads);
+        const words = () => [qkv.at, y.at, rows, step.heads, headDim, qkv.stride, y.stride, own.at, each, wide];
+        return [{ kernel: 'attention', reads, makes: [y, own], words }];
+      }
+      case 'linear':
+        return this.#linear(step.linear.buffer as Linear, Number(step.gelu), rows, reads[0]!, y);
+    }
   }
-  #scratch = (bytes: number): Block => ({ at: -1, bytes });
 
-  #record<M extends Block>(
-    kernel: Command['kernel'],
-    reads: Block[],
-    makes: [M, ...Block[]],
-    words: () => number[],
-  ): M {
-    this.#commands.push({ kernel, reads, makes, words });
-    return makes[0];
-  }
-
-  embedding(ids: Int32Array, typeIds: Int32Array, t: Tables<Handle>): Handle {
-    if (ids.length !== typeIds.length) throw inputError('embedding', `typeIds of ${ids.length}`, typeIds.length);
-    const y = this.#tensor(ids.length, t.word.columns);
-    const input = this.#scratch(ids.length * 8);
-    return this.#record('embedding', [], [y, input], () => {
-      new Int32Array(this.#memory.buffer, input.at, ids.length).set(ids);
-      new Int32Array(this.#memory.buffer, input.at + ids.length * 4, ids.length).set(typeIds);
-      const tables = [t.word.at, t.position.at, t.type.at];
-      return [input.at, input.at + ids.length * 4, ...tables, y.at, y.rows, y.stride];
-    });
-  }
-
-  layerNorm(x: Handle, residual: Handle | null, { gamma, beta }: Norm<Handle>, eps: number): Handle {
-    const y = this.#tensor(x.rows, x.columns);
-    const scratch = this.#scratch(this.threads * 64);
-    return this.#record('layerNorm', residual ? [x, residual] : [x], [y, scratch], () => {
-      const added = residual ? [residual.at, residual.stride] : [this.#zeros, 0];
-      const sizes = [x.rows, x.columns, floatBits(eps), scratch.at, added[1]!, x.stride];
-      return [x.at, added[0]!, gamma.at, beta.at, y.at, ...sizes];
-    });
-  }
-
-  linear(x: Handle, linear: Linear, activation?: 'gelu'): Handle {
-    const { weight, constants, order, features, out, scheme } = linear;
-    if (x.columns !== features) throw inputError('linear', `${features} input features`, x.columns);
-    const y = this.#tensor(x.rows, out);
-    const last = [Number(activation === 'gelu'), Number(this.choice.wide)];
+  /** A linear: one command, or for int8 the range of x (`torch`: of all of it), its integers, and their product. */
+  #linear(linear: Linear, gelu: number, rows: number, x: Block, y: Block): Command[] {
+    const { weight, constants, order, scheme } = linear;
+    const wide = Number(this.choice.wide);
     if (!scheme) {
-      const words = () => [x.at, weight, constants, y.at, x.rows, x.stride, y.stride, ...last];
-      return this.#record('linear', [x], [y], words);
+      const words = () => [x.at, weight, constants, y.at, rows, x.stride, y.stride, gelu, wide];
+      return [{ kernel: 'linear', reads: [x], makes: [y], words }];
     }
     const int16 = Number(this.choice.int8 === 'int16');
-    const rows = pad(x.rows, 12);
-    const [xq, scales, zeros] = [rows * x.stride * (1 + int16), rows * 4, rows * 4].map(this.#scratch) as [
-      Block,
-      Block,
-      Block,
-    ];
-    const partial = this.#scratch(this.threads * 128);
-    if (scheme === 'torch') {
-      this.#record('range', [x], [partial], () => [x.at, partial.at, x.rows, x.stride]);
-    }
-    this.#record(
-      'quantize',
-      [x, partial],
-      scheme === 'torch' ? [xq, scales, zeros] : [xq, scales, zeros, partial],
-      () => [
-        ...[x.at, partial.at, x.rows, x.stride, xq.at, scales.at, zeros.at],
-        ...[int16, Number(scheme === 'accurate')],
-      ],
-    );
-    return this.#record('linearInt8', [xq, scales, zeros], [y], () => [
-      ...[xq.at, weight, constants, y.at, x.rows, x.stride, y.stride, ...last],
-      ...[int16, scales.at, zeros.at, order],
-    ]);
-  }
-
-  attention(qkv: Handle, heads: number): Handle {
-    const headDim = qkv.columns / 3 / heads;
-    if (headDim % 1 !== 0) throw inputError('attention', `3 x hidden columns for ${heads} heads`, qkv.columns);
-    const y = this.#tensor(qkv.rows, qkv.columns / 3);
-    const [tokens, width] = [pad(qkv.rows, 16), pad(headDim, 16)];
-    const each = (tokens * headDim + tokens * width + 6 * tokens + 6 * width) * 4 + 64;
-    const scratch = this.#scratch(each * this.threads);
-    return this.#record('attention', [qkv], [y, scratch], () => {
-      const sizes = [qkv.rows, heads, headDim, qkv.stride, y.stride, scratch.at, each];
-      return [qkv.at, y.at, ...sizes, Number(this.choice.wide)];
-    });
+    const room = pad(rows, 12);
+    const [xq, scales, zeros] = [scratch(room * x.stride * (1 + int16)), scratch(room * 4), scratch(room * 4)];
+    const partial = scratch(this.threads * 128);
+    const quantize: Command = {
+      kernel: 'quantize',
+      reads: [x, partial],
+      makes: scheme === 'torch' ? [xq, scales, zeros] : [xq, scales, zeros, partial],
+      words: () => {
+        const options = [int16, Number(scheme === 'accurate')];
+        return [x.at, partial.at, rows, x.stride, xq.at, scales.at, zeros.at, ...options];
+      },
+    };
+    const product: Command = {
+      kernel: 'linearInt8',
+      reads: [xq, scales, zeros],
+      makes: [y],
+      words: () => {
+        const sizes = [rows, x.stride, y.stride];
+        return [xq.at, weight, constants, y.at, ...sizes, gelu, wide, int16, scales.at, zeros.at, order];
+      },
+    };
+    if (scheme === 'accurate') return [quantize, product];
+    const words = () => [x.at, partial.at, rows, x.stride];
+    return [{ kernel: 'range', reads: [x], makes: [partial], words }, quantize, product];
   }
 
   /**
    * Gives every block of the program an address behind the weights: the lowest gap among the blocks that are alive when
    * it is made. Returns the end of the highest.
    */
-  #place(result: Block): number {
+  #place(commands: readonly Command[], results: readonly Block[]): number {
     const lastRead = new Map<Block, number>();
-    for (const [i, { reads }] of this.#commands.entries()) for (const block of reads) lastRead.set(block, i);
-    lastRead.set(result, this.#commands.length);
+    for (const [i, { reads }] of commands.entries()) for (const block of reads) lastRead.set(block, i);
+    for (const block of results) lastRead.set(block, commands.length);
     const alive: Block[] = []; // in the order of their addresses
     let end = this.#top;
-    for (const [i, { makes }] of this.#commands.entries()) {
+    for (const [i, { makes }] of commands.entries()) {
       for (const block of makes) {
         block.at = this.#top;
         let index = 0;
@@ -312,22 +281,34 @@ export class CpuBackend implements Backend<Handle, Linear> {
     return end;
   }
 
-  async read(x: Handle): Promise<Float32Array> {
+  async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
     if (this.#dead) throw this.#dead;
-    const commands = this.#commands;
-    if (commands.length > MOST_COMMANDS) throw inputError('program', `at most ${MOST_COMMANDS} ops`, commands.length);
-    this.#reserve(this.#place(x));
-    this.#commands = [];
+    const blocks = new Map<Tensor, Block>();
+    const blockOf = (x: Tensor) => blocks.get(x) ?? (x.buffer as Block);
+    const commands: Command[] = [];
+    for (const step of steps) {
+      const [rows, columns] = step.y.shape;
+      const stride = pad(columns, 16);
+      const y: Block = { at: -1, bytes: pad(rows, 12) * stride * 4, stride };
+      commands.push(...this.#commandsOf(step, step.reads.map(blockOf), y));
+      blocks.set(step.y, y);
+    }
+    if (commands.length > MOST_COMMANDS)
+      throw inputError('program', `at most ${MOST_COMMANDS} commands`, commands.length);
+    this.#reserve(this.#place(commands, results.map(blockOf)));
     const program = new Int32Array(this.#memory.buffer, PROGRAM, (commands.length * COMMAND_BYTES) / 4);
     for (const [i, { kernel, words }] of commands.entries()) {
       program.set([KERNELS.indexOf(kernel), ...words()], (i * COMMAND_BYTES) / 4);
     }
     await this.#run(commands.length, program);
-    const y = new Float32Array(x.rows * x.columns);
-    const from = this.#floats(x.at, x.rows * x.stride);
-    for (let row = 0; row < x.rows; row++) {
-      y.set(from.subarray(row * x.stride, row * x.stride + x.columns), row * x.columns);
-    }
+    return results.map((x) => this.#copy(blockOf(x), x.shape));
+  }
+
+  /** The numbers of a tensor, without the padding of its columns. */
+  #copy({ at, stride }: Block, [rows, columns]: Tensor['shape']): Float32Array {
+    const y = new Float32Array(rows * columns);
+    const from = this.#floats(at, rows * stride);
+    for (let row = 0; row < rows; row++) y.set(from.subarray(row * stride, row * stride + columns), row * columns);
     return y;
   }
 

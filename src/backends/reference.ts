@@ -1,23 +1,19 @@
 /**
- * The reference backend: the definition of every op, as plain loops over typed arrays, for reading and for measuring the
- * fast backends against. Sums are in float64; what PyTorch keeps as a float32 tensor (scores, probabilities, a row's
+ * The reference device: the definition of every op, as plain loops over typed arrays, for reading and for measuring the
+ * fast devices against. Sums are in float64; what PyTorch keeps as a float32 tensor (scores, probabilities, a row's
  * mean) is rounded to float32, because the quantizers that follow turn a difference of one last bit into a whole step.
  */
-import type { Backend, LinearWeight, Norm, QuantizedTensor, Tables, Tensor } from '../backend.ts';
-import { inputError } from '../backend.ts';
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
+import type { Device, HostTensor, LinearWeight, QuantizedTensor, Step, Tensor } from '../runtime.ts';
 
-type Float32Tensor = Tensor<Float32Array>;
+type Matrix = HostTensor<Float32Array>;
+
 /** As it was handed over: there is nothing to prepare. */
-type Linear = { readonly weight: LinearWeight; readonly bias: Float32Tensor };
-
-const { fround } = Math;
-const tensor = (shape: number[], data: Float32Array): Float32Tensor => ({ dtype: 'F32', shape, data });
-
-/** Throws unless sizes that must be equal are. */
-function sameSize(op: string, what: string, expected: number, got: number): void {
-  if (expected !== got) throw inputError(op, `${what} of ${expected}`, got);
+interface Linear {
+  readonly weight: LinearWeight;
+  readonly bias: Float32Array;
 }
+const { fround } = Math;
 
 /**
  * Error function. `erf(x) = 2/sqrt(pi) exp(-x^2) sum_n 2^n x^(2n+1) / (1 * 3 * ... * (2n+1))`, Abramowitz & Stegun
@@ -50,7 +46,7 @@ export function softmax(x: Float32Array): Float32Array {
 }
 
 /** float32: [tokens, in] x [out, in] -> [tokens, out] */
-function linearFloat32(x: Float32Tensor, weight: Float32Tensor, bias: Float32Array): Float32Array {
+function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Array {
   const [tokens, features, out] = [x.shape[0]!, x.shape[1]!, weight.shape[0]!];
   const y = new Float32Array(tokens * out);
   for (let row = 0; row < tokens; row++) {
@@ -66,7 +62,7 @@ function linearFloat32(x: Float32Tensor, weight: Float32Tensor, bias: Float32Arr
 
 /** int8: quantize the input, multiply integers, and scale back as fbgemm does: the scales' product and the accumulator
  * are rounded to float32, then one fused multiply-add (their product is exact in float64). */
-function linearInt8(x: Float32Tensor, weight: QuantizedTensor, bias: Float32Array): Float32Array {
+function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Float32Array {
   const out = weight.shape[0]!;
   const quantized = quantizeActivations(x, weight.scheme);
   return Float32Array.from(matmulInt8(quantized, weight), (accumulator, i) => {
@@ -76,88 +72,82 @@ function linearInt8(x: Float32Tensor, weight: QuantizedTensor, bias: Float32Arra
   });
 }
 
-export class ReferenceBackend implements Backend<Float32Tensor, Linear> {
-  upload(tensor: Float32Tensor): Float32Tensor {
-    return { ...tensor, data: tensor.data.slice() };
+function embedding(ids: Int32Array, typeIds: Int32Array, hidden: number, tables: Float32Array[]): Float32Array {
+  const [word, position, type] = tables as [Float32Array, Float32Array, Float32Array];
+  const y = new Float32Array(ids.length * hidden);
+  for (let token = 0; token < ids.length; token++) {
+    const [wordAt, typeAt, at] = [ids[token]! * hidden, typeIds[token]! * hidden, token * hidden];
+    for (let i = 0; i < hidden; i++) y[at + i] = word[wordAt + i]! + type[typeAt + i]! + position[at + i]!;
   }
+  return y;
+}
 
-  uploadLinear(weight: LinearWeight, bias: Float32Tensor): Linear {
-    return { weight: { ...weight, data: weight.data.slice() } as LinearWeight, bias: this.upload(bias) };
-  }
-
-  embedding(ids: Int32Array, typeIds: Int32Array, tables: Tables<Float32Tensor>): Float32Tensor {
-    const hidden = tables.word.shape[1]!;
-    const [word, position, type] = [tables.word.data, tables.position.data, tables.type.data];
-    sameSize('embedding', 'typeIds', ids.length, typeIds.length);
-    const y = new Float32Array(ids.length * hidden);
-    for (let token = 0; token < ids.length; token++) {
-      const [wordAt, typeAt, at] = [ids[token]! * hidden, typeIds[token]! * hidden, token * hidden];
-      for (let i = 0; i < hidden; i++) y[at + i] = word[wordAt + i]! + type[typeAt + i]! + position[at + i]!;
+function layerNorm(hidden: number, eps: number, values: Float32Array[]): Float32Array {
+  const [x, gamma, beta, residual] = values as [Float32Array, Float32Array, Float32Array, Float32Array?];
+  const y = new Float32Array(x.length);
+  for (let at = 0; at < x.length; at += hidden) {
+    const row = Float32Array.from({ length: hidden }, (_, i) => x[at + i]! + (residual?.[at + i] ?? 0));
+    const mean = row.reduce((sum, value) => sum + value, 0) / hidden;
+    const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / hidden;
+    const inverse = fround(1 / Math.sqrt(variance + eps));
+    for (let i = 0; i < hidden; i++) {
+      const normal = fround(fround(row[i]! - fround(mean)) * inverse);
+      y[at + i] = normal * gamma[i]! + beta[i]!;
     }
-    return tensor([ids.length, hidden], y);
   }
+  return y;
+}
 
-  layerNorm(
-    x: Float32Tensor,
-    residual: Float32Tensor | null,
-    { gamma, beta }: Norm<Float32Tensor>,
-    eps: number,
-  ): Float32Tensor {
-    const [tokens, hidden] = [x.shape[0]!, x.shape[1]!];
-    sameSize('layerNorm', 'gamma', hidden, gamma.data.length);
-    sameSize('layerNorm', 'residual', x.data.length, residual?.data.length ?? x.data.length);
-    const y = new Float32Array(tokens * hidden);
-    for (let token = 0; token < tokens; token++) {
-      const at = token * hidden;
-      const row = Float32Array.from({ length: hidden }, (_, i) => x.data[at + i]! + (residual?.data[at + i] ?? 0));
-      const mean = row.reduce((sum, value) => sum + value, 0) / hidden;
-      const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / hidden;
-      const inverse = fround(1 / Math.sqrt(variance + eps));
-      for (let i = 0; i < hidden; i++) {
-        const normal = fround(fround(row[i]! - fround(mean)) * inverse);
-        y[at + i] = normal * gamma.data[i]! + beta.data[i]!;
+function attention(tokens: number, hidden: number, heads: number, qkv: Float32Array): Float32Array {
+  const headDim = hidden / heads;
+  const y = new Float32Array(tokens * hidden);
+  const scores = new Float32Array(tokens);
+  const scale = fround(1 / Math.sqrt(headDim));
+  for (let head = 0; head < heads; head++) {
+    const [query, key, value] = [0, 1, 2].map((part) => part * hidden + head * headDim) as [number, number, number];
+    for (let from = 0; from < tokens; from++) {
+      for (let to = 0; to < tokens; to++) {
+        let dot = 0;
+        const [q, k] = [from * 3 * hidden + query, to * 3 * hidden + key];
+        for (let i = 0; i < headDim; i++) dot += qkv[q + i]! * qkv[k + i]!;
+        scores[to] = fround(dot) * scale;
+      }
+      softmax(scores); // how much token `from` takes of the value of each token `to`
+      for (let i = 0; i < headDim; i++) {
+        let mix = 0;
+        for (let to = 0; to < tokens; to++) mix += scores[to]! * qkv[to * 3 * hidden + value + i]!;
+        y[from * hidden + head * headDim + i] = mix;
       }
     }
-    return tensor([tokens, hidden], y);
+  }
+  return y;
+}
+
+export class ReferenceDevice implements Device {
+  upload(_rows: number, _columns: number, data: Float32Array): Float32Array {
+    return data.slice();
   }
 
-  linear(x: Float32Tensor, { weight, bias }: Linear, activation?: 'gelu'): Float32Tensor {
-    sameSize(`linear [${x.shape}] x [${weight.shape}]`, 'input features', weight.shape[1]!, x.shape[1]!);
-    sameSize(`linear [${x.shape}] x [${weight.shape}]`, 'bias', weight.shape[0]!, bias.data.length);
-    const y =
-      'scale' in weight ? linearInt8(x, weight, bias.data) : linearFloat32(x, weight as Float32Tensor, bias.data);
-    return tensor([x.shape[0]!, weight.shape[0]!], activation === 'gelu' ? y.map(gelu) : y);
+  uploadLinear(weight: LinearWeight, bias: Float32Array): Linear {
+    return { weight: { ...weight, data: weight.data.slice() } as LinearWeight, bias: bias.slice() };
   }
 
-  attention(qkv: Float32Tensor, heads: number): Float32Tensor {
-    const [tokens, hidden] = [qkv.shape[0]!, qkv.shape[1]! / 3];
-    const headDim = hidden / heads;
-    if (headDim % 1 !== 0) throw inputError('attention', `3 x hidden columns for ${heads} heads`, qkv.shape[1]);
-    const y = new Float32Array(tokens * hidden);
-    const scores = new Float32Array(tokens);
-    const scale = fround(1 / Math.sqrt(headDim));
-    for (let head = 0; head < heads; head++) {
-      const [query, key, value] = [0, 1, 2].map((part) => part * hidden + head * headDim) as [number, number, number];
-      for (let from = 0; from < tokens; from++) {
-        for (let to = 0; to < tokens; to++) {
-          let dot = 0;
-          const [q, k] = [from * 3 * hidden + query, to * 3 * hidden + key];
-          for (let i = 0; i < headDim; i++) dot += qkv.data[q + i]! * qkv.data[k + i]!;
-          scores[to] = fround(dot) * scale;
-        }
-        softmax(scores); // how much token `from` takes of the value of each token `to`
-        for (let i = 0; i < headDim; i++) {
-          let mix = 0;
-          for (let to = 0; to < tokens; to++) mix += scores[to]! * qkv.data[to * 3 * hidden + value + i]!;
-          y[from * hidden + head * headDim + i] = mix;
-        }
-      }
-    }
-    return tensor([tokens, hidden], y);
+  async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
+    const made = new Map<Tensor, Float32Array>();
+    const numbersOf = (x: Tensor) => made.get(x) ?? (x.buffer as Float32Array);
+    for (const step of steps) made.set(step.y, this.#compute(step, step.reads.map(numbersOf)));
+    return results.map((x) => numbersOf(x).slice());
   }
 
-  async read(x: Float32Tensor): Promise<Float32Array> {
-    return x.data;
+  #compute(step: Step, values: Float32Array[]): Float32Array {
+    const [tokens, columns] = step.y.shape;
+    if (step.op === 'embedding') return embedding(step.ids, step.typeIds, columns, values);
+    if (step.op === 'layerNorm') return layerNorm(columns, step.eps, values);
+    if (step.op === 'attention') return attention(tokens, columns, step.heads, values[0]!);
+    const { weight, bias } = step.linear.buffer as Linear;
+    const x: Matrix = { dtype: 'F32', shape: step.reads[0]!.shape, data: values[0]! };
+    const y = 'scale' in weight ? linearInt8(x, weight, bias) : linearFloat32(x, weight as Matrix, bias);
+    return step.gelu ? y.map(gelu) : y;
   }
 
   async dispose(): Promise<void> {}

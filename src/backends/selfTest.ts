@@ -1,8 +1,8 @@
 /** What a device computes right before it is used: hard cases of every op, with what the reference makes of them. */
 import { OPS } from '../../kernels/index.ts';
 import { type Op, runOp } from '../../kernels/op.ts';
-import type { Backend } from '../backend.ts';
-import { ReferenceBackend } from './reference.ts';
+import { type Device, Runtime } from '../runtime.ts';
+import { ReferenceDevice } from './reference.ts';
 
 /** Names of an op's cases. */
 const CASES: { [K in keyof typeof OPS]: string[] } = {
@@ -32,7 +32,7 @@ export function selfTestExamples(): Promise<Example[]> {
 }
 
 async function makeExamples(): Promise<Example[]> {
-  const reference = new ReferenceBackend();
+  const reference = new Runtime(new ReferenceDevice());
   const examples: Example[] = [];
   for (const [name, cases] of Object.entries(CASES) as [keyof typeof OPS, string[]][]) {
     const op = OPS[name] as Op<unknown>;
@@ -45,11 +45,37 @@ async function makeExamples(): Promise<Example[]> {
   return examples;
 }
 
-/** The first example that a backend gets wrong, or null. */
-export async function firstWrong(backend: Backend, examples: Example[]): Promise<string | null> {
+/** The first example that a device gets wrong, or null. */
+export async function firstWrong(device: Device, examples: Example[]): Promise<string | null> {
+  const runtime = new Runtime(device);
   for (const { name, op, inputs, want, bound } of examples) {
-    const got = await runOp(backend, op, inputs);
+    const got = await runOp(runtime, op, inputs);
     if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
   }
   return null;
+}
+
+/** A way to compute the same, and one timed run of it. */
+export interface Candidate<T> {
+  readonly choice: T;
+  /** Milliseconds that it took. */
+  readonly time: () => Promise<number>;
+}
+
+/**
+ * The fastest of several ways, timed in turns so that what else happens on the machine happens to all.
+ * @param warmUp milliseconds, or 0 for one run each, before a time counts: engines optimize in the background
+ * @param rounds how many times each is timed; the best of them counts
+ */
+export async function fastest<T>(candidates: readonly Candidate<T>[], warmUp: number, rounds: number): Promise<T> {
+  if (candidates.length === 1) return candidates[0]!.choice;
+  const best = candidates.map(() => Infinity);
+  const begin = performance.now();
+  do for (const { time } of candidates) await time();
+  while (performance.now() - begin < warmUp);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, { time }] of candidates.entries()) best[i] = Math.min(best[i]!, await time());
+  }
+  const winner = best.reduce((a, _, b) => (best[b]! < 0.95 * best[a]! ? b : a), 0); // on a tie, the same one each time
+  return candidates[winner]!.choice;
 }

@@ -1,23 +1,24 @@
 /**
- * Starts the CPU backend: picks the kernels that this engine and CPU run right, by testing each against the reference
+ * Starts the CPU device: picks the kernels that this engine and CPU run right, by testing each against the reference
  * on hard cases, then the tile that is faster, then starts the threads.
  */
 import { OPS } from '../../kernels/index.ts';
-import { type Backend, BertletError, inputError } from '../backend.ts';
+import { BertletError, inputError } from '../errors.ts';
 import { shown } from '../options.ts';
+import { Runtime } from '../runtime.ts';
 import { inNode, readAsset } from './assets.ts';
-import { CpuBackend, type KernelChoice } from './cpu.ts';
-import { type Example, firstWrong, selfTestExamples } from './selfTest.ts';
+import { CpuDevice, type KernelChoice } from './cpu.ts';
+import { type Example, fastest, firstWrong, selfTestExamples } from './selfTest.ts';
 import type { WorkerData } from './threads.ts';
 
 export interface CpuOptions {
-  threads?: number;
-  wideSimd?: boolean;
+  threads?: number | undefined;
+  wideSimd?: boolean | undefined;
   /** Bytes of the modules by name, where they are not to be read from their files: for tests. */
   modules?: Partial<Record<ModuleName, Uint8Array<ArrayBuffer>>>;
 }
 type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
-type Started = { backend: CpuBackend; kernels: string; reason?: string; endWorkers: () => Promise<unknown> };
+type Started = { device: CpuDevice; kernels: string; reason?: string; endWorkers: () => Promise<unknown> };
 
 /** Literals, so that bundlers find them. */
 const MODULES: Record<ModuleName, URL> = {
@@ -68,7 +69,7 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
       }
     }
     if (works.length === 0) continue;
-    const choice = await fastest(module, works, shared);
+    const choice = await fastestOf(module, works, shared);
     const started = await startThreads(module, choice, threads);
     const tiles = `${ROWS[choice.int8]} x ${choice.wide ? '16 tiles for 256' : '8 tiles for 128'} bits`;
     const kernels = `int8 ${choice.int8}, ${tiles}, ${set} SIMD`;
@@ -98,31 +99,22 @@ const testMemory = (shared: boolean) => newMemory(shared, 1024);
 
 /** Runs every kernel on the examples; the first that is off its bound is named. */
 const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) =>
-  firstWrong(new CpuBackend(module, testMemory(shared), choice, 1) as Backend, examples);
+  firstWrong(new CpuDevice(module, testMemory(shared), choice, 1), examples);
 
-/** Times the choices, alternating, on a product that stays in the cache, until V8 has optimized them. */
-async function fastest(module: WebAssembly.Module, choices: KernelChoice[], shared: boolean): Promise<KernelChoice> {
-  if (choices.length === 1) return choices[0]!;
+/** Times the choices on a product that stays in the cache. */
+function fastestOf(module: WebAssembly.Module, choices: KernelChoice[], shared: boolean): Promise<KernelChoice> {
   const inputs = OPS.linearInt8.cases['130x384 to 96']!();
-  const runs = choices.map((choice) => {
-    const backend = new CpuBackend(module, testMemory(shared), choice, 1);
-    const [x, linear] = [backend.upload(inputs.x), backend.uploadLinear(inputs.weight, inputs.bias)];
-    const run = async () => {
+  const candidates = choices.map((choice) => {
+    const runtime = new Runtime(new CpuDevice(module, testMemory(shared), choice, 1));
+    const y = runtime.linear(runtime.tensor(inputs.x), runtime.linearLayer(inputs.weight, inputs.bias));
+    const time = async () => {
       const begin = performance.now();
-      await backend.read(backend.linear(x, linear));
+      await runtime.read(y);
       return performance.now() - begin;
     };
-    return { choice, run, best: Infinity };
+    return { choice, time };
   });
-  const optimized = performance.now() + 150; // V8 compiles in the background; its first code is not that of later
-  for (let rounds = 0; rounds < 20; ) {
-    for (const each of runs) {
-      const milliseconds = await each.run();
-      if (performance.now() > optimized) each.best = Math.min(each.best, milliseconds);
-    }
-    if (performance.now() > optimized) rounds++;
-  }
-  return runs.reduce((a, b) => (b.best < 0.95 * a.best ? b : a)).choice; // on a tie, the same one each time
+  return fastest(candidates, 150, 20); // V8 optimizes in the background: its first code is not that of later
 }
 
 /** Workers share the module and the memory; each says when it is ready. */
@@ -130,8 +122,8 @@ async function startThreads(module: WebAssembly.Module, choice: KernelChoice, th
   const memory = newMemory(threads > 1);
   const workers: { terminate(): unknown }[] = [];
   const endWorkers = () => Promise.all(workers.map((worker) => worker.terminate()));
-  const backend = new CpuBackend(module, memory, choice, threads, endWorkers);
-  const failed = (error: unknown) => backend.fail(`a worker that ended (${error})`);
+  const device = new CpuDevice(module, memory, choice, threads, endWorkers);
+  const failed = (error: unknown) => device.fail(`a worker that ended (${error})`);
   const start = inNode ? await nodeWorkers() : pageWorker;
   const ready = Array.from({ length: threads - 1 }, (_, i) => {
     const data: WorkerData = { module, memory, thread: i + 1, threads };
@@ -144,7 +136,7 @@ async function startThreads(module: WebAssembly.Module, choice: KernelChoice, th
     });
   });
   await Promise.all(ready);
-  return { backend, endWorkers };
+  return { device, endWorkers };
 }
 
 type Start = (data: WorkerData, ready: () => void, end: (error: unknown) => void) => { terminate(): unknown };

@@ -4,11 +4,12 @@
  */
 import { makeLinear } from '../../kernels/linear.ts';
 import { normal } from '../../kernels/op.ts';
-import { type Backend, BertletError } from '../backend.ts';
+import { BertletError } from '../errors.ts';
 import { quantizeWeight } from '../quantize.ts';
+import { Runtime } from '../runtime.ts';
 import { inNode } from './assets.ts';
-import { firstWrong, selfTestExamples } from './selfTest.ts';
-import { WebgpuBackend } from './webgpu.ts';
+import { fastest, firstWrong, selfTestExamples } from './selfTest.ts';
+import { WebgpuDevice } from './webgpu.ts';
 import type { GpuChoice } from './webgpuPlan.ts';
 
 export interface WebgpuOptions {
@@ -28,8 +29,8 @@ const error = (expected: string, got: string, advice: string, cause?: unknown) =
   new BertletError('device', `webgpu: expected ${expected}, got ${got}. ${advice}`, { cause });
 
 export interface StartedWebgpu {
-  backend: WebgpuBackend;
-  device: GPUDevice;
+  device: WebgpuDevice;
+  gpuDevice: GPUDevice;
   /** It computes on the CPU: right, but slower than the backend `cpu`. */
   software: boolean;
   /** Which kernels are in use. */
@@ -37,7 +38,7 @@ export interface StartedWebgpu {
 }
 
 /** What was found out about adapters holds for the process: a second model starts without the timing and the tests. */
-const fasterProducts = new Map<string, boolean>();
+const fasterProducts = new Map<string, GpuChoice['int8']>();
 const computesRight = new Set<string>();
 
 /** @throws BertletError `device` where there is no WebGPU, no adapter, or none whose kernels compute right. */
@@ -48,34 +49,32 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
   const { label, software } = describeAdapter(adapter.info);
   if (software && options.hardware)
     throw error('a GPU', `${label}, slower than \`cpu\``, 'Ask for `webgpu` to use it.');
-  const device = await openDevice(adapter, label, options.profile ?? false);
+  const gpuDevice = await openDevice(adapter, label, options.profile ?? false);
   const choice: GpuChoice = {
     product: software ? 'direct' : 'tiled',
-    groups: 1,
     int8: gpu.wgslLanguageFeatures.has('packed_4x8_integer_dot_product') ? 'packed' : 'float',
-    workgroups: software ? 1 : 256,
     ...options.choice,
   };
-  const profile = device.features.has('timestamp-query');
-  const make = (chosen: GpuChoice) => new WebgpuBackend(device, label, chosen, profile);
+  const profile = gpuDevice.features.has('timestamp-query');
+  const make = (chosen: GpuChoice) => new WebgpuDevice(gpuDevice, label, chosen, profile);
   try {
     const open = choice.int8 === 'packed' && !options.choice?.int8 && options.int8 !== false;
-    const name = `${label} ${choice.product}`;
-    if (open && !fasterProducts.has(name)) fasterProducts.set(name, await packedIsFaster(make, choice, software));
-    if (open && !fasterProducts.get(name)) choice.int8 = 'float';
-    const backend = make(choice);
-    const kernelsOfAdapter = JSON.stringify([label, choice]);
-    if (!computesRight.has(kernelsOfAdapter)) {
-      const wrong = await firstWrong(backend as Backend, await selfTestExamples());
-      if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
-      computesRight.add(kernelsOfAdapter);
+    if (open) {
+      const name = `${label} ${choice.product}`;
+      if (!fasterProducts.has(name)) fasterProducts.set(name, await fasterProduct(make, choice, software));
+      choice.int8 = fasterProducts.get(name)!;
     }
-    backend.clear();
-    const split = choice.workgroups > 1 ? `, k split for ${choice.workgroups} workgroups` : '';
-    const kernels = `${choice.product} products of ${32 * choice.groups} rows${split}, int8 ${choice.int8}`;
-    return { backend, device, software, kernels };
+    const device = make(choice);
+    const tested = JSON.stringify([label, choice]);
+    if (!computesRight.has(tested)) {
+      const wrong = await firstWrong(device, await selfTestExamples());
+      if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
+      computesRight.add(tested);
+    }
+    device.clear();
+    return { device, gpuDevice, software, kernels: `${choice.product} products, int8 ${choice.int8}` };
   } catch (cause) {
-    device.destroy();
+    gpuDevice.destroy();
     throw cause;
   }
 }
@@ -157,28 +156,29 @@ async function openDevice(adapter: GPUAdapter, label: string, profile: boolean):
   }
 }
 
-/** Times both int8 products, alternating, on a chain of linears as long as makes them a good part of the whole. */
-async function packedIsFaster(make: (choice: GpuChoice) => WebgpuBackend, choice: GpuChoice, software: boolean) {
+/** Times both int8 products on a chain of linears that is long enough to dominate the measurement. */
+async function fasterProduct(
+  make: (choice: GpuChoice) => WebgpuDevice,
+  choice: GpuChoice,
+  software: boolean,
+): Promise<GpuChoice['int8']> {
   const [tokens, chain] = software ? [32, 1] : [256, 24];
   const { weight, bias } = makeLinear(1, 768, 768);
   const int8Weight = quantizeWeight(weight, 'torch');
-  const x = normal([tokens, 768], 1);
-  const both = (['packed', 'float'] as const).map((int8) => {
-    const backend = make({ ...choice, int8 });
-    const [input, linear] = [backend.upload(x), backend.uploadLinear(int8Weight, bias)];
-    const run = async () => {
+  const devices = (['float', 'packed'] as const).map((int8) => ({ int8, device: make({ ...choice, int8 }) }));
+  const candidates = devices.map(({ int8, device }) => {
+    const runtime = new Runtime(device);
+    const layer = runtime.linearLayer(int8Weight, bias);
+    let y = runtime.tensor(normal([tokens, 768], 1));
+    for (let i = 0; i < chain; i++) y = runtime.linear(y, layer);
+    const time = async () => {
       const begin = performance.now();
-      let y = input;
-      for (let i = 0; i < chain; i++) y = backend.linear(y, linear);
-      await backend.read(y);
+      await runtime.read(y);
       return performance.now() - begin;
     };
-    return { backend, run, best: Infinity };
+    return { choice: int8, time };
   });
-  for (const { run } of both) await run();
-  for (let round = 0; round < 5; round++) {
-    for (const one of both) one.best = Math.min(one.best, await one.run());
-  }
-  for (const { backend } of both) backend.clear();
-  return both[0]!.best < both[1]!.best;
+  const winner = await fastest(candidates, 0, 5);
+  for (const { device } of devices) device.clear();
+  return winner;
 }

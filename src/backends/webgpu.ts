@@ -1,20 +1,14 @@
 /**
- * The GPU backend: a forward in WGSL compute shaders (kernels/*.wgsl), from the ids to the logits without a stop.
+ * The GPU device: a program in WGSL compute shaders (kernels/*.wgsl), from the ids to the logits without a stop.
  *
- * Ops are recorded, not run. The first `read` of a program plans it: pipelines, buffers, bind groups. A forward that
- * records the same ops again, on an input of whatever length, finds its plan, and all that is left to do is to write the
- * ids, encode one pass, submit it and wait for the logits. Tensors are [rows, stride] with the columns padded to 4;
+ * The first run of a program plans it: pipelines, buffers, bind groups. A program with the same steps, on an input of
+ * whatever length, finds its plan, and all that is left to do is to write the ids, encode one pass, submit it and wait for
+ * the results in a staging buffer. Tensors are [rows, stride] with the columns padded to 4;
  * there is room for as many rows as the model has positions.
  */
-import {
-  type Backend,
-  BertletError,
-  inputError,
-  type LinearWeight,
-  type Norm,
-  type Tables,
-  type Tensor,
-} from '../backend.ts';
+import { BertletError, inputError } from '../errors.ts';
+import { rowSums } from '../quantize.ts';
+import type { Device, LinearWeight, Step, Tensor } from '../runtime.ts';
 import { readAsset } from './assets.ts';
 import {
   type Dispatch,
@@ -23,15 +17,16 @@ import {
   type GpuChoice,
   type Handle,
   type Linear,
-  MOST_PARTS,
   type Node,
   Program,
 } from './webgpuPlan.ts';
 
 interface Plan {
-  readonly result: Handle;
-  readonly program: Program;
-  /** common.wgsl's Forward: tokens, parts, ids. */
+  readonly nodes: readonly Node[];
+  readonly results: readonly Handle[];
+  /** Most rows of a tensor that an op makes. */
+  readonly capacity: number;
+  /** common.wgsl's Forward: tokens, ids, types. */
   readonly words: Uint32Array<ArrayBuffer>;
   readonly forward: GPUBuffer;
   readonly ranges: GPUBuffer;
@@ -45,10 +40,50 @@ const pad = (n: number, to: number) => Math.ceil(n / to) * to;
 /** Flags of WebGPU's specification, sections 5.1.2 and 7.3.1: Node has no globals for them. */
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE, QUERY_RESOLVE] = [1, 4, 8, 64, 128, 512];
 
+/** Bytes of a tensor of which an op makes this many rows; an upload has its own. */
+const bytesOf = ({ rows, columns }: Handle, tokens: number): number => (rows ?? tokens) * pad(columns, 4) * 4;
+
+/** The one number of a step that its kernel is given. */
+function optionOf(step: Step): number {
+  if (step.op === 'layerNorm') return step.eps;
+  if (step.op === 'attention') return step.heads;
+  return step.op === 'linear' ? Number(step.gelu) : 0;
+}
+
+/**
+ * The rows of a program, its ids and types, and for how many rows there should be room.
+ * @throws BertletError `input` for a program that the GPU's buffers do not fit, or a size that its kernels lack
+ */
+function inputOf(steps: readonly Step[]): { tokens: number; ids: readonly Int32Array[]; capacity: number } {
+  const tokens = steps[0]?.y.shape[0] ?? 1;
+  let ids: readonly Int32Array[] = [];
+  let capacity = pad(tokens, 64);
+  for (const step of steps) {
+    const [rows, columns] = step.y.shape;
+    if (rows !== tokens) {
+      throw inputError('webgpu: program', `${tokens} rows in all its ops`, rows, 'Read them in programs of their own.');
+    }
+    if (step.op === 'embedding') {
+      if (ids.length > 0)
+        throw inputError('webgpu: program', 'one embedding', 2, 'Read them in programs of their own.');
+      ids = [step.ids, step.typeIds];
+      capacity = pad(step.reads[1]!.shape[0], 64); // the positions: an input of any length finds the plan
+    }
+    if (step.op === 'layerNorm' && columns > 1024) {
+      throw inputError('webgpu: layerNorm', 'at most 1024 columns', columns, 'Use `cpu`.');
+    }
+    const headDim = step.op === 'attention' ? columns / step.heads : 4;
+    if (headDim % 4 !== 0 || headDim > 64) {
+      throw inputError('webgpu: attention', 'headDim a multiple of 4, at most 64', headDim, 'Use `cpu`.');
+    }
+  }
+  return { tokens, ids, capacity };
+}
+
 /** Every pipeline is compiled once for a device: none depends on a length or on a size of the model. */
 const compiled = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipeline>>>();
 
-export class WebgpuBackend implements Backend<Handle, Linear> {
+export class WebgpuDevice implements Device {
   readonly adapter: string;
   readonly choice: GpuChoice;
   /** With `profile`: milliseconds on the GPU of each kind of kernel so far. */
@@ -60,10 +95,6 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
   readonly #layout: GPUBindGroupLayout;
   readonly #uploaded: GPUBuffer[] = [];
   readonly #planned: GPUBuffer[] = [];
-  #nodes: Node[] = [];
-  #at = 0;
-  #tokens = 0;
-  #ids: readonly Int32Array[] = [];
   #plan: Plan | null = null;
   #dead: BertletError | null = null;
 
@@ -108,7 +139,8 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
   /** Rows of `columns` values to rows of `stride` of them in a new buffer, and zeros for the rest. */
   #uploadRows(what: string, data: Float32Array | Uint16Array | Int8Array, columns: number, stride: number): GPUBuffer {
     const rows = data.length / columns;
-    const buffer = this.#buffer(what, pad(rows, 64) * stride * data.BYTES_PER_ELEMENT + 512, STORAGE, true);
+    const bytes = pad(rows, 64) * stride * data.BYTES_PER_ELEMENT + 512;
+    const buffer = this.#buffer(what, bytes, STORAGE | COPY_SRC, true);
     const to = new (data.constructor as typeof Int8Array)(buffer.getMappedRange() as ArrayBuffer);
     if (columns === stride) to.set(data);
     else for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
@@ -118,72 +150,45 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     return buffer;
   }
 
-  upload({ data, shape }: Tensor<Float32Array>): Handle {
-    const columns = shape.at(-1) ?? 1;
-    const buffer = this.#uploadRows(`tensor [${shape}]`, data, columns, pad(columns, 4));
-    return { columns, rows: data.length / columns, buffer };
+  upload(rows: number, columns: number, data: Float32Array): Handle {
+    return { columns, rows, buffer: this.#uploadRows(`tensor [${rows},${columns}]`, data, columns, pad(columns, 4)) };
   }
 
   /** The weight stays in the checkpoint's order, [out, in]; `in` is padded, `out` as well. */
-  uploadLinear(weight: LinearWeight, bias: Tensor<Float32Array>): Linear {
+  uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {
     const [out, features] = weight.shape as [number, number];
     const format = { F32: 'fp32', F16: 'fp16', I8: 'int8' }[weight.dtype as 'F32' | 'F16' | 'I8'] as Linear['format'];
-    const kept = this.#uploadRows(`weight [${weight.shape}]`, weight.data, features, pad(features, 128));
+    const kept = this.#uploadRows(`${name}: weight [${weight.shape}]`, weight.data, features, pad(features, 128));
     const stride = pad(out, 4);
     if (!('scale' in weight)) {
-      const constants = this.#uploadRows(`bias [${out}]`, bias.data, out, stride);
+      const constants = this.#uploadRows(`${name}: bias [${out}]`, bias, out, stride);
       return { weight: kept, constants, features, out, format, scheme: null };
     }
     const constants = new Float32Array(3 * stride);
-    const sums = new Int32Array(constants.buffer);
-    for (let n = 0; n < out; n++) {
-      let sum = 0;
-      for (let at = n * features; at < (n + 1) * features; at++) sum += weight.data[at]!;
-      sums[n] = sum;
-    }
+    new Int32Array(constants.buffer).set(rowSums(weight));
     constants.set(weight.scale, stride);
-    constants.set(bias.data, 2 * stride);
-    const buffer = this.#uploadRows(`constants [${out}]`, constants, constants.length, constants.length);
+    constants.set(bias, 2 * stride);
+    const buffer = this.#uploadRows(`${name}: constants [${out}]`, constants, constants.length, constants.length);
     return { weight: kept, constants: buffer, features, out, format, scheme: weight.scheme };
   }
 
-  /** Records an op, or finds that the plan has it at this place already. */
-  #record(op: Node['op'], reads: Node['reads'], columns: number, option = 0, linear: Linear | null = null): Handle {
-    if (this.#at === 0 && op !== 'embedding') [this.#tokens, this.#ids] = [reads[0]!.rows!, []];
-    const old = this.#nodes[this.#at];
-    const same = old?.op === op && old.option === option && old.linear === linear;
-    if (!same || !old.reads.every((read, i) => read === reads[i])) {
-      this.#nodes.length = this.#at;
-      this.#nodes.push({ op, reads, linear, option, y: { columns, rows: null, buffer: null } });
+  /** The nodes of a program: of the plan, where its steps and what they read are the same, or new ones. */
+  #nodesOf(steps: readonly Step[], handles: Map<Tensor, Handle>): readonly Node[] {
+    const planned = this.#plan?.nodes ?? [];
+    let same = planned.length === steps.length;
+    const nodes: Node[] = [];
+    for (const [i, step] of steps.entries()) {
+      const reads = step.reads.map((x) => handles.get(x) ?? (x.buffer as Handle));
+      const linear = step.op === 'linear' ? (step.linear.buffer as Linear) : null;
+      const option = optionOf(step);
+      const old = planned[i];
+      same &&= old!.op === step.op && old!.option === option && old!.linear === linear;
+      same &&= old!.reads.length === reads.length && old!.reads.every((read, k) => read === reads[k]);
+      const y: Handle = same ? old!.y : { columns: step.y.shape[1], rows: null, buffer: null };
+      handles.set(step.y, y);
+      nodes.push({ op: step.op, reads, linear, option, y });
     }
-    return this.#nodes[this.#at++]!.y;
-  }
-
-  embedding(ids: Int32Array, typeIds: Int32Array, { word, type, position }: Tables<Handle>): Handle {
-    if (ids.length !== typeIds.length) throw inputError('embedding', `typeIds of ${ids.length}`, typeIds.length);
-    this.#at = 0;
-    this.#tokens = ids.length;
-    this.#ids = [ids, typeIds];
-    return this.#record('embedding', [word, type, position], word.columns);
-  }
-
-  layerNorm(x: Handle, residual: Handle | null, { gamma, beta }: Norm<Handle>, eps: number): Handle {
-    if (x.columns > 1024) throw inputError('webgpu: layerNorm', 'at most 1024 columns', x.columns, 'Use `cpu`.');
-    return this.#record('layerNorm', [x, residual, gamma, beta], x.columns, eps);
-  }
-
-  linear(x: Handle, linear: Linear, activation?: 'gelu'): Handle {
-    if (x.columns !== linear.features) throw inputError('linear', `${linear.features} input features`, x.columns);
-    return this.#record('linear', [x], linear.out, Number(activation === 'gelu'), linear);
-  }
-
-  attention(qkv: Handle, heads: number): Handle {
-    const headDim = qkv.columns / 3 / heads;
-    if (headDim % 1 !== 0) throw inputError('attention', `3 x hidden columns for ${heads} heads`, qkv.columns);
-    if (headDim % 4 !== 0 || headDim > 64) {
-      throw inputError('webgpu: attention', 'headDim a multiple of 4, at most 64', headDim, 'Use `cpu`.');
-    }
-    return this.#record('attention', [qkv], qkv.columns / 3, heads);
+    return same ? planned : nodes;
   }
 
   /** Compiles a kernel, once for each set of constants. */
@@ -203,8 +208,8 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     return pipelines.get(key)!;
   }
 
-  /** Gives the program all that it needs on the GPU, for as many rows as there may be. */
-  async #prepare(result: Handle): Promise<Plan> {
+  /** Gives a program all that it needs on the GPU, for inputs of up to `capacity` rows. */
+  async #prepare(nodes: readonly Node[], results: readonly Handle[], capacity: number): Promise<Plan> {
     this.#plan = null;
     this.#free(this.#planned);
     const make = (what: string, bytes: number, usage: number) => {
@@ -212,8 +217,6 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
       this.#planned.push(buffer);
       return buffer;
     };
-    const nodes = this.#nodes;
-    const capacity = pad(nodes[0]!.op === 'embedding' ? nodes[0]!.reads[2]!.rows! : this.#tokens, 64);
     const program = new Program(nodes, this.choice);
     const { dispatches } = program;
 
@@ -222,20 +225,22 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     const lastReader = (tensor: Handle) => dispatches.findLastIndex(({ reads }) => reads.includes(tensor));
     for (const [i, { y, reads }] of dispatches.entries()) {
       if (y) {
-        const bytes = capacity * pad(y.columns, 4) * 4 * (program.inParts(y) ? MOST_PARTS : 1) + 512;
+        const bytes = capacity * pad(y.columns, 4) * 4 + 512;
         const at = free.findIndex(({ size }) => size === bytes);
         y.buffer = at >= 0 ? free.splice(at, 1)[0]! : make('activations', bytes, STORAGE | COPY_SRC);
       }
       for (const read of reads) {
-        if (read && 'columns' in read && read.rows === null && lastReader(read) === i) free.push(read.buffer!);
+        if (!read || !('columns' in read) || read.rows !== null || results.includes(read)) continue;
+        if (lastReader(read) === i && !free.includes(read.buffer!)) free.push(read.buffer!);
       }
     }
-    const words = new Uint32Array(2 + 2 * capacity);
+    const words = new Uint32Array(1 + 2 * capacity);
     const forward = make('ids', words.byteLength, STORAGE | COPY_DST);
     const ranges = make('ranges', Math.max(1, program.ranges) * capacity * 8, STORAGE | COPY_DST);
     const [noInput, noOutput] = [make('no input', 16, STORAGE), make('no output', 16, STORAGE)];
-    const staging = make('logits', capacity * pad(result.columns, 4) * 4, MAP_READ | COPY_DST);
-    const uniforms = make('steps', 256 * dispatches.length, UNIFORM | COPY_DST);
+    const room = results.reduce((bytes, x) => bytes + bytesOf(x, capacity), 0);
+    const staging = make('results', room, MAP_READ | COPY_DST);
+    const uniforms = make('steps', 256 * Math.max(1, dispatches.length), UNIFORM | COPY_DST);
     const numbers = new Uint32Array(64 * dispatches.length);
     for (const [i, { step }] of dispatches.entries()) {
       const { features = 0, out = 0, heads = 0, eps = 0, rangeOfX = 0, rangeOfY = 0 } = step;
@@ -254,26 +259,29 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
         return { name, grid, bindings, pipeline: await this.#pipeline(files, constants) };
       }),
     );
-    const times = this.#profile
-      ? {
-          queries: this.#device.createQuerySet({ type: 'timestamp', count: 2 * steps.length }),
-          resolved: make('timestamps', 16 * steps.length, QUERY_RESOLVE | COPY_SRC),
-          staging: make('timestamps', 16 * steps.length, MAP_READ | COPY_DST),
-        }
-      : null;
-    return { result, program, words, forward, ranges, staging, times, steps };
+    const times =
+      this.#profile && steps.length > 0
+        ? {
+            queries: this.#device.createQuerySet({ type: 'timestamp', count: 2 * steps.length }),
+            resolved: make('timestamps', 16 * steps.length, QUERY_RESOLVE | COPY_SRC),
+            staging: make('timestamps', 16 * steps.length, MAP_READ | COPY_DST),
+          }
+        : null;
+    return { nodes, results, capacity, words, forward, ranges, staging, times, steps };
   }
 
-  async read(x: Handle): Promise<Float32Array> {
-    const [tokens, ids, ops] = [this.#tokens, this.#ids, this.#at];
-    this.#at = 0;
+  async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
     if (this.#dead) throw this.#dead;
+    const { tokens, ids, capacity } = inputOf(steps);
+    const handles = new Map<Tensor, Handle>();
+    const nodes = this.#nodesOf(steps, handles);
+    const read = results.map((x) => handles.get(x) ?? (x.buffer as Handle));
+    const plan = this.#plan;
+    const same = plan?.nodes === nodes && plan.capacity >= tokens && read.length === plan.results.length;
     try {
-      if (this.#plan?.result !== x || this.#nodes.length !== ops) {
-        this.#nodes.length = ops;
-        this.#plan = await this.#prepare(x);
-      }
-      return await this.#run(this.#plan, tokens, ids);
+      if (!same || !read.every((x, i) => x === plan.results[i]))
+        this.#plan = await this.#prepare(nodes, read, capacity);
+      return await this.#run(this.#plan!, tokens, ids);
     } catch (cause) {
       if (cause instanceof BertletError) throw cause;
       await Promise.resolve(); // news of a lost device comes first
@@ -281,12 +289,11 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
     }
   }
 
-  /** One forward: one pass, one submit, one wait. */
-  async #run(plan: Plan, tokens: number, ids: readonly Int32Array[]): Promise<Float32Array> {
-    const { result, program, words, forward, ranges, staging, times, steps } = plan;
-    const parts = program.parts(tokens);
-    words.set([tokens, parts]);
-    for (const [i, values] of ids.entries()) words.set(values, 2 + i * ((words.length - 2) / 2));
+  /** One program: one pass, one submit, one wait. */
+  async #run(plan: Plan, tokens: number, ids: readonly Int32Array[]): Promise<Float32Array[]> {
+    const { results, capacity, words, forward, ranges, staging, times, steps } = plan;
+    words[0] = tokens;
+    for (const [i, values] of ids.entries()) words.set(values, 1 + i * capacity);
     this.#device.queue.writeBuffer(forward, 0, words);
     const encoder = this.#device.createCommandEncoder();
     encoder.clearBuffer(ranges);
@@ -296,24 +303,33 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
       for (const { pipeline, bindings, grid } of group) {
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, bindings);
-        pass.dispatchWorkgroups(...grid(tokens, parts));
+        pass.dispatchWorkgroups(...grid(tokens));
       }
       pass.end();
     }
-    const stride = pad(result.columns, 4);
-    encoder.copyBufferToBuffer(result.buffer!, 0, staging, 0, tokens * stride * 4);
+    let end = 0;
+    for (const x of results) {
+      encoder.copyBufferToBuffer(x.buffer!, 0, staging, end, bytesOf(x, tokens));
+      end += bytesOf(x, tokens);
+    }
     if (times) {
       encoder.resolveQuerySet(times.queries, 0, 2 * steps.length, times.resolved, 0);
       encoder.copyBufferToBuffer(times.resolved, 0, times.staging, 0, 16 * steps.length);
     }
     this.#device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(MAP_READ, 0, tokens * stride * 4);
-    const rows = new Float32Array(staging.getMappedRange(0, tokens * stride * 4));
-    const y = rows.filter((_, i) => i % stride < result.columns);
+    await staging.mapAsync(MAP_READ, 0, end);
+    const mapped = staging.getMappedRange(0, end);
+    let at = 0;
+    const values = results.map((x) => {
+      const stride = pad(x.columns, 4);
+      const rows = new Float32Array(mapped, at, bytesOf(x, tokens) / 4);
+      at += rows.byteLength;
+      return rows.filter((_, i) => i % stride < x.columns);
+    });
     staging.unmap();
     if (times) await this.#addTimes(times.staging, steps);
     if (this.#dead) throw this.#dead;
-    return y;
+    return values;
   }
 
   async #addTimes(staging: GPUBuffer, steps: Plan['steps']): Promise<void> {
@@ -328,7 +344,6 @@ export class WebgpuBackend implements Backend<Handle, Linear> {
 
   /** Frees what was uploaded and planned; the device can be used again. */
   clear(): void {
-    this.#nodes = [];
     this.#plan = null;
     this.#free(this.#uploaded);
     this.#free(this.#planned);

@@ -1,9 +1,8 @@
 /**
- * What the GPU backend dispatches for a program of ops: which kernels, on which tensors, in which grid. Neighbours are
- * looked at: a linear before a layerNorm may leave its sums in parts for it, and whoever makes a tensor that an int8
- * linear quantizes notes its range, so that no dispatch is spent on either.
+ * What the GPU device dispatches for a program of ops: which kernels, on which tensors, in which grid. The kernel that
+ * makes a tensor which an int8 linear quantizes also notes its range, so that no dispatch is spent on that.
  */
-import { inputError } from '../backend.ts';
+import { inputError } from '../errors.ts';
 
 /** The kernels' files. Literals, so that bundlers find them. */
 export const FILES = {
@@ -29,12 +28,8 @@ export type File = keyof typeof FILES;
 export interface GpuChoice {
   /** tiled: by way of workgroup memory; direct: for adapters that compute on the CPU. */
   product: 'tiled' | 'direct';
-  /** tiled, float weights: rows of a tile, in units of 32. */
-  groups: 1 | 2;
   /** packed: dot4I8Packed; float: whole numbers in float32. */
   int8: 'packed' | 'float';
-  /** So many workgroups fill the GPU: a shorter linear before a layerNorm is split along k. */
-  workgroups: number;
 }
 
 /** A tensor: what was uploaded has rows and a buffer; what an op makes has `tokens` rows, and its buffer from a plan. */
@@ -52,10 +47,10 @@ export interface Linear {
   readonly format: 'fp32' | 'fp16' | 'int8';
   readonly scheme: 'torch' | 'accurate' | null;
 }
-/** A recorded op: what it reads, its linear, and the one number it is given: eps, heads, or 1 for GELU. */
+/** A step of a program: what it reads, its linear, and the one number it is given: eps, heads, or 1 for GELU. */
 export interface Node {
   readonly op: 'embedding' | 'layerNorm' | 'linear' | 'attention';
-  readonly reads: readonly (Handle | null)[];
+  readonly reads: readonly Handle[];
   readonly linear: Linear | null;
   readonly option: number;
   readonly y: Handle;
@@ -71,13 +66,13 @@ export interface Dispatch {
   readonly y: Handle | null;
   /** common.wgsl's Step, but for its capacity. */
   readonly step: Partial<Record<'features' | 'out' | 'heads' | 'eps' | 'rangeOfX' | 'rangeOfY', number>>;
-  readonly grid: (tokens: number, parts: number) => [number, number?, number?];
+  readonly grid: (tokens: number) => [number, number?];
 }
 
 /** A workgroup for each token. */
 const perToken = (tokens: number): [number] => [tokens];
-/** Most slices of k that a linear is split into: room for so many sums is kept. */
-export const MOST_PARTS = 6;
+/** Rows of a tile. */
+const ROWS = 32;
 
 export class Program {
   readonly dispatches: Dispatch[] = [];
@@ -88,8 +83,6 @@ export class Program {
   readonly #scheme: Linear['scheme'];
   /** Of each tensor that a linear quantizes, where its range is. */
   readonly #slots = new Map<Handle, number>();
-  /** By the tensor between them, the linears whose sums the layerNorm after them adds up. */
-  readonly #split = new Map<Handle, Node>();
 
   constructor(nodes: readonly Node[], choice: GpuChoice) {
     this.#nodes = nodes;
@@ -97,32 +90,12 @@ export class Program {
     const schemes = new Set(nodes.flatMap(({ linear }) => (linear ? [linear.scheme] : [])));
     if (schemes.size > 1) throw inputError('webgpu: linears', 'one dtype and scheme', [...schemes].join(', '));
     this.#scheme = [...schemes][0] ?? null;
-    for (const node of nodes) {
-      const { op, reads, y, option } = node;
+    for (const { op, reads } of nodes) {
       const [x] = reads as [Handle];
-      if (op !== 'linear') continue;
-      if (this.#scheme && !this.#slots.has(x)) this.#slots.set(x, this.#slots.size);
-      const [next, ...others] = nodes.filter((other) => other.reads.includes(y));
-      const normed = next?.op === 'layerNorm' && next.reads[0] === y && next.reads[1] !== y;
-      if (normed && others.length === 0 && !option) this.#split.set(y, node);
+      if (op === 'linear' && this.#scheme && !this.#slots.has(x)) this.#slots.set(x, this.#slots.size);
     }
     this.ranges = this.#slots.size;
     for (const node of nodes) this[node.op](node);
-  }
-
-  /** Slices of k for an input of this length: enough that the narrowest of the linears that are split fills the GPU. */
-  parts(tokens: number): number {
-    const columns = [...this.#split.keys()].reduce((least, y) => Math.min(least, y.columns), Infinity);
-    const workgroups = Math.ceil(columns / 64) * Math.ceil(tokens / this.#rows);
-    return Math.min(MOST_PARTS, Math.max(1, Math.ceil(this.#choice.workgroups / workgroups)));
-  }
-
-  /** Whether a tensor is kept as sums in parts. */
-  inParts = (y: Handle): boolean => this.#split.has(y);
-
-  /** Rows of a tile. */
-  get #rows(): number {
-    return 32 * (this.#choice.product === 'tiled' && !this.#scheme ? this.#choice.groups : 1);
   }
 
   /** What all kernels with float.wgsl or int8.wgsl are given: whether y's range is noted, and where. */
@@ -136,8 +109,9 @@ export class Program {
     };
   }
 
-  embedding({ reads, y }: Node): void {
+  embedding({ reads: [word, position, type], y }: Node): void {
     const step = { out: y.columns };
+    const reads = [word!, type!, position!];
     this.dispatches.push({ name: 'embedding', files: ['embedding'], constants: {}, reads, y, step, grid: perToken });
   }
 
@@ -148,17 +122,15 @@ export class Program {
     this.dispatches.push({ name: 'attention', files: [arithmetic, 'attention'], constants, reads, y, step, grid });
   }
 
-  layerNorm({ reads: [x, residual, gamma, beta], option: eps, y }: Node): void {
-    const before = this.#split.get(x!);
+  layerNorm({ reads: [x, gamma, beta, residual], option: eps, y }: Node): void {
     const { arithmetic, constants, rangeOfY } = this.#noting(y);
-    const rangeOfX = (before && this.#slots.get(before.reads[0]!)) ?? 0;
     this.dispatches.push({
       name: 'layerNorm',
       files: [arithmetic, 'layerNorm'],
-      constants: { ...constants, PARTS: Number(before !== undefined), RESIDUAL: Number(residual !== null) },
-      reads: [x!, residual!, before?.linear?.constants ?? null, gamma!, beta!],
+      constants: { ...constants, RESIDUAL: Number(residual !== undefined) },
+      reads: [x!, residual ?? null, null, gamma!, beta!],
       y,
-      step: { out: y.columns, eps, rangeOfX, rangeOfY },
+      step: { out: y.columns, eps, rangeOfY },
       grid: perToken,
     });
   }
@@ -171,15 +143,14 @@ export class Program {
     if (this.#scheme && !made) this.#range(x!, features);
     const packed = format === 'int8' && this.#choice.int8 === 'packed';
     const elements: File[] = packed ? ['packedElements'] : ['floatElements', `${format}Weight`];
-    const split = this.inParts(y);
     this.dispatches.push({
       name: format === 'int8' ? 'linearInt8' : 'linear',
       files: [arithmetic, ...elements, this.#choice.product, 'linear'],
-      constants: { ...constants, GROUPS: this.#rows / 32, GELU: gelu, PARTS: Number(split) },
+      constants: { ...constants, GELU: gelu },
       reads: [x!, weight, kept],
       y,
       step: { features, out, rangeOfX, rangeOfY },
-      grid: (tokens, parts) => [Math.ceil(out / 64), Math.ceil(tokens / this.#rows), split ? parts : 1],
+      grid: (tokens) => [Math.ceil(out / 64), Math.ceil(tokens / ROWS)],
     });
   }
 

@@ -1,6 +1,8 @@
 /** What config.json must say, and which tensors a checkpoint of it must hold. */
-import { BertletError, type Scheme, type Tensor } from '../backend.ts';
+
 import type { BertConfig } from '../bert.ts';
+import { BertletError } from '../errors.ts';
+import type { HostTensor, Scheme } from '../runtime.ts';
 
 /**
  * Reads config.json.
@@ -77,7 +79,7 @@ const UNUSED = /^(bert\.(pooler\.dense\.(weight|bias)|embeddings\.position_ids)|
  */
 export function checkTensors(
   config: BertConfig,
-  tensors: ReadonlyMap<string, Pick<Tensor, 'dtype' | 'shape'>>,
+  tensors: ReadonlyMap<string, Pick<HostTensor, 'dtype' | 'shape'>>,
 ): Scheme | null {
   const expected = new Map([...tensorShapes(config)].map(([name, { shape }]) => [name, [`${shape}`]]));
   const schemes = new Set<Scheme | null>();

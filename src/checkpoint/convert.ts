@@ -1,7 +1,8 @@
 /** Writes a checkpoint folder in another precision, one tensor in memory at a time. Node only. */
-import { BertletError, inputError, type Tensor } from '../backend.ts';
+import { BertletError, inputError } from '../errors.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
 import { quantizeWeight } from '../quantize.ts';
+import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
 import { checkpointLayout } from './layout.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './load.ts';
@@ -99,9 +100,9 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
       const place = places.get(name)!;
       const converted =
         place.dtype === 'F16' && weight.dtype === 'F32'
-          ? toFloat16(weight as Tensor<Float32Array>, name)
+          ? toFloat16(weight as HostTensor<Float32Array>, name)
           : name === WORD_EMBEDDINGS && int8Embeddings
-            ? quantizeWeight(weight as Tensor<Float32Array>, 'accurate')
+            ? quantizeWeight(weight as HostTensor<Float32Array>, 'accurate')
             : weight;
       write(converted.data, place.begin);
       if (!('scale' in converted)) continue;

@@ -1,11 +1,12 @@
 /** What a checkpoint file of each precision holds, without making it. */
-import type { Tensor } from '../backend.ts';
+
 import type { BertConfig } from '../bert.ts';
+import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
 import type { Precision } from './load.ts';
 import { safetensorsBytes } from './write.ts';
 
-type Entry = [name: string, Pick<Tensor, 'dtype' | 'shape'>];
+type Entry = [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
 
 /**
  * Names, dtypes and shapes of a model's file. In fp16 all is F16. int8 has the `compressed-tensors` names: `X.weight` I8

@@ -1,7 +1,9 @@
 /** Opens a checkpoint folder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt. */
-import { BertletError, inputError, type LinearWeight, type Scheme, type Tensor } from '../backend.ts';
+
 import type { BertConfig, Weights } from '../bert.ts';
+import { BertletError, inputError } from '../errors.ts';
 import { quantizeWeight } from '../quantize.ts';
+import type { HostTensor, LinearWeight, Scheme } from '../runtime.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, tensorShapes } from './config.ts';
 import { pytorchEntries } from './pytorch.ts';
@@ -14,7 +16,7 @@ export interface Checkpoint {
   /** For a checkpoint whose linears are int8: how they were quantized. */
   readonly scheme: Scheme | null;
   /** Reads one tensor; it is good until the next is read. */
-  readonly tensor: (name: string) => Tensor;
+  readonly tensor: (name: string) => HostTensor;
   /** Closes the file. */
   readonly close: () => void;
 }
@@ -100,12 +102,13 @@ export function weightsOf(
       const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
       return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
     }
-    const data = tensor.dtype === 'I8' ? dequantized(tensor as Tensor<Int8Array>, read, name) : toFloat32(tensor, name);
+    const data =
+      tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, name) : toFloat32(tensor, name);
     if (data !== tensor.data) keep(data);
     finite(name, data);
     const float32 = { dtype: 'F32', shape, data } as const;
     if (precision === 'fp32' || !linear) return float32;
-    if (precision === 'fp16' && tensor.dtype === 'F16') return tensor as Tensor<Uint16Array>;
+    if (precision === 'fp16' && tensor.dtype === 'F16') return tensor as HostTensor<Uint16Array>;
     const converted = precision === 'fp16' ? toFloat16(float32, name) : quantizeWeight(float32, precision);
     keep(converted.data);
     return converted;
@@ -120,7 +123,7 @@ function finite(name: string, values: Float32Array): void {
 }
 
 /** float32 of int8 rows with a scale each. */
-function dequantized({ shape, data }: Tensor<Int8Array>, read: Checkpoint['tensor'], name: string): Float32Array {
+function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['tensor'], name: string): Float32Array {
   const values = Float32Array.from(data);
   const scales = toFloat32(read(`${name}_scale`), `${name}_scale`);
   const columns = shape.at(-1)!;

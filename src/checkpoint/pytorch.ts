@@ -5,7 +5,8 @@
  *
  * Sources: PKWARE's APPNOTE 6.3.10 (zip, 4.3.12-4.3.16), Python's pickletools (opcodes), torch/serialization.py.
  */
-import { BertletError, DTYPE_BYTES, type DType } from '../backend.ts';
+import { BertletError } from '../errors.ts';
+import { DTYPE_BYTES, type DType } from '../runtime.ts';
 import { elements, type TensorEntry } from './safetensors.ts';
 import type { OpenFile } from './source.ts';
 

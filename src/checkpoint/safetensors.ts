@@ -5,7 +5,8 @@
  * can see different tensors in one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes
  * but those in `DTYPE_BYTES`.
  */
-import { BertletError, DTYPE_BYTES, type DType, type Tensor, type TensorData } from '../backend.ts';
+import { BertletError } from '../errors.ts';
+import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
 
 /** Where a tensor lies: `begin` and `end` count from the start of the file. */
 export interface TensorEntry {
@@ -129,7 +130,7 @@ export const elements = (shape: readonly number[]): number => shape.reduce((prod
 const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every((n) => typeof n === 'number');
 
 /** A tensor over bytes of a file: a view of them where they are aligned for its dtype, otherwise a copy. */
-export function viewTensor({ dtype, shape }: TensorEntry, bytes: Uint8Array): Tensor {
+export function viewTensor({ dtype, shape }: TensorEntry, bytes: Uint8Array): HostTensor {
   const aligned = bytes.byteOffset % DTYPE_BYTES[dtype] === 0 ? bytes : bytes.slice();
   const data: TensorData = new ARRAYS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, elements(shape));
   return { dtype, shape, data };
@@ -139,7 +140,7 @@ export function viewTensor({ dtype, shape }: TensorEntry, bytes: Uint8Array): Te
  * All tensors of a file held in memory, as views of it.
  * @throws BertletError `safetensors`
  */
-export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<string, Tensor> {
+export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<string, HostTensor> {
   const length = headerLength(bytes, bytes.length, file);
   const entries = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
   return new Map([...entries].map(([name, e]) => [name, viewTensor(e, bytes.subarray(e.begin, e.end))]));
@@ -149,7 +150,7 @@ export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<st
  * The values of a float tensor in float32: F32 as it is (no copy), F16 and BF16 widened, which is exact.
  * @throws BertletError `weights` for an integer tensor.
  */
-export function toFloat32(tensor: Tensor, name = 'tensor'): Float32Array {
+export function toFloat32(tensor: HostTensor, name = 'tensor'): Float32Array {
   const { dtype, data } = tensor;
   if (data instanceof Float32Array) return data;
   if (!(data instanceof Uint16Array)) {
@@ -181,7 +182,7 @@ function halfToFloat(half: number): number {
  * Rounds to float16, halves to even. Beyond half a step above its largest number, 65504, there is none.
  * @throws BertletError `weights` for values out of its range.
  */
-export function toFloat16({ data, shape }: Tensor<Float32Array>, name = 'tensor'): Tensor<Uint16Array> {
+export function toFloat16({ data, shape }: HostTensor<Float32Array>, name = 'tensor'): HostTensor<Uint16Array> {
   const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
   const halves = new Uint16Array(bits.length);
   for (let i = 0; i < bits.length; i++) {

@@ -1,6 +1,7 @@
 /** Where a checkpoint's files come from: in Node the disk, in a page a URL. */
-import { BertletError } from '../backend.ts';
+
 import { inNode } from '../backends/assets.ts';
+import { BertletError } from '../errors.ts';
 
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
 

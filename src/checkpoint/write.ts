@@ -1,8 +1,8 @@
 /** Writes safetensors, and tells how large a file would be without writing it. */
-import { DTYPE_BYTES, type DType, type Tensor } from '../backend.ts';
+import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
 import { elements } from './safetensors.ts';
 
-type Entry = Pick<Tensor, 'dtype' | 'shape'>;
+type Entry = Pick<HostTensor, 'dtype' | 'shape'>;
 
 /** Widest dtype first, then by name: what Hugging Face's writer does, so that every tensor is aligned. */
 function layout<E extends Entry>(tensors: Iterable<readonly [string, E]>): [string, E][] {
@@ -56,7 +56,7 @@ export function planSafetensors(
 
 /** A safetensors file in memory. */
 export function writeSafetensors(
-  tensors: Iterable<readonly [string, Tensor]>,
+  tensors: Iterable<readonly [string, HostTensor]>,
   metadata: Record<string, string> = {},
 ): Uint8Array {
   const all = new Map(tensors);
