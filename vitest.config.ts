@@ -7,7 +7,21 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const UNIT = ['ops', 'qa', 'quantize', 'safetensors', 'squad', 'tokenizer'];
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
-const LONGEST = ['web', 'webgpuModels', 'webgpuCheckpoint', 'webgpuTiled', 'webgpuDirect', 'cpu', 'bench', 'webgpuLife', 'bert', 'package', 'evaluate', 'explain', 'checkpoint'];
+const LONGEST = [
+  'web',
+  'webgpuModels',
+  'webgpuCheckpoint',
+  'webgpuTiled',
+  'webgpuDirect',
+  'cpu',
+  'bench',
+  'webgpuLife',
+  'bert',
+  'package',
+  'evaluate',
+  'explain',
+  'checkpoint',
+];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -2,10 +2,10 @@
 import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Bench } from 'tinybench';
-import type { Runtime } from '../src/runtime.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { startWebgpu } from '../src/backends/startWebgpu.ts';
 import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
+import type { Device } from '../src/runtime.ts';
 import { forwardOf, randomWeights, SHAPES } from './model.ts';
 
 type Dtype = 'fp32' | 'fp16' | 'int8';
@@ -38,14 +38,16 @@ const options = new Command('latency')
 const config = SHAPES[options.shape]!;
 const dtypes: Dtype[] = options.dtypes ?? (options.device === 'cpu' ? ['fp32', 'int8'] : ['fp32', 'fp16', 'int8']);
 
-/** A backend with the model on it. */
+/** A device that takes the time of its kernels. */
+type Timed = Device & { milliseconds: Partial<Record<string, number>> };
+/** A device with the model on it. */
 interface Model {
-  readonly backend: Backend & { milliseconds: Record<string, number> };
+  readonly device: Timed;
   readonly forward: (tokens: number) => Promise<Float32Array>;
 }
-function model(backend: unknown, dtype: Dtype): Model {
-  const forward = forwardOf(backend as Backend, config, randomWeights(config, dtype === 'int8' ? 'torch' : dtype));
-  return { backend: backend as Model['backend'], forward };
+function model(device: Timed, dtype: Dtype): Model {
+  const forward = forwardOf(device, config, randomWeights(config, dtype === 'int8' ? 'torch' : dtype));
+  return { device, forward };
 }
 
 /** Wall time of forwards to the logits read back, after some that are not counted. */
@@ -60,11 +62,11 @@ async function wall({ forward }: Model, tokens: number) {
 }
 
 /** Mean time of each stage of one forward. */
-async function stages({ backend, forward }: Model, tokens: number, runs: number): Promise<[string, number][]> {
+async function stages({ device, forward }: Model, tokens: number, runs: number): Promise<[string, number][]> {
   await forward(tokens);
-  for (const name of Object.keys(backend.milliseconds)) delete backend.milliseconds[name];
+  for (const name of Object.keys(device.milliseconds)) delete device.milliseconds[name];
   for (let i = 0; i < runs; i++) await forward(tokens);
-  return Object.entries(backend.milliseconds).map(([name, ms]) => [name, ms / runs]);
+  return Object.entries(device.milliseconds).map(([name, ms = 0]) => [name, ms / runs]);
 }
 
 const shown = (times: [string, number][]) => times.map(([name, ms]) => `${name} ${ms.toFixed(2)}`).join(', ');
@@ -84,7 +86,7 @@ async function onCpu(): Promise<void> {
   for (const dtype of dtypes) {
     for (const threads of options.threads as number[]) {
       const started = await startCpu({ threads, wideSimd: !options.narrow });
-      const cpu = model(started.backend, dtype);
+      const cpu = model(started.device, dtype);
       kernels = started.kernels;
       for (const tokens of options.tokens as number[]) {
         const { p50, p99 } = await wall(cpu, tokens);
@@ -101,18 +103,18 @@ async function onCpu(): Promise<void> {
           `${((1 - products) * 100).toFixed(0)} %`,
         );
       }
-      await cpu.backend.dispose();
+      await cpu.device.dispose();
     }
   }
   console.log(`\nKernels: ${kernels}. Attention as a whole counts as "not in products".`);
 }
 
 async function onGpu(): Promise<void> {
-  const { backend, kernels } = await startWebgpu({ choice: options.choice });
+  const { device, kernels } = await startWebgpu({ choice: options.choice });
   console.log(
-    `${options.shape}'s shape, ${backend.adapter}; ${kernels}; Node ${process.version}, ${cpus()[0]!.model}\n`,
+    `${options.shape}'s shape, ${device.adapter}; ${kernels}; Node ${process.version}, ${cpus()[0]!.model}\n`,
   );
-  await backend.dispose();
+  await device.dispose();
   header(
     'dtype',
     'tokens',
@@ -127,23 +129,23 @@ async function onGpu(): Promise<void> {
   for (const dtype of dtypes) {
     const begin = performance.now();
     const started = await startWebgpu({ choice: options.choice });
-    const gpu = model(started.backend, dtype);
+    const gpu = model(started.device, dtype);
     const loaded = performance.now();
     await gpu.forward(options.tokens[0]);
     const first = performance.now();
-    const profiled = await startWebgpu({ choice: started.backend.choice, profile: true }); // the same kernels
-    const slow = model(profiled.backend, dtype); // a pass for each dispatch: not what is timed as a whole
+    const profiled = await startWebgpu({ choice: started.device.choice, profile: true }); // the same kernels
+    const slow = model(profiled.device, dtype); // a pass for each dispatch: not what is timed as a whole
     for (const [i, tokens] of (options.tokens as number[]).entries()) {
       const { p50, p99 } = await wall(gpu, tokens);
       const times = await stages(slow, tokens, 3);
       const linears = times.filter(([name]) => name.startsWith('linear')).reduce((sum, [, ms]) => sum + ms, 0);
       const rate = linears > 0 ? (flops(tokens) / linears / 1e6).toFixed(1) : 'no timestamps';
       const cold = i === 0 ? [(loaded - begin).toFixed(0), (first - loaded).toFixed(1)] : ['', ''];
-      const bytes = (started.backend.bytes / 2 ** 20).toFixed(0);
+      const bytes = (started.device.bytes / 2 ** 20).toFixed(0);
       row(dtype, tokens, ...cold, p50.toFixed(2), p99.toFixed(2), bytes, shown(times), rate);
     }
-    await started.backend.dispose();
-    await profiled.backend.dispose();
+    await started.device.dispose();
+    await profiled.device.dispose();
   }
 }
 

@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { normal } from '../kernels/op.ts';
-import type { Runtime, LinearWeight, HostTensor } from '../src/runtime.ts';
 import { Bert, type BertConfig, type Weights } from '../src/bert.ts';
 import { tensorShapes } from '../src/checkpoint/config.ts';
 import type { Precision } from '../src/checkpoint/load.ts';
 import { toFloat16 } from '../src/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { quantizeWeight } from '../src/quantize.ts';
+import { type Device, type HostTensor, type LinearWeight, Runtime } from '../src/runtime.ts';
 
 const BASE = { positions: 512, types: 2, eps: 1e-12 };
 export const SHAPES: Record<string, BertConfig> = {
@@ -38,9 +38,9 @@ export function randomWeights(config: BertConfig, precision: Precision, size = 0
 export const randomIds = (tokens: number, { vocab }: BertConfig): Int32Array =>
   Int32Array.from({ length: tokens }, (_, i) => (1000 + i * 7919) % vocab);
 
-/** A model on a backend: its forward of so many seeded ids. */
-export function forwardOf(backend: Backend, config: BertConfig, weights: Weights) {
-  const bert = new Bert(backend, config, weights);
+/** A model on a device: its forward of so many seeded ids. */
+export function forwardOf(device: Device, config: BertConfig, weights: Weights) {
+  const bert = new Bert(new Runtime(device), config, weights);
   return (tokens: number) => bert.forward(randomIds(tokens, config), new Int32Array(tokens));
 }
 

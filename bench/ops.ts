@@ -10,13 +10,15 @@ import { Bench } from 'tinybench';
 import { OPS } from '../kernels/index.ts';
 import { makeLinear } from '../kernels/linear.ts';
 import { normal, type Op } from '../kernels/op.ts';
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { quantizeWeight } from '../src/quantize.ts';
+import { Runtime } from '../src/runtime.ts';
 
 const TOKENS = 133;
-const { backend, kernels } = await startCpu({ threads: 1, wideSimd: !process.argv.includes('--narrow') });
-const reference = new ReferenceBackend();
+const { device, kernels } = await startCpu({ threads: 1, wideSimd: !process.argv.includes('--narrow') });
+const runtime = new Runtime(device);
+const reference = new Runtime(new ReferenceDevice());
 const peak = await peaks();
 console.log(`${cpus()[0]!.model}, Node ${process.version}, one thread; ${kernels}`);
 console.log(
@@ -43,7 +45,7 @@ for (const [model, hidden, intermediate, heads] of [
     const macs = TOKENS * features * out;
     await time(OPS.linear, inputs, 'linear', shape, macs, peak.float32);
     const int8 = { ...inputs, weight: quantizeWeight(inputs.weight, 'torch') };
-    await time(OPS.linearInt8, int8, 'linearInt8', shape, macs, peak[backend.choice.int8]);
+    await time(OPS.linearInt8, int8, 'linearInt8', shape, macs, peak[device.choice.int8]);
   }
   const qkv = normal([TOKENS, 3 * hidden], 1);
   await time(
@@ -63,38 +65,22 @@ for (const [model, hidden, intermediate, heads] of [
 async function time<I>(
   op: Op<I>,
   inputs: I,
-  kernel: keyof typeof backend.milliseconds,
+  kernel: keyof typeof device.milliseconds,
   shape: string,
   macs = 0,
   most = 0,
 ) {
-  const [got, want, bound] = [
-    await backend.read(op.run(backend, inputs)),
-    await reference.read(op.run(reference, inputs)),
-    op.bound(inputs),
-  ];
+  const y = op.run(runtime, inputs); // its inputs are uploaded once; each read computes it anew
+  const got = await runtime.read(y);
+  const want = await reference.read(op.run(reference, inputs));
+  const bound = op.bound(inputs);
   if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) throw new Error(`${kernel}, ${shape}: wrong`);
-  // What is uploaded stays: once is enough, so the op is recorded anew over the same blocks.
-  const uploaded = new Map<unknown, unknown>();
-  const once =
-    <A, R>(upload: (a: A, ...more: never[]) => R) =>
-    (a: A, ...more: never[]): R => {
-      if (!uploaded.has(a)) uploaded.set(a, upload(a, ...more));
-      return uploaded.get(a) as R;
-    };
-  const again = Object.assign(Object.create(backend), {
-    upload: once(backend.upload.bind(backend) as never),
-    uploadLinear: once(backend.uploadLinear.bind(backend) as never),
-    layerNorm: backend.layerNorm.bind(backend) as typeof backend.layerNorm,
-    linear: backend.linear.bind(backend),
-    attention: backend.attention.bind(backend),
-  });
   const microseconds: number[] = [];
   const bench = new Bench({ time: 500, iterations: 20, warmupTime: 300 });
   bench.add(kernel, async () => {
-    backend.milliseconds[kernel] = 0;
-    await backend.read(op.run(again as typeof backend, inputs));
-    microseconds.push(backend.milliseconds[kernel]! * 1000);
+    device.milliseconds[kernel] = 0;
+    await runtime.read(y);
+    microseconds.push(device.milliseconds[kernel]! * 1000);
   });
   await bench.run();
   const samples = microseconds.slice(microseconds.length >> 1).toSorted((a, b) => a - b); // the second half, warm

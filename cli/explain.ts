@@ -7,11 +7,11 @@ import { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
 import { explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
-import type { Runtime } from '../src/runtime.ts';
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { locate } from '../src/hub.ts';
+import type { Device } from '../src/runtime.ts';
 import { addQuestion, modelOption, type QuestionOptions, questionOf } from './options.ts';
 import { progressBars } from './progress.ts';
 import { writeWhole } from './write.ts';
@@ -23,9 +23,9 @@ interface ExplainOptions extends QuestionOptions {
   json?: boolean;
 }
 
-const DEVICES: Record<ExplainOptions['device'], () => Promise<Backend>> = {
-  cpu: async () => (await startCpu()).backend as Backend,
-  reference: async () => new ReferenceBackend() as Backend,
+const DEVICES: Record<ExplainOptions['device'], () => Promise<Device>> = {
+  cpu: async () => (await startCpu()).device,
+  reference: async () => new ReferenceDevice(),
 };
 
 async function run(options: ExplainOptions): Promise<void> {

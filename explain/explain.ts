@@ -2,13 +2,14 @@
  * What dynamic quantization does to one question, linear by linear: float32 against both int8 schemes. Runs wherever
  * the engine does; the program, the HTML page and the web page show what it returns.
  */
-import { inputError } from '../src/errors.ts';
-import { type Runtime, type Scheme, type HostTensor } from '../src/runtime.ts';
+
 import { Bert } from '../src/bert.ts';
 import { type Checkpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { inputError } from '../src/errors.ts';
 import { type Answer, QuestionAnswering } from '../src/qa.ts';
 import { type QuantizedActivations, quantizeActivations, roundHalfEven } from '../src/quantize.ts';
-import { type LinearCall, TraceBackend } from './trace.ts';
+import { type Device, type HostTensor, Runtime, type Scheme } from '../src/runtime.ts';
+import { type LinearCall, TraceDevice } from './trace.ts';
 
 export const SCHEMES: readonly Scheme[] = ['torch', 'accurate'];
 
@@ -196,14 +197,14 @@ function place(names: readonly string[]): Pick<LinearReport, 'layer' | 'kind'> {
  * Answers a question with the float32 model and with both int8 models, op by op, and reports on every linear.
  * @param checkpoint an open one, of `openCheckpoint`, its weights in float; it stays open
  * @param input a question and a passage that fit the model's positions together: one window is explained
- * @param start starts a backend; called for each of the three models, one after the other, and disposed of here
+ * @param start starts a device; called for each of the three models, one after the other, and disposed of here
  * @param onProgress told of each linear: how many of all are done
  * @throws BertletError `input` for an int8 checkpoint, or a text that is too long; whatever `answer` throws.
  */
 export async function explain(
   checkpoint: Checkpoint,
   { question, context }: { question: string; context: string },
-  start: () => Promise<Backend>,
+  start: () => Promise<Device>,
   onProgress: (progress: { done: number; total: number }) => void = () => {},
 ): Promise<Explanation> {
   const { config, tokenizer, scheme: quantizedAs } = checkpoint;
@@ -219,36 +220,33 @@ export async function explain(
   const total = 3 * (4 * config.layers + 1);
   let done = 0;
   const answer = async (precision: Precision, onLinear: (call: LinearCall) => void | Promise<void>) => {
-    const trace = new TraceBackend(await start(), async (call) => {
+    const trace = new TraceDevice(await start(), async (call) => {
       await onLinear(call);
       onProgress({ done: ++done, total });
     });
-    try {
-      const bert = new Bert(trace, config, trace.named(weightsOf(checkpoint, precision)));
-      const info = { device: 'reference', dtype: precision === 'fp32' ? 'fp32' : 'int8', weightBytes: 0 } as const; // unread
-      const qa = new QuestionAnswering(tokenizer, bert as Bert<unknown, unknown>, trace as Backend, info);
-      return (await qa.answer({ question, context, maxTokens: config.positions }))[0]!;
-    } finally {
-      await trace.dispose();
-    }
+    await using runtime = new Runtime(trace);
+    const bert = new Bert(runtime, config, weightsOf(checkpoint, precision));
+    const info = { device: 'reference', dtype: precision === 'fp32' ? 'fp32' : 'int8', weightBytes: 0 } as const; // unread
+    const qa = new QuestionAnswering(tokenizer, bert, runtime, info);
+    return (await qa.answer({ question, context, maxTokens: config.positions }))[0];
   };
 
   const float: LinearCall[] = [];
   const fp32 = await answer('fp32', (call) => void float.push(call));
   const reports: Record<Scheme, SchemeReport[]> = { torch: [], accurate: [] };
   const answerInt8 = (scheme: Scheme) =>
-    answer(scheme, async ({ linear, x, y, run }) => {
+    answer(scheme, async ({ weightScale, x, y, run }) => {
       const want = float[reports[scheme].length]!;
       reports[scheme].push({
-        weightScale: spread(linear.weightScale!),
+        weightScale: spread(weightScale!),
         alone: quantized(want.x, scheme, await run(want.x), want.y.data),
         whole: quantized(x, scheme, y.data, want.y.data),
       });
     });
   const answers = { fp32, torch: await answerInt8('torch'), accurate: await answerInt8('accurate') };
-  const linears = float.map(({ linear: { names, shape }, x }, i): LinearReport => {
+  const linears = float.map(({ names, shape, x }, i): LinearReport => {
     const schemes = { torch: reports.torch[i]!, accurate: reports.accurate[i]! };
-    const [out, features] = shape as [number, number];
+    const [out, features] = shape;
     const input = { histogram: histogram(x.data), ...outliers(x) };
     return { ...place(names), names, in: features, out, ...input, schemes };
   });

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { QUESTION, TEXT } from '../cli/article.ts';
 import { compare, explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
-import type { Runtime, Scheme, HostTensor } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import type { HostTensor, Runtime, Scheme } from '../src/runtime.ts';
 import { withResults } from './results.ts';
 
 const ROOT = join(import.meta.dirname, '..');

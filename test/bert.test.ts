@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Runtime, QuantizedTensor, HostTensor } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
@@ -10,6 +9,7 @@ import { parseConfig } from '../src/checkpoint/config.ts';
 import { type Precision, weightsOf } from '../src/checkpoint/load.ts';
 import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import type { HostTensor, QuantizedTensor, Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, float32, goldenCases, goldenJson, goldenTensors, largestDifference, TINY } from './support.ts';
 
 function open(folder: string) {

@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { normal, runOp, uniform } from '../kernels/op.ts';
 import { buildKernels } from '../scripts/build.ts';
-import type { Runtime } from '../src/runtime.ts';
 import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
 import { groupRows, ROW } from '../src/backends/grouping.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
 import { load } from '../src/index.ts';
+import type { Runtime } from '../src/runtime.ts';
 import {
   ACCUMULATOR_SIZES,
   CHECKPOINT,

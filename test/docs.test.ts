@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
 import { DOCUMENT, updated, WITH_RESULTS } from '../scripts/docs.ts';
 import { withResults } from '../scripts/results.ts';
-import type { Scheme } from '../src/runtime.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import type { Scheme } from '../src/runtime.ts';
 import { ROOT } from './support.ts';
 
 const document = readFileSync(DOCUMENT, 'utf8');

@@ -10,12 +10,12 @@ import { type Explanation, explain } from '../explain/explain.ts';
 import { type LinearCall, TraceBackend } from '../explain/trace.ts';
 import { constant, tensor } from '../kernels/op.ts';
 import { headlessChromium } from '../scripts/driver.ts';
-import type { Runtime } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
 import { quantizeActivations } from '../src/quantize.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, float32, goldenCases, goldenJson, goldenTensors, ROOT, TINY } from './support.ts';
 
 const START: Record<string, () => Promise<Backend>> = {

@@ -4,12 +4,12 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { HostTensor } from '../src/runtime.ts';
 import { parseConfig, tensorShapes } from '../src/checkpoint/config.ts';
 import { checkpointBytes, checkpointLayout } from '../src/checkpoint/layout.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { type LoadOptions, load } from '../src/index.ts';
+import type { HostTensor } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, TINY } from './support.ts';
 
 let folder: string;

@@ -2,8 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { ALL_OPS, OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, tensor, U } from '../kernels/op.ts';
-import type { HostTensor } from '../src/runtime.ts';
 import { erf, gelu, ReferenceBackend, softmax } from '../src/backends/reference.ts';
+import type { HostTensor } from '../src/runtime.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference, largestShare } from './support.ts';
 
 const backend = new ReferenceBackend();

@@ -1,10 +1,10 @@
 /** Windows, spans and no-answer on a model whose logits the tests choose; then answers of the embedded checkpoint. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { Runtime } from '../src/runtime.ts';
 import type { Bert, BertConfig } from '../src/bert.ts';
 import { load, type QuestionAnswering, Tokenizer } from '../src/index.ts';
 import { QuestionAnswering as QA } from '../src/qa.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, goldenJson, TINY } from './support.ts';
 
 const tokenizer = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));

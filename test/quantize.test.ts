@@ -2,9 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';
 import { constant, tensor } from '../kernels/op.ts';
-import type { QuantizedTensor } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight, roundHalfEven } from '../src/quantize.ts';
+import type { QuantizedTensor } from '../src/runtime.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference } from './support.ts';
 
 const goldens = goldenTensors('quantizer');

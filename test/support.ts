@@ -5,10 +5,10 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { ALL_OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
-import type { Runtime, QuantizedTensor, HostTensor } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { BertletError, type ErrorCode } from '../src/index.ts';
+import type { HostTensor, QuantizedTensor, Runtime } from '../src/runtime.ts';
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 

@@ -1,9 +1,9 @@
 /** The GPU's kernels with the direct product, each op against the reference, on a software adapter; and what they refuse. */
 import { describe, expect, test } from 'vitest';
 import { constant, normal, tensor } from '../kernels/op.ts';
-import type { Runtime } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { quantizeWeight } from '../src/quantize.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { DIRECT, useGpu } from './gpu.ts';
 import {
   ACCUMULATOR_SIZES,

@@ -1,12 +1,12 @@
 /** Whole models of seeded weights on the GPU, on a software adapter: right at any length, and what a forward costs. */
 import { describe, expect, test } from 'vitest';
 import { forwardOf, randomWeights } from '../bench/model.ts';
-import type { Runtime } from '../src/runtime.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
 import type { BertConfig } from '../src/bert.ts';
 import type { Precision } from '../src/checkpoint/load.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
+import type { Runtime } from '../src/runtime.ts';
 import { DIRECT, gpuClasses, TILED, useGpu } from './gpu.ts';
 import { largestDifference } from './support.ts';
 

@@ -1,7 +1,6 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
 import { Sampler } from '../bench/measure.ts';
 import { explain } from '../explain/explain.ts';
-import type { Runtime } from '../src/runtime.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { describeAdapter } from '../src/backends/startWebgpu.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
@@ -122,7 +121,7 @@ async function time(qa: QuestionAnswering, texts: Texts) {
 /** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
 async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>) {
   const checkpoint = await openCheckpoint(await locate(addressOf(model)));
-  const start = async () => (await startCpu({ threads: 1 })).backend as Backend;
+  const start = async () => (await startCpu({ threads: 1 })).device;
   return explain(checkpoint, texts, start, ({ done, total }) => tell(done / total)).finally(checkpoint.close);
 }
 

@@ -1,6 +1,5 @@
 /** bertlet as a peer of run.ts. Usage: bertlet_peer.ts TOKENS THREADS */
 import { createInterface } from 'node:readline';
-import type { Runtime } from '../../src/runtime.ts';
 import { startCpu } from '../../src/backends/startCpu.ts';
 import type { Precision } from '../../src/checkpoint/load.ts';
 import { forwardOf, randomWeights, SHAPES } from '../model.ts';
@@ -8,8 +7,8 @@ import { forwardOf, randomWeights, SHAPES } from '../model.ts';
 const [tokens, threads] = process.argv.slice(2).map(Number) as [number, number];
 const config = SHAPES['bert-base-cased']!;
 const model = async (precision: Precision) => {
-  const { backend, kernels } = await startCpu({ threads, wideSimd: true });
-  return { kernels, forward: forwardOf(backend as Backend, config, randomWeights(config, precision)) };
+  const { device, kernels } = await startCpu({ threads, wideSimd: true });
+  return { kernels, forward: forwardOf(device, config, randomWeights(config, precision)) };
 };
 const models = { fp32: await model('fp32'), int8: await model('torch') };
 console.log(JSON.stringify({ name: `bertlet (${models.int8.kernels})`, dtypes: Object.keys(models) }));
