@@ -111,7 +111,7 @@ test('switches: arithmetic, scales, threads; a passage without the answer', asyn
   await page.getByRole('button', { name: 'Answer' }).click();
   expect(await page.locator('#passage-problem').textContent()).toBe('Type or paste a passage first.');
   expect(await page.locator('#passage').evaluate((field) => field === document.activeElement)).toBe(true);
-  await looksRight(page, 'empty');
+  await looksRight(page, 'empty', { wideAndDark: true });
 });
 
 test('the second visit needs no network', async () => {

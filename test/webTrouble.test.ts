@@ -69,7 +69,7 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
   await files.setInputFiles([of('notes.txt', Buffer.from('hello'))]);
   await page.getByText('A file cannot be read').waitFor();
   expect(await error(page)).toMatch(/expected config\.json, model\.safetensors .* got notes\.txt/);
-  await looksRight(page, 'error', { wideAndDark: true });
+  await looksRight(page, 'error');
   await page.evaluate(() => {
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(new File(['meow'], 'cat.png'));
