@@ -76,8 +76,12 @@ describe('threads', () => {
       const { rss, heapUsed, external } = process.memoryUsage();
       return { rss: rss / 2 ** 20, javaScript: (heapUsed + external) / 2 ** 20 };
     };
+    await qa.logits({ inputIds: ids(60), tokenTypeIds: ids(60).fill(0) });
     const before = await forwards(20);
+    const grow = vi.spyOn(WebAssembly.Memory.prototype, 'grow');
     const after = await forwards(40);
+    expect(grow).not.toHaveBeenCalled(); // none is longer than the first
+    grow.mockRestore();
     const [rss, javaScript] = [after.rss - before.rss, after.javaScript - before.javaScript];
     console.log(
       `${name}, 40 forwards of 1 to 60 tokens: RSS grew by ${rss.toFixed(1)} MB, JavaScript's objects by ${javaScript.toFixed(2)} MB`,

@@ -122,7 +122,7 @@ test('the command: an answer, help, exit codes', () => {
   const bench = bertlet('bench', ...tiny, ...cpu, '--samples', '2', '--tokens', '8', '--json');
   const { benchmarks, environment } = JSON.parse(bench.stdout);
   expect([benchmarks.length, environment.commit]).toEqual([2, null]);
-});
+}, 120_000);
 
 test('publint and arethetypeswrong find nothing', () => {
   for (const [name, ...args] of [
