@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SHAPES } from '../bench/model.ts';
+import { SHAPES } from '../bench/shapes.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import { CHECKPOINT, ROOT, TINY } from './support.ts';
