@@ -9,7 +9,7 @@ import * as bertlet from '../src/index.ts';
 import { goldenJson, ROOT, runProgram, spawnProgram, TINY, WITHOUT_GPU } from './support.ts';
 
 const run = (...args: string[]) => runProgram(['qa', ...args], { env: WITHOUT_GPU });
-const tiny = ['--model', TINY, '--samples', '1'];
+const tiny = ['--model', TINY, '--samples', '1', '--threads', '1'];
 const ask = ['--question', 'a b?', '--context', 'c d e'];
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
