@@ -294,7 +294,18 @@ describe.runIf(process.platform === 'linux')('an end before its time', { timeout
   /** Starts it with random weights in a temporary folder, and waits until it has loaded two variants. */
   async function start() {
     const TMPDIR = mkdtempSync(join(scratch, 'tmp-'));
-    const args = ['cli/main.ts', 'bench', '--shape', 'minilm-l6', '--device', 'cpu', '--threads', '1'];
+    const args = [
+      'cli/main.ts',
+      'bench',
+      '--shape',
+      'minilm-l6',
+      '--device',
+      'cpu',
+      '--scheme',
+      'torch',
+      '--threads',
+      '1',
+    ];
     const env = { ...process.env, ...WITHOUT_GPU, TMPDIR };
     const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let error = '';
@@ -323,7 +334,6 @@ describe.runIf(process.platform === 'linux')('an end before its time', { timeout
     child.kill('SIGINT');
     const { status, left } = await done();
     expect([status, left]).toEqual([130, []]);
-    for (let tries = 0; variants.some(alive) && tries < 100; tries++) await sleep(50);
-    expect(variants.filter(alive)).toEqual([]);
+    while (variants.some(alive)) await sleep(50); // where one stays, this test ends by its timeout
   });
 });
