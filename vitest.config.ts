@@ -4,23 +4,25 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Tests that need no GPU, no browser and no process of their own: the loop of a developer. */
-const UNIT = ['ops', 'qa', 'quantize', 'safetensors', 'squad', 'tokenizer'];
+const UNIT = [
+  ...['bert', 'cpu', 'hub', 'load', 'ops', 'qa', 'quantize', 'safetensors', 'squad', 'tokenizer', 'webParts'],
+];
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
 const LONGEST = [
-  'web',
-  'webgpuModels',
-  'webgpuCheckpoint',
-  'webgpuTiled',
-  'webgpuDirect',
-  'cpu',
-  'bench',
-  'webgpuLife',
-  'bert',
-  'package',
-  'evaluate',
-  'explain',
-  'checkpoint',
+  ...['webgpuModels', 'webgpuCheckpoint', 'webTrouble', 'web', 'webgpuLife', 'bench', 'logits', 'explain', 'page'],
+  ...[
+    'webgpuTiled',
+    'package',
+    'readme',
+    'cpuLife',
+    'docs',
+    'cli',
+    'webgpuDirect',
+    'checkpoint',
+    'evaluate',
+    'cpuSelfTest',
+  ],
 ];
 
 class LongestFirst extends BaseSequencer {

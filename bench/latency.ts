@@ -6,7 +6,8 @@ import { startCpu } from '../src/backends/startCpu.ts';
 import { startWebgpu } from '../src/backends/startWebgpu.ts';
 import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
 import type { Device } from '../src/runtime.ts';
-import { forwardOf, randomWeights, SHAPES } from './model.ts';
+import { forwardOf, randomWeights } from './model.ts';
+import { SHAPES } from './shapes.ts';
 
 type Dtype = 'fp32' | 'fp16' | 'int8';
 const numbers = (text: string) => text.split(',').map(Number);

@@ -5,7 +5,8 @@
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { randomCheckpoint, SHAPES } from './model.ts';
+import { randomCheckpoint } from './model.ts';
+import { SHAPES } from './shapes.ts';
 
 const { folder, remove } = randomCheckpoint(SHAPES['bert-base-cased']!);
 const root = join(import.meta.dirname, '..');

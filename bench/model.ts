@@ -11,12 +11,6 @@ import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import { type Device, type HostTensor, type LinearWeight, Runtime } from '../src/runtime.ts';
 
-const BASE = { positions: 512, types: 2, eps: 1e-12 };
-export const SHAPES: Record<string, BertConfig> = {
-  'bert-base-cased': { ...BASE, vocab: 28996, hidden: 768, layers: 12, heads: 12, intermediate: 3072 },
-  'minilm-l6': { ...BASE, vocab: 30522, hidden: 384, layers: 6, heads: 12, intermediate: 1536 },
-};
-
 /** Seeded random weights of a model, of this standard deviation. One tensor of each shape is made, for all that have it. */
 export function randomWeights(config: BertConfig, precision: Precision, size = 0.02): Weights {
   const shapes = tensorShapes(config);

@@ -43,7 +43,7 @@ export function startChild(name: string, file: string, args: string[], env = pro
     },
     end: async () => {
       child.stdin.end();
-      await Promise.race([closed, sleep(5000).then(kill)]);
+      await Promise.race([closed, sleep(5000, null, { ref: false }).then(kill)]); // once it has closed, nothing waits
       await closed;
     },
   };

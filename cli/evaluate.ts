@@ -6,7 +6,6 @@ import { access, constants } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { type Command, InvalidArgumentError } from 'commander';
 import { environment } from '../bench/environment.ts';
 import { nameOf } from '../bench/result.ts';
 import { readSquad, sample } from '../evaluation/dataset.ts';
@@ -23,7 +22,7 @@ import {
 } from '../evaluation/run.ts';
 import { locate } from '../src/hub.ts';
 import type { Device, Dtype, Scheme } from '../src/index.ts';
-import { listOption, modelOption, positive, threadsOption } from './options.ts';
+import { type Io, type Output, printer } from './io.ts';
 import { progressBars } from './progress.ts';
 import { writeWhole } from './write.ts';
 
@@ -40,7 +39,9 @@ interface EvaluateOptions {
   json?: string | true;
 }
 
-async function run(file: string, options: EvaluateOptions): Promise<void> {
+/** Runs `bertlet evaluate`. */
+export async function run(file: string, options: EvaluateOptions, io: Io): Promise<void> {
+  const print = printer(io.stdout);
   const { threads, seed, threshold, limit } = options;
   const begun = environment(); // with the load before this makes its own
   // What cannot be written is said before the work, not after it.
@@ -49,7 +50,7 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
   const questions = sample(dataset.questions, limit ?? dataset.questions.length, seed);
   const variants = variantsOf(options.device, options.dtype, options.scheme);
 
-  const download = progressBars();
+  const download = progressBars(io);
   const folder = await locate(options.model, download).finally(download.stop);
   const model = await identify(options.model, folder);
   const { name, sha256 } = dataset;
@@ -61,10 +62,10 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
   });
 
   const loaded: Loaded[] = [];
-  const bar = progressBar(questions.length * variants.length);
+  const bar = progressBar(io.stderr, questions.length * variants.length);
   try {
     for (const variant of variants) {
-      const { onProgress, stop } = progressBars();
+      const { onProgress, stop } = progressBars(io);
       loaded.push(await loadVariant(folder, variant, { onProgress, ...(threads && { threads }) }).finally(stop));
     }
     const done = variants.flatMap((variant) => questions.map(({ id }) => predictions.get(nameOf(variant), id)));
@@ -87,21 +88,20 @@ async function run(file: string, options: EvaluateOptions): Promise<void> {
   };
   const text = JSON.stringify(report, null, 2);
   if (options.json === true) {
-    console.log(text);
+    print(text);
     return;
   }
   if (options.json !== undefined) {
     await writeWhole(options.json, `${text}\n`);
   }
   const of = questions.length < dataset.questions.length ? ` of ${dataset.questions.length}, seed ${seed}` : '';
-  console.log(`${name}, SQuAD ${dataset.format}: ${questions.length} questions${of}; ${model.name}\n`);
-  console.log(table(results));
+  print(`${name}, SQuAD ${dataset.format}: ${questions.length} questions${of}; ${model.name}\n`);
+  print(table(results));
 }
 
 /** On a terminal: how far all variants are together, how fast, and how long it will take. */
-function progressBar(total: number) {
+function progressBar(stream: Output, total: number) {
   const format = '{bar} {percentage} % of {total} answers, {rate}/s, {eta_formatted} left';
-  const stream = process.stderr;
   const bar = new SingleBar({ format, stream, noTTYOutput: false, clearOnComplete: true, etaBuffer: 200 });
   let [count, begin] = [0, 0];
   return {
@@ -143,42 +143,4 @@ function table(results: Result[]): string {
       .map((cells, column) => (column === 0 ? cells[i]!.padEnd(widths[0]!) : cells[i]!.padStart(widths[column]!)))
       .join('  ');
   return Array.from({ length: results.length + 1 }, (_, i) => row(i).trimEnd()).join('\n');
-}
-
-const finite = (text: string): number => {
-  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
-  throw new InvalidArgumentError('Expected a number.');
-};
-
-/** Adds `bertlet evaluate`. */
-export function addEvaluate(program: Command): void {
-  program
-    .command('evaluate')
-    .description("SQuAD's exact match and F1 of one model in several precisions, side by side, and their speed.")
-    .argument('<squad>', "a file of SQuAD 1.1 or 2.0, in the official format's JSON")
-    .addOption(modelOption())
-    .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
-    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8'], ['fp32', 'int8']))
-    .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
-    .addOption(threadsOption())
-    .option(
-      '--limit <n>',
-      'only so many questions: with and without an answer as in the file, of all articles',
-      positive,
-    )
-    .option('--seed <n>', 'of the sample and of the bootstrap', positive, 1)
-    .option('--threshold <x>', 'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more', finite, 0)
-    .option('--predictions <file>', 'keep each answer there; run again to go on where it was stopped')
-    .option('--json [file]', 'print one JSON object instead, or write it to a file as well')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet evaluate dev-v2.0.json --limit 200
-  $ bertlet evaluate dev-v2.0.json --predictions dev.jsonl --json dev.json
-  $ bertlet evaluate dev-v1.1.json --model deepset/bert-base-cased-squad2 --dtype fp32,int8 --scheme torch
-
-The F1 difference is to fp32, with the 95 % interval of a paired bootstrap over the questions (10,000 resamples).`,
-    )
-    .action(run);
 }

@@ -4,7 +4,6 @@
  */
 import { join } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { type Command, Option } from 'commander';
 import { explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
 import { ReferenceDevice } from '../src/backends/reference.ts';
@@ -12,7 +11,8 @@ import { startCpu } from '../src/backends/startCpu.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { locate } from '../src/hub.ts';
 import type { Device } from '../src/runtime.ts';
-import { addQuestion, modelOption, type QuestionOptions, questionOf } from './options.ts';
+import { type Io, printer } from './io.ts';
+import { type QuestionOptions, questionOf } from './options.ts';
 import { progressBars } from './progress.ts';
 import { writeWhole } from './write.ts';
 
@@ -28,17 +28,19 @@ const DEVICES: Record<ExplainOptions['device'], () => Promise<Device>> = {
   reference: async () => new ReferenceDevice(),
 };
 
-async function run(options: ExplainOptions): Promise<void> {
-  const input = await questionOf(options);
-  const { onProgress, stop } = progressBars();
+/** Runs `bertlet explain`. */
+export async function run(options: ExplainOptions, io: Io): Promise<void> {
+  const print = printer(io.stdout);
+  const input = await questionOf(options, io);
+  const { onProgress, stop } = progressBars(io);
   const open = async () => openCheckpoint(await locate(options.model, { onProgress }), onProgress);
   const checkpoint = await open().finally(stop);
   const bar = new SingleBar({
     format: '{bar} {value} of {total} linears',
-    stream: process.stderr,
+    stream: io.stderr,
     clearOnComplete: true,
   });
-  if (process.stderr.isTTY) bar.start(0, 0);
+  if (io.stderr.isTTY) bar.start(0, 0);
   const onLinear = ({ done, total }: { done: number; total: number }) => {
     bar.setTotal(total);
     bar.update(done);
@@ -51,26 +53,7 @@ async function run(options: ExplainOptions): Promise<void> {
     const file = options.report.endsWith('.html') ? options.report : join(options.report, 'explain.html');
     const { explainPage } = await import('../explain/page.ts'); // Plot: only where it is asked for
     await writeWhole(file, explainPage(explanation, options.device));
-    if (!options.json) console.log(`${file}\n`);
+    if (!options.json) print(`${file}\n`);
   }
-  console.log(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation));
-}
-
-/** Adds `bertlet explain`. */
-export function addExplain(program: Command): void {
-  addQuestion(program.command('explain'))
-    .description('Shows what int8 does to one question: scales, zero points, levels and errors of every linear.')
-    .addOption(modelOption())
-    .addOption(new Option('--device <name>', 'that computes').choices(['cpu', 'reference']).default('cpu'))
-    .option('--report <path>', 'write a page with histograms as well: a file.html, or the folder of explain.html')
-    .option('--json', 'print one JSON object instead of the table')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet explain
-  $ bertlet explain --report explain.html
-  $ bertlet explain --question "Who?" --context-file passage.txt --json`,
-    )
-    .action(run);
+  print(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation));
 }

@@ -5,6 +5,7 @@ import { text as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { QUESTION, TEXT } from './article.ts';
+import type { Io } from './io.ts';
 
 /** A positive integer. */
 export const positive = (text: string): number => {
@@ -36,10 +37,9 @@ export const addQuestion = (command: Command): Command =>
     .addOption(new Option('--context <text>', 'the passage').default(TEXT, "the article's").conflicts('contextFile'))
     .option('--context-file <file>', 'the passage, from a file in UTF-8; - for standard input');
 
-export const questionOf = async ({ question, context, contextFile }: QuestionOptions) => ({
+export const questionOf = async ({ question, context, contextFile }: QuestionOptions, { stdin }: Io) => ({
   question,
-  context:
-    contextFile === '-' ? await readAll(process.stdin) : contextFile ? await readFile(contextFile, 'utf8') : context,
+  context: contextFile === '-' ? await readAll(stdin) : contextFile ? await readFile(contextFile, 'utf8') : context,
 });
 
 /** An option that takes some of a few names, by commas; all of them by default, or these. */

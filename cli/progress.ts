@@ -1,21 +1,22 @@
 /** Progress bars of downloads on a terminal; elsewhere nothing. */
 import { MultiBar, type SingleBar } from 'cli-progress';
 import type { LoadOptions } from '../src/index.ts';
+import type { Io } from './io.ts';
 
 /** Made for one load: `onProgress` for it, and `stop` at its end. */
-export function progressBars(): { onProgress: NonNullable<LoadOptions['onProgress']>; stop: () => void } {
+export function progressBars({ stderr }: Io): { onProgress: NonNullable<LoadOptions['onProgress']>; stop: () => void } {
   const format = '{file} {bar} {percentage} % of {megabytes} MB, {eta_formatted} left';
   const multi = new MultiBar({
     format,
     hideCursor: true,
     clearOnComplete: true,
-    stream: process.stderr,
+    stream: stderr,
     noTTYOutput: false,
   });
   const bars = new Map<string, SingleBar>();
   return {
     onProgress: ({ file, loaded, total }) => {
-      if (!process.stderr.isTTY) return;
+      if (!stderr.isTTY) return;
       const megabytes = (total / 2 ** 20).toFixed(0);
       if (!bars.has(file)) bars.set(file, multi.create(total, 0, { file, megabytes }));
       bars.get(file)!.update(loaded);

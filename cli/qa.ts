@@ -4,7 +4,6 @@
  */
 import { performance } from 'node:perf_hooks';
 import { styleText } from 'node:util';
-import { type Command, Option } from 'commander';
 import { Sampler } from '../bench/measure.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import {
@@ -16,7 +15,8 @@ import {
   type QuestionAnswering,
   type Scheme,
 } from '../src/index.ts';
-import { addQuestion, modelOption, positive, type QuestionOptions, questionOf, threadsOption } from './options.ts';
+import { type Io, printer } from './io.ts';
+import { type QuestionOptions, questionOf } from './options.ts';
 import { progressBars } from './progress.ts';
 
 const ANSWERS: Record<Dtype, string> = {
@@ -73,15 +73,17 @@ interface QaOptions extends QuestionOptions {
   json?: boolean;
 }
 
-async function run(options: QaOptions): Promise<void> {
-  const { question, context } = await questionOf(options);
-  const say = options.json ? () => {} : console.log;
-  const bold = (text: string) => styleText('bold', text, { stream: process.stdout }); // on a terminal, without NO_COLOR
+/** Runs `bertlet qa`. */
+export async function run(options: QaOptions, io: Io): Promise<void> {
+  const { question, context } = await questionOf(options, io);
+  const print = printer(io.stdout);
+  const say = options.json ? () => {} : print;
+  const bold = (text: string) => styleText('bold', text, { stream: io.stdout }); // on a terminal, without NO_COLOR
   const section = (title: string) => say(`${'='.repeat(75)}\n${bold(title)}\n${'='.repeat(75)}`);
 
   const { scheme, threads } = options;
   const open = async (device: Device, dtype: Dtype) => {
-    const { onProgress, stop } = progressBars();
+    const { onProgress, stop } = progressBars(io);
     const model = { device, dtype, wideSimd: true, onProgress, ...(scheme && { scheme }), ...(threads && { threads }) };
     return load(options.model, model).finally(stop);
   };
@@ -134,27 +136,5 @@ async function run(options: QaOptions): Promise<void> {
     if (!(error instanceof BertletError && error.code === 'device')) throw error;
     say(error.message);
   }
-  if (options.json) console.log(JSON.stringify({ info, question, context, sizes, answers, latencies }, null, 2));
-}
-
-/** Adds `bertlet qa`. */
-export function addQa(program: Command): void {
-  addQuestion(program.command('qa'))
-    .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
-    .addOption(modelOption())
-    .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
-    .addOption(threadsOption())
-    .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
-    .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
-    .option('--samples <n>', 'forwards to time for each dtype; default 100, as in the article', positive)
-    .option('--json', 'print one JSON object instead')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet qa --question "Who wrote it?" --context "Ada wrote the first program in 1843."
-  $ bertlet qa --question "Who wrote it?" --context-file - --dtype int8 --json < passage.txt
-  $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu`,
-    )
-    .action(run);
+  if (options.json) print(JSON.stringify({ info, question, context, sizes, answers, latencies }, null, 2));
 }

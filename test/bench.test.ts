@@ -1,5 +1,5 @@
 /** The benchmark: its statistics against numpy's, its timing on a clock of ours, and `bertlet bench` as a program. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { latencyOf, Sampler } from '../bench/measure.ts';
 import type { Result } from '../bench/result.ts';
 import { startChild, takeTurns } from '../bench/turns.ts';
 import { headlessChromium } from '../scripts/driver.ts';
-import { expectError, goldenJson, ROOT, TINY } from './support.ts';
+import { expectError, goldenJson, ROOT, runProgram, TINY, WITHOUT_GPU } from './support.ts';
 
 interface Statistics extends Record<'mean' | 'stdev' | 'stdev_' | 'p50' | 'p90' | 'p95' | 'p99', number> {
   values: number[];
@@ -90,25 +90,36 @@ describe('turns', () => {
   });
 });
 
-/** Runs it as on a machine without a GPU, but for `env`; temporary files go to a folder of its own. */
 const scratch = mkdtempSync(join(tmpdir(), 'bertlet-bench-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
-const WITHOUT_GPU = { VK_DRIVER_FILES: '/nowhere', BERTLET_ADAPTER: '' };
 const tiny = ['--model', TINY, '--tokens', '16', '--samples', '3', '--warmups', '2'];
-function run(args: string[], env: NodeJS.ProcessEnv = WITHOUT_GPU) {
-  const options = { cwd: ROOT, encoding: 'utf8', env: { ...process.env, ...env } } as const;
-  const child = spawnSync(process.execPath, ['cli/main.ts', 'bench', ...args], options);
-  return { status: child.status, out: child.stdout, error: child.stderr };
-}
+const run = (...args: string[]) => runProgram(['bench', ...args], { env: WITHOUT_GPU });
 
 describe('bertlet bench', () => {
+  const report = join(scratch, 'report');
+  let ran: Awaited<ReturnType<typeof run>>;
+  let result: Result;
+  /** One run of all variants, of two lengths, with all that it can be asked for. */
+  beforeAll(async () => {
+    const evaluation = join(scratch, 'evaluation.json');
+    const dataset = { name: 'dev.json', format: '1.1', questions: 20, of: 100 };
+    const difference = { f1: -0.256, low: -1, high: 0.5 };
+    const variants = [
+      { name: 'cpu <fp32>', figures: { exact: 82.5, f1: 89.12345 } },
+      { name: 'cpu int8 torch', figures: { exact: 82, f1: 88.867 }, difference },
+    ];
+    writeFileSync(evaluation, JSON.stringify({ dataset, model: { name: 'a model' }, variants }));
+    ran = await run(...tiny, '--tokens', '32,16', '--report', report, '--evaluation', evaluation);
+    result = JSON.parse(readFileSync(join(report, 'results.json'), 'utf8'));
+  }, 180_000);
+
+  const names = ['cpu fp32', 'cpu int8 torch', 'cpu int8 accurate'];
   test('a row for each variant, the environment, and why there is no GPU', () => {
-    const { status, out, error } = run([...tiny, '--tokens', '32,16']);
-    expect([status, error]).toEqual([0, '']);
+    const { status, out, error } = ran;
+    expect([status, error]).toEqual([0, `${join(report, 'index.html')}\n${join(report, 'results.json')}\n`]);
     const rows = [...out.matchAll(/^\| (cpu [a-z0-9 ]+?) +\| +(\d+) \|.*\| +3 \|$/gm)].map(
       ([, name, n]) => `${name} ${n}`,
     );
-    const names = ['cpu fp32', 'cpu int8 torch', 'cpu int8 accurate'];
     expect(rows).toEqual([16, 32].flatMap((n) => names.map((name) => `${name} ${n}`)));
     for (const line of [/^CPU: .+, \d+ cores/m, /^CPU engine: \d+ threads; int8 /m, /^Node: v\d+/m, /^bertlet: \d/m]) {
       expect(out).toMatch(line);
@@ -118,19 +129,11 @@ describe('bertlet bench', () => {
     );
     expect(out).not.toMatch(/NaN|undefined|null/);
   });
-  test("--json: optimum-benchmark's shape with all samples, and no path or host", () => {
-    const { status, out } = run([...tiny, '--json']);
-    expect(status).toBe(0);
-    const result = JSON.parse(out) as Result;
-    expect(result).toMatchObject({
-      version: 1,
-      model: { name: 'tiny-bert', parameters: 22530 },
-      sweeps: null,
-      stages: null,
-    });
+  test("optimum-benchmark's shape with all samples", () => {
+    expect(result).toMatchObject({ version: 1, model: { name: 'tiny-bert', parameters: 22530 } });
     expect(result.skipped.length).toBe(4);
-    expect(result.benchmarks.map(({ name }) => name)).toEqual(['cpu fp32', 'cpu int8 torch', 'cpu int8 accurate']);
-    for (const { report, config, warmups, speedup, file_bytes } of result.benchmarks) {
+    expect(result.benchmarks.map(({ name }) => name)).toEqual([...names, ...names]);
+    for (const [i, { report, config, warmups, speedup, file_bytes }] of result.benchmarks.entries()) {
       expect(Object.keys(report)).toEqual(['load_model', 'first_forward', 'forward']);
       const keys = ['memory', 'latency', 'throughput', 'energy', 'efficiency'];
       for (const part of Object.values(report)) expect(Object.keys(part)).toEqual(keys);
@@ -139,16 +142,31 @@ describe('bertlet bench', () => {
       expect([latency.unit, latency.count, latency.values.length, warmups]).toEqual(['s', 3, 3, 2]);
       expect(throughput).toEqual({ unit: 'samples/s', value: 1 / latency.mean });
       expect(memory!.max_ram).toBeGreaterThan(30);
-      expect(speedup).toBeCloseTo(result.benchmarks[0]!.report.forward.latency.p50 / latency.p50, 12);
+      const fp32 = result.benchmarks[i < 3 ? 0 : 3]!;
+      expect(speedup).toBeCloseTo(fp32.report.forward.latency.p50 / latency.p50, 12);
       expect(file_bytes).toBeGreaterThan(22530);
-      expect(config.scenario).toMatchObject({ iterations: 3, warmup_runs: 2, input_shapes: { sequence_length: 16 } });
+      const input_shapes = { sequence_length: i < 3 ? 16 : 32 };
+      expect(config.scenario).toMatchObject({ iterations: 3, warmup_runs: 2, input_shapes });
     }
+  });
+  test('--json: the object alone, no sweep that was not asked for, and no path or host', async () => {
+    const { status, out, error } = await run(...tiny, '--device', 'cpu', '--dtype', 'fp32', '--json');
+    expect([status, error]).toEqual([0, '']);
+    const alone = JSON.parse(out) as Result;
+    expect(alone).toMatchObject({ version: 1, skipped: [], sweeps: null, stages: null });
+    expect(Object.keys(alone)).toEqual(Object.keys(result));
+    expect(alone.command).toBe(
+      'npm run bench -- --model tiny-bert --tokens 16 --samples 3 --warmups 2 --device cpu --dtype fp32 --json',
+    );
     expect(out).not.toContain(ROOT);
     expect(out).not.toContain('/home/');
   });
-  test('on a software adapter: rows that say so, GPU memory, stages by timestamps', { timeout: 300_000 }, () => {
-    const args = [...tiny, '--device', 'webgpu', '--dtype', 'fp16', '--sweep', '--json', '--seconds', '5'];
-    const { status, out } = run(args, {});
+  test('on a software adapter: rows that say so, GPU memory, stages by timestamps', { timeout: 300_000 }, async () => {
+    const few = ['--model', TINY, '--tokens', '16', '--samples', '1', '--warmups', '1'];
+    const { status, out } = await runProgram([
+      ...['bench', ...few, '--device', 'webgpu', '--dtype', 'fp16'],
+      ...['--sweep', '--json', '--seconds', '5'],
+    ]);
     expect(status).toBe(0);
     const { benchmarks, environment, stages, sweeps } = JSON.parse(out) as Result;
     expect(benchmarks.map(({ name }) => name)).toEqual(['webgpu fp16']);
@@ -178,11 +196,77 @@ describe('bertlet bench', () => {
     [[...tiny, '--evaluation', 'package.json'], 1, /^BertletError \(file\): package\.json: expected an evaluation/],
     [[...tiny, '--json', 'nowhere/a.json'], 1, /nowhere/],
     [['--help'], 0, /^$/],
-  ])('exit code: %j is %d', (args, code, message) => {
-    const { status, error } = run(args);
+  ])('exit code: %j is %d', async (args, code, message) => {
+    const { status, error } = await run(...args);
     expect(error).toMatch(message);
     expect(error).not.toMatch(/\n {4}at /);
     expect(status).toBe(code);
+  });
+
+  describe('--report', { timeout: 60_000 }, () => {
+    let browser: Browser;
+    beforeAll(async () => {
+      browser = await chromium.launch(headlessChromium() as Parameters<typeof chromium.launch>[0]);
+    }, 60_000);
+    afterAll(() => browser?.close());
+
+    test('the folder has the page and its result, whole', () => {
+      expect(readdirSync(report).toSorted()).toEqual(['index.html', 'results.json']);
+      const { sweeps, stages } = result;
+      expect([...new Set(sweeps!.tokens.map(({ tokens }) => tokens))]).toEqual([16, 32, 64]);
+      expect(new Set(sweeps!.threads.map(({ threads }) => threads)).has(1)).toBe(true);
+      expect(stages!.map(({ name }) => name)).toEqual(names);
+      for (const name of ['index.html', 'results.json'])
+        expect(readFileSync(join(report, name), 'utf8')).not.toContain(ROOT);
+    });
+    test.each([
+      ['light', 1100],
+      ['light', 390],
+      ['dark', 1100],
+      ['dark', 390],
+    ] as const)('opens from disk without a network: %s, %d px', async (colorScheme, width) => {
+      const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, offline: true });
+      const page = await context.newPage();
+      const [requests, errors]: [string[], string[]] = [[], []];
+      page.on('request', (request) => requests.push(request.url()));
+      page.on('pageerror', ({ message }) => errors.push(message));
+      page.on('console', (message) => errors.push(message.text()));
+      const url = `file://${join(report, 'index.html')}`;
+      await page.goto(url);
+      const titles = await page.locator('h2').allTextContents();
+      expect(titles).toEqual([
+        ...['Latency of 16 tokens', 'Latency of 32 tokens', 'Size', 'Latency by tokens', 'Latency by threads'],
+        ...['Where the time goes', 'Accuracy', 'All figures', 'Environment', 'Repeat it'],
+      ]);
+      const shown = await page.locator('figure svg:visible').count();
+      expect(shown, 'charts of this width').toBe(7);
+      expect(await page.locator('main').textContent()).toMatch(
+        /cpu <fp32>82\.5089\.12[\s\S]*-0\.26-1\.00 to 0\.50[\s\S]*20 of 100 questions/,
+      );
+      const sizes = '[document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]';
+      const background = { light: 'rgb(255, 255, 255)', dark: 'rgb(20, 23, 26)' }[colorScheme];
+      expect(await page.evaluate(sizes)).toEqual([width, background]);
+      // Nothing is cut off: all letters of a chart are within it.
+      const cut = await page.locator('figure svg:visible').evaluateAll((charts) =>
+        charts.flatMap((chart) => {
+          const frame = chart.getBoundingClientRect();
+          return [...chart.querySelectorAll('text')]
+            .filter((text) => {
+              const { left, right, top, bottom } = text.getBoundingClientRect();
+              return (
+                left < frame.left - 1 || right > frame.right + 1 || top < frame.top - 1 || bottom > frame.bottom + 1
+              );
+            })
+            .map((text) => text.textContent);
+        }),
+      );
+      expect(cut, 'labels cut').toEqual([]);
+      mkdirSync(join(ROOT, 'test-output'), { recursive: true });
+      await page.screenshot({ path: join(ROOT, 'test-output', `bench-${colorScheme}-${width}.png`), fullPage: true });
+      expect(requests).toEqual([url]);
+      expect(errors).toEqual([]);
+      await context.close();
+    });
   });
 });
 
@@ -210,7 +294,18 @@ describe.runIf(process.platform === 'linux')('an end before its time', { timeout
   /** Starts it with random weights in a temporary folder, and waits until it has loaded two variants. */
   async function start() {
     const TMPDIR = mkdtempSync(join(scratch, 'tmp-'));
-    const args = ['cli/main.ts', 'bench', '--shape', 'minilm-l6', '--device', 'cpu', '--threads', '1'];
+    const args = [
+      'cli/main.ts',
+      'bench',
+      '--shape',
+      'minilm-l6',
+      '--device',
+      'cpu',
+      '--scheme',
+      'torch',
+      '--threads',
+      '1',
+    ];
     const env = { ...process.env, ...WITHOUT_GPU, TMPDIR };
     const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let error = '';
@@ -239,82 +334,6 @@ describe.runIf(process.platform === 'linux')('an end before its time', { timeout
     child.kill('SIGINT');
     const { status, left } = await done();
     expect([status, left]).toEqual([130, []]);
-    for (let tries = 0; variants.some(alive) && tries < 100; tries++) await sleep(50);
-    expect(variants.filter(alive)).toEqual([]);
-  });
-});
-
-describe('--report', { timeout: 180_000 }, () => {
-  const out = join(scratch, 'report');
-  let browser: Browser;
-  beforeAll(async () => {
-    browser = await chromium.launch(headlessChromium() as Parameters<typeof chromium.launch>[0]);
-    const evaluation = join(scratch, 'evaluation.json');
-    const dataset = { name: 'dev.json', format: '1.1', questions: 20, of: 100 };
-    const difference = { f1: -0.256, low: -1, high: 0.5 };
-    const variants = [
-      { name: 'cpu <fp32>', figures: { exact: 82.5, f1: 89.12345 } },
-      { name: 'cpu int8 torch', figures: { exact: 82, f1: 88.867 }, difference },
-    ];
-    writeFileSync(evaluation, JSON.stringify({ dataset, model: { name: 'a model' }, variants }));
-    const { status, error } = run([...tiny, '--report', out, '--evaluation', evaluation]);
-    expect([status, error]).toEqual([0, `${join(out, 'index.html')}\n${join(out, 'results.json')}\n`]);
-  }, 180_000);
-  afterAll(() => browser?.close());
-
-  test('the folder has the page and its result, whole', () => {
-    expect(readdirSync(out).toSorted()).toEqual(['index.html', 'results.json']);
-    const { sweeps, stages } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')) as Result;
-    expect([...new Set(sweeps!.tokens.map(({ tokens }) => tokens))]).toEqual([16, 32, 64]);
-    expect(new Set(sweeps!.threads.map(({ threads }) => threads)).has(1)).toBe(true);
-    expect(stages!.map(({ name }) => name)).toEqual(['cpu fp32', 'cpu int8 torch', 'cpu int8 accurate']);
-    for (const name of ['index.html', 'results.json'])
-      expect(readFileSync(join(out, name), 'utf8')).not.toContain(ROOT);
-  });
-  test.each([
-    ['light', 1100],
-    ['light', 390],
-    ['dark', 1100],
-    ['dark', 390],
-  ] as const)('opens from disk without a network: %s, %d px', async (colorScheme, width) => {
-    const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme, offline: true });
-    const page = await context.newPage();
-    const [requests, errors]: [string[], string[]] = [[], []];
-    page.on('request', (request) => requests.push(request.url()));
-    page.on('pageerror', ({ message }) => errors.push(message));
-    page.on('console', (message) => errors.push(message.text()));
-    const url = `file://${join(out, 'index.html')}`;
-    await page.goto(url);
-    const titles = await page.locator('h2').allTextContents();
-    expect(titles).toEqual([
-      ...['Latency of 16 tokens', 'Size', 'Latency by tokens', 'Latency by threads', 'Where the time goes'],
-      ...['Accuracy', 'All figures', 'Environment', 'Repeat it'],
-    ]);
-    const shown = await page.locator('figure svg:visible').count();
-    expect(shown, 'charts of this width').toBe(6);
-    expect(await page.locator('main').textContent()).toMatch(
-      /cpu <fp32>82\.5089\.12[\s\S]*-0\.26-1\.00 to 0\.50[\s\S]*20 of 100 questions/,
-    );
-    const sizes = '[document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]';
-    const background = { light: 'rgb(255, 255, 255)', dark: 'rgb(20, 23, 26)' }[colorScheme];
-    expect(await page.evaluate(sizes)).toEqual([width, background]);
-    // Nothing is cut off: all letters of a chart are within it.
-    const cut = await page.locator('figure svg:visible').evaluateAll((charts) =>
-      charts.flatMap((chart) => {
-        const frame = chart.getBoundingClientRect();
-        return [...chart.querySelectorAll('text')]
-          .filter((text) => {
-            const { left, right, top, bottom } = text.getBoundingClientRect();
-            return left < frame.left - 1 || right > frame.right + 1 || top < frame.top - 1 || bottom > frame.bottom + 1;
-          })
-          .map((text) => text.textContent);
-      }),
-    );
-    expect(cut, 'labels cut').toEqual([]);
-    mkdirSync(join(ROOT, 'test-output'), { recursive: true });
-    await page.screenshot({ path: join(ROOT, 'test-output', `bench-${colorScheme}-${width}.png`), fullPage: true });
-    expect(requests).toEqual([url]);
-    expect(errors).toEqual([]);
-    await context.close();
+    while (variants.some(alive)) await sleep(50); // where one stays, this test ends by its timeout
   });
 });

@@ -1,8 +1,9 @@
 /** pytorch_model.bin, and checkpoints written in other precisions. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseConfig, WORD_EMBEDDINGS } from '../src/checkpoint/config.ts';
@@ -14,7 +15,7 @@ import { readSafetensors, toFloat16, toFloat32, viewTensor } from '../src/checkp
 import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { load } from '../src/index.ts';
 import { quantizeWeight } from '../src/quantize.ts';
-import { CHECKPOINT, expectError, float32, GOLDEN, ROOT, TINY } from './support.ts';
+import { CHECKPOINT, expectError, float32, GOLDEN, ROOT, runProgram, spawnProgram, TINY } from './support.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -262,35 +263,33 @@ describe('convert', () => {
     );
     expect(readdirSync(folder).filter((name) => name.includes('partial'))).toEqual([]);
   });
-  test('the program: sizes as the article printed them, exit codes', () => {
+  test('the program: sizes as the article printed them, exit codes', async () => {
     const out = join(folder, 'program');
-    const run = (...args: string[]) =>
-      spawnSync(process.execPath, ['cli/main.ts', 'convert', ...args], { cwd: ROOT, encoding: 'utf8' });
-    const { status, stdout, stderr } = run(CHECKPOINT, '--out', out);
-    expect([status, stderr]).toEqual([0, '']);
-    expect(stdout).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 55\.72 MB\n/);
-    expect(run(CHECKPOINT, '--out', out)).toMatchObject({
-      status: 1,
-      stderr: expect.stringMatching(/^BertletError \(file\): /),
+    const run = (...args: string[]) => runProgram(['convert', ...args]);
+    const { status, out: printed, error } = await run(CHECKPOINT, '--out', out);
+    expect([status, error]).toEqual([0, '']);
+    expect(printed).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 55\.72 MB\n/);
+    expect(spawnProgram(['convert', CHECKPOINT, '--out', out])).toMatchObject({
+      ...{ status: 1, out: '' },
+      error: expect.stringMatching(/^BertletError \(file\): /),
     });
-    expect(run(CHECKPOINT).status).toBe(2);
-    const json = run(TINY, '--out', join(folder, 'json'), '--json');
+    expect((await run(CHECKPOINT)).status).toBe(2);
+    const json = await run(TINY, '--out', join(folder, 'json'), '--json');
     const manifest = JSON.parse(readFileSync(join(folder, 'json', 'manifest.json'), 'utf8'));
-    expect(JSON.parse(json.stdout)).toEqual(manifest);
+    expect(JSON.parse(json.out)).toEqual(manifest);
   });
-  test('interrupted, it leaves nothing that loads', { timeout: 30_000 }, async () => {
+  test('interrupted, it leaves nothing that loads', async () => {
     const out = join(folder, 'interrupted');
-    const child = spawn(
-      process.execPath,
-      ['cli/main.ts', 'convert', CHECKPOINT, '--out', out, '--scheme', 'accurate'],
-      {
-        cwd: ROOT,
-      },
-    );
-    while (!readdirSync(folder).some((name) => name.startsWith('interrupted.')))
-      await new Promise((r) => setTimeout(r, 2));
-    child.kill('SIGKILL');
-    await new Promise((resolve) => child.once('exit', resolve));
+    const args = ['cli/main.ts', 'convert', CHECKPOINT, '--out', out, '--scheme', 'accurate'];
+    const partial = () => readdirSync(folder).filter((name) => name.startsWith('interrupted.'));
+    while (partial().length === 0) {
+      rmSync(out, { recursive: true, force: true }); // it was done before this process saw it begin: once more
+      const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'ignore' });
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      while (partial().length === 0 && child.exitCode === null) await sleep(2);
+      child.kill('SIGKILL');
+      await gone;
+    }
     expect(existsSync(out)).toBe(false);
   });
 });

@@ -1,13 +1,14 @@
 /** `bertlet evaluate` as a program, and its parts: files of SQuAD, samples, predictions that are kept. */
-import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parseSquad, type Question, sample } from '../evaluation/dataset.ts';
 import { type Header, Predictions } from '../evaluation/predictions.ts';
 import { type Answerer, resultsOf, takeTurns, variantsOf } from '../evaluation/run.ts';
-import { expectError, ROOT, TINY } from './support.ts';
+import { expectError, ROOT, runProgram, spawnProgram, TINY } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -39,18 +40,16 @@ function written(content: object, ending = 'json') {
   return file;
 }
 const ARGS = ['--model', TINY, '--device', 'reference'];
-function run(...args: string[]): Pick<SpawnSyncReturns<string>, 'status' | 'stdout' | 'stderr'> {
-  return spawnSync(process.execPath, ['cli/main.ts', 'evaluate', ...args], { cwd: ROOT, encoding: 'utf8' });
-}
+const run = (...args: string[]) => runProgram(['evaluate', ...args]);
 const lines = (file: string) => readFileSync(file, 'utf8').split('\n');
 
 describe('the program', () => {
-  test('a table of all variants, and the report', () => {
+  test('a table of all variants, and the report', async () => {
     const json = fresh('json');
-    const { status, stdout, stderr } = run(written(squad(3)), ...ARGS, '--json', json);
-    expect([status, stderr]).toEqual([0, '']);
-    expect(stdout).toMatch(/^\d+\.json, SQuAD 2\.0: 12 questions; tiny-bert\n\nvariant +EM +F1 +HasAns EM /);
-    expect(stdout.split('\n').slice(3, 6)).toEqual([
+    const { status, out, error } = await run(written(squad(3)), ...ARGS, '--json', json);
+    expect([status, error]).toEqual([0, '']);
+    expect(out).toMatch(/^\d+\.json, SQuAD 2\.0: 12 questions; tiny-bert\n\nvariant +EM +F1 +HasAns EM /);
+    expect(out.split('\n').slice(3, 6)).toEqual([
       expect.stringMatching(/^reference fp32 /),
       expect.stringMatching(/^reference int8 torch .* to /),
       expect.stringMatching(/^reference int8 accurate .* to /),
@@ -75,58 +74,58 @@ describe('the program', () => {
     });
     expect(JSON.stringify(report)).not.toMatch(/blue boat|what was/);
   });
-  test('SQuAD 1.1: the best span always, and three figures', () => {
-    const { status, stdout } = run(written(squad(2, '1.1')), ...ARGS, '--dtype', 'fp32', '--json');
+  test('SQuAD 1.1: the best span always, and three figures', async () => {
+    const { status, out } = await run(written(squad(2, '1.1')), ...ARGS, '--dtype', 'fp32', '--json');
     expect(status).toBe(0);
-    const { variants, threshold } = JSON.parse(stdout);
+    const { variants, threshold } = JSON.parse(out);
     expect([variants.length, threshold]).toEqual([1, undefined]);
     expect(Object.keys(variants[0].figures)).toEqual(['exact', 'f1', 'total']);
   });
-  test('--threshold: at its ends nothing, or everything, is answered', () => {
+  test('--threshold: at its ends nothing, or everything, is answered', async () => {
     const file = written(squad(2));
-    const at = (threshold: string) =>
-      JSON.parse(run(file, ...ARGS, '--dtype', 'fp32', '--json', '--threshold', threshold).stdout).variants[0].figures;
-    expect(at('-1e9')).toMatchObject({ HasAns_f1: 0, NoAns_f1: 100 });
-    expect(at('1e9').NoAns_f1).toBe(0);
+    const at = async (threshold: string) => {
+      const { out } = await run(file, ...ARGS, '--dtype', 'fp32', '--json', '--threshold', threshold);
+      return JSON.parse(out).variants[0].figures;
+    };
+    expect(await at('-1e9')).toMatchObject({ HasAns_f1: 0, NoAns_f1: 100 });
+    expect((await at('1e9')).NoAns_f1).toBe(0);
   });
 
-  test('goes on where it was stopped, and computes nothing twice', () => {
+  test('goes on where it was stopped, and computes nothing twice', async () => {
     const [data, kept] = [written(squad(3)), fresh('jsonl')];
     const args = [data, ...ARGS, '--predictions', kept, '--json'];
-    const few = JSON.parse(run(...args, '--limit', '4').stdout);
+    const few = JSON.parse((await run(...args, '--limit', '4')).out);
     expect(few.dataset).toMatchObject({ questions: 4, of: 12 });
     const before = lines(kept);
     expect(before.length).toBe(1 + 3 * 4 + 1);
-    const all = JSON.parse(run(...args).stdout);
+    const all = JSON.parse((await run(...args)).out);
     expect(lines(kept).slice(0, 13)).toEqual(before.slice(0, 13));
     expect(lines(kept).length).toBe(1 + 3 * 12 + 1);
-    const again = run(...args);
+    const again = await run(...args);
     expect(lines(kept).length).toBe(1 + 3 * 12 + 1);
-    expect(JSON.parse(again.stdout).variants).toEqual(all.variants); // the speeds, too: nothing was timed anew
-    const alone = JSON.parse(run(data, ...ARGS, '--json').stdout);
+    expect(JSON.parse(again.out).variants).toEqual(all.variants); // the speeds, too: nothing was timed anew
+    const alone = JSON.parse((await run(data, ...ARGS, '--json')).out);
     const figures = (report: typeof alone) => report.variants.map((variant: { figures: object }) => variant.figures);
-    expect(figures(JSON.parse(again.stdout))).toEqual(figures(alone));
+    expect(figures(JSON.parse(again.out))).toEqual(figures(alone));
   });
   test('kill -9 in the middle loses at most the line under way', async () => {
     const [data, kept] = [written(squad(60)), fresh('jsonl')];
     const args = ['cli/main.ts', 'evaluate', data, ...ARGS, '--predictions', kept];
-    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'ignore' });
-    const gone = new Promise((done) => child.on('exit', (_, signal) => done(signal)));
-    const there = () => {
-      try {
-        return lines(kept).length;
-      } catch {
-        return 0;
-      }
-    };
-    while (there() < 40) await new Promise((done) => setTimeout(done, 2));
-    child.kill('SIGKILL');
-    expect(await gone).toBe('SIGKILL');
+    const there = () => (existsSync(kept) ? lines(kept).length : 0);
+    for (let ended: unknown; ended !== 'SIGKILL'; ) {
+      rmSync(kept, { force: true }); // it was done before this process looked: once more
+      const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'ignore' });
+      const gone = new Promise((done) => child.on('exit', (_, signal) => done(signal)));
+      while (there() < 40 && child.exitCode === null) await sleep(2);
+      child.kill('SIGKILL');
+      ended = await gone;
+    }
     const before = lines(kept).slice(0, -1); // what follows the last line end is torn, or ''
     expect(before.length).toBeGreaterThanOrEqual(39);
     expect(before.length).toBeLessThan(1 + 3 * 240);
     appendFileSync(kept, lines(kept).at(-1) === '' ? '{"variant":"reference fp32","id":"59-3","te' : ''); // a torn one, surely
-    expect(run(data, ...ARGS, '--predictions', kept).status).toBe(0);
+    const { status, out, error } = spawnProgram(['evaluate', data, ...ARGS, '--predictions', kept]);
+    expect([status, error, out.split('\n').length]).toEqual([0, '', 7]);
     const after = lines(kept);
     expect(after.slice(0, before.length)).toEqual(before);
     const answered = after.slice(1, -1).map((line) => JSON.parse(line));
@@ -136,7 +135,7 @@ describe('the program', () => {
 
   const spoiled = squad(2);
   spoiled.data[0]!.paragraphs[0]!.qas[2]!.question = ' ';
-  test.each<[string, (data: string) => string[], RegExp]>([
+  test.each<[string, (data: string) => string[] | Promise<string[]>, RegExp]>([
     ['no such file', () => ['nowhere.json'], /nowhere\.json/],
     ['no SQuAD', () => [written({ data: [{}] })], /\(input\): \d+\.json: data\[0\]\.paragraphs: expected an array/],
     ['a question without words', () => [written(spoiled), ...ARGS], /question 0-2: question: expected words, got none/],
@@ -149,17 +148,17 @@ describe('the program', () => {
     ],
     [
       'predictions of other questions',
-      (data) => {
+      async (data) => {
         const kept = fresh('jsonl');
-        run(written(squad(1)), ...ARGS, '--dtype', 'fp32', '--predictions', kept);
+        await run(written(squad(1)), ...ARGS, '--dtype', 'fp32', '--predictions', kept);
         return [data, ...ARGS, '--predictions', kept];
       },
       /\.jsonl: dataset: expected [0-9a-f]{64}, got [0-9a-f]{64}\. Give another file/,
     ],
-  ])('error, exit code 1: %s', (_, args, message) => {
-    const { status, stderr } = run(...args(written(squad(2))));
-    expect(stderr).toMatch(message);
-    expect(stderr).not.toMatch(/\n {4}at /);
+  ])('error, exit code 1: %s', async (_, args, message) => {
+    const { status, error } = await run(...(await args(written(squad(2)))));
+    expect(error).toMatch(message);
+    expect(error).not.toMatch(/\n {4}at /);
     expect(status).toBe(1);
   });
   test.each([
@@ -168,15 +167,15 @@ describe('the program', () => {
     [['x.json', '--dtype', 'int8,int8'], /each once/],
     [['x.json', '--limit', '0'], /Expected a positive integer/],
     [['x.json', '--threshold', 'high'], /Expected a number/],
-  ])('usage error, exit code 2: %j', (args, message) => {
-    const { status, stderr } = run(...args);
-    expect(stderr).toMatch(message);
+  ])('usage error, exit code 2: %j', async (args, message) => {
+    const { status, error } = await run(...args);
+    expect(error).toMatch(message);
     expect(status).toBe(2);
   });
-  test('--help', () => {
-    const { status, stdout } = run('--help');
+  test('--help', async () => {
+    const { status, out } = await run('--help');
     expect(status).toBe(0);
-    expect(stdout).toContain('$ bertlet evaluate dev-v2.0.json --limit 200');
+    expect(out).toContain('$ bertlet evaluate dev-v2.0.json --limit 200');
   });
 });
 

@@ -1,5 +1,4 @@
 /** `bertlet explain`: the trace changes nothing, the figures are what they say, and the program and its page show them. */
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,13 +9,24 @@ import { type Explanation, explain } from '../explain/explain.ts';
 import { type LinearCall, TraceBackend } from '../explain/trace.ts';
 import { constant, tensor } from '../kernels/op.ts';
 import { headlessChromium } from '../scripts/driver.ts';
+
 import { ReferenceBackend } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
 import { quantizeActivations } from '../src/quantize.ts';
-import type { Runtime } from '../src/runtime.ts';
-import { CHECKPOINT, expectError, float32, goldenCases, goldenJson, goldenTensors, ROOT, TINY } from './support.ts';
+import {
+  CHECKPOINT,
+  expectError,
+  float32,
+  goldenCases,
+  goldenJson,
+  goldenTensors,
+  ROOT,
+  runProgram,
+  spawnProgram,
+  TINY,
+} from './support.ts';
 
 const START: Record<string, () => Promise<Backend>> = {
   reference: async () => new ReferenceBackend() as Backend,
@@ -221,17 +231,11 @@ describe("explain, on the goldens' question", () => {
 });
 
 describe('the program', () => {
-  const run = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['cli/main.ts', 'explain', ...args], {
-      cwd: ROOT,
-      encoding: 'utf8',
-    });
-    return { status, out: stdout, error: stderr };
-  };
+  const run = (...args: string[]) => runProgram(['explain', ...args]);
   const ask = ['--model', TINY, '--question', 'a b?', '--context', 'c d e'];
 
-  test('a row for each linear, the lowest dB marked, and a summary that names it', () => {
-    const { status, out, error } = run(...ask);
+  test('a row for each linear, the lowest dB marked, and a summary that names it', async () => {
+    const { status, out, error } = await run(...ask);
     expect([status, error]).toEqual([0, '']);
     const rows = out.split('\n').filter((line) => /^(layer \d|qa_outputs) /.test(line));
     expect(rows.map((row) => row.slice(0, 8).trim())).toEqual([
@@ -242,15 +246,12 @@ describe('the program', () => {
     const [, name, dB] = /^torch: (.*) costs most, (-?[\d.]+) dB alone; logits .* dB, cosine .*; .*score/m.exec(out)!;
     expect(rows.filter((row) => row.startsWith(`${name} `) && row.includes(` ${dB}*`)).length).toBe(1);
     expect(out).toMatch(/\naccurate: .* costs most, .*\naccurate gains most at .*, \d.* dB: feature \d+ /);
-    expect(
-      run(...ask, '--device', 'reference')
-        .out.split('\n')[2]!
-        .slice(0, 60),
-    ).toBe(out.split('\n')[2]!.slice(0, 60));
+    const reference = await run(...ask, '--device', 'reference');
+    expect(reference.out.split('\n')[2]!.slice(0, 60)).toBe(out.split('\n')[2]!.slice(0, 60));
   });
-  test('--json', () => {
-    const { status, out } = run(...ask, '--json');
-    expect(status).toBe(0);
+  test('--json, in a process of its own', () => {
+    const { status, out, error } = spawnProgram(['explain', ...ask, '--json']);
+    expect([status, error]).toEqual([0, '']);
     const { linears, answers, question } = JSON.parse(out) as Explanation;
     expect([linears.length, Object.keys(answers), question]).toEqual([9, ['fp32', 'torch', 'accurate'], 'a b?']);
   });
@@ -258,9 +259,9 @@ describe('the program', () => {
     timeout: 120_000,
   }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
-    expect(run(...ask, '--report', join(folder, 'one.html')).out).toContain(join(folder, 'one.html'));
+    expect((await run(...ask, '--report', join(folder, 'one.html'))).out).toContain(join(folder, 'one.html'));
     expect(existsSync(join(folder, 'one.html'))).toBe(true);
-    const { status, out } = run('--report', folder);
+    const { status, out } = await run('--report', folder);
     expect([status, out.split('\n')[0]]).toEqual([0, join(folder, 'explain.html')]);
     const browser = await chromium.launch(headlessChromium() as Parameters<typeof chromium.launch>[0]);
     mkdirSync(join(ROOT, 'test-output'), { recursive: true });
@@ -296,14 +297,14 @@ describe('the program', () => {
     [['--model', 'nowhere'], 1, /BertletError \(file\): nowhere\/config\.json/],
     [[...ask, '--question', ''], 1, /BertletError \(input\): question: expected words, got none/],
     [['--context-file', 'nowhere.txt'], 1, /nowhere\.txt/],
-  ])('%j: exit code %d', (args, code, message) => {
-    const { status, error } = run(...args);
+  ])('%j: exit code %d', async (args, code, message) => {
+    const { status, error } = await run(...args);
     expect(error).toMatch(message);
     expect(error).not.toMatch(/\n {4}at /);
     expect(status).toBe(code);
   });
-  test('--help with examples', () => {
-    const { status, out } = run('--help');
+  test('--help with examples', async () => {
+    const { status, out } = await run('--help');
     expect([status, out.includes('Examples:'), out.includes('--report')]).toEqual([0, true, true]);
   });
 });

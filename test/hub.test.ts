@@ -1,13 +1,11 @@
 /** Downloads from a local server in place of the Hugging Face Hub: the cache, and everything that can go wrong. */
-
-import { spawn } from 'node:child_process';
 import { cpSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { load } from '../src/index.ts';
 import { COMMIT, type Fault, hubServer } from './hubServer.ts';
-import { expectError, ROOT, TINY } from './support.ts';
+import { expectError, TINY } from './support.ts';
 
 let server: Awaited<ReturnType<typeof hubServer>>;
 let cache: string;
@@ -163,24 +161,4 @@ describe('offline', () => {
       () => load('owner/other'),
     );
   });
-});
-
-test('two processes at once: both answer, and one blob of each file is kept', { timeout: 30_000 }, async () => {
-  server.faults.set('model.safetensors', 'slow');
-  const code = `import { load } from './src/index.ts';
-    const qa = await load('owner/name', { device: 'reference', dtype: 'fp32' });
-    console.log((await qa.logits(${JSON.stringify(input)})).start.join());`;
-  const run = () =>
-    new Promise<string>((resolve) => {
-      const child = spawn(process.execPath, ['--input-type=module', '-e', code], { cwd: ROOT });
-      let out = '';
-      child.stdout.on('data', (chunk) => (out += chunk));
-      child.stderr.on('data', (chunk) => (out += chunk));
-      child.on('exit', () => resolve(out));
-    });
-  const [one, two] = await Promise.all([run(), run()]);
-  expect(one).toMatch(/^-?\d/);
-  expect(two).toBe(one);
-  expect(kept().filter((path) => path.includes('incomplete'))).toEqual([]);
-  expect(readdirSync(join(model(), 'blobs')).length).toBe(4);
 });

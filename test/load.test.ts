@@ -55,7 +55,7 @@ describe('a good folder', () => {
   });
   test('the accurate scheme is nearer to float32 than torch', async () => {
     const logits = async (options: LoadOptions) => {
-      const qa = await load(folder, options);
+      const qa = await load(folder, { device: 'reference', dtype: 'int8', ...options });
       const ids = Array.from({ length: 30 }, (_, i) => (i * 7) % 100);
       const { start, end } = await qa.logits({ inputIds: ids, tokenTypeIds: ids.map(() => 0) });
       return [...start, ...end];
@@ -76,7 +76,7 @@ describe('a good folder', () => {
         ['bert.embeddings.position_ids', ids],
       ]),
     );
-    await (await load(folder)).dispose();
+    await (await load(folder, { device: 'reference', dtype: 'fp32' })).dispose();
   });
 });
 

@@ -106,38 +106,21 @@ test('the same in strict TypeScript', () => {
 });
 
 test('the command: an answer, help, exit codes', () => {
-  const bertlet = (...args: string[]) => run('npx', '--offline', 'bertlet', ...args);
+  const bin = join(project, 'node_modules', '.bin', 'bertlet');
+  const bertlet = (...args: string[]) => run(bin, ...args);
   const ask = ['--question', 'Who came?', '--context', 'Ada came yesterday.', '--samples', '1'];
-  const { status, stdout } = bertlet(
-    'qa',
-    '--model',
-    CHECKPOINT,
-    '--dtype',
-    'int8',
-    '--device',
-    'cpu',
-    ...ask,
-    '--json',
-  );
+  const cpu = ['--dtype', 'int8', '--device', 'cpu'];
+  const { status, stdout } = run('npx', '--offline', 'bertlet', 'qa', '--model', CHECKPOINT, ...cpu, ...ask, '--json');
   expect([status, JSON.parse(stdout).answers.int8.text]).toEqual([0, 'Ada']);
   expect(bertlet('--help').stdout).toMatch(/qa .*evaluate .*convert .*bench .*explain /s);
   const missing = bertlet('qa', '--model', './nowhere');
   expect([missing.status, missing.stderr]).toEqual([1, expect.stringMatching(/^BertletError \(file\): .*\n$/)]);
   expect(bertlet('bake').status).toBe(2);
-  const explained = bertlet(
-    'explain',
-    '--model',
-    TINY,
-    '--question',
-    'a b',
-    '--context',
-    'c d',
-    '--report',
-    'page.html',
-  );
+  const tiny = ['--model', TINY];
+  const explained = bertlet('explain', ...tiny, '--question', 'a b', '--context', 'c d', '--report', 'page.html');
   expect([explained.status, readFileSync(join(project, 'page.html'), 'utf8').includes('<svg')]).toEqual([0, true]);
-  const bench = ['--device', 'cpu', '--dtype', 'int8', '--samples', '2', '--tokens', '8', '--json'];
-  const { benchmarks, environment } = JSON.parse(bertlet('bench', '--model', TINY, ...bench).stdout);
+  const bench = bertlet('bench', ...tiny, ...cpu, '--samples', '2', '--tokens', '8', '--json');
+  const { benchmarks, environment } = JSON.parse(bench.stdout);
   expect([benchmarks.length, environment.commit]).toEqual([2, null]);
 }, 120_000);
 

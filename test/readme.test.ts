@@ -1,13 +1,12 @@
 /** README's commands: each is run, or is run by the test or the step of CI that is named here. */
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SHAPES } from '../bench/model.ts';
+import { SHAPES } from '../bench/shapes.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
-import { CHECKPOINT, ROOT, TINY } from './support.ts';
+import { CHECKPOINT, ROOT, runProgram, TINY } from './support.ts';
 
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
 const commands = [...readme.matchAll(/```sh\n(.*?)```/gs)]
@@ -21,11 +20,14 @@ const ELSEWHERE: Record<string, string> = {
   'npm run web': 'test/web.test.ts',
   'npm install @huggingface/hub': 'test/hub.test.ts', // here it is installed
 };
-/** What makes them short here; they are given after README's own options. */
+/** What makes them short here, on a busy machine as well; they are given after README's own options. */
 const SHORT: Record<string, string[]> = {
-  qa: ['--samples', '1', '--device', 'cpu'],
-  bench: ['--samples', '2', '--seconds', '1', '--device', 'cpu', '--model', TINY, '--tokens', '16'],
-  evaluate: ['--model', TINY],
+  qa: ['--samples', '1', '--device', 'cpu', '--threads', '1'],
+  bench: [
+    ...['--samples', '2', '--seconds', '1', '--model', TINY, '--tokens', '16'],
+    ...['--device', 'cpu', '--dtype', 'int8', '--scheme', 'torch', '--threads', '1'],
+  ],
+  evaluate: ['--model', TINY, '--threads', '1'],
   explain: ['--model', TINY, '--question', 'a b', '--context', 'c d'],
   convert: [],
 };
@@ -40,8 +42,12 @@ beforeAll(() => {
   ];
   const data = [{ title: 'made up', paragraphs: [{ context: 'a b c d', qas }] }];
   writeFileSync(join(folder, 'dev-v2.0.json'), JSON.stringify({ version: 'v2.0', data }));
+  process.chdir(folder); // the commands' paths are relative
 });
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => {
+  process.chdir(ROOT);
+  rmSync(folder, { recursive: true });
+});
 
 test('there are commands, and those that are run elsewhere are there', () => {
   expect(commands.length).toBeGreaterThan(8);
@@ -49,14 +55,13 @@ test('there are commands, and those that are run elsewhere are there', () => {
     expect([commands, existsSync(join(ROOT, by))]).toEqual([expect.arrayContaining([command]), true]);
 });
 
-test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', { timeout: 120_000 }, (command) => {
+test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', { timeout: 120_000 }, async (command) => {
   const [, script, rest = ''] = /^npm run (\S+)(?: -- (.*))?$/.exec(command) ?? [];
   expect(packageJson.scripts).toHaveProperty(script!, `node cli/main.ts ${script}`);
   const args = [...rest.matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word);
   const here = args.map((arg) => (arg === 'deepset/bert-base-cased-squad2' ? CHECKPOINT : arg)); // the Hub: hub.test.ts
-  const program = [join(ROOT, 'cli/main.ts'), script!, ...here, ...SHORT[script!]!];
-  const { status, stderr } = spawnSync(process.execPath, program, { cwd: folder, encoding: 'utf8' });
-  expect(status, stderr).toBe(0);
+  const { status, error } = await runProgram([script!, ...here, ...SHORT[script!]!]);
+  expect(status, error).toBe(0);
   for (const made of [
     'explain.html',
     'dev.json',

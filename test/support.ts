@@ -1,8 +1,10 @@
 /** Paths, goldens and comparisons that the tests share. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
+import { main } from '../cli/main.ts';
 import { ALL_OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
 import { ReferenceBackend } from '../src/backends/reference.ts';
@@ -138,4 +140,49 @@ export function runScript(body: string, { env = {}, root = ROOT }: { env?: NodeJ
     timeout: 120_000, // a hang ends as status null
     env: { ...process.env, ...env },
   });
+}
+
+/** As on a machine without a GPU. */
+export const WITHOUT_GPU = { VK_DRIVER_FILES: '/nowhere', BERTLET_ADAPTER: '' };
+
+const processListeners = () =>
+  process.eventNames().map((name) => `${String(name)}: ${process.listenerCount(name as 'exit')}`);
+
+/**
+ * Runs `bertlet` in this process, in this environment and with this to read: its exit code and what it wrote. It must leave
+ * the process as it was. An error that is none of ours is thrown.
+ */
+export async function runProgram(
+  args: readonly string[],
+  { env = {}, input = '' }: { env?: object; input?: string } = {},
+) {
+  const written = { out: '', error: '' };
+  const into = (name: keyof typeof written) =>
+    new Writable({
+      decodeStrings: false,
+      write: (text: string, _, done) => {
+        written[name] += text;
+        done();
+      },
+    });
+  const [environment, listeners] = [{ ...process.env }, processListeners()];
+  Object.assign(process.env, env);
+  try {
+    const io = { stdin: Readable.from([input]), stdout: into('out'), stderr: into('error') };
+    const status = await main(args, io);
+    return { status, ...written };
+  } finally {
+    for (const name of Object.keys(env)) {
+      if (environment[name] === undefined) delete process.env[name];
+      else process.env[name] = environment[name];
+    }
+    expect(processListeners(), 'listeners of the process').toEqual(listeners);
+  }
+}
+
+/** Runs `bertlet` in a process of its own, with this to read: what a shell and a pipe see of it. */
+export function spawnProgram(args: readonly string[], { input = '', program = 'cli/main.ts' } = {}) {
+  const options = { cwd: ROOT, encoding: 'utf8', input } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], options);
+  return { status, out: stdout, error: stderr };
 }

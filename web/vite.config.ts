@@ -21,8 +21,8 @@ const model: Plugin = {
       createReadStream(join(WEIGHTS, file)).pipe(response);
     });
   },
-  closeBundle() {
-    for (const file of MODEL_FILES) cpSync(join(WEIGHTS, file), join(OUT, MODEL, file));
+  writeBundle({ dir }) {
+    for (const file of MODEL_FILES) cpSync(join(WEIGHTS, file), join(dir!, MODEL, file));
   },
 };
 

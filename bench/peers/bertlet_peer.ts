@@ -2,7 +2,8 @@
 import { createInterface } from 'node:readline';
 import { startCpu } from '../../src/backends/startCpu.ts';
 import type { Precision } from '../../src/checkpoint/load.ts';
-import { forwardOf, randomWeights, SHAPES } from '../model.ts';
+import { forwardOf, randomWeights } from '../model.ts';
+import { SHAPES } from '../shapes.ts';
 
 const [tokens, threads] = process.argv.slice(2).map(Number) as [number, number];
 const config = SHAPES['bert-base-cased']!;

@@ -1,0 +1,157 @@
+/** The commands, each with its options. What a command runs is imported when it is called: `qa` waits for nothing of `bench`. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { SHAPES } from '../bench/shapes.ts';
+import type { Io } from './io.ts';
+import { addQuestion, listOption, modelOption, positive, threadsOption } from './options.ts';
+
+const finite = (text: string): number => {
+  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
+  throw new InvalidArgumentError('Expected a number.');
+};
+
+type Add = (program: Command, io: Io, argv: readonly string[]) => void;
+
+const qa: Add = (program, io) => {
+  addQuestion(program.command('qa'))
+    .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
+    .addOption(modelOption())
+    .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
+    .addOption(threadsOption())
+    .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
+    .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
+    .option('--samples <n>', 'forwards to time for each dtype; default 100, as in the article', positive)
+    .option('--json', 'print one JSON object instead')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet qa --question "Who wrote it?" --context "Ada wrote the first program in 1843."
+  $ bertlet qa --question "Who wrote it?" --context-file - --dtype int8 --json < passage.txt
+  $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu`,
+    )
+    .action(async (options) => (await import('./qa.ts')).run(options, io));
+};
+
+const evaluate: Add = (program, io) => {
+  program
+    .command('evaluate')
+    .description("SQuAD's exact match and F1 of one model in several precisions, side by side, and their speed.")
+    .argument('<squad>', "a file of SQuAD 1.1 or 2.0, in the official format's JSON")
+    .addOption(modelOption())
+    .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
+    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8'], ['fp32', 'int8']))
+    .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
+    .addOption(threadsOption())
+    .option(
+      '--limit <n>',
+      'only so many questions: with and without an answer as in the file, of all articles',
+      positive,
+    )
+    .option('--seed <n>', 'of the sample and of the bootstrap', positive, 1)
+    .option('--threshold <x>', 'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more', finite, 0)
+    .option('--predictions <file>', 'keep each answer there; run again to go on where it was stopped')
+    .option('--json [file]', 'print one JSON object instead, or write it to a file as well')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet evaluate dev-v2.0.json --limit 200
+  $ bertlet evaluate dev-v2.0.json --predictions dev.jsonl --json dev.json
+  $ bertlet evaluate dev-v1.1.json --model deepset/bert-base-cased-squad2 --dtype fp32,int8 --scheme torch
+
+The F1 difference is to fp32, with the 95 % interval of a paired bootstrap over the questions (10,000 resamples).`,
+    )
+    .action(async (file, options) => (await import('./evaluate.ts')).run(file, options, io));
+};
+
+const convert: Add = (program, io) => {
+  program
+    .command('convert')
+    .description('Writes a BERT question answering checkpoint in another precision.')
+    .argument('<model>', 'folder of the checkpoint, or owner/name on the Hugging Face Hub')
+    .requiredOption('--out <dir>', 'the folder to make')
+    .addOption(
+      new Option('--dtype <type>', "of the linears' weights").choices(['int8', 'fp16', 'fp32']).default('int8'),
+    )
+    .addOption(
+      new Option('--scheme <name>', "int8: PyTorch's scales per tensor, or one per output feature")
+        .choices(['torch', 'accurate'])
+        .default('torch'),
+    )
+    .addOption(
+      new Option('--embeddings <type>', 'int8: the word embeddings in int8 as well, a scale for each row')
+        .choices(['float', 'int8'])
+        .default('float'),
+    )
+    .option('--revision <name>', 'Hub: branch, tag or commit', 'main')
+    .option('--json', 'print the manifest instead: each file with its size and SHA-256')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet convert deepset/bert-base-cased-squad2 --out bert-base-cased-squad2-int8
+  $ bertlet convert ./checkpoint --out ./checkpoint-fp16 --dtype fp16`,
+    )
+    .action(async (model, options) => (await import('./convert.ts')).run(model, options, io));
+};
+
+const bench: Add = (program, io, argv) => {
+  program
+    .command('bench')
+    .description('Times the model on every device, in every dtype and scheme, each in a process of its own, in turns.')
+    .addOption(modelOption())
+    .addOption(
+      new Option('--shape <name>', 'instead of a model: seeded random weights of this shape')
+        .choices(Object.keys(SHAPES))
+        .conflicts('model'),
+    )
+    .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu']))
+    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8']))
+    .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
+    .addOption(
+      new Option('--tokens <list>', 'lengths of the input')
+        .argParser((text) => text.split(',').map(positive))
+        .default([133], "133, the article's"),
+    )
+    .addOption(threadsOption())
+    .option('--warmups <n>', 'forwards of each row that are not counted', positive, 10)
+    .option('--samples <n>', 'forwards of each row that are', positive, 100)
+    .option('--seconds <n>', 'time for a row: a slow one has fewer samples, and says how many', positive, 30)
+    .option('--sweep', 'measure also over 16 to 512 tokens, over threads, and by stage, with a fifth of the samples')
+    .option('--report <dir>', 'sweep, and write a page of charts, index.html, with results.json')
+    .option('--evaluation <file>', 'what `bertlet evaluate --json FILE` wrote, for the page')
+    .option('--json [file]', 'print one JSON object instead, with all samples, or write it to a file as well')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet bench
+  $ bertlet bench --report out/
+  $ bertlet bench --model deepset/bert-base-cased-squad2 --device cpu --tokens 16,133,384
+  $ bertlet bench --shape bert-base-cased --json > bench.json`,
+    )
+    .action(async (options) => (await import('./bench.ts')).run(options, argv.slice(1), io));
+};
+
+const explain: Add = (program, io) => {
+  addQuestion(program.command('explain'))
+    .description('Shows what int8 does to one question: scales, zero points, levels and errors of every linear.')
+    .addOption(modelOption())
+    .addOption(new Option('--device <name>', 'that computes').choices(['cpu', 'reference']).default('cpu'))
+    .option('--report <path>', 'write a page with histograms as well: a file.html, or the folder of explain.html')
+    .option('--json', 'print one JSON object instead of the table')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet explain
+  $ bertlet explain --report explain.html
+  $ bertlet explain --question "Who?" --context-file passage.txt --json`,
+    )
+    .action(async (options) => (await import('./explain.ts')).run(options, io));
+};
+
+/** Adds all of them, in the order of the help. */
+export const addCommands: Add = (...given) => {
+  for (const add of [qa, evaluate, convert, bench, explain]) add(...given);
+};

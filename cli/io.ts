@@ -1,0 +1,13 @@
+/** What a program reads and where it writes; `process` is one. */
+import type { Readable } from 'node:stream';
+
+export interface Io {
+  readonly stdin: Readable;
+  readonly stdout: Output;
+  readonly stderr: Output;
+}
+
+export type Output = NodeJS.WritableStream & { readonly isTTY?: boolean };
+
+/** Prints a line. */
+export const printer = (stream: Output) => (text: string) => void stream.write(`${text}\n`);

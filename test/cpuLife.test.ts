@@ -1,0 +1,138 @@
+/** The CPU backend with threads, on whole models, and its life as a process. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { normal, runOp } from '../kernels/op.ts';
+
+import { startCpu } from '../src/backends/startCpu.ts';
+import { Bert } from '../src/bert.ts';
+import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { load } from '../src/index.ts';
+import { CHECKPOINT, expectError, goldenJson, OP_CASES, runScript, TINY } from './support.ts';
+
+describe('threads', () => {
+  const THREADS = [1, 2, 3, 5, 7];
+  const started = new Map<number, Backend>();
+  beforeAll(async () => {
+    for (const threads of THREADS) started.set(threads, (await startCpu({ threads })).backend as Backend);
+  });
+  afterAll(() => Promise.all([...started.values()].map((backend) => backend.dispose())));
+
+  test.each([2, 3, 7])("%d threads: all ops and cases, bits equal to one thread's", async (threads) => {
+    const [one, many] = [started.get(1)!, started.get(threads)!];
+    for (const [name, key, op] of OP_CASES) {
+      const inputs = op.cases[key]!();
+      expect(await runOp(many, op, inputs), `${name}, ${key}`).toEqual(await runOp(one, op, inputs));
+    }
+  });
+
+  const { items } = goldenJson<{ items: { inputIds: number[]; typeIds: number[] }[] }>('minilm-questions');
+  const ids = (tokens: number, first = 0) => Array.from({ length: tokens }, (_, i) => first + i);
+  /** One row, which leaves threads idle, up to so many that each thread has many tiles of rows. */
+  const INPUTS = {
+    'the tiny model': [TINY, [ids(1), ids(7), ids(64)]],
+    'the embedded model': [CHECKPOINT, [[101], items[0]!.inputIds, ids(256, 1000)]],
+  } as const;
+  const cases = Object.entries(INPUTS).flatMap(([name, [folder, inputs]]) =>
+    (['fp32', 'torch', 'accurate'] as const).map((precision) => [name, precision, folder, inputs] as const),
+  );
+  test.each(cases)(
+    '%s, %s: logits equal between 1, 2 and 5 threads',
+    async (_, precision: Precision, folder, inputs) => {
+      const checkpoint = await openCheckpoint(folder);
+      const models = [1, 2, 5].map(
+        (threads) => new Bert(started.get(threads)!, checkpoint.config, weightsOf(checkpoint, precision)),
+      );
+      checkpoint.close();
+      const forward = (model: (typeof models)[number], input: readonly number[]) =>
+        model.forward(Int32Array.from(input), new Int32Array(input.length));
+      for (const input of inputs) {
+        const [one, two, five] = await Promise.all(models.map((model) => forward(model, input)));
+        expect(two).toEqual(one);
+        expect(five).toEqual(one);
+      }
+      // Once more, after longer and shorter ones: nothing is left of them.
+      expect(await forward(models[1]!, inputs[1])).toEqual(await forward(models[0]!, inputs[1]));
+    },
+  );
+
+  // Two threads on the small one: on a busy machine each op waits for both.
+  test.each([
+    ['the embedded model, 1 thread', CHECKPOINT, 1],
+    ['the tiny model, 2 threads', TINY, 2],
+  ] as const)('%s: 40 forwards of mixed lengths leave memory as it was', async (name, folder, threads) => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const qa = await load(folder, { threads });
+    const forwards = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        const inputIds = ids(1 + ((i * 37) % 60));
+        await qa.logits({ inputIds, tokenTypeIds: inputIds.map(() => 0) });
+      }
+      for (let i = 0; i < 3; i++) {
+        collect();
+        await new Promise(setImmediate); // what is let go of in turns
+      }
+      const { rss, heapUsed, external } = process.memoryUsage();
+      return { rss: rss / 2 ** 20, javaScript: (heapUsed + external) / 2 ** 20 };
+    };
+    await qa.logits({ inputIds: ids(60), tokenTypeIds: ids(60).fill(0) });
+    const before = await forwards(20);
+    const grow = vi.spyOn(WebAssembly.Memory.prototype, 'grow');
+    const after = await forwards(40);
+    expect(grow).not.toHaveBeenCalled(); // none is longer than the first
+    grow.mockRestore();
+    const [rss, javaScript] = [after.rss - before.rss, after.javaScript - before.javaScript];
+    console.log(
+      `${name}, 40 forwards of 1 to 60 tokens: RSS grew by ${rss.toFixed(1)} MB, JavaScript's objects by ${javaScript.toFixed(2)} MB`,
+    );
+    expect(rss).toBeLessThan(10);
+    expect(javaScript).toBeLessThan(0.5);
+    await qa.dispose();
+  });
+});
+
+describe('life of a process', () => {
+  test('16 threads, far more than cores, not disposed: it answers and exits by itself with code 0', () => {
+    const { status, stdout, stderr } = runScript(
+      'const qa = await load(folder, { threads: 16 }); console.log((await qa.answer(ask))[0].text)',
+    );
+    expect([status, stdout, stderr]).toEqual([0, 'Ada\n', '']);
+  });
+  test('loaded and disposed five times, then disposed during an answer and used after it: exits by itself with code 0', () => {
+    const { status, stdout, stderr } = runScript(`for (let i = 0; i < 5; i++) {
+        const qa = await load(tiny, { threads: 3 }); await qa.answer(ask); await qa.dispose();
+      }
+      const qa = await load(folder, { threads: 2 });
+      const answer = qa.answer(ask); const end = qa.dispose(); console.log((await answer)[0].text); await end; await qa.dispose();
+      await qa.answer(ask).catch((error) => console.log(error.code));`);
+    expect([status, stdout, stderr]).toEqual([0, 'Ada\ndisposed\n', '']);
+  });
+  test('without WebAssembly: cpu says so, auto uses the reference and says why', async () => {
+    vi.stubGlobal('WebAssembly', undefined);
+    try {
+      await expectError('device', /cpu: expected an engine with WebAssembly, got one without/, () =>
+        load(TINY, { device: 'cpu' }),
+      );
+      const qa = await load(TINY, { device: 'auto' });
+      expect(qa.info.device).toBe('reference');
+      expect(qa.info.reason).toMatch(
+        /^webgpu: .*; cpu: expected an engine with WebAssembly, got one without. Use `reference`.; reference is the fastest device that starts here$/,
+      );
+      await qa.dispose();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+  test('a worker that dies is an error, not a hang', async () => {
+    const { backend, endWorkers } = await startCpu({ threads: 2 });
+    const x = backend.upload(normal([4, 64], 1));
+    const norm = { gamma: backend.upload(normal([64], 2)), beta: backend.upload(normal([64], 3)) };
+    expect((await backend.read(backend.layerNorm(x, null, norm, 1e-12))).length).toBe(256);
+    await endWorkers(); // as if the system had killed it
+    await expectError('device', /expected 2 threads at work, got a worker that ended/, () =>
+      backend.read(backend.layerNorm(x, null, norm, 1e-12)),
+    );
+    await backend.dispose();
+  });
+});

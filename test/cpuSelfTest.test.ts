@@ -1,0 +1,71 @@
+/** What the CPU backend does with broken kernels: they are compiled here, from a copy of the sources with one mistake. */
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildKernels } from '../scripts/build.ts';
+import { startCpu } from '../src/backends/startCpu.ts';
+import { expectError, ROOT } from './support.ts';
+
+describe('self-test', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+  /** The modules of a copy of the kernels in which some text of a file is replaced. */
+  async function broken(file: string, from: string, to: string, ...names: ('relaxed' | 'baseline')[]) {
+    const copy = join(folder, `${Math.random()}`);
+    mkdirSync(copy);
+    cpSync(join(ROOT, 'kernels'), copy, { recursive: true });
+    const source = readFileSync(join(copy, file), 'utf8');
+    expect(source).toContain(from);
+    writeFileSync(join(copy, file), source.replaceAll(from, to));
+    for (const name of names) await buildKernels(copy, copy, name);
+    return Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(join(copy, `${name}.wasm`)))]));
+  }
+  test('a broken relaxed product: the grouped one is used, and said so', async () => {
+    const modules = await broken('linearInt8.wasm.ts', 'c10 = dot(a, w0, c10)', 'c10 = dot(w0, a, c10)', 'relaxed');
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/^int8 grouped, .* relaxed SIMD$/);
+    expect(reason).toMatch(/the relaxed kernels, 128 bits, failed their self-test \(linearInt8, /);
+  });
+  test.each([
+    ['a sum', 'pairs(a, w1, t11)', 'pairs(a, w0, t11)'],
+    ['the order', '(order);', '(order) & 15;'],
+    ['twos as ones', 'size >>= 1', 'size >>= 2'],
+  ])('a broken grouped product (%s): it is not used', async (_, from, to) => {
+    const modules = await broken('linearInt8Grouped.wasm.ts', from, to, 'relaxed');
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/^int8 relaxed, /);
+    expect(reason).toMatch(/the grouped kernels, 128 bits, failed their self-test \(linearInt8, /);
+  });
+  test('both broken: the int16 one is used', async () => {
+    const modules = await broken(
+      'linearInt8.wasm.ts',
+      'features << 1 : features)',
+      'features << 1 : features + 16)',
+      'relaxed',
+    );
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/^int8 int16, .* relaxed SIMD$/);
+    expect(reason).toMatch(/the relaxed kernels, .* failed .* the grouped kernels, .* failed/);
+  });
+  test('a broken layerNorm in the relaxed module: the baseline one is used', async () => {
+    const modules = await broken('layerNorm.wasm.ts', '<f64>eps', '<f64>eps + 1.0', 'relaxed');
+    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    expect(kernels).toMatch(/baseline SIMD$/);
+    expect(reason).toMatch(/relaxed kernels, .* self-test \(layerNorm.*int16 kernels, .* failed/);
+  });
+  test('all broken: an error', async () => {
+    const modules = await broken('attention.wasm.ts', '* inverse);', '* inverse * 1.01);', 'relaxed', 'baseline');
+    await expectError('device', /expected kernels that work, got none: .*\(attention, .*Use `reference`/, () =>
+      startCpu({ threads: 1, modules }),
+    );
+  });
+  test('a module that does not compile: the next one', async () => {
+    const { kernels, reason } = await startCpu({ threads: 1, modules: { relaxed: new Uint8Array([1, 2, 3]) } });
+    expect(kernels).toMatch(/baseline SIMD$/);
+    expect(reason).toBe('this engine has no relaxed SIMD');
+  });
+});

@@ -1,0 +1,161 @@
+/** The page (web/) in headless Chromium: what it says and does when something is slow, cancelled, missing or lost. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { EXAMPLES } from '../web/examples.ts';
+import { ROOT, TINY } from './support.ts';
+import { answer, answered, engineOf, error, LONG, looksRight, pageTests, status } from './webPage.ts';
+
+const web = pageTests(join(ROOT, 'test-output', 'web-trouble')); // not dist-web, which web.test.ts may be building
+
+test('loading shows how far it is, can be cancelled, and begun again', async () => {
+  let rest = () => {};
+  web.servers.isolated.halves.set(
+    'model.safetensors',
+    new Promise((resolve) => {
+      rest = resolve;
+    }),
+  );
+  const page = await web.visit();
+  const bar = page.locator('#bar');
+  await expect
+    .poll(() => bar.evaluate((progress: HTMLProgressElement) => progress.value), { timeout: 30_000 })
+    .toBeCloseTo(0.5, 1);
+  await looksRight(page, 'loading');
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await status(page, /^Cancelled\. No model is loaded\.$/);
+  expect(await page.locator('#progress').isVisible()).toBe(false);
+  web.servers.isolated.halves.clear();
+  rest();
+  await page.getByRole('button', { name: 'Load the model' }).click();
+  await answered(page);
+  expect(await answer(page)).toBe('New York Times');
+  web.complaints.length = 0; // the browser's own line about the download that ended
+});
+
+test('a long answer can be cancelled; the model is loaded again', async () => {
+  const page = await web.visit();
+  await answered(page);
+  await page.locator('#passage').fill(LONG.repeat(20));
+  await page.getByRole('button', { name: 'Answer' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await status(page, /^Cancelled\. The model is loaded again\.$/);
+  await page.getByRole('button', { name: EXAMPLES[0]!.name }).click();
+  await answered(page);
+  expect(await answer(page)).toBe('New York Times');
+});
+
+test('without the headers: one thread, and it says why; after a reload the service worker adds them', async () => {
+  const page = await web.visit(web.servers.plain);
+  await status(page, /^Answered in .* 1 thread, int8/);
+  expect(await page.locator('#hints').textContent()).toMatch(/One thread only.*does not send the headers.*Reload/);
+  expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
+  await looksRight(page, 'one-thread');
+  await page.reload();
+  await status(page, /^Answered in .* \d+ threads, int8/);
+  expect(await page.locator('#hints').textContent()).not.toContain('One thread');
+});
+
+test('files of a model: the wrong ones, damaged ones, and right ones', async () => {
+  const page = await web.visit();
+  await answered(page);
+  await page.getByText('Another model').click();
+  const files = page.getByLabel('Of this machine');
+  const of = (name: string, buffer = readFileSync(join(TINY, name))) => ({
+    name,
+    mimeType: 'application/octet-stream',
+    buffer,
+  });
+  await files.setInputFiles([of('notes.txt', Buffer.from('hello'))]);
+  await page.getByText('A file cannot be read').waitFor();
+  expect(await error(page)).toMatch(/expected config\.json, model\.safetensors .* got notes\.txt/);
+  await looksRight(page, 'error');
+  await page.evaluate(() => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File(['meow'], 'cat.png'));
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+  });
+  await page.locator('#error', { hasText: 'got cat.png' }).waitFor();
+
+  const damaged = readFileSync(join(TINY, 'model.safetensors')).subarray(0, 1000);
+  await files.setInputFiles([
+    of('config.json'),
+    of('vocab.txt'),
+    of('tokenizer_config.json'),
+    of('model.safetensors', damaged),
+  ]);
+  await page.getByText('This is no safetensors file that can be read').waitFor();
+  expect(await error(page)).not.toContain('dropped.invalid');
+  await page.getByRole('button', { name: 'Answer' }).click();
+  await answered(page); // by the model that was there before
+  expect(await answer(page)).toBe('New York Times');
+
+  await page.locator('#question').fill('Who came?'); // the tiny model has 64 positions
+  await page.locator('#passage').fill('Ada came yesterday.');
+  await files.setInputFiles(
+    ['config.json', 'vocab.txt', 'tokenizer_config.json', 'model.safetensors'].map((name) => of(name)),
+  );
+  await status(page, /^Answered in/);
+  expect(await page.locator('#runs-on').textContent()).toContain('Now: your model');
+  await page.getByRole('button', { name: 'Back to the embedded model' }).click();
+  await page.locator('#runs-on', { hasText: 'the embedded model' }).waitFor();
+  await answered(page);
+  expect(await answer(page)).toBe('Ada');
+});
+
+test('a name that the Hub does not have, and no memory', async () => {
+  const page = await web.visit();
+  await answered(page);
+  await web.context.route('https://huggingface.co/**', (route) =>
+    route.fulfill({ status: 404, headers: { 'access-control-allow-origin': '*' }, body: '{}' }),
+  );
+  await page.getByText('Another model').click();
+  await page.getByLabel('Of the Hugging Face Hub').fill('owner/nothing');
+  await page.getByRole('button', { name: 'Load' }).click();
+  await page.getByText('A file cannot be read').waitFor();
+  expect(await error(page)).toMatch(/owner\/nothing: .*HTTP status 404.*Check the name/);
+  web.complaints.length = 0; // the browser's own line about the 404
+
+  await engineOf(page).evaluate(() => {
+    WebAssembly.Memory.prototype.grow = () => {
+      throw new RangeError('WebAssembly.Memory.grow(): Unable to grow instance memory');
+    };
+  });
+  await page.getByLabel('fp32', { exact: true }).check();
+  await page.getByText('There is not enough memory').waitFor();
+  expect(await page.getByLabel('int8', { exact: true }).isChecked()).toBe(true); // what is in use
+  await page.getByRole('button', { name: 'Answer' }).click();
+  await answered(page);
+});
+
+test('a worker that cannot be loaded is said in words', async () => {
+  const page = await web.visit(web.servers.isolated, { serviceWorkers: 'block' }); // which would have it from its cache
+  await answered(page);
+  await web.context.route(/worker-.*\.js$/, (route) => route.abort());
+  await page.reload();
+  await page.getByText('Something went wrong').waitFor();
+  expect(await error(page)).toMatch(/the worker ended.*Reload the page/);
+  web.complaints.length = 0;
+});
+
+test('webgpu answers; a lost device is said in words, and the CPU takes over', { timeout: 120_000 }, async () => {
+  const page = await web.visit();
+  await answered(page);
+  await engineOf(page).evaluate(() => {
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (descriptor) {
+      const device = await requestDevice.call(this, descriptor);
+      Object.assign(globalThis, { device });
+      return device;
+    };
+  });
+  await page.getByLabel('WebGPU', { exact: true }).check();
+  await status(page, /^Answered in .* swiftshader \(software\), int8/);
+  expect(await answer(page)).toBe('New York Times');
+  await engineOf(page).evaluate(() => (globalThis as unknown as { device: GPUDevice }).device.destroy());
+  await page.getByRole('button', { name: 'Answer' }).click();
+  await page.getByText('The GPU was lost').waitFor();
+  await looksRight(page, 'lost');
+  await page.getByRole('button', { name: 'Use the CPU' }).click();
+  await status(page, /^Answered in .* on the CPU/);
+});
