@@ -21,14 +21,14 @@ import {
   WINDOWS,
 } from '../evaluation/run.ts';
 import { locate } from '../src/hub.ts';
-import type { Device, Dtype, Scheme } from '../src/index.ts';
+import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import { type Io, type Output, printer } from './io.ts';
 import { progressBars } from './progress.ts';
 import { writeWhole } from './write.ts';
 
 interface EvaluateOptions {
   model: string;
-  device: Device[];
+  device: DeviceName[];
   dtype: Dtype[];
   scheme: Scheme[];
   threads?: number;

@@ -8,7 +8,7 @@ import { Sampler } from '../bench/measure.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import {
   BertletError,
-  type Device,
+  type DeviceName,
   type Dtype,
   type Info,
   load,
@@ -65,7 +65,7 @@ const described = ({ device, threads, adapter, kernels }: Info): string =>
 
 interface QaOptions extends QuestionOptions {
   model: string;
-  device?: Device;
+  device?: DeviceName;
   threads?: number;
   dtype?: Dtype;
   scheme?: Scheme;
@@ -82,7 +82,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   const section = (title: string) => say(`${'='.repeat(75)}\n${bold(title)}\n${'='.repeat(75)}`);
 
   const { scheme, threads } = options;
-  const open = async (device: Device, dtype: Dtype) => {
+  const open = async (device: DeviceName, dtype: Dtype) => {
     const { onProgress, stop } = progressBars(io);
     const model = { device, dtype, wideSimd: true, onProgress, ...(scheme && { scheme }), ...(threads && { threads }) };
     return load(options.model, model).finally(stop);

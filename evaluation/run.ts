@@ -5,7 +5,15 @@ import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { nameOf } from '../bench/result.ts';
-import { BertletError, type Device, type Dtype, type Info, type LoadOptions, load, type Scheme } from '../src/index.ts';
+import {
+  BertletError,
+  type DeviceName,
+  type Dtype,
+  type Info,
+  type LoadOptions,
+  load,
+  type Scheme,
+} from '../src/index.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
 import type { Dataset, Question } from './dataset.ts';
 import type { Answered, Predictions } from './predictions.ts';
@@ -15,7 +23,7 @@ import { type Figures, figures, type Prediction, score } from './squad.ts';
 export const WINDOWS = { maxTokens: 384, stride: 128, maxAnswerTokens: 30 };
 
 export interface Variant {
-  readonly device: Device;
+  readonly device: DeviceName;
   readonly dtype: Dtype;
   /** For int8. */
   readonly scheme?: Scheme;
@@ -34,7 +42,7 @@ export interface Loaded extends Answerer {
 }
 
 /** Every device with every dtype, and int8 with every scheme. */
-export const variantsOf = (devices: Device[], dtypes: Dtype[], schemes: Scheme[]): Variant[] =>
+export const variantsOf = (devices: DeviceName[], dtypes: Dtype[], schemes: Scheme[]): Variant[] =>
   devices.flatMap((device) =>
     dtypes.flatMap((dtype): Variant[] =>
       dtype === 'int8' ? schemes.map((scheme) => ({ device, dtype, scheme })) : [{ device, dtype }],

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { QUESTION, TEXT } from '../cli/article.ts';
 import { compare, explain } from '../explain/explain.ts';
 import { explainText } from '../explain/text.ts';
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
-import type { HostTensor, Runtime, Scheme } from '../src/runtime.ts';
+import { type HostTensor, type LinearWeight, Runtime, type Scheme } from '../src/runtime.ts';
 import { withResults } from './results.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -47,11 +47,10 @@ const rows = (data: ArrayLike<number>, columns: number) =>
   `[${Array.from({ length: data.length / columns }, (_, i) => numbers(Array.from(data).slice(i * columns, (i + 1) * columns))).join(', ')}]`;
 
 /** Every number between `x` and `y`. */
-function steps(scheme: Scheme, want: Float32Array): string {
+async function steps(scheme: Scheme, want: Float32Array): Promise<string> {
   const [xq, wq] = [quantizeActivations(X, scheme), quantizeWeight(WEIGHT, scheme)];
   const dots = matmulInt8({ ...xq, zeroPoint: new Int32Array(2) }, wq);
-  const backend = new ReferenceBackend();
-  const y = backend.linear(X, { weight: wq, bias: matrix([1, 2], [...BIAS]) }).data;
+  const y = await linear(wq);
   return `${scheme}
 scale      = ${numbers(xq.scale)}
 zeroPoint  = ${numbers(xq.zeroPoint)}
@@ -65,22 +64,29 @@ y          = ${rows(y, 2)}
 SQNR       = ${compare(want, y).sqnr!.toFixed(1)} dB`;
 }
 
-function example(): string {
-  const y = new ReferenceBackend().linear(X, { weight: WEIGHT, bias: matrix([1, 2], [...BIAS]) }).data;
+/** The example's layer with this weight. */
+function linear(weight: LinearWeight): Promise<Float32Array> {
+  const runtime = new Runtime(new ReferenceDevice());
+  const layer = runtime.linearLayer(weight, matrix([1, 2], [...BIAS]));
+  return runtime.read(runtime.linear(runtime.tensor(X), layer));
+}
+
+async function example(): Promise<string> {
+  const y = await linear(WEIGHT);
   return `x          = ${rows(X.data, 3)}
 weight     = ${rows(WEIGHT.data, 3)}
 bias       = ${numbers(BIAS)}
 y, float32 = ${rows(y, 2)}
 
-${steps('torch', y)}
+${await steps('torch', y)}
 
-${steps('accurate', y)}`;
+${await steps('accurate', y)}`;
 }
 
-/** The reference backend computes it: the same digits on every machine. */
+/** The reference device computes it: the same digits on every machine. */
 async function explained(): Promise<string> {
   const checkpoint = await openCheckpoint(join(ROOT, 'weights/minilm-l6-qa'));
-  const start = async () => new ReferenceBackend() as Backend;
+  const start = async () => new ReferenceDevice();
   const explanation = await explain(checkpoint, { question: QUESTION, context: TEXT }, start);
   checkpoint.close();
   return explainText(explanation);
@@ -88,7 +94,7 @@ async function explained(): Promise<string> {
 
 /** The document with its blocks as they are today. */
 export async function updated(document: string): Promise<string> {
-  const blocks: Record<string, string> = { example: example(), explain: await explained() };
+  const blocks: Record<string, string> = { example: await example(), explain: await explained() };
   return document.replace(
     /<!-- (\S+)(?: (\S+))? -->\n```(\w*)\n.*?```/gs,
     (_, what: string, name: string, language: string) => {

@@ -12,7 +12,7 @@ import { checkOneOf, checkType, optionsOf, shown } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme } from './runtime.ts';
 
-export type { DeviceInfo, DeviceName as Device, DeviceOptions, Dtype } from './backends/index.ts';
+export type { DeviceInfo, DeviceName, DeviceOptions, Dtype } from './backends/index.ts';
 export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
 export type { Precision } from './checkpoint/load.ts';

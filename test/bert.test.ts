@@ -2,13 +2,13 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { QuantizedTensor, HostTensor } from '../src/runtime.ts';
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { Bert } from '../src/bert.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
 import { weightsOf } from '../src/checkpoint/load.ts';
 import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
+import { type HostTensor, Runtime, type Step, type Tensor } from '../src/runtime.ts';
 import { CHECKPOINT, float32, goldenCases, goldenJson, goldenTensors, largestDifference, TINY } from './support.ts';
 
 function open(folder: string) {
@@ -21,32 +21,30 @@ const split = (logits: Float32Array) => ({
 });
 const ints = (tensor: HostTensor | undefined) => Int32Array.from(tensor!.data as Int32Array);
 
-/** A reference backend that keeps the result of each op, in the order of forward(). */
-class Recorder extends ReferenceBackend {
-  readonly results: Record<string, Float32Array[]> = { layerNorm: [], linear: [], attention: [] };
-  static {
-    for (const op of ['layerNorm', 'linear', 'attention'] as const) {
-      const run = ReferenceBackend.prototype[op] as (...args: unknown[]) => { data: Float32Array };
-      Recorder.prototype[op] = function (this: Recorder, ...args: unknown[]) {
-        const y = run.apply(this, args);
-        this.results[op]!.push(y.data);
-        return y;
-      } as never;
-    }
+/** A reference device that keeps what each op makes, in the order of forward(). */
+class Recorder extends ReferenceDevice {
+  readonly results: Record<Step['op'], Float32Array[]> = { embedding: [], layerNorm: [], linear: [], attention: [] };
+  override async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
+    const all = await super.run(
+      steps,
+      steps.map(({ y }) => y),
+    );
+    for (const [i, { op }] of steps.entries()) this.results[op].push(all[i]!);
+    return super.run(steps, results);
   }
 }
 
 describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
   const { config, tensors } = open(TINY);
   test.each([...goldenInputs()])('%s', async (_, golden) => {
-    const backend = new Recorder();
+    const recorder = new Recorder();
     const bert = new Bert(
-      backend as Backend,
+      new Runtime(recorder),
       config,
       weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'fp32'),
     );
     const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
-    const { layerNorm, linear, attention } = backend.results;
+    const { layerNorm, linear, attention } = recorder.results;
     const points: [string, Float32Array][] = [['embeddings', layerNorm![0]!]];
     for (let i = 0; i < config.layers; i++) {
       points.push([`layer.${i}.attention`, attention![i]!]);
@@ -61,7 +59,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
   });
   test.each([...goldenInputs()])('%s, int8: logits', async (_, golden) => {
     const bert = new Bert(
-      new ReferenceBackend() as Backend,
+      new Runtime(new ReferenceDevice()),
       config,
       weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'torch'),
     );
@@ -89,7 +87,7 @@ describe('embedded checkpoint, each quantized linear fed with the input that PyT
       .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
       .digest('hex');
   let worst = 0;
-  const backend = new ReferenceBackend();
+  const runtime = new Runtime(new ReferenceDevice());
   test.each(Object.entries(sha256))('%s: ints and accumulators equal, output within 1e-5', async (name, expected) => {
     const source = name.replace(/\.(key|value)$/, '.query'); // the three read one input
     const weight = tensors.get(`${name}.weight`)!;
@@ -103,8 +101,8 @@ describe('embedded checkpoint, each quantized linear fed with the input that PyT
     expect(xq.data).toEqual(new Uint8Array(goldens.get(`${source}/xq`)!.data as Uint8Array));
     expect(hash(matmulInt8(xq, wq))).toBe(expected.acc);
     const bias = tensors.get(`${name}.bias`)!;
-    const linear = { weight: wq as QuantizedTensor, bias: { ...bias, dtype: 'F32', data: toFloat32(bias) } as const };
-    const y = await backend.read(backend.linear(x, linear));
+    const linear = runtime.linearLayer(wq, { data: toFloat32(bias) }, name);
+    const y = await runtime.read(runtime.linear(runtime.tensor(x), linear));
     const difference = largestDifference(y, float32(goldens.get(`${name}/y`)).data);
     worst = Math.max(worst, difference);
     expect(difference).toBeLessThan(1e-5);

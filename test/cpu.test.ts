@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
 
-import { CpuBackend, type KernelChoice } from '../src/backends/cpu.ts';
+import { CpuDevice, type KernelChoice } from '../src/backends/cpu.ts';
 import { groupRows, ROW } from '../src/backends/grouping.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
+import { Runtime } from '../src/runtime.ts';
 import {
   ACCUMULATOR_SIZES,
   CHECKPOINT,
@@ -25,7 +26,7 @@ const module = (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, 
 const memory = () => new WebAssembly.Memory({ initial: 2, maximum: 65536 });
 
 /** Every kernel and tile, on one thread. */
-const CHOICES: [name: string, make: () => CpuBackend][] = (
+const CHOICES: [name: string, make: () => CpuDevice][] = (
   [
     ['relaxed', { int8: 'relaxed', wide: true }],
     ['relaxed', { int8: 'relaxed', wide: false }],
@@ -38,13 +39,13 @@ const CHOICES: [name: string, make: () => CpuBackend][] = (
   ] as [string, KernelChoice][]
 ).map(([set, choice]) => [
   `${set} SIMD, ${choice.int8}, ${choice.wide ? 'wide' : 'narrow'}`,
-  () => new CpuBackend(module(set), memory(), choice, 1),
+  () => new CpuDevice(module(set), memory(), choice, 1),
 ]);
 
 describe('every op within its bound of the reference', () => {
   for (const [name, make] of CHOICES) {
     test.each(OP_CASES)(`${name}: %s, %s`, async (_, key, op) => {
-      expect(await shareOfBound(make() as Backend, key, op)).toBeLessThanOrEqual(1);
+      expect(await shareOfBound(make(), key, op)).toBeLessThanOrEqual(1);
     });
   }
 });
@@ -52,7 +53,7 @@ describe('every op within its bound of the reference', () => {
 describe('int32 accumulators equal exact sums', () => {
   for (const [name, make] of CHOICES) {
     test.each(ACCUMULATOR_SIZES)(`${name}: %d tokens, %d features, %d outputs`, async (tokens, features, out) => {
-      expect(await wrongAccumulators(make() as Backend, tokens, features, out)).toBe(0);
+      expect(await wrongAccumulators(make(), tokens, features, out)).toBe(0);
     });
   }
 });
@@ -97,7 +98,7 @@ describe('whole model', () => {
     const checkpoint = await openCheckpoint(CHECKPOINT);
     const logits: Float32Array[] = [];
     for (const [, make] of CHOICES.slice(0, 6)) {
-      const bert = new Bert(make() as Backend, checkpoint.config, weightsOf(checkpoint, 'torch'));
+      const bert = new Bert(new Runtime(make()), checkpoint.config, weightsOf(checkpoint, 'torch'));
       logits.push(await bert.forward(Int32Array.from(inputIds), Int32Array.from(typeIds)));
     }
     checkpoint.close();
@@ -108,8 +109,8 @@ describe('whole model', () => {
     async (precision) => {
       const checkpoint = await openCheckpoint(TINY);
       const own = memory();
-      const backend = new CpuBackend(module('relaxed'), own, { int8: 'relaxed', wide: false }, 1);
-      const bert = new Bert(backend as Backend, checkpoint.config, weightsOf(checkpoint, precision));
+      const device = new CpuDevice(module('relaxed'), own, { int8: 'relaxed', wide: false }, 1);
+      const bert = new Bert(new Runtime(device), checkpoint.config, weightsOf(checkpoint, precision));
       checkpoint.close();
       const forward = (tokens: number) =>
         bert.forward(

@@ -1,4 +1,4 @@
-/** The CPU backend with threads, on whole models, and its life as a process. */
+/** The CPU device with threads, on whole models, and its life as a process. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -8,15 +8,16 @@ import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
 import { load } from '../src/index.ts';
+import { Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, goldenJson, OP_CASES, runScript, TINY } from './support.ts';
 
 describe('threads', () => {
   const THREADS = [1, 2, 3, 5, 7];
-  const started = new Map<number, Backend>();
+  const started = new Map<number, Runtime>();
   beforeAll(async () => {
-    for (const threads of THREADS) started.set(threads, (await startCpu({ threads })).backend as Backend);
+    for (const threads of THREADS) started.set(threads, new Runtime((await startCpu({ threads })).device));
   });
-  afterAll(() => Promise.all([...started.values()].map((backend) => backend.dispose())));
+  afterAll(() => Promise.all([...started.values()].map((runtime) => runtime.dispose())));
 
   test.each([2, 3, 7])("%d threads: all ops and cases, bits equal to one thread's", async (threads) => {
     const [one, many] = [started.get(1)!, started.get(threads)!];
@@ -125,14 +126,15 @@ describe('life of a process', () => {
     }
   });
   test('a worker that dies is an error, not a hang', async () => {
-    const { backend, endWorkers } = await startCpu({ threads: 2 });
-    const x = backend.upload(normal([4, 64], 1));
-    const norm = { gamma: backend.upload(normal([64], 2)), beta: backend.upload(normal([64], 3)) };
-    expect((await backend.read(backend.layerNorm(x, null, norm, 1e-12))).length).toBe(256);
+    const { device, endWorkers } = await startCpu({ threads: 2 });
+    const runtime = new Runtime(device);
+    const x = runtime.tensor(normal([4, 64], 1));
+    const norm = { gamma: runtime.tensor(normal([64], 2)), beta: runtime.tensor(normal([64], 3)) };
+    expect((await runtime.read(runtime.layerNorm(x, null, norm, 1e-12))).length).toBe(256);
     await endWorkers(); // as if the system had killed it
     await expectError('device', /expected 2 threads at work, got a worker that ended/, () =>
-      backend.read(backend.layerNorm(x, null, norm, 1e-12)),
+      runtime.read(runtime.layerNorm(x, null, norm, 1e-12)),
     );
-    await backend.dispose();
+    await runtime.dispose();
   });
 });

@@ -6,15 +6,16 @@ import { chromium } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import * as explaining from '../explain/explain.ts';
 import { type Explanation, explain } from '../explain/explain.ts';
-import { type LinearCall, TraceBackend } from '../explain/trace.ts';
+import { type LinearCall, TraceDevice } from '../explain/trace.ts';
 import { constant, tensor } from '../kernels/op.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
 import { quantizeActivations } from '../src/quantize.ts';
+import { type Device, Runtime } from '../src/runtime.ts';
 import {
   CHECKPOINT,
   expectError,
@@ -28,9 +29,9 @@ import {
   TINY,
 } from './support.ts';
 
-const START: Record<string, () => Promise<Backend>> = {
-  reference: async () => new ReferenceBackend() as Backend,
-  cpu: async () => (await startCpu({ threads: 2 })).backend as Backend,
+const START: Record<string, () => Promise<Device>> = {
+  reference: async () => new ReferenceDevice(),
+  cpu: async () => (await startCpu({ threads: 2 })).device,
 };
 const golden = goldenJson<{
   question: string;
@@ -52,22 +53,22 @@ describe('the trace', () => {
     ['reference', 'cpu'].flatMap((device) => (['fp32', 'torch', 'accurate'] as const).map((p) => [device, p] as const)),
   )('%s, %s: the bits of the plain forward, and every linear', (device, precision) =>
     withCheckpoint(CHECKPOINT, async (checkpoint) => {
-      const plain = await START[device]!();
+      const plain = new Runtime(await START[device]!());
       const want = await new Bert(plain, checkpoint.config, weightsOf(checkpoint, precision)).forward(ids, typeIds);
       await plain.dispose();
       const calls: LinearCall[] = [];
-      const trace = new TraceBackend(await START[device]!(), (call) => void calls.push(call));
-      const bert = new Bert(trace, checkpoint.config, trace.named(weightsOf(checkpoint, precision)));
+      const trace = new TraceDevice(await START[device]!(), (call) => void calls.push(call));
+      const bert = new Bert(new Runtime(trace), checkpoint.config, weightsOf(checkpoint, precision));
       const got = await bert.forward(ids, typeIds);
       expect(got).toEqual(want);
-      expect(calls.flatMap(({ linear }) => linear.names)).toEqual(linearNames);
+      expect(calls.flatMap(({ names }) => names)).toEqual(linearNames);
       expect(calls.at(-1)!.y.data).toEqual(want);
-      for (const { x, y, run, linear } of calls.filter((_, i) => i % 8 === 2)) {
+      for (const { x, y, run, names, shape } of calls.filter((_, i) => i % 8 === 2)) {
         expect([x.shape, y.shape]).toEqual([
-          [ids.length, linear.shape[1]],
-          [ids.length, linear.shape[0]],
+          [ids.length, shape[1]],
+          [ids.length, shape[0]],
         ]);
-        expect(await run(x), `${linear.names} again`).toEqual(y.data);
+        expect(await run(x), `${names} again`).toEqual(y.data);
       }
       const before = calls.length;
       expect(await bert.forward(ids, typeIds), 'a second forward').toEqual(want);
@@ -178,8 +179,8 @@ describe("explain, on the goldens' question", () => {
     withCheckpoint(CHECKPOINT, async (checkpoint) => {
       const run = async (precision: Precision) => {
         const calls: LinearCall[] = [];
-        const trace = new TraceBackend(await START.reference!(), (call) => void calls.push(call));
-        const bert = new Bert(trace, checkpoint.config, trace.named(weightsOf(checkpoint, precision)));
+        const trace = new TraceDevice(await START.reference!(), (call) => void calls.push(call));
+        const bert = new Bert(new Runtime(trace), checkpoint.config, weightsOf(checkpoint, precision));
         await bert.forward(Int32Array.from(golden.inputIds), Int32Array.from(golden.typeIds));
         return calls;
       };

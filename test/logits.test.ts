@@ -1,10 +1,11 @@
-/** The embedded checkpoint's logits against PyTorch's: 20 questions on the CPU backend, 5 of them on the reference. */
+/** The embedded checkpoint's logits against PyTorch's: 20 questions on the CPU device, 5 of them on the reference. */
 import { describe, expect, test } from 'vitest';
 
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { type Device, Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, float32, goldenJson, goldenTensors, largestDifference } from './support.ts';
 
 const split = (logits: Float32Array) => ({
@@ -18,14 +19,14 @@ describe('embedded checkpoint, logits of 20 questions', () => {
   const { items } = goldenJson<{ items: Item[] }>('minilm-questions');
   const goldens = goldenTensors('minilm-logits');
   const all = items.map((_, question) => question);
-  /** The reference takes seconds for each: the CPU backend, whose ops are held to it, answers all. */
+  /** The reference takes seconds for each: the CPU device, whose ops are held to it, answers all. */
   const five = all.filter((question) => question % 4 === 0);
 
   /** Of some questions: the largest difference of a logit, and how many have both of PyTorch's argmax tokens. */
   async function run(device: string, dtype: 'fp32' | 'int8', precision: Precision, questions: number[]) {
-    const backend = await DEVICES[device]!();
+    const runtime = new Runtime(await DEVICES[device]!());
     const checkpoint = await openCheckpoint(CHECKPOINT);
-    const bert = new Bert(backend, checkpoint.config, weightsOf(checkpoint, precision));
+    const bert = new Bert(runtime, checkpoint.config, weightsOf(checkpoint, precision));
     checkpoint.close();
     const differences: number[] = [];
     let same = 0;
@@ -43,15 +44,15 @@ describe('embedded checkpoint, logits of 20 questions', () => {
       `embedded checkpoint, ${device}, ${precision}, ${questions.length} questions: largest logit difference to PyTorch per question ` +
         `median ${median.toExponential(2)}, maximum ${most.toExponential(2)}; same answer in ${same}`,
     );
-    await backend.dispose();
+    await runtime.dispose();
     return { median, most, same };
   }
-  const CPUS: Record<string, () => Promise<Backend>> = {
-    'cpu, 2 threads': async () => (await startCpu({ threads: 2 })).backend as Backend,
-    'cpu, 1 thread, wide': async () => (await startCpu({ threads: 1, wideSimd: true })).backend as Backend,
+  const CPUS: Record<string, () => Promise<Device>> = {
+    'cpu, 2 threads': async () => (await startCpu({ threads: 2 })).device,
+    'cpu, 1 thread, wide': async () => (await startCpu({ threads: 1, wideSimd: true })).device,
   };
-  const DEVICES: Record<string, () => Promise<Backend>> = {
-    reference: async () => new ReferenceBackend() as Backend,
+  const DEVICES: Record<string, () => Promise<Device>> = {
+    reference: async () => new ReferenceDevice(),
     ...CPUS,
   };
 

@@ -1,17 +1,17 @@
 /** The reference ops against PyTorch's, each within the bound that kernels/ derives for float32 arithmetic. */
 import { describe, expect, test } from 'vitest';
 import { ALL_OPS, OPS } from '../kernels/index.ts';
-import { constant, type Float32Tensor, type Op, tensor, U } from '../kernels/op.ts';
-import { erf, gelu, ReferenceBackend, softmax } from '../src/backends/reference.ts';
-import type { HostTensor } from '../src/runtime.ts';
+import { constant, type Op, tensor, U } from '../kernels/op.ts';
+import { erf, gelu, ReferenceDevice, softmax } from '../src/backends/reference.ts';
+import { type HostTensor, Runtime } from '../src/runtime.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference, largestShare } from './support.ts';
 
-const backend = new ReferenceBackend();
+const runtime = new Runtime(new ReferenceDevice());
 const goldens = goldenTensors('ops');
 
 /** Runs the op on a golden's inputs and returns the largest error as a share of its bound. */
 async function compare<I>(op: Op<I>, inputs: I, y: HostTensor | undefined): Promise<number> {
-  return largestShare(await backend.read(op.run(backend, inputs)), float32(y).data, op.bound(inputs));
+  return largestShare(await runtime.read(op.run(runtime, inputs)), float32(y).data, op.bound(inputs));
 }
 
 /** One test for each golden case of an op: its inputs as the op takes them. */
@@ -67,7 +67,7 @@ describe('the bounds', () => {
   test.each(ALL_OPS.map((op) => [op.name, op] as const))('%s: finite, and small against the outputs', async (_, op) => {
     for (const [name, make] of Object.entries(op.cases)) {
       const inputs = make();
-      const y = await backend.read(op.run(backend, inputs));
+      const y = await runtime.read(op.run(runtime, inputs));
       const bound = op.bound(inputs);
       expect(bound.length, name).toBe(y.length);
       expect(y.every(Number.isFinite) && bound.every(Number.isFinite), name).toBe(true);
@@ -94,40 +94,90 @@ describe('erf', () => {
 });
 
 describe('shapes that do not fit are refused with both values', () => {
-  const zeros = (...shape: number[]): Float32Tensor => constant(shape, 0);
-  test('linear: features', () =>
-    expectError('input', /linear \[2,3\] x \[5,4\]: expected input features of 4, got 3/, () =>
-      backend.linear(zeros(2, 3), { weight: zeros(5, 4), bias: zeros(5) }),
-    ));
-  test('linear: bias', () =>
-    expectError('input', /expected bias of 5, got 4/, () =>
-      backend.linear(zeros(2, 4), { weight: zeros(5, 4), bias: zeros(4) }),
-    ));
-  test('layerNorm: gamma', () =>
-    expectError('input', /layerNorm: expected gamma of 3, got 4/, () =>
-      backend.layerNorm(zeros(2, 3), null, { gamma: zeros(4), beta: zeros(3) }, 1e-12),
-    ));
-  test('layerNorm: residual', () =>
-    expectError('input', /expected residual of 6, got 3/, () =>
-      backend.layerNorm(zeros(2, 3), zeros(1, 3), { gamma: zeros(3), beta: zeros(3) }, 1e-12),
-    ));
-  test('attention: heads', () =>
-    expectError('input', /attention: expected 3 x hidden columns for 4 heads, got 18/, () =>
-      backend.attention(zeros(2, 18), 4),
-    ));
-  test('embedding: lengths', () =>
-    expectError('input', /embedding: expected typeIds of 2, got 1/, () =>
-      backend.embedding(Int32Array.of(0, 1), Int32Array.of(0), {
-        word: zeros(2, 4),
-        position: zeros(2, 4),
-        type: zeros(2, 4),
-      }),
-    ));
+  const zeros = (...shape: number[]) => runtime.tensor(constant(shape, 0));
+  const layer = (out: number, features: number, bias = out) =>
+    runtime.linearLayer(constant([out, features], 0), constant([bias], 0), 'the layer');
+  const ids = (...values: number[]) => Int32Array.from(values);
+  const tables = { word: zeros(5, 4), position: zeros(3, 4), type: zeros(2, 4) };
+  test.each<[string, RegExp, () => unknown]>([
+    [
+      'tensor: elements',
+      /^tensor \[2,3\]: expected as many .*, got 5\.$/,
+      () => runtime.tensor(tensor([2, 3], new Float32Array(5))),
+    ],
+    ['tensor: none', /^tensor \[0,3\]: expected .* at least 1, got 0\.$/, () => zeros(0, 3)],
+    ['tensor: three sizes', /^tensor: expected a shape of 1 or 2 sizes, got \[1,2,3\]\.$/, () => zeros(1, 2, 3)],
+    [
+      'linear: features',
+      /^the layer \[2,3\] x \[5,4\]: expected input features of 4, got 3\.$/,
+      () => runtime.linear(zeros(2, 3), layer(5, 4)),
+    ],
+    ['linear: bias', /^the layer: expected bias of 5, got 4\.$/, () => layer(5, 4, 4)],
+    [
+      'layerNorm: gamma',
+      /^layerNorm: expected gamma of 3, got 4\.$/,
+      () => runtime.layerNorm(zeros(2, 3), null, { gamma: zeros(4), beta: zeros(3) }, 1e-12),
+    ],
+    [
+      'layerNorm: beta',
+      /^layerNorm: expected beta of 3, got 4\.$/,
+      () => runtime.layerNorm(zeros(2, 3), null, { gamma: zeros(3), beta: zeros(4) }, 1e-12),
+    ],
+    [
+      'layerNorm: residual',
+      /^layerNorm: expected residual \[2,3\] of \[2,3\], got \[1,3\]\.$/,
+      () => runtime.layerNorm(zeros(2, 3), zeros(1, 3), { gamma: zeros(3), beta: zeros(3) }, 1e-12),
+    ],
+    [
+      'layerNorm: eps',
+      /^layerNorm: eps: expected a number that is not negative, got NaN\.$/,
+      () => runtime.layerNorm(zeros(2, 3), null, { gamma: zeros(3), beta: zeros(3) }, Number.NaN),
+    ],
+    [
+      'attention: heads',
+      /^attention: expected 3 x hidden columns for 4 heads, got 18\.$/,
+      () => runtime.attention(zeros(2, 18), 4),
+    ],
+    [
+      'attention: no heads',
+      /^attention: expected 3 x hidden columns for 0 heads, got 18\.$/,
+      () => runtime.attention(zeros(2, 18), 0),
+    ],
+    [
+      'embedding: lengths',
+      /^embedding: expected typeIds of 2, got 1\.$/,
+      () => runtime.embedding(ids(0, 1), ids(0), tables),
+    ],
+    [
+      'embedding: ids',
+      /^embedding: ids\[1\]: expected an integer from 0 to 4, got 5\.$/,
+      () => runtime.embedding(ids(4, 5), ids(0, 0), tables),
+    ],
+    [
+      'embedding: types',
+      /^embedding: typeIds\[0\]: expected an integer from 0 to 1, got -1\.$/,
+      () => runtime.embedding(ids(4), ids(-1), tables),
+    ],
+    [
+      'embedding: positions',
+      /^embedding: expected 1 to 3 tokens, the positions, got 4\.$/,
+      () => runtime.embedding(ids(0, 0, 0, 0), ids(0, 0, 0, 0), tables),
+    ],
+    [
+      'embedding: columns',
+      /^embedding: expected columns of type of 4, got 3\.$/,
+      () => runtime.embedding(ids(0), ids(0), { ...tables, type: zeros(2, 3) }),
+    ],
+  ])('%s', (_, message, run) => expectError('input', message, run));
 });
 
 test('ops leave their inputs alone', async () => {
   const x = tensor([1, 3], Float32Array.of(1, -2, 3));
-  backend.layerNorm(x, x, { gamma: constant([3], 1), beta: constant([3], 0) }, 1e-12);
-  backend.attention(x, 1);
+  const [input, norm] = [
+    runtime.tensor(x),
+    { gamma: runtime.tensor(constant([3], 1)), beta: runtime.tensor(constant([3], 0)) },
+  ];
+  await runtime.read(runtime.layerNorm(input, input, norm, 1e-12), runtime.attention(input, 1));
   expect([...x.data]).toEqual([1, -2, 3]);
+  expect([...(await runtime.read(input))]).toEqual([1, -2, 3]);
 });

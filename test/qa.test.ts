@@ -1,10 +1,11 @@
 /** Windows, spans and no-answer on a model whose logits the tests choose; then answers of the embedded checkpoint. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import type { Bert, BertConfig } from '../src/bert.ts';
 import { load, type QuestionAnswering, Tokenizer } from '../src/index.ts';
 import { QuestionAnswering as QA } from '../src/qa.ts';
-import type { Runtime } from '../src/runtime.ts';
+import { Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, goldenJson, TINY } from './support.ts';
 
 const tokenizer = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));
@@ -20,9 +21,9 @@ function model(logits: (token: string, at: number) => [start: number, end: numbe
       lengths.push(ids.length);
       return Float32Array.from([...ids].flatMap((id, at) => logits(names[id]!, at)));
     },
-  } as unknown as Bert<unknown, unknown>;
-  const backend = { dispose: async () => {} } as Backend;
-  const qa = new QA(tokenizer, bert, backend, { device: 'reference', dtype: 'fp32', weightBytes: 0 });
+  } as unknown as Bert;
+  const runtime = new Runtime(new ReferenceDevice());
+  const qa = new QA(tokenizer, bert, runtime, { device: 'reference', dtype: 'fp32', weightBytes: 0 });
   return { qa, lengths };
 }
 /** Start wants `s`, end wants `e`, [CLS] says `none`. */

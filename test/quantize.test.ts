@@ -2,9 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';
 import { constant, tensor } from '../kernels/op.ts';
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight, roundHalfEven } from '../src/quantize.ts';
-import type { QuantizedTensor } from '../src/runtime.ts';
+import { type QuantizedTensor, Runtime } from '../src/runtime.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference } from './support.ts';
 
 const goldens = goldenTensors('quantizer');
@@ -56,14 +56,15 @@ describe('weights equal the torch.ao observers', () => {
 });
 
 describe('linearInt8 equals quantize_dynamic', () => {
-  const backend = new ReferenceBackend();
+  const runtime = new Runtime(new ReferenceDevice());
   test.each([...goldenCases(goldens, 'linearInt8')])('%s: ints, accumulators, outputs', async (_, golden) => {
     const weight = quantizeWeight(float32(golden.weight), 'torch');
     expect(weight.data).toEqual(new Int8Array(golden.wq!.data as Int8Array));
     const x = quantizeActivations(float32(golden.x), 'torch');
     expect(x.data).toEqual(new Uint8Array(golden.xq!.data as Uint8Array));
     expect(matmulInt8(x, weight)).toEqual(new Int32Array(golden.acc!.data as Int32Array));
-    const y = await backend.read(backend.linear(float32(golden.x), { weight, bias: float32(golden.bias) }));
+    const layer = runtime.linearLayer(weight, float32(golden.bias));
+    const y = await runtime.read(runtime.linear(runtime.tensor(float32(golden.x)), layer));
     expect(largestDifference(y, float32(golden.y).data)).toBe(0); // fbgemm's fused multiply-add, reproduced
   });
 });
@@ -111,8 +112,9 @@ test('roundHalfEven: nearest, ties to even, exact', () => {
 });
 
 test('a weight of zeros and an input of zeros give the bias', async () => {
-  const backend = new ReferenceBackend();
+  const runtime = new Runtime(new ReferenceDevice());
   const weight = quantizeWeight(constant([2, 3], 0), 'torch');
-  const y = backend.linear(constant([1, 3], 0), { weight, bias: tensor([2], Float32Array.of(1.5, -2)) });
-  expect([...(await backend.read(y))]).toEqual([1.5, -2]);
+  const layer = runtime.linearLayer(weight, tensor([2], Float32Array.of(1.5, -2)));
+  const y = runtime.linear(runtime.tensor(constant([1, 3], 0)), layer);
+  expect([...(await runtime.read(y))]).toEqual([1.5, -2]);
 });

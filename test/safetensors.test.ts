@@ -1,10 +1,10 @@
 /** The safetensors reader against the official parser's rules (S1-S24 of its test list) and verdicts; the writer. */
 import { describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
-import type { HostTensor } from '../src/runtime.ts';
 import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { safetensorsBytes, writeSafetensors } from '../src/checkpoint/write.ts';
 import { BertletError } from '../src/index.ts';
+import type { HostTensor } from '../src/runtime.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
 import { expectError, goldenJson, goldenTensors } from './support.ts';
 

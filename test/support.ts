@@ -7,10 +7,10 @@ import { expect } from 'vitest';
 import { main } from '../cli/main.ts';
 import { ALL_OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
-import { ReferenceBackend } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { BertletError, type ErrorCode } from '../src/index.ts';
-import type { HostTensor, QuantizedTensor, Runtime } from '../src/runtime.ts';
+import { type Device, type HostTensor, type QuantizedTensor, Runtime } from '../src/runtime.ts';
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -84,11 +84,11 @@ export const OP_CASES = ALL_OPS.flatMap((op) => Object.keys(op.cases).map((key) 
 export const GPU_CASES = OP_CASES.filter(([, key]) => !key.startsWith('130x'));
 export const LINEAR_CASES = GPU_CASES.filter(([op]) => op.startsWith('linear'));
 
-const reference = new ReferenceBackend();
+const reference = new Runtime(new ReferenceDevice());
 const wanted = new Map<string, Promise<{ inputs: unknown; want: Float32Array; bound: Float64Array }>>();
 
-/** Runs a case of an op on a backend: its largest distance from the reference, as a share of the derived bound. */
-export async function shareOfBound(backend: Backend, key: string, op: Op<unknown>): Promise<number> {
+/** Runs a case of an op on a device: its largest distance from the reference, as a share of the derived bound. */
+export async function shareOfBound(device: Device, key: string, op: Op<unknown>): Promise<number> {
   const id = `${op.name}, ${key}`;
   const expected = async () => {
     const inputs = op.cases[key]!();
@@ -96,7 +96,7 @@ export async function shareOfBound(backend: Backend, key: string, op: Op<unknown
   };
   if (!wanted.has(id)) wanted.set(id, expected());
   const { inputs, want, bound } = await wanted.get(id)!;
-  return largestShare(await runOp(backend, op, inputs), want, bound);
+  return largestShare(await runOp(new Runtime(device), op, inputs), want, bound);
 }
 
 /** Tokens, features and outputs that fill no tile. */
@@ -106,7 +106,8 @@ export const ACCUMULATOR_SIZES = [1, 3, 63, 64, 65, 255, 257].flatMap((k, i, all
 ]);
 
 /** How many of an int8 product's accumulators are not the exact sums. Scales of 1 and no bias: the outputs are them. */
-export async function wrongAccumulators(backend: Backend, tokens: number, features: number, out: number) {
+export async function wrongAccumulators(device: Device, tokens: number, features: number, out: number) {
+  const runtime = new Runtime(device);
   const next = uniform(tokens + features);
   let wrong = 0;
   for (const zeroPoint of [0, 64]) {
@@ -117,8 +118,8 @@ export async function wrongAccumulators(backend: Backend, tokens: number, featur
     const data = Int8Array.from({ length: out * features }, () => Math.floor(next() * 256) - 128);
     const scale = new Float32Array(out).fill(1);
     const weight: QuantizedTensor = { dtype: 'I8', shape: [out, features], data, scale, scheme: 'torch' };
-    const linear = backend.uploadLinear(weight, constant([out], 0));
-    const y = await backend.read(backend.linear(backend.upload(tensor([tokens, features], x)), linear));
+    const linear = runtime.linearLayer(weight, constant([out], 0));
+    const y = await runtime.read(runtime.linear(runtime.tensor(tensor([tokens, features], x)), linear));
     for (let i = 0; i < tokens * out; i++) {
       let sum = 0; // below 2^24, and so exact in float32
       const [row, column] = [Math.floor(i / out), i % out];

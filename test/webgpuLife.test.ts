@@ -1,4 +1,4 @@
-/** The GPU backend as a part of a process: what it says when something is missing or fails, and how it ends. */
+/** The GPU device as a part of a process: what it says when something is missing or fails, and how it ends. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { forwardOf, randomWeights } from '../bench/model.ts';
 import { startWebgpu } from '../src/backends/startWebgpu.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
-import type { Runtime } from '../src/runtime.ts';
 import { expectError, ROOT, runScript, TINY } from './support.ts';
 
 const load = (options: string) => `const qa = await load(tiny, { ${options} });`;
@@ -97,37 +96,37 @@ describe('what is missing', () => {
 describe('a device that goes away', () => {
   const config = parseConfig(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')), 'config.json');
   const open = async () => {
-    const { backend, device } = await startWebgpu();
-    const model = forwardOf(backend as Backend, config, randomWeights(config, 'fp32'));
+    const { device, gpuDevice } = await startWebgpu();
+    const model = forwardOf(device, config, randomWeights(config, 'fp32'));
     const forward = () => model(20);
     await forward();
-    return { backend, device, forward };
+    return { device, gpuDevice, forward };
   };
   test('lost in the middle of a run: that run fails, and so do later ones', async () => {
-    const { backend, device, forward } = await open();
+    const { device, gpuDevice, forward } = await open();
     const run = forward();
-    device.destroy();
+    gpuDevice.destroy();
     const message =
       /webgpu, .*software.*: expected a device that computes, got a device that is lost \(.*\)\. Load the model again/;
     await expectError('device', message, () => run);
     await expectError('device', message, forward);
-    await backend.dispose();
+    await device.dispose();
   });
   test('disposed of in the middle of a run', async () => {
-    const { backend, forward } = await open();
+    const { device, forward } = await open();
     const run = forward();
-    await backend.dispose();
-    await backend.dispose();
-    expect(backend.bytes).toBe(0);
+    await device.dispose();
+    await device.dispose();
+    expect(device.bytes).toBe(0);
     await expectError('disposed', /got none after dispose\(\)/, () => run);
     await expectError('disposed', /got none after dispose\(\)/, forward);
   });
   test('an error that no call reports is reported by the next', async () => {
-    const { backend, device, forward } = await open();
-    device.createBuffer({ size: 4, usage: 0xffff });
-    await device.queue.onSubmittedWorkDone();
+    const { device, gpuDevice, forward } = await open();
+    gpuDevice.createBuffer({ size: 4, usage: 0xffff });
+    await gpuDevice.queue.onSubmittedWorkDone();
     await expectError('device', /got an error \([\s\S]*\)\. Load the model again/, forward);
-    await backend.dispose();
+    await device.dispose();
   });
 });
 

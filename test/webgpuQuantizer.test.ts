@@ -11,7 +11,7 @@ const { started } = useGpu();
 
 /** Runs chooseQuantizer of int8.wgsl on pairs of numbers. */
 async function quantizers(pairs: Float32Array<ArrayBuffer>) {
-  const { device } = started();
+  const device = started().gpuDevice;
   const kernel = `@group(0) @binding(4) var<storage, read> pairs: array<vec2f>;
     @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) at: vec3u) {
       let q = chooseQuantizer(pairs[at.x].x, pairs[at.x].y);

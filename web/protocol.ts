@@ -1,13 +1,13 @@
 /** What the page and its worker say to each other: a call with an id, then progress, then one result or one error. */
 import type { Explanation } from '../explain/explain.ts';
-import type { Answer, Device, Dtype, ErrorCode, Info, Scheme } from '../src/index.ts';
+import type { Answer, DeviceName, Dtype, ErrorCode, Info, Scheme } from '../src/index.ts';
 
 /** A folder's address, a name of the Hub, or files that were dropped on the page. */
 export type Model = string | File[];
 
 /** How a model runs. */
 export interface Settings {
-  device: Exclude<Device, 'reference'>;
+  device: Exclude<DeviceName, 'reference'>;
   dtype: Dtype;
   scheme: Scheme;
   threads: number;

@@ -74,4 +74,5 @@ export const DEVICES: Readonly<
     start: async () => ({ device: new ReferenceDevice(), info: () => ({}) }),
   },
 };
-export const DEVICE_NAMES = Object.keys(DEVICES) as DeviceName[];
+/** In the order of `auto`. */
+export const DEVICE_NAMES: readonly DeviceName[] = ['webgpu', 'cpu', 'reference'];
