@@ -5,7 +5,21 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Tests that need no GPU, no browser and no process of their own: the loop of a developer. */
 const UNIT = [
-  ...['bert', 'cpu', 'hub', 'load', 'ops', 'qa', 'quantize', 'safetensors', 'squad', 'tokenizer', 'webParts'],
+  ...[
+    'bert',
+    'cpu',
+    'hub',
+    'load',
+    'ops',
+    'options',
+    'qa',
+    'quantize',
+    'runtime',
+    'safetensors',
+    'squad',
+    'tokenizer',
+    'webParts',
+  ],
 ];
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
@@ -41,7 +55,8 @@ export default defineConfig({
   test: {
     maxWorkers: availableParallelism(), // vitest would leave a core free
     sequence: { sequencer: LongestFirst },
-    testTimeout: 60_000, // SwiftShader takes seconds to compile a kernel, longer on a busy machine: only a hang is late
+    testTimeout: 300_000, // SwiftShader takes seconds to compile a kernel, minutes on a busy machine: only a hang is late
+    hookTimeout: 300_000,
     projects: [
       { extends: true, test: { name: 'unit', include: filesOf(UNIT) } },
       {

@@ -12,14 +12,14 @@ import { checkOneOf, checkType, optionsOf, shown } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme } from './runtime.ts';
 
-export type { DeviceInfo, DeviceName, DeviceOptions, Dtype } from './backends/index.ts';
+export type { DeviceName, DeviceOptions, Dtype } from './backends/index.ts';
 export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
 export type { Precision } from './checkpoint/load.ts';
 export type { OnProgress } from './checkpoint/source.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
-export type { Scheme } from './runtime.ts';
+export type { DeviceInfo, Scheme } from './runtime.ts';
 export { type Encoding, type PairEncoding, Tokenizer, type TokenizerOptions } from './tokenizer.ts';
 
 export interface LoadOptions extends DeviceOptions {

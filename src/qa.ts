@@ -1,13 +1,14 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Extractive question answering: windows over the passage, the best span over all windows, or no answer.
  * Source: the BERT authors' run_squad.py and Hugging Face's run_qa.py.
  */
 
-import type { DeviceInfo, DeviceName, Dtype } from './backends/index.ts';
+import type { DeviceName, Dtype } from './backends/index.ts';
 import type { Bert, BertConfig } from './bert.ts';
 import { BertletError, inputError } from './errors.ts';
 import { type Given, optionsOf, shown } from './options.ts';
-import type { Runtime, Scheme } from './runtime.ts';
+import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
 /** What a loaded model runs on. */

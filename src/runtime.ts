@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * The tensor runtime: tensors, the four ops of a BERT, and what a device must be able to do.
  *
@@ -100,15 +101,39 @@ export interface Device {
   dispose(): Promise<void>;
 }
 
-/** Records ops and has a device run them. Made by `openRuntime` (src/index.ts), or over a device of one's own. */
+/** What a started device says of itself. */
+export interface DeviceInfo {
+  /** cpu: threads at work, the caller's included. */
+  threads?: number;
+  /** webgpu: vendor and name, "(software)" where it computes on the CPU. */
+  adapter?: string;
+  /** Which kernels are in use. */
+  kernels?: string;
+  /** webgpu: bytes of GPU memory in use, whatever the length of the input. */
+  gpuBytes?: number;
+  /** Milliseconds spent so far in each kind of kernel: on `cpu`, and on `webgpu` with `profile`. Grows with each run. */
+  milliseconds?: Readonly<Partial<Record<string, number>>>;
+  /** Why this device, where `auto` chose it, and why these kernels, where others failed their test. */
+  reason?: string;
+}
+
+/** Records ops and has a device run them. Made by `openRuntime` (tensor.ts), or over a device of one's own. */
 export class Runtime {
   readonly device: Device;
+  readonly #about: () => DeviceInfo;
   #made = 0;
   #last: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
-  constructor(device: Device) {
+  /** @param about what `info` says */
+  constructor(device: Device, about: () => DeviceInfo = () => ({})) {
     this.device = device;
+    this.#about = about;
+  }
+
+  /** Threads, adapter, kernels and bytes in use, as of now. */
+  get info(): DeviceInfo {
+    return this.#about();
   }
 
   /**

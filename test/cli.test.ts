@@ -16,7 +16,7 @@ const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("the article's question on the embedded checkpoint", () => {
-  test("answers as PyTorch's program does, and README shows what it prints", { timeout: 120_000 }, async () => {
+  test("answers as PyTorch's program does, and README shows what it prints", async () => {
     const golden = goldenJson<Record<'fp32' | 'int8', { answer: string }>>('article');
     const { status, out } = await run('--samples', '1');
     expect(status).toBe(0);

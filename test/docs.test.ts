@@ -70,7 +70,7 @@ describe('worked example', () => {
   });
 });
 
-test('all blocks are as `npm run docs` writes them', { timeout: 180_000 }, async () => {
+test('all blocks are as `npm run docs` writes them', async () => {
   expect(await updated(document)).toBe(document);
 });
 

@@ -11,14 +11,14 @@ export const gpuClasses = globals as unknown as typeof globalThis;
 export const DIRECT: GpuChoice = { product: 'direct', int8: 'packed' };
 export const TILED: GpuChoice = { ...DIRECT, product: 'tiled' };
 
-/** Opens a device before the tests of a file, and closes it after them; a pipeline is compiled once for all of them. */
-export function useGpu() {
+/** Opens a device with these kernels before the tests of a file, and closes it after them; a pipeline is compiled once for all of them. */
+export function useGpu(choice: GpuChoice = DIRECT) {
   let started: StartedWebgpu;
   const devices = new Map<string, WebgpuDevice>();
   beforeAll(async () => {
-    started = await startWebgpu({ choice: { int8: 'packed' } }); // no adapter is a failure here, not a skip
+    started = await startWebgpu({ choice }); // no adapter is a failure here, not a skip
     console.log(`WebGPU adapter: ${started.device.adapter}; ${started.kernels}`);
-  }, 180_000);
+  });
   afterAll(() => started.device.dispose());
   return {
     started: () => started,

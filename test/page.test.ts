@@ -33,7 +33,7 @@ describe('a page', () => {
     const args = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
     browser = await chromium.launch({ ...headlessChromium(), args } as Parameters<typeof chromium.launch>[0]);
     console.log(`Chromium ${browser.version()}`);
-  }, 60_000);
+  });
   afterAll(async () => {
     await browser?.close();
     servers?.isolated.close();
@@ -54,7 +54,7 @@ describe('a page', () => {
       CONTEXT,
     ] as const);
 
-  test('webgpu and cpu answer alike, with threads and without', { timeout: 180_000 }, async () => {
+  test('webgpu and cpu answer alike, with threads and without', async () => {
     const node = await load(CHECKPOINT, { dtype: 'fp32', threads: 1 });
     const { ids, typeIds } = node.tokenizer.encodePair(QUESTION, CONTEXT);
     const want = await node.logits({ inputIds: ids, tokenTypeIds: typeIds });
@@ -90,7 +90,7 @@ describe('a page', () => {
     }
     expect(errors).toEqual([]);
   });
-  test("a model of the Hub: kept in the page's Cache Storage, fetched once", { timeout: 60_000 }, async () => {
+  test("a model of the Hub: kept in the page's Cache Storage, fetched once", async () => {
     const hub = await hubServer(TINY);
     const page = await open(false);
     const ids = [2, 5, 6, 3];

@@ -216,7 +216,7 @@ describe('embedded checkpoint', () => {
     expect(qa.info.kernels).toMatch(/^int8 (relaxed|grouped), /);
     expect(qa.info.weightBytes).toBeGreaterThan(58e6);
   });
-  test('an answer before 600 tokens of something else', { timeout: 120_000 }, async () => {
+  test('an answer before 600 tokens of something else', async () => {
     const { question, context } = items[0]!;
     const [alone] = await qa.answer({ question, context });
     const other = 'It rained all day. '.repeat(110);
@@ -224,7 +224,7 @@ describe('embedded checkpoint', () => {
     expect(best!.text).toBe(alone!.text);
     expect(best!.start).toBe(other.length + alone!.start);
   });
-  test('a question about something else has no answer', { timeout: 60_000 }, async () => {
+  test('a question about something else has no answer', async () => {
     const context = 'Slice the onions thinly and fry them in butter until they are golden.';
     const [best] = await qa.answer({ question: 'Who was the first president of the republic?', context });
     expect(best).toMatchObject({ noAnswer: true, text: '' });

@@ -55,7 +55,7 @@ test('there are commands, and those that are run elsewhere are there', () => {
     expect([commands, existsSync(join(ROOT, by))]).toEqual([expect.arrayContaining([command]), true]);
 });
 
-test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', { timeout: 120_000 }, async (command) => {
+test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', async (command) => {
   const [, script, rest = ''] = /^npm run (\S+)(?: -- (.*))?$/.exec(command) ?? [];
   expect(packageJson.scripts).toHaveProperty(script!, `node cli/main.ts ${script}`);
   const args = [...rest.matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word);

@@ -51,7 +51,7 @@ export function pageTests(folder: string): PageTests {
     };
     const args = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
     tests.browser = await chromium.launch({ ...headlessChromium(), args } as Parameters<typeof chromium.launch>[0]);
-  }, 60_000);
+  });
   afterAll(async () => {
     await tests.browser?.close();
     tests.servers?.isolated.close();

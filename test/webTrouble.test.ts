@@ -138,7 +138,7 @@ test('a worker that cannot be loaded is said in words', async () => {
   web.complaints.length = 0;
 });
 
-test('webgpu answers; a lost device is said in words, and the CPU takes over', { timeout: 120_000 }, async () => {
+test('webgpu answers; a lost device is said in words, and the CPU takes over', async () => {
   const page = await web.visit();
   await answered(page);
   await engineOf(page).evaluate(() => {

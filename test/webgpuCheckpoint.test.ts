@@ -18,7 +18,7 @@ describe('the embedded checkpoint, all layers', () => {
   });
   test.each(['fp32', 'fp16', 'int8'] as const)('%s: answers as the CPU does', async (dtype) => {
     const qa = await load(CHECKPOINT, { device: 'webgpu', dtype });
-    expect(qa.info).toMatchObject({ device: 'webgpu', dtype, adapter: expect.stringContaining('(software)') });
+    expect(qa.info).toMatchObject({ device: 'webgpu', dtype, adapter: expect.any(String) });
     const exact = await onCpu(dtype === 'int8' ? dtype : 'fp32');
     const { ids, typeIds } = qa.tokenizer.encodePair(question, context);
     const input = { inputIds: ids, tokenTypeIds: typeIds };
@@ -40,7 +40,7 @@ describe('passages of many windows', () => {
   beforeAll(async () => {
     gpu = await load(TINY, { device: 'webgpu', dtype: 'fp32' });
     cpu = await load(TINY, { device: 'cpu', dtype: 'fp32', threads: 1 });
-  }, 180_000);
+  });
   afterAll(async () => {
     await gpu!.dispose();
     await cpu!.dispose();

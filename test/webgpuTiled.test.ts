@@ -1,13 +1,13 @@
 /** The GPU's tiled products, which GPUs use: linears against the reference, on a software adapter. */
 import { describe, expect, test } from 'vitest';
 import { TILED, useGpu } from './gpu.ts';
-import { ACCUMULATOR_SIZES, LINEAR_CASES, shareOfBound, wrongAccumulators } from './support.ts';
+import { ACCUMULATOR_SIZES, shareOfBound, TILED_CASES, wrongAccumulators } from './support.ts';
 
-const { device } = useGpu();
+const { device } = useGpu(TILED);
 
 const CHOICES = [
-  ['tiled, packed', TILED, LINEAR_CASES],
-  ['tiled, float', { ...TILED, int8: 'float' }, LINEAR_CASES.filter(([op]) => op === 'linearInt8')],
+  ['tiled, packed', TILED, TILED_CASES],
+  ['tiled, float', { ...TILED, int8: 'float' }, TILED_CASES.filter(([op]) => op === 'linearInt8')],
 ] as const;
 
 describe.each(CHOICES)('%s', (_, choice, cases) => {

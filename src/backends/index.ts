@@ -1,5 +1,5 @@
 /** The devices: which there are, which dtypes each one supports, and how each is started. */
-import type { Device } from '../runtime.ts';
+import type { Device, DeviceInfo } from '../runtime.ts';
 import { ReferenceDevice } from './reference.ts';
 import { startCpu } from './startCpu.ts';
 import { startWebgpu } from './startWebgpu.ts';
@@ -19,22 +19,6 @@ export interface DeviceOptions {
   wideSimd?: boolean | undefined;
   /** webgpu: take the time of each kernel for `info.milliseconds`, where the adapter has timestamps. Slower. */
   profile?: boolean | undefined;
-}
-
-/** What a started device says of itself. */
-export interface DeviceInfo {
-  /** cpu: threads at work, the caller's included. */
-  threads?: number;
-  /** webgpu: vendor and name, "(software)" where it computes on the CPU. */
-  adapter?: string;
-  /** Which kernels are in use. */
-  kernels?: string;
-  /** webgpu: bytes of GPU memory in use, whatever the length of the input. */
-  gpuBytes?: number;
-  /** Milliseconds spent so far in each kind of kernel: on `cpu`, and on `webgpu` with `profile`. Grows with each run. */
-  milliseconds?: Readonly<Partial<Record<string, number>>>;
-  /** Why this device, where `auto` chose it, and why these kernels, where others failed their test. */
-  reason?: string;
 }
 
 /** A device that has started; `info` says what holds at the time that it is called. */

@@ -1,0 +1,65 @@
+/** The runtime on the reference and on the CPU: values, refusals, failures that leave nothing behind, random programs. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { constant, normal } from '../kernels/op.ts';
+import { CpuDevice } from '../src/backends/cpu.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
+import { Runtime } from '../src/runtime.ts';
+import { expectError, ROOT } from './support.ts';
+import { compareRandomPrograms, runtimeTests } from './tensorPrograms.ts';
+
+const module = new WebAssembly.Module(readFileSync(join(ROOT, 'dist', 'wasm', 'relaxed.wasm')));
+const memory = (maximum = 65536) => new WebAssembly.Memory({ initial: 2, maximum });
+const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', wide: false }, 1);
+
+describe('reference', () => runtimeTests(() => new ReferenceDevice()));
+describe('cpu', () => runtimeTests(() => cpu()));
+
+test('2,000 random programs on the cpu agree with the reference', async () => {
+  for (let hundred = 0; hundred < 20; hundred++) {
+    await compareRandomPrograms(
+      cpu(),
+      Array.from({ length: 100 }, (_, i) => 100 * hundred + i),
+    );
+  }
+});
+
+test('a memory that cannot grow fails that read and that upload only', async () => {
+  const rt = new Runtime(cpu(memory(12))); // 768 kB
+  const x = rt.tensor(normal([4, 64], 1));
+  const y = rt.linear(x, rt.linearLayer(normal([64, 64], 2), constant([64], 0)));
+  const before = await rt.read(y);
+  const large = normal([2000, 64], 3);
+  const none = /^cpu: expected \d+ bytes of memory, got none/;
+  await expectError('device', none, () => rt.tensor({ shape: [20_000, 64], data: new Float32Array(20_000 * 64) }));
+  const wide = rt.linearLayer(normal([640, 64], 4), constant([640], 0));
+  await expectError('device', none, () =>
+    rt.read(rt.linear(rt.tensor({ ...large, shape: [500, 64], data: large.data.subarray(0, 32_000) }), wide)),
+  );
+  expect(await rt.read(y)).toEqual(before);
+});
+
+test('after dispose() ops, uploads and reads are refused; dispose() waits for a read and may be called twice', async () => {
+  const rt = new Runtime(cpu());
+  const x = rt.tensor(normal([4, 9], 1));
+  const reading = rt.read(x);
+  const disposed = Promise.all([rt.dispose(), rt.dispose()]);
+  expect((await reading).length).toBe(36);
+  await disposed;
+  const message = /^runtime: expected one in use, got one after dispose\(\)\.$/;
+  await expectError('disposed', message, () => rt.read(x));
+  await expectError('disposed', message, () => rt.tensor(normal([1, 1], 1)));
+  await expectError('disposed', message, () => rt.attention(x, 1));
+  await expectError('disposed', message, () => rt.linearLayer(normal([1, 1], 1), constant([1], 0)));
+});
+
+test('a program of more commands than there is room for is refused, and the next one is right', async () => {
+  const rt = new Runtime(cpu());
+  const layer = rt.linearLayer(normal([4, 4], 1, 0.1), constant([4], 0));
+  const x = rt.tensor(normal([1, 4], 2));
+  let y = x;
+  for (let i = 0; i < 2000; i++) y = rt.linear(y, layer);
+  await expectError('input', /^program: expected at most \d+ commands, got 2000\.$/, () => rt.read(y));
+  expect(await rt.read(x)).toEqual(normal([1, 4], 2).data);
+});

@@ -1,0 +1,188 @@
+/** What a runtime must get right whatever its device: values that stay, refusals in words, and random programs. */
+import { describe, expect, test } from 'vitest';
+import { constant, normal, uniform } from '../kernels/op.ts';
+import { ReferenceDevice } from '../src/backends/reference.ts';
+import { quantizeWeight } from '../src/quantize.ts';
+import { type Device, Runtime, type Tensor } from '../src/runtime.ts';
+import { expectError, largestDifference } from './support.ts';
+
+const matrix = (rows: number, columns: number, seed: number) => normal([rows, columns], seed);
+
+/** Tests of a device; `clear` frees what a test has uploaded, where the device is kept for the next. */
+export function runtimeTests(open: () => Device | Promise<Device>, clear: (device: Device) => void = () => {}): void {
+  const withRuntime = (use: (rt: Runtime) => Promise<void>) => async () => {
+    const device = await open();
+    await use(new Runtime(device));
+    clear(device);
+  };
+  const layer = (rt: Runtime, out: number, features: number, seed = 1) =>
+    rt.linearLayer(matrix(out, features, seed), constant([out], seed));
+  const exact = new Runtime(new ReferenceDevice());
+
+  describe('a tensor is a value', () => {
+    test(
+      'two results of one program, read one after the other and together, are the same',
+      withRuntime(async (rt) => {
+        const x = rt.tensor(matrix(5, 8, 1));
+        const [a, b] = [rt.linear(x, layer(rt, 4, 8)), rt.linear(x, layer(rt, 4, 8, 2), 'gelu')];
+        const [first, second] = [await rt.read(a), await rt.read(b)];
+        expect(await rt.read(b, a)).toEqual([second, first]);
+        const want = exact.linear(exact.tensor(matrix(5, 8, 1)), layer(exact, 4, 8, 2), 'gelu');
+        expect(largestDifference(second, await exact.read(want))).toBeLessThan(1e-5);
+      }),
+    );
+    test(
+      'it can be read, used, and read again',
+      withRuntime(async (rt) => {
+        const y = rt.linear(rt.tensor(matrix(3, 8, 1)), layer(rt, 8, 8));
+        const before = await rt.read(y);
+        const z = rt.linear(y, layer(rt, 5, 8, 2));
+        const read = await rt.read(z);
+        const again = rt.linear(rt.tensor({ shape: [3, 8], data: before }), layer(rt, 5, 8, 2));
+        expect(read).toEqual(await rt.read(again));
+        expect(await rt.read(y)).toEqual(before);
+      }),
+    );
+    test.each([
+      [1, 1],
+      [3, 16],
+      [5, 17],
+      [70, 33],
+    ])('an upload of %d x %d can be read', async (rows, columns) => {
+      const device = await open();
+      const rt = new Runtime(device);
+      const { data } = matrix(rows, columns, 3);
+      expect(await rt.read(rt.tensor({ shape: [rows, columns], data }))).toEqual(data);
+      clear(device);
+    });
+    test(
+      'reads that are under way at once do not disturb each other',
+      withRuntime(async (rt) => {
+        const x = rt.tensor(matrix(4, 8, 1));
+        const ys = [1, 2, 3, 4].map((seed) => rt.linear(x, layer(rt, 4 + seed, 8, seed)));
+        const together = await Promise.all(ys.map((y) => rt.read(y)));
+        for (const [i, y] of ys.entries()) expect(together[i]).toEqual(await rt.read(y));
+      }),
+    );
+  });
+
+  describe('what is refused', () => {
+    test(
+      'a tensor and a layer of another runtime',
+      withRuntime(async (rt) => {
+        const other = new Runtime(new ReferenceDevice());
+        const foreign = other.tensor(matrix(2, 4, 1));
+        const own = rt.tensor(matrix(2, 4, 1));
+        const message =
+          /: expected what this runtime made, got what another made\. Read it there, and upload it here\.$/;
+        await expectError('input', message, () => rt.read(foreign));
+        await expectError('input', message, () => rt.linear(foreign, layer(rt, 4, 4)));
+        await expectError('input', message, () => rt.linear(own, layer(other, 4, 4)));
+        await expectError('input', message, () =>
+          rt.layerNorm(own, foreign, { gamma: rt.tensor(constant([4], 1)), beta: rt.tensor(constant([4], 0)) }, 1e-12),
+        );
+      }),
+    );
+    test(
+      'a gamma of 16 for 32 columns, a short residual; what was recorded before is still right',
+      withRuntime(async (rt) => {
+        const x = rt.tensor(matrix(4, 32, 1));
+        const norm = { gamma: rt.tensor(constant([32], 1)), beta: rt.tensor(constant([32], 0)) };
+        const y = rt.layerNorm(x, null, norm, 1e-12);
+        await expectError('input', /layerNorm: expected gamma of 32, got 16/, () =>
+          rt.layerNorm(y, null, { ...norm, gamma: rt.tensor(constant([16], 1)) }, 1e-12),
+        );
+        await expectError('input', /expected residual \[4,32\] of \[4,32\], got \[3,32\]/, () =>
+          rt.layerNorm(y, rt.tensor(matrix(3, 32, 1)), norm, 1e-12),
+        );
+        const want = exact.layerNorm(
+          exact.tensor(matrix(4, 32, 1)),
+          null,
+          { gamma: exact.tensor(constant([32], 1)), beta: exact.tensor(constant([32], 0)) },
+          1e-12,
+        );
+        expect(largestDifference(await rt.read(y), await exact.read(want))).toBeLessThan(1e-5);
+      }),
+    );
+  });
+}
+
+/** A random program of the four ops over shared inputs: the results to read, in any order, some of them twice. */
+function randomProgram(rt: Runtime, seed: number, sameRows: boolean): Tensor[] {
+  const next = uniform(seed);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
+  const whole = (least: number, most: number) => least + Math.floor(next() * (most - least + 1));
+  const tokens = whole(1, 9);
+  const int8 = next() < 0.3 ? pick(['torch', 'accurate'] as const) : null;
+  /** Linears of one program have one arithmetic: a device may ask for that. */
+  const linear = (out: number, features: number) => {
+    const weight = normal([out, features], whole(1, 99), 1 / Math.sqrt(features));
+    return rt.linearLayer(int8 ? quantizeWeight(weight, int8) : weight, constant([out], 0.1));
+  };
+  const upload = () =>
+    rt.tensor(normal([sameRows || next() < 0.7 ? tokens : whole(1, 9), 4 * whole(1, 6)], whole(1, 99)));
+  const live: Tensor[] = [upload()];
+  const hidden = 4 * whole(1, 6);
+  const tables = {
+    word: rt.tensor(normal([7, hidden], 1)),
+    position: rt.tensor(normal([9, hidden], 2)),
+    type: rt.tensor(normal([2, hidden], 3)),
+  };
+  const ids = Int32Array.from({ length: tokens }, () => whole(0, 6));
+  live.push(
+    rt.embedding(
+      ids,
+      ids.map((id) => id % 2),
+      tables,
+    ),
+  );
+  for (let ops = whole(1, 8); ops > 0; ops--) {
+    const x = pick(live);
+    const [rows, columns] = x.shape;
+    const kind = next();
+    if (kind < 0.15) live.push(upload());
+    else if (kind < 0.5) live.push(rt.linear(x, linear(4 * whole(1, 9), columns), next() < 0.3 ? 'gelu' : undefined));
+    else if (kind < 0.75) {
+      const norm = { gamma: rt.tensor(normal([columns], 4)), beta: rt.tensor(normal([columns], 5)) };
+      const fitting = live.filter(({ shape }) => shape[0] === rows && shape[1] === columns);
+      live.push(rt.layerNorm(x, next() < 0.5 ? pick(fitting) : null, norm, 1e-5));
+    } else if (columns <= 24) {
+      const heads = pick([1, 2]);
+      live.push(rt.attention(rt.linear(x, linear(3 * heads * 4 * whole(1, 2), columns)), heads));
+    }
+  }
+  return Array.from({ length: whole(1, 4) }, () => pick(live));
+}
+
+/**
+ * Runs random programs on a device and on the reference. Float results may differ by what a few steps of float32 sums in
+ * another order come to, 1e-3 of the largest value; in int8 a value that rounds the other way is a step of 1/127 of the
+ * range, which a layerNorm of few columns can make larger: there only the shapes and finiteness are compared, because the
+ * integers have tests of their own.
+ */
+export async function compareRandomPrograms(device: Device, seeds: readonly number[], sameRows = false): Promise<void> {
+  for (const seed of seeds) {
+    const [rt, exact] = [new Runtime(device), new Runtime(new ReferenceDevice())];
+    const [mine, theirs] = [randomProgram(rt, seed, sameRows), randomProgram(exact, seed, sameRows)];
+    const got: Float32Array[] = [];
+    const together = seed % 2 === 0;
+    if (together) got.push(...[await rt.read(mine[0]!, ...mine.slice(1))].flat());
+    else for (const y of mine) got.push(await rt.read(y));
+    for (const [i, y] of theirs.entries()) {
+      const want = await exact.read(y);
+      const isInt8 = usesInt8(y);
+      expect(got[i]!.length, `program ${seed}, result ${i}`).toBe(want.length);
+      expect(got[i]!.every(Number.isFinite), `program ${seed}, result ${i}: finite`).toBe(true);
+      if (isInt8) continue;
+      const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+      expect(largestDifference(got[i]!, want) / largest, `program ${seed}, result ${i}`).toBeLessThan(1e-3);
+    }
+  }
+}
+
+/** Whether an int8 linear is among the steps that a tensor needs. */
+function usesInt8({ step }: Tensor): boolean {
+  if (!step) return false;
+  if (step.op === 'linear' && 'scale' in (step.linear.buffer as { weight: object }).weight) return true;
+  return step.reads.some(usesInt8);
+}
