@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { VERSION } from '../cli/version.ts';
+import { VERSION } from './version.ts';
 
 export interface Environment {
   readonly bertlet: string;

@@ -2,9 +2,9 @@
 import { cpus } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { Bench } from 'tinybench';
-import { startCpu } from '../src/backends/startCpu.ts';
-import { startWebgpu } from '../src/backends/startWebgpu.ts';
-import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
+import type { GpuChoice } from '../src/devices/webgpu/plan.ts';
+import { startWebgpu } from '../src/devices/webgpu/start.ts';
 import type { Device } from '../src/runtime.ts';
 import { forwardOf, randomWeights } from './model.ts';
 import { SHAPES } from './shapes.ts';

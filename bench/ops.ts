@@ -10,8 +10,8 @@ import { Bench } from 'tinybench';
 import { OPS } from '../kernels/index.ts';
 import { makeLinear } from '../kernels/linear.ts';
 import { normal, type Op } from '../kernels/op.ts';
-import { ReferenceDevice } from '../src/backends/reference.ts';
-import { startCpu } from '../src/backends/startCpu.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import { Runtime } from '../src/runtime.ts';
 

@@ -1,11 +1,11 @@
 /** The result of a benchmark: one JSON object, its measurements in optimum-benchmark's shape. */
 
-import { VERSION } from '../cli/version.ts';
 import type { BertConfig } from '../src/bert.ts';
 import type { Dtype, Info, Scheme } from '../src/index.ts';
 import type { Environment } from './environment.ts';
 import { type Latency, latencyOf, type Protocol } from './measure.ts';
 import type { Hello, Stages, State } from './variant.ts';
+import { VERSION } from './version.ts';
 
 /** Device, dtype, and for int8 the scheme. */
 export interface Variant {

@@ -3,7 +3,7 @@
  * qkv [tokens, 3 hidden] = query | key | value, each [tokens, heads, headDim] -> [tokens, hidden].
  * Source: Vaswani et al. 2017, eq. 1. No mask: one sequence at a time, no padding.
  */
-import { softmax } from '../src/backends/reference.ts';
+import { softmax } from '../src/devices/reference.ts';
 import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
 
 export interface AttentionInputs {

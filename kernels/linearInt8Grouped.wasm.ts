@@ -3,7 +3,7 @@
  * relaxed dot product's three instructions there, multiply, widen, add, it needs the second once for four of the first.
  *
  * Four products of 4 bytes are added up in 16 bits before they are widened to 32. That is exact where no such sum can
- * leave 16 bits, whatever the activations (0..128) are, and src/backends/grouping.ts says where. So each panel has an order
+ * leave 16 bits, whatever the activations (0..128) are, and src/devices/cpu/grouping.ts says where. So each panel has an order
  * of its own: weight [out/16][in/4][16][4] with in/4 in that order, and `order`, for each panel where its fours and its
  * twos end, then where in a row of xq each 4 bytes are. What fits no four may fit a two, and the rest is widened alone.
  *   for each panel: for each 2 rows: c[2][16] = 0; for each four: t = sum of 4 xq . w in int16; c += t[even] + t[odd]

@@ -6,7 +6,7 @@ export const U = 2 ** -24;
 
 export type Float32Tensor = HostTensor<Float32Array>;
 
-/** An op of `Runtime`. Its reference is `backends/reference.ts`; its formula is in the file that defines the entry. */
+/** An op of `Runtime`. Its reference is `devices/reference.ts`; its formula is in the file that defines the entry. */
 export interface Op<Inputs> {
   readonly name: string;
   /** Records it, uploading its inputs. */

@@ -6,14 +6,14 @@ import { basename, dirname, isAbsolute, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import type { MatrixOptions } from '../bench/matrix.ts';
 import { randomCheckpoint } from '../bench/model.ts';
-import type { Evaluation } from '../bench/report.ts';
 import type { Result } from '../bench/result.ts';
 import { SHAPES } from '../bench/shapes.ts';
-import { locate } from '../src/hub.ts';
+import { locate } from '../src/checkpoint/hub.ts';
 import { BertletError } from '../src/index.ts';
 import { QUESTION, TEXT } from './article.ts';
 import { type Io, type Output, printer } from './io.ts';
 import { progressBars } from './progress.ts';
+import type { Evaluation } from './report/bench.ts';
 import { writeWhole } from './write.ts';
 
 interface BenchOptions {
@@ -116,7 +116,7 @@ export async function run(options: BenchOptions, argv: readonly string[], io: Io
   printer(io.stdout)(options.json === true ? json : textOf(result));
   const files: [string, string][] = typeof options.json === 'string' ? [[options.json, json]] : [];
   if (options.report) {
-    const { reportPage } = await import('../bench/report.ts');
+    const { reportPage } = await import('./report/bench.ts');
     files.push([join(options.report, 'index.html'), reportPage(result, evaluation)]);
     files.push([join(options.report, 'results.json'), json]);
   }

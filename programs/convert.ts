@@ -5,8 +5,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { parseConfig } from '../src/checkpoint/config.ts';
+import { locate } from '../src/checkpoint/hub.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
-import { locate } from '../src/hub.ts';
 import { convert, type Dtype, type Scheme } from '../src/index.ts';
 import { type Io, printer } from './io.ts';
 import { progressBars } from './progress.ts';

@@ -8,8 +8,8 @@ import { dirname } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { environment } from '../bench/environment.ts';
 import { nameOf } from '../bench/result.ts';
-import { readSquad, sample } from '../evaluation/dataset.ts';
-import { Predictions } from '../evaluation/predictions.ts';
+import { readSquad, sample } from '../bench/squad/dataset.ts';
+import { Predictions } from '../bench/squad/predictions.ts';
 import {
   identify,
   type Loaded,
@@ -19,8 +19,8 @@ import {
   takeTurns,
   variantsOf,
   WINDOWS,
-} from '../evaluation/run.ts';
-import { locate } from '../src/hub.ts';
+} from '../bench/squad/run.ts';
+import { locate } from '../src/checkpoint/hub.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import { type Io, type Output, printer } from './io.ts';
 import { progressBars } from './progress.ts';

@@ -4,13 +4,13 @@
  */
 import { join } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { explain } from '../explain/explain.ts';
-import { explainText } from '../explain/text.ts';
-import { ReferenceDevice } from '../src/backends/reference.ts';
-import { startCpu } from '../src/backends/startCpu.ts';
+import { locate } from '../src/checkpoint/hub.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
-import { locate } from '../src/hub.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import type { Device } from '../src/runtime.ts';
+import { explain } from './explain/explain.ts';
+import { explainText } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
 import { progressBars } from './progress.ts';
@@ -51,7 +51,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
   });
   if (options.report) {
     const file = options.report.endsWith('.html') ? options.report : join(options.report, 'explain.html');
-    const { explainPage } = await import('../explain/page.ts'); // Plot: only where it is asked for
+    const { explainPage } = await import('./report/explain.ts'); // Plot: only where it is asked for
     await writeWhole(file, explainPage(explanation, options.device));
     if (!options.json) print(`${file}\n`);
   }

@@ -2,10 +2,10 @@
 /** The command `bertlet`: one program for each of `npm run qa`, `convert`, ... Exit codes: 0 done, 1 error, 2 usage. */
 import { realpathSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { VERSION } from '../bench/version.ts';
 import { BertletError } from '../src/errors.ts';
 import { addCommands } from './commands.ts';
 import type { Io } from './io.ts';
-import { VERSION } from './version.ts';
 
 /**
  * Runs `bertlet` with these arguments: `main(['qa', '--json'])`. It writes to `io` alone, and leaves the process as it was.

@@ -25,7 +25,7 @@ export async function buildKernels(folder: string, out: string, name: string): P
   if (error) throw new Error(`${name}: ${error.message}\n${stderr}`);
 }
 
-/** Packs dist/report/chart.js with Observable Plot and linkedom, and their licences beside it. */
+/** Packs dist/programs/report/chart.js with Observable Plot and linkedom, and their licences beside it. */
 async function packCharts(folder: string): Promise<void> {
   const chart = join(folder, 'chart.js');
   const bundle = await rolldown({ input: chart, platform: 'node', external: ['./page.js'] });
@@ -56,5 +56,5 @@ if (import.meta.main) {
   mkdirSync(join(ROOT, 'dist', 'kernels'), { recursive: true });
   for (const file of globSync('kernels/*.wgsl', { cwd: ROOT })) cpSync(join(ROOT, file), join(ROOT, 'dist', file));
   execFileSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
-  await packCharts(join(ROOT, 'dist', 'report'));
+  await packCharts(join(ROOT, 'dist', 'programs', 'report'));
 }

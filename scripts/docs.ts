@@ -5,11 +5,11 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { QUESTION, TEXT } from '../cli/article.ts';
-import { compare, explain } from '../explain/explain.ts';
-import { explainText } from '../explain/text.ts';
-import { ReferenceDevice } from '../src/backends/reference.ts';
+import { QUESTION, TEXT } from '../programs/article.ts';
+import { compare, explain } from '../programs/explain/explain.ts';
+import { explainText } from '../programs/explain/text.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { type HostTensor, type LinearWeight, Runtime, type Scheme } from '../src/runtime.ts';
 import { withResults } from './results.ts';

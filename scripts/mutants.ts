@@ -112,7 +112,7 @@ const MUTANTS: Mutant[] = [
     ['!CALLABLE.includes(name) && !(name in STORAGES)', 'false'],
   ]),
   // The metric
-  ...mutants('evaluation/squad.ts', 'squad', undefined, [
+  ...mutants('bench/squad/metric.ts', 'squad', undefined, [
     ['if (sum > most)', 'if (sum >= most)'],
     ['left.set(word, count - 1);', ''],
     ['noAnswerScore <= threshold', 'noAnswerScore < threshold'],

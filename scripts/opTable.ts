@@ -1,4 +1,4 @@
-/** README's table of ops and backends, from the files of kernels/: none is missing. */
+/** README's table of ops and devices, from the files of kernels/: none is missing. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ALL_OPS } from '../kernels/index.ts';

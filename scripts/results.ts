@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import type { Environment } from '../bench/environment.ts';
 import type { Peers } from '../bench/peers/run.ts';
 import type { Point, Result } from '../bench/result.ts';
+import type { Result as Evaluated } from '../bench/squad/run.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
-import type { Result as Evaluated } from '../evaluation/run.ts';
 import { opTable } from './opTable.ts';
 
 /** What `bertlet evaluate --json` and bench/peers/squad.ts write. */

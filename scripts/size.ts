@@ -7,15 +7,17 @@ import { dirname, join, relative } from 'node:path';
 import { parseSync, Visitor } from 'oxc-parser';
 
 const ROOT = join(import.meta.dirname, '..');
-/** From question to answer on the reference backend: README's "Follow one question" reads them in this order. */
-const PATH = ['tokenizer', 'qa', 'bert', 'backend', 'backends/reference', 'quantize'].map((name) => `src/${name}.ts`);
+/** From question to answer on the reference device: README's "Follow one question" reads them in this order. */
+const PATH = ['tokenizer', 'qa', 'bert', 'runtime', 'devices/reference', 'quantize', 'errors'].map(
+  (name) => `src/${name}.ts`,
+);
 /** Checks of arguments, which a reader may pass over. */
 const ASIDE = 'src/options.ts';
 /** What opens a checkpoint before that. */
 const LOADING = ['index', 'checkpoint/load', 'checkpoint/source', 'checkpoint/config', 'checkpoint/safetensors'].map(
   (name) => `src/${name}.ts`,
 );
-const BUDGET = { pathLines: 730, pathFiles: 8, longestFunction: 60, allLines: 4980 };
+const BUDGET = { pathLines: 830, pathFiles: 8, longestFunction: 60, allLines: 5100 };
 
 interface File {
   path: string;
@@ -100,7 +102,7 @@ const table = [
   ),
 ].join('\n');
 const summary =
-  `From question to answer on the reference backend: **${figures.pathLines} code lines in ${figures.pathFiles} files**, ` +
+  `From question to answer on the reference device: **${figures.pathLines} code lines in ${figures.pathFiles} files**, ` +
   `longest function ${figures.longestFunction} lines (\`${longest.name}\`). Opening a checkpoint takes ` +
   `${sum(LOADING.map((name) => files.get(name)!))} more in ${LOADING.length}; \`src\` and \`kernels\` are ${figures.allLines} in all.`;
 

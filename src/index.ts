@@ -1,22 +1,22 @@
 /** bertlet's public API. */
 import './node.ts';
-import { inNode } from './backends/assets.ts';
-import { DEVICE_NAMES, DEVICES, type DeviceName, type DeviceOptions, type Dtype } from './backends/index.ts';
-import { checkThreads } from './backends/startCpu.ts';
 import { Bert, type Weights } from './bert.ts';
+import { locate } from './checkpoint/hub.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 import type { OnProgress } from './checkpoint/source.ts';
+import { checkThreads } from './devices/cpu/start.ts';
+import { DEVICE_NAMES, DEVICES, type DeviceName, type DeviceOptions, type Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
-import { locate } from './hub.ts';
 import { checkOneOf, checkType, optionsOf, shown } from './options.ts';
+import { inNode } from './platform.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme } from './runtime.ts';
 
-export type { DeviceName, DeviceOptions, Dtype } from './backends/index.ts';
 export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
 export type { Precision } from './checkpoint/load.ts';
 export type { OnProgress } from './checkpoint/source.ts';
+export type { DeviceName, DeviceOptions, Dtype } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';

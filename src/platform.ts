@@ -1,5 +1,5 @@
 /** Reads a file of this package, in Node from disk, in a page by fetch. */
-import { BertletError } from '../errors.ts';
+import { BertletError } from './errors.ts';
 
 export const inNode = typeof process === 'object' && Boolean(process.versions?.node);
 

@@ -4,8 +4,8 @@
  * Source: the BERT authors' run_squad.py and Hugging Face's run_qa.py.
  */
 
-import type { DeviceName, Dtype } from './backends/index.ts';
 import type { Bert, BertConfig } from './bert.ts';
+import type { DeviceName, Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
 import { type Given, optionsOf, shown } from './options.ts';
 import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';

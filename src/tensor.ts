@@ -3,17 +3,17 @@
  * the model, and checkpoint files by the names of their tensors. `bertlet` (index.ts) answers questions with it.
  */
 import './node.ts';
-import { DEVICE_NAMES, DEVICES, type DeviceName, type DeviceOptions } from './backends/index.ts';
-import { checkThreads } from './backends/startCpu.ts';
+import { checkThreads } from './devices/cpu/start.ts';
+import { DEVICE_NAMES, DEVICES, type DeviceName, type DeviceOptions } from './devices/index.ts';
 import { BertletError } from './errors.ts';
 import { checkOneOf, checkType, optionsOf } from './options.ts';
 import { Runtime } from './runtime.ts';
 
-export type { DeviceName, DeviceOptions } from './backends/index.ts';
 export { Bert, type BertConfig, type Weights } from './bert.ts';
 export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 export { readSafetensors, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
 export { writeSafetensors } from './checkpoint/write.ts';
+export type { DeviceName, DeviceOptions } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
 export {
   chooseScale,

@@ -295,7 +295,7 @@ describe.runIf(process.platform === 'linux')('an end before its time', () => {
   async function start() {
     const TMPDIR = mkdtempSync(join(scratch, 'tmp-'));
     const args = [
-      'cli/main.ts',
+      'programs/main.ts',
       'bench',
       '--shape',
       'minilm-l6',

@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { ReferenceDevice } from '../src/backends/reference.ts';
 import { Bert } from '../src/bert.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
 import { weightsOf } from '../src/checkpoint/load.ts';
 import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { type HostTensor, Runtime, type Step, type Tensor } from '../src/runtime.ts';
 import { CHECKPOINT, float32, goldenCases, goldenJson, goldenTensors, largestDifference, TINY } from './support.ts';

@@ -280,7 +280,7 @@ describe('convert', () => {
   });
   test('interrupted, it leaves nothing that loads', async () => {
     const out = join(folder, 'interrupted');
-    const args = ['cli/main.ts', 'convert', CHECKPOINT, '--out', out, '--scheme', 'accurate'];
+    const args = ['programs/main.ts', 'convert', CHECKPOINT, '--out', out, '--scheme', 'accurate'];
     const partial = () => readdirSync(folder).filter((name) => name.startsWith('interrupted.'));
     while (partial().length === 0) {
       rmSync(out, { recursive: true, force: true }); // it was done before this process saw it begin: once more

@@ -122,13 +122,13 @@ describe('a process', () => {
   });
   test('through a link, as npx starts it: a usage error on stderr, exit code 2', () => {
     const link = join(folder, 'bertlet');
-    symlinkSync(join(ROOT, 'cli/main.ts'), link);
+    symlinkSync(join(ROOT, 'programs/main.ts'), link);
     const { status, out, error } = spawnProgram(['qa', '--nonsense'], { program: link });
     expect([status, out]).toEqual([2, '']);
     expect(error).toMatch(/^error: unknown option '--nonsense'\n\nUsage: /);
   });
   test('a reader that has enough, as `head` has, is no error', async () => {
-    const args = ['cli/main.ts', 'qa', ...one, ...ask];
+    const args = ['programs/main.ts', 'qa', ...one, ...ask];
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.destroy();
     const [status, error] = await Promise.all([new Promise((done) => child.once('exit', done)), text(child.stderr)]);

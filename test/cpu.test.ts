@@ -3,12 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
-
-import { CpuDevice, type KernelChoice } from '../src/backends/cpu.ts';
-import { groupRows, ROW } from '../src/backends/grouping.ts';
-import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
+import { CpuDevice, type KernelChoice } from '../src/devices/cpu/device.ts';
+import { groupRows, ROW } from '../src/devices/cpu/grouping.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
 import { Runtime } from '../src/runtime.ts';
 import {
   ACCUMULATOR_SIZES,

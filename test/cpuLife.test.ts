@@ -3,10 +3,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { normal, runOp } from '../kernels/op.ts';
-
-import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
 import { load } from '../src/index.ts';
 import { Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, goldenJson, OP_CASES, runScript, TINY } from './support.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildKernels } from '../scripts/build.ts';
-import { startCpu } from '../src/backends/startCpu.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
 import { expectError, ROOT } from './support.ts';
 
 describe('self-test', () => {

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
-import { parseSquad, type Question, sample } from '../evaluation/dataset.ts';
-import { type Header, Predictions } from '../evaluation/predictions.ts';
-import { type Answerer, resultsOf, takeTurns, variantsOf } from '../evaluation/run.ts';
+import { parseSquad, type Question, sample } from '../bench/squad/dataset.ts';
+import { type Header, Predictions } from '../bench/squad/predictions.ts';
+import { type Answerer, resultsOf, takeTurns, variantsOf } from '../bench/squad/run.ts';
 import { expectError, ROOT, runProgram, spawnProgram, TINY } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
@@ -110,7 +110,7 @@ describe('the program', () => {
   });
   test('kill -9 in the middle loses at most the line under way', async () => {
     const [data, kept] = [written(squad(60)), fresh('jsonl')];
-    const args = ['cli/main.ts', 'evaluate', data, ...ARGS, '--predictions', kept];
+    const args = ['programs/main.ts', 'evaluate', data, ...ARGS, '--predictions', kept];
     const there = () => (existsSync(kept) ? lines(kept).length : 0);
     for (let ended: unknown; ended !== 'SIGKILL'; ) {
       rmSync(kept, { force: true }); // it was done before this process looked: once more

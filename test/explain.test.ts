@@ -4,16 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import * as explaining from '../explain/explain.ts';
-import { type Explanation, explain } from '../explain/explain.ts';
-import { type LinearCall, TraceDevice } from '../explain/trace.ts';
 import { constant, tensor } from '../kernels/op.ts';
+import * as explaining from '../programs/explain/explain.ts';
+import { type Explanation, explain } from '../programs/explain/explain.ts';
+import { type LinearCall, TraceDevice } from '../programs/explain/trace.ts';
 import { headlessChromium } from '../scripts/driver.ts';
-
-import { ReferenceDevice } from '../src/backends/reference.ts';
-import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeActivations } from '../src/quantize.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
 import {
@@ -211,7 +210,7 @@ describe("explain, on the goldens' question", () => {
   });
   test('it can run in a page: no import of Node, none of the programs', () => {
     for (const file of ['trace', 'explain']) {
-      const text = readFileSync(join(ROOT, `explain/${file}.ts`), 'utf8');
+      const text = readFileSync(join(ROOT, `programs/explain/${file}.ts`), 'utf8');
       const from = [...text.matchAll(/from '(.+)'/g)].map(([, name]) => name);
       expect(from.length).toBeGreaterThan(0);
       expect(from.filter((name) => !/^(\.\.\/src\/|\.\/)/.test(name!))).toEqual([]);

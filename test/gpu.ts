@@ -1,9 +1,9 @@
 /** One GPU device for the tests of a file, and devices of ours over it, with every set of kernels. */
 import { afterAll, beforeAll } from 'vitest';
 import { globals } from 'webgpu';
-import { type StartedWebgpu, startWebgpu } from '../src/backends/startWebgpu.ts';
-import { WebgpuDevice } from '../src/backends/webgpu.ts';
-import type { GpuChoice } from '../src/backends/webgpuPlan.ts';
+import { WebgpuDevice } from '../src/devices/webgpu/device.ts';
+import type { GpuChoice } from '../src/devices/webgpu/plan.ts';
+import { type StartedWebgpu, startWebgpu } from '../src/devices/webgpu/start.ts';
 
 /** WebGPU's classes and flags, which Node has no globals for. */
 export const gpuClasses = globals as unknown as typeof globalThis;

@@ -1,10 +1,9 @@
 /** The embedded checkpoint's logits against PyTorch's: 20 questions on the CPU device, 5 of them on the reference. */
 import { describe, expect, test } from 'vitest';
-
-import { ReferenceDevice } from '../src/backends/reference.ts';
-import { startCpu } from '../src/backends/startCpu.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, float32, goldenJson, goldenTensors, largestDifference } from './support.ts';
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { ALL_OPS, OPS } from '../kernels/index.ts';
 import { constant, type Op, tensor, U } from '../kernels/op.ts';
-import { erf, gelu, ReferenceDevice, softmax } from '../src/backends/reference.ts';
+import { erf, gelu, ReferenceDevice, softmax } from '../src/devices/reference.ts';
 import { type HostTensor, Runtime } from '../src/runtime.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference, largestShare } from './support.ts';
 

@@ -1,8 +1,8 @@
 /** Windows, spans and no-answer on a model whose logits the tests choose; then answers of the embedded checkpoint. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { ReferenceDevice } from '../src/backends/reference.ts';
 import type { Bert, BertConfig } from '../src/bert.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { load, type QuestionAnswering, Tokenizer } from '../src/index.ts';
 import { QuestionAnswering as QA } from '../src/qa.ts';
 import { Runtime } from '../src/runtime.ts';

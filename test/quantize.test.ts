@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';
 import { constant, tensor } from '../kernels/op.ts';
-import { ReferenceDevice } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight, roundHalfEven } from '../src/quantize.ts';
 import { type QuantizedTensor, Runtime } from '../src/runtime.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference } from './support.ts';

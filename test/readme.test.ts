@@ -57,7 +57,7 @@ test('there are commands, and those that are run elsewhere are there', () => {
 
 test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', async (command) => {
   const [, script, rest = ''] = /^npm run (\S+)(?: -- (.*))?$/.exec(command) ?? [];
-  expect(packageJson.scripts).toHaveProperty(script!, `node cli/main.ts ${script}`);
+  expect(packageJson.scripts).toHaveProperty(script!, `node programs/main.ts ${script}`);
   const args = [...rest.matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word);
   const here = args.map((arg) => (arg === 'deepset/bert-base-cased-squad2' ? CHECKPOINT : arg)); // the Hub: hub.test.ts
   const { status, error } = await runProgram([script!, ...here, ...SHORT[script!]!]);

@@ -1,7 +1,7 @@
 /** The SQuAD metric: each rule by hand, then Hugging Face's squad_v2 and squad metrics as goldens (make_squad.py). */
 import { describe, expect, test } from 'vitest';
-import { bootstrap } from '../evaluation/bootstrap.ts';
-import { type Figures, figures, normalize, type Prediction, score, scoreText } from '../evaluation/squad.ts';
+import { bootstrap } from '../bench/squad/bootstrap.ts';
+import { type Figures, figures, normalize, type Prediction, score, scoreText } from '../bench/squad/metric.ts';
 import { goldenJson } from './support.ts';
 
 type Item = Prediction & { answers: string[]; exact: number; f1: number };

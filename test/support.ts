@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 import { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import { main } from '../cli/main.ts';
 import { ALL_OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
-import { ReferenceDevice } from '../src/backends/reference.ts';
+import { main } from '../programs/main.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { BertletError, type ErrorCode } from '../src/index.ts';
 import { type Device, type HostTensor, type QuantizedTensor, Runtime } from '../src/runtime.ts';
 
@@ -181,7 +181,7 @@ export async function runProgram(
 }
 
 /** Runs `bertlet` in a process of its own, with this to read: what a shell and a pipe see of it. */
-export function spawnProgram(args: readonly string[], { input = '', program = 'cli/main.ts' } = {}) {
+export function spawnProgram(args: readonly string[], { input = '', program = 'programs/main.ts' } = {}) {
   const options = { cwd: ROOT, encoding: 'utf8', input } as const;
   const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], options);
   return { status, out: stdout, error: stderr };

@@ -1,7 +1,7 @@
 /** What a runtime must get right whatever its device: values that stay, refusals in words, and random programs. */
 import { describe, expect, test } from 'vitest';
 import { constant, normal, uniform } from '../kernels/op.ts';
-import { ReferenceDevice } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import { type Device, Runtime, type Tensor } from '../src/runtime.ts';
 import { expectError, largestDifference } from './support.ts';

@@ -1,8 +1,8 @@
 /** The page (web/) in headless Chromium: what a visitor does with it. webTrouble.test.ts has what goes wrong. */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { EXAMPLES } from '../programs/web/examples.ts';
 import { load } from '../src/index.ts';
-import { EXAMPLES } from '../web/examples.ts';
 import { pageServer } from './pageServer.ts';
 import { CHECKPOINT, ROOT } from './support.ts';
 import { ARTICLE, answer, answered, choose, LONG, looksRight, pageTests, status } from './webPage.ts';

@@ -1,8 +1,8 @@
 /** Parts of the page (web/) that need no browser: spans, excerpts, and problems in words. */
 import { describe, expect, test } from 'vitest';
-import { EngineError } from '../web/engine.ts';
-import { inWords, missing } from '../web/problems.ts';
-import { excerpt, pieces } from '../web/spans.ts';
+import { EngineError } from '../programs/web/engine.ts';
+import { inWords, missing } from '../programs/web/problems.ts';
+import { excerpt, pieces } from '../programs/web/spans.ts';
 
 describe('parts that need no browser', () => {
   test('pieces: the passage cut where answers begin and end, the best answer of each piece', () => {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { EXAMPLES } from '../web/examples.ts';
+import { EXAMPLES } from '../programs/web/examples.ts';
 import { ROOT, TINY } from './support.ts';
 import { answer, answered, engineOf, error, LONG, looksRight, pageTests, status } from './webPage.ts';
 

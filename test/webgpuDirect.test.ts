@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { constant, normal, tensor, uniform } from '../kernels/op.ts';
-import { ReferenceDevice } from '../src/backends/reference.ts';
+import { ReferenceDevice } from '../src/devices/reference.ts';
 import { chooseScale, quantizeWeight } from '../src/quantize.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
 import { DIRECT, gpuClasses, useGpu } from './gpu.ts';

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { forwardOf, randomWeights } from '../bench/model.ts';
-import { startWebgpu } from '../src/backends/startWebgpu.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
+import { startWebgpu } from '../src/devices/webgpu/start.ts';
 import { expectError, ROOT, runScript, TINY } from './support.ts';
 
 const load = (options: string) => `const qa = await load(tiny, { ${options} });`;

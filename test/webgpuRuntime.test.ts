@@ -1,7 +1,7 @@
 /** The runtime on the GPU, on a software adapter: values, refusals, random programs. */
 import { describe, expect, test } from 'vitest';
 import { constant, normal } from '../kernels/op.ts';
-import type { WebgpuDevice } from '../src/backends/webgpu.ts';
+import type { WebgpuDevice } from '../src/devices/webgpu/device.ts';
 import { Runtime } from '../src/runtime.ts';
 import { DIRECT, useGpu } from './gpu.ts';
 import { expectError } from './support.ts';

@@ -1,20 +1,12 @@
 /** bertlet and PyTorch answer the same questions of SQuAD in turns: speed and figures of both. README.md */
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { modelOption, positive } from '../../cli/options.ts';
-import { writeWhole } from '../../cli/write.ts';
-import { readSquad, sample } from '../../evaluation/dataset.ts';
-import { type Answered, type Header, Predictions } from '../../evaluation/predictions.ts';
-import {
-  type Answerer,
-  identify,
-  loadVariant,
-  resultsOf,
-  takeTurns,
-  variantsOf,
-  WINDOWS,
-} from '../../evaluation/run.ts';
+import { modelOption, positive } from '../../programs/options.ts';
+import { writeWhole } from '../../programs/write.ts';
 import { environment as environmentNow } from '../environment.ts';
+import { readSquad, sample } from '../squad/dataset.ts';
+import { type Answered, type Header, Predictions } from '../squad/predictions.ts';
+import { type Answerer, identify, loadVariant, resultsOf, takeTurns, variantsOf, WINDOWS } from '../squad/run.ts';
 import { startChild } from '../turns.ts';
 
 const command = new Command('squad')

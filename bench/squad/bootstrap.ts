@@ -1,5 +1,5 @@
 /** How sure a mean difference is. */
-import { uniform } from '../kernels/op.ts';
+import { uniform } from '../../kernels/op.ts';
 
 export interface Interval {
   low: number;

@@ -1,7 +1,7 @@
 """Computes the figures of a file of predictions by Hugging Face's squad_v2 metric, and how far ours are from them.
 
     pip install evaluate
-    python evaluation/check_metric.py PREDICTIONS.jsonl SQUAD.json METRIC [REPORT.json]
+    python bench/squad/check_metric.py PREDICTIONS.jsonl SQUAD.json METRIC [REPORT.json]
 
 METRIC: the folder metrics/squad_v2 of a clone of huggingface/evaluate. REPORT: what `evaluate --json` wrote of the same
 predictions, whose threshold counts. Predictions of a sample are measured as one.

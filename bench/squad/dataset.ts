@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { uniform } from '../kernels/op.ts';
-import { inputError } from '../src/errors.ts';
+import { uniform } from '../../kernels/op.ts';
+import { inputError } from '../../src/errors.ts';
 
 export interface Question {
   readonly id: string;

@@ -4,8 +4,8 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { inputError } from '../src/errors.ts';
-import type { Prediction } from './squad.ts';
+import { inputError } from '../../src/errors.ts';
+import type { Prediction } from './metric.ts';
 
 /** An answer, and what it took. */
 export interface Answered extends Prediction {

@@ -4,7 +4,6 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { nameOf } from '../bench/result.ts';
 import {
   BertletError,
   type DeviceName,
@@ -13,11 +12,12 @@ import {
   type LoadOptions,
   load,
   type Scheme,
-} from '../src/index.ts';
+} from '../../src/index.ts';
+import { nameOf } from '../result.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
 import type { Dataset, Question } from './dataset.ts';
+import { type Figures, figures, type Prediction, score } from './metric.ts';
 import type { Answered, Predictions } from './predictions.ts';
-import { type Figures, figures, type Prediction, score } from './squad.ts';
 
 /** Windows and answers as in Hugging Face's run_qa.py. */
 export const WINDOWS = { maxTokens: 384, stride: 128, maxAnswerTokens: 30 };

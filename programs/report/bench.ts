@@ -1,8 +1,9 @@
 /** The result of a benchmark as a page in one file: charts, the figures behind them, and how to repeat it. */
-import { COLOURS, figure, Plot } from '../report/chart.ts';
-import { escapeHtml, facts, htmlPage, table } from '../report/page.ts';
-import { nameOf, type Point, type Result, type Row, type Variant } from './result.ts';
-import { COLUMNS, cells, environmentRows, LEGEND, megabytes, shown, skippedLines, times } from './text.ts';
+
+import { nameOf, type Point, type Result, type Row, type Variant } from '../../bench/result.ts';
+import { COLUMNS, cells, environmentRows, LEGEND, megabytes, shown, skippedLines, times } from '../../bench/text.ts';
+import { COLOURS, figure, Plot } from './chart.ts';
+import { escapeHtml, facts, htmlPage, table } from './page.ts';
 
 /** A colour says which precision, in all charts. */
 const PRECISIONS = ['fp32', 'fp16', 'int8 torch', 'int8 accurate'];

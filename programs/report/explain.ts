@@ -1,9 +1,18 @@
 /** An explanation as a page in one file: what int8 does to each linear, drawn and said in words. */
-import { COLOURS, figure, Plot } from '../report/chart.ts';
-import { type Cell, escapeHtml, htmlPage, table } from '../report/page.ts';
-import type { Scheme } from '../src/runtime.ts';
-import { BINS, type Explanation, type LinearReport, type Quantized, SCHEMES, type Spread, worst } from './explain.ts';
-import { decibels, mostGained, nameOf, percent, short } from './text.ts';
+
+import type { Scheme } from '../../src/runtime.ts';
+import {
+  BINS,
+  type Explanation,
+  type LinearReport,
+  type Quantized,
+  SCHEMES,
+  type Spread,
+  worst,
+} from '../explain/explain.ts';
+import { decibels, mostGained, nameOf, percent, short } from '../explain/text.ts';
+import { COLOURS, figure, Plot } from './chart.ts';
+import { type Cell, escapeHtml, htmlPage, table } from './page.ts';
 
 const COLOUR = { domain: [...SCHEMES], range: COLOURS.slice(0, 2) };
 /** Their names in their colours, instead of a legend. */

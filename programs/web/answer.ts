@@ -1,5 +1,5 @@
 /** Shows the answers: in the passage, and below it in words. */
-import type { Answer } from '../src/index.ts';
+import type { Answer } from '../../src/index.ts';
 import { bar, byId, element, table } from './dom.ts';
 import { excerpt, pieces } from './spans.ts';
 

@@ -1,5 +1,5 @@
 /** The page's side of the worker: calls as promises. */
-import type { ErrorCode } from '../src/index.ts';
+import type { ErrorCode } from '../../src/index.ts';
 import type { Calls, FromWorker, Name, ToWorker } from './protocol.ts';
 
 export class EngineError extends Error {

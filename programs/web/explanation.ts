@@ -1,7 +1,8 @@
 /** What int8 did to one question: the three answers, and for each linear its range, scale, zero point and error. */
+
+import type { Scheme } from '../../src/index.ts';
 import type { Explanation, LinearReport } from '../explain/explain.ts';
 import { decibels, nameOf, short, summary } from '../explain/text.ts';
-import type { Scheme } from '../src/index.ts';
 import { bar, byId, element, table } from './dom.ts';
 
 const NAMES: Record<'fp32' | Scheme, string> = {

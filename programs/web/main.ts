@@ -1,5 +1,5 @@
 /** The page: what is typed and chosen goes to the engine in its worker, what comes back is shown. */
-import type { Info } from '../src/index.ts';
+import type { Info } from '../../src/index.ts';
 import { mark, showAnswers } from './answer.ts';
 import { byId, element, megabytes, milliseconds } from './dom.ts';
 import { Engine, EngineError } from './engine.ts';

@@ -1,4 +1,4 @@
-import manifest from '../weights/minilm-l6-qa/manifest.json' with { type: 'json' };
+import manifest from '../../weights/minilm-l6-qa/manifest.json' with { type: 'json' };
 
 /** Where the page has the embedded checkpoint: other weights have another address, so that these are kept for ever. */
 export const MODEL = `models/${manifest.name}-${manifest.files['model.safetensors'].sha256.slice(0, 8)}`;

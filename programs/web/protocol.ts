@@ -1,6 +1,7 @@
 /** What the page and its worker say to each other: a call with an id, then progress, then one result or one error. */
+
+import type { Answer, DeviceName, Dtype, ErrorCode, Info, Scheme } from '../../src/index.ts';
 import type { Explanation } from '../explain/explain.ts';
-import type { Answer, DeviceName, Dtype, ErrorCode, Info, Scheme } from '../src/index.ts';
 
 /** A folder's address, a name of the Hub, or files that were dropped on the page. */
 export type Model = string | File[];

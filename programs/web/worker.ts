@@ -1,11 +1,11 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
-import { Sampler } from '../bench/measure.ts';
+import { Sampler } from '../../bench/measure.ts';
+import { locate } from '../../src/checkpoint/hub.ts';
+import { openCheckpoint } from '../../src/checkpoint/load.ts';
+import { startCpu } from '../../src/devices/cpu/start.ts';
+import { describeAdapter } from '../../src/devices/webgpu/start.ts';
+import { type Answer, BertletError, load, type QuestionAnswering } from '../../src/index.ts';
 import { explain } from '../explain/explain.ts';
-import { startCpu } from '../src/backends/startCpu.ts';
-import { describeAdapter } from '../src/backends/startWebgpu.ts';
-import { openCheckpoint } from '../src/checkpoint/load.ts';
-import { locate } from '../src/hub.ts';
-import { type Answer, BertletError, load, type QuestionAnswering } from '../src/index.ts';
 import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
 
 /** Dropped files have no address that `load` could fetch: they are given one, which only this worker's `fetch` knows. */

@@ -4,9 +4,9 @@
  * Source of the layout and of the environment's names: huggingface_hub's guide "Understand caching".
  */
 
-import { inNode } from './backends/assets.ts';
-import { CACHE, type OnProgress } from './checkpoint/source.ts';
-import { BertletError, inputError } from './errors.ts';
+import { BertletError, inputError } from '../errors.ts';
+import { inNode } from '../platform.ts';
+import { CACHE, type OnProgress } from './source.ts';
 
 export interface HubOptions {
   /** Branch, tag or commit. Default main. */

@@ -1,7 +1,7 @@
 /** Where a checkpoint's files come from: in Node the disk, in a page a URL. */
 
-import { inNode } from '../backends/assets.ts';
 import { BertletError } from '../errors.ts';
+import { inNode } from '../platform.ts';
 
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
 

@@ -1,8 +1,8 @@
 /** The devices: which there are, which dtypes each one supports, and how each is started. */
 import type { Device, DeviceInfo } from '../runtime.ts';
+import { startCpu } from './cpu/start.ts';
 import { ReferenceDevice } from './reference.ts';
-import { startCpu } from './startCpu.ts';
-import { startWebgpu } from './startWebgpu.ts';
+import { startWebgpu } from './webgpu/start.ts';
 
 export type DeviceName = 'webgpu' | 'cpu' | 'reference';
 export type Dtype = 'fp32' | 'fp16' | 'int8';

@@ -5,9 +5,9 @@
  * weights, and has the threads run the commands (threads.ts). Tensors are [rows, stride] with the columns padded to 16
  * by zeros, and room for 12 rows more than there are, so that no kernel has a tail.
  */
-import { BertletError, inputError } from '../errors.ts';
-import { rowSums } from '../quantize.ts';
-import type { Device, LinearWeight, Step, Tensor } from '../runtime.ts';
+import { BertletError, inputError } from '../../errors.ts';
+import { rowSums } from '../../quantize.ts';
+import type { Device, LinearWeight, Step, Tensor } from '../../runtime.ts';
 import { groupRows, ROW } from './grouping.ts';
 import {
   COMMAND_BYTES,

@@ -2,13 +2,13 @@
  * Starts the CPU device: picks the kernels that this engine and CPU run right, by testing each against the reference
  * on hard cases, then the tile that is faster, then starts the threads.
  */
-import { OPS } from '../../kernels/index.ts';
-import { BertletError, inputError } from '../errors.ts';
-import { shown } from '../options.ts';
-import { Runtime } from '../runtime.ts';
-import { inNode, readAsset } from './assets.ts';
-import { CpuDevice, type KernelChoice } from './cpu.ts';
-import { type Example, fastest, firstWrong, selfTestExamples } from './selfTest.ts';
+import { OPS } from '../../../kernels/index.ts';
+import { BertletError, inputError } from '../../errors.ts';
+import { shown } from '../../options.ts';
+import { inNode, readAsset } from '../../platform.ts';
+import { Runtime } from '../../runtime.ts';
+import { type Example, fastest, firstWrong, selfTestExamples } from '../check.ts';
+import { CpuDevice, type KernelChoice } from './device.ts';
 import type { WorkerData } from './threads.ts';
 
 export interface CpuOptions {
@@ -22,10 +22,10 @@ type Started = { device: CpuDevice; kernels: string; reason?: string; endWorkers
 
 /** Literals, so that bundlers find them. */
 const MODULES: Record<ModuleName, URL> = {
-  relaxed: new URL('../../wasm/relaxed.wasm', import.meta.url),
-  'relaxed-shared': new URL('../../wasm/relaxed-shared.wasm', import.meta.url),
-  baseline: new URL('../../wasm/baseline.wasm', import.meta.url),
-  'baseline-shared': new URL('../../wasm/baseline-shared.wasm', import.meta.url),
+  relaxed: new URL('../../../wasm/relaxed.wasm', import.meta.url),
+  'relaxed-shared': new URL('../../../wasm/relaxed-shared.wasm', import.meta.url),
+  baseline: new URL('../../../wasm/baseline.wasm', import.meta.url),
+  'baseline-shared': new URL('../../../wasm/baseline-shared.wasm', import.meta.url),
 };
 /** Rows of a tile. */
 const ROWS = { relaxed: 6, grouped: 2, int16: 4 };

@@ -6,10 +6,10 @@
  * the results in a staging buffer. Tensors are [rows, stride] with the columns padded to 4;
  * there is room for as many rows as the model has positions.
  */
-import { BertletError, inputError } from '../errors.ts';
-import { rowSums } from '../quantize.ts';
-import type { Device, LinearWeight, Step, Tensor } from '../runtime.ts';
-import { readAsset } from './assets.ts';
+import { BertletError, inputError } from '../../errors.ts';
+import { readAsset } from '../../platform.ts';
+import { rowSums } from '../../quantize.ts';
+import type { Device, LinearWeight, Step, Tensor } from '../../runtime.ts';
 import {
   type Dispatch,
   FILES,
@@ -19,7 +19,7 @@ import {
   type Linear,
   type Node,
   Program,
-} from './webgpuPlan.ts';
+} from './plan.ts';
 
 interface Plan {
   readonly nodes: readonly Node[];

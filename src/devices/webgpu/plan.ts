@@ -2,25 +2,25 @@
  * What the GPU device dispatches for a program of ops: which kernels, on which tensors, in which grid. The kernel that
  * makes a tensor which an int8 linear quantizes also notes its range, so that no dispatch is spent on that.
  */
-import { inputError } from '../errors.ts';
+import { inputError } from '../../errors.ts';
 
 /** The kernels' files. Literals, so that bundlers find them. */
 export const FILES = {
-  common: new URL('../../kernels/common.wgsl', import.meta.url),
-  float: new URL('../../kernels/float.wgsl', import.meta.url),
-  int8: new URL('../../kernels/int8.wgsl', import.meta.url),
-  linear: new URL('../../kernels/linear.wgsl', import.meta.url),
-  tiled: new URL('../../kernels/linear.tiled.wgsl', import.meta.url),
-  direct: new URL('../../kernels/linear.direct.wgsl', import.meta.url),
-  floatElements: new URL('../../kernels/linear.float.wgsl', import.meta.url),
-  packedElements: new URL('../../kernels/linear.packed.wgsl', import.meta.url),
-  fp32Weight: new URL('../../kernels/weight.fp32.wgsl', import.meta.url),
-  fp16Weight: new URL('../../kernels/weight.fp16.wgsl', import.meta.url),
-  int8Weight: new URL('../../kernels/weight.int8.wgsl', import.meta.url),
-  attention: new URL('../../kernels/attention.wgsl', import.meta.url),
-  layerNorm: new URL('../../kernels/layerNorm.wgsl', import.meta.url),
-  embedding: new URL('../../kernels/embedding.wgsl', import.meta.url),
-  range: new URL('../../kernels/range.wgsl', import.meta.url),
+  common: new URL('../../../kernels/common.wgsl', import.meta.url),
+  float: new URL('../../../kernels/float.wgsl', import.meta.url),
+  int8: new URL('../../../kernels/int8.wgsl', import.meta.url),
+  linear: new URL('../../../kernels/linear.wgsl', import.meta.url),
+  tiled: new URL('../../../kernels/linear.tiled.wgsl', import.meta.url),
+  direct: new URL('../../../kernels/linear.direct.wgsl', import.meta.url),
+  floatElements: new URL('../../../kernels/linear.float.wgsl', import.meta.url),
+  packedElements: new URL('../../../kernels/linear.packed.wgsl', import.meta.url),
+  fp32Weight: new URL('../../../kernels/weight.fp32.wgsl', import.meta.url),
+  fp16Weight: new URL('../../../kernels/weight.fp16.wgsl', import.meta.url),
+  int8Weight: new URL('../../../kernels/weight.int8.wgsl', import.meta.url),
+  attention: new URL('../../../kernels/attention.wgsl', import.meta.url),
+  layerNorm: new URL('../../../kernels/layerNorm.wgsl', import.meta.url),
+  embedding: new URL('../../../kernels/embedding.wgsl', import.meta.url),
+  range: new URL('../../../kernels/range.wgsl', import.meta.url),
 };
 export type File = keyof typeof FILES;
 

@@ -2,15 +2,15 @@
  * Starts the GPU backend: finds an adapter, opens a device, tests every kernel on it, and picks the int8 product that is
  * faster there. In Node WebGPU is the npm package `webgpu` (Dawn), in a page `navigator.gpu`.
  */
-import { makeLinear } from '../../kernels/linear.ts';
-import { normal } from '../../kernels/op.ts';
-import { BertletError } from '../errors.ts';
-import { quantizeWeight } from '../quantize.ts';
-import { Runtime } from '../runtime.ts';
-import { inNode } from './assets.ts';
-import { fastest, firstWrong, selfTestExamples } from './selfTest.ts';
-import { WebgpuDevice } from './webgpu.ts';
-import type { GpuChoice } from './webgpuPlan.ts';
+import { makeLinear } from '../../../kernels/linear.ts';
+import { normal } from '../../../kernels/op.ts';
+import { BertletError } from '../../errors.ts';
+import { inNode } from '../../platform.ts';
+import { quantizeWeight } from '../../quantize.ts';
+import { Runtime } from '../../runtime.ts';
+import { fastest, firstWrong, selfTestExamples } from '../check.ts';
+import { WebgpuDevice } from './device.ts';
+import type { GpuChoice } from './plan.ts';
 
 export interface WebgpuOptions {
   /** Part of the name of the adapter to use, in Node. Default: the environment variable BERTLET_ADAPTER, or any. */
