@@ -5,7 +5,7 @@ import { Bench } from 'tinybench';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import type { GpuChoice } from '../src/devices/webgpu/plan.ts';
 import { startWebgpu } from '../src/devices/webgpu/start.ts';
-import type { Device } from '../src/runtime.ts';
+import type { Device } from '../src/tensor.ts';
 import { forwardOf, randomWeights } from './model.ts';
 import { SHAPES } from './shapes.ts';
 

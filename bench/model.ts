@@ -3,13 +3,20 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { normal } from '../kernels/op.ts';
-import { Bert, type BertConfig, type Weights } from '../src/bert.ts';
-import { tensorShapes } from '../src/checkpoint/config.ts';
-import type { Precision } from '../src/checkpoint/load.ts';
-import { toFloat16 } from '../src/checkpoint/safetensors.ts';
-import { writeSafetensors } from '../src/checkpoint/write.ts';
-import { quantizeWeight } from '../src/quantize.ts';
-import { type Device, type HostTensor, type LinearWeight, Runtime } from '../src/runtime.ts';
+import type { Precision } from '../src/tensor.ts';
+import {
+  Bert,
+  type BertConfig,
+  type Device,
+  type HostTensor,
+  type LinearWeight,
+  quantizeWeight,
+  Runtime,
+  tensorShapes,
+  toFloat16,
+  type Weights,
+  writeSafetensors,
+} from '../src/tensor.ts';
 
 /** Seeded random weights of a model, of this standard deviation. One tensor of each shape is made, for all that have it. */
 export function randomWeights(config: BertConfig, precision: Precision, size = 0.02): Weights {

@@ -12,8 +12,7 @@ import { makeLinear } from '../kernels/linear.ts';
 import { normal, type Op } from '../kernels/op.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
-import { quantizeWeight } from '../src/quantize.ts';
-import { Runtime } from '../src/runtime.ts';
+import { quantizeWeight, Runtime } from '../src/tensor.ts';
 
 const TOKENS = 133;
 const { device, kernels } = await startCpu({ threads: 1, wideSimd: !process.argv.includes('--narrow') });

@@ -1,7 +1,7 @@
 /** The result of a benchmark: one JSON object, its measurements in optimum-benchmark's shape. */
 
-import type { BertConfig } from '../src/bert.ts';
 import type { Dtype, Info, Scheme } from '../src/index.ts';
+import type { BertConfig } from '../src/tensor.ts';
 import type { Environment } from './environment.ts';
 import { type Latency, latencyOf, type Protocol } from './measure.ts';
 import type { Hello, Stages, State } from './variant.ts';

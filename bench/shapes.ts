@@ -1,5 +1,5 @@
 /** The shapes that are timed with random weights. */
-import type { BertConfig } from '../src/bert.ts';
+import type { BertConfig } from '../src/tensor.ts';
 
 const BASE = { positions: 512, types: 2, eps: 1e-12 };
 export const SHAPES: Record<string, BertConfig> = {

@@ -3,7 +3,6 @@
  * qkv [tokens, 3 hidden] = query | key | value, each [tokens, heads, headDim] -> [tokens, hidden].
  * Source: Vaswani et al. 2017, eq. 1. No mask: one sequence at a time, no padding.
  */
-import { softmax } from '../src/devices/reference.ts';
 import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
 
 export interface AttentionInputs {
@@ -16,6 +15,14 @@ const make = (tokens: number, heads: number, headDim: number, size = 1): Attenti
   qkv: normal([tokens, 3 * heads * headDim], tokens + heads, size),
   heads,
 });
+
+/** `exp(s_j - max s) / sum` in place. */
+function softmax(scores: Float32Array): void {
+  const max = scores.reduce((a, b) => Math.max(a, b));
+  for (let j = 0; j < scores.length; j++) scores[j] = Math.exp(scores[j]! - max);
+  const sum = scores.reduce((a, b) => a + b);
+  for (let j = 0; j < scores.length; j++) scores[j]! /= sum;
+}
 
 export const attention: Op<AttentionInputs> = {
   name: 'attention',

@@ -4,10 +4,8 @@
  */
 
 import { readFile } from 'node:fs/promises';
-import { parseConfig } from '../src/checkpoint/config.ts';
-import { locate } from '../src/checkpoint/hub.ts';
-import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import { convert, type Dtype, type Scheme } from '../src/index.ts';
+import { checkpointBytes, locate, parseConfig } from '../src/tensor.ts';
 import { type Io, printer } from './io.ts';
 import { progressBars } from './progress.ts';
 

@@ -20,8 +20,8 @@ import {
   variantsOf,
   WINDOWS,
 } from '../bench/squad/run.ts';
-import { locate } from '../src/checkpoint/hub.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
+import { locate } from '../src/tensor.ts';
 import { type Io, type Output, printer } from './io.ts';
 import { progressBars } from './progress.ts';
 import { writeWhole } from './write.ts';

@@ -4,11 +4,7 @@
  */
 import { join } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { locate } from '../src/checkpoint/hub.ts';
-import { openCheckpoint } from '../src/checkpoint/load.ts';
-import { startCpu } from '../src/devices/cpu/start.ts';
-import { ReferenceDevice } from '../src/devices/reference.ts';
-import type { Device } from '../src/runtime.ts';
+import { locate, openCheckpoint, openRuntime } from '../src/tensor.ts';
 import { explain } from './explain/explain.ts';
 import { explainText } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
@@ -22,11 +18,6 @@ interface ExplainOptions extends QuestionOptions {
   report?: string;
   json?: boolean;
 }
-
-const DEVICES: Record<ExplainOptions['device'], () => Promise<Device>> = {
-  cpu: async () => (await startCpu()).device,
-  reference: async () => new ReferenceDevice(),
-};
 
 /** Runs `bertlet explain`. */
 export async function run(options: ExplainOptions, io: Io): Promise<void> {
@@ -45,7 +36,12 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     bar.setTotal(total);
     bar.update(done);
   };
-  const explanation = await explain(checkpoint, input, DEVICES[options.device], onLinear).finally(() => {
+  const explanation = await explain(
+    checkpoint,
+    input,
+    async () => (await openRuntime(options.device)).device,
+    onLinear,
+  ).finally(() => {
     bar.stop();
     checkpoint.close();
   });

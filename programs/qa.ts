@@ -5,7 +5,6 @@
 import { performance } from 'node:perf_hooks';
 import { styleText } from 'node:util';
 import { Sampler } from '../bench/measure.ts';
-import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import {
   BertletError,
   type DeviceName,
@@ -15,6 +14,7 @@ import {
   type QuestionAnswering,
   type Scheme,
 } from '../src/index.ts';
+import { checkpointBytes } from '../src/tensor.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
 import { progressBars } from './progress.ts';

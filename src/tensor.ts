@@ -10,8 +10,11 @@ import { checkOneOf, checkType, optionsOf } from './options.ts';
 import { Runtime } from './runtime.ts';
 
 export { Bert, type BertConfig, type Weights } from './bert.ts';
+export { parseConfig, tensorShapes } from './checkpoint/config.ts';
+export { locate } from './checkpoint/hub.ts';
+export { checkpointBytes } from './checkpoint/layout.ts';
 export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
-export { readSafetensors, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
+export { elements, readSafetensors, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
 export { writeSafetensors } from './checkpoint/write.ts';
 export type { DeviceName, DeviceOptions } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';

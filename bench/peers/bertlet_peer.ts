@@ -1,7 +1,7 @@
 /** bertlet as a peer of run.ts. Usage: bertlet_peer.ts TOKENS THREADS */
 import { createInterface } from 'node:readline';
-import type { Precision } from '../../src/checkpoint/load.ts';
 import { startCpu } from '../../src/devices/cpu/start.ts';
+import type { Precision } from '../../src/tensor.ts';
 import { forwardOf, randomWeights } from '../model.ts';
 import { SHAPES } from '../shapes.ts';
 

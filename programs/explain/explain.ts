@@ -3,12 +3,21 @@
  * the engine does; the program, the HTML page and the web page show what it returns.
  */
 
-import { Bert } from '../../src/bert.ts';
-import { type Checkpoint, type Precision, weightsOf } from '../../src/checkpoint/load.ts';
 import { inputError } from '../../src/errors.ts';
 import { type Answer, QuestionAnswering } from '../../src/qa.ts';
-import { type QuantizedActivations, quantizeActivations, roundHalfEven } from '../../src/quantize.ts';
-import { type Device, type HostTensor, Runtime, type Scheme } from '../../src/runtime.ts';
+import {
+  Bert,
+  type Checkpoint,
+  type Device,
+  type HostTensor,
+  type Precision,
+  type QuantizedActivations,
+  quantizeActivations,
+  Runtime,
+  roundHalfEven,
+  type Scheme,
+  weightsOf,
+} from '../../src/tensor.ts';
 import { type LinearCall, TraceDevice } from './trace.ts';
 
 export const SCHEMES: readonly Scheme[] = ['torch', 'accurate'];

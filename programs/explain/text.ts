@@ -1,5 +1,5 @@
 /** An explanation as text: a table with a row for each linear, and what it says in a few lines. */
-import type { Scheme } from '../../src/runtime.ts';
+import type { Scheme } from '../../src/tensor.ts';
 import { type Explanation, type LinearReport, type Quantized, SCHEMES, worst } from './explain.ts';
 
 /** `layer 0 output`, `qa_outputs`. */

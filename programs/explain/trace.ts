@@ -2,7 +2,7 @@
  * A device that looks on: it runs a program of another device step by step, and shows what goes into and comes out of
  * every linear. `bert.ts` does not know of it, and the numbers are those of the device inside.
  */
-import { type Device, type HostTensor, type LinearWeight, Runtime, type Step, type Tensor } from '../../src/runtime.ts';
+import { type Device, type HostTensor, type LinearWeight, Runtime, type Step, type Tensor } from '../../src/tensor.ts';
 
 /** One use of a linear in a program. */
 export interface LinearCall {

@@ -1,6 +1,6 @@
 /** An explanation as a page in one file: what int8 does to each linear, drawn and said in words. */
 
-import type { Scheme } from '../../src/runtime.ts';
+import type { Scheme } from '../../src/tensor.ts';
 import {
   BINS,
   type Explanation,

@@ -1,10 +1,8 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
 import { Sampler } from '../../bench/measure.ts';
-import { locate } from '../../src/checkpoint/hub.ts';
-import { openCheckpoint } from '../../src/checkpoint/load.ts';
-import { startCpu } from '../../src/devices/cpu/start.ts';
 import { describeAdapter } from '../../src/devices/webgpu/start.ts';
 import { type Answer, BertletError, load, type QuestionAnswering } from '../../src/index.ts';
+import { locate, openCheckpoint, openRuntime } from '../../src/tensor.ts';
 import { explain } from '../explain/explain.ts';
 import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
 
@@ -121,7 +119,7 @@ async function time(qa: QuestionAnswering, texts: Texts) {
 /** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
 async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>) {
   const checkpoint = await openCheckpoint(await locate(addressOf(model)));
-  const start = async () => (await startCpu({ threads: 1 })).device;
+  const start = async () => (await openRuntime('cpu', { threads: 1 })).device;
   return explain(checkpoint, texts, start, ({ done, total }) => tell(done / total)).finally(checkpoint.close);
 }
 

@@ -1,6 +1,8 @@
 /** What a device computes right before it is used: hard cases of every op, with what the reference makes of them. */
 import { OPS } from '../../kernels/index.ts';
+import { makeLinear } from '../../kernels/linear.ts';
 import { type Op, runOp } from '../../kernels/op.ts';
+import { quantizeWeight } from '../quantize.ts';
 import { type Device, Runtime } from '../runtime.ts';
 import { ReferenceDevice } from './reference.ts';
 
@@ -22,6 +24,14 @@ export interface Example {
   readonly inputs: unknown;
   readonly want: Float32Array;
   readonly bound: Float64Array;
+}
+
+/** An int8 linear that stays in a CPU's cache. */
+export const smallLinear = () => OPS.linearInt8.cases['130x384 to 96']!();
+/** An int8 linear of so many tokens at bert-base's width, for a GPU. */
+export function largeLinear(tokens: number) {
+  const { x, weight, bias } = makeLinear(tokens, 768, 768);
+  return { x, weight: quantizeWeight(weight, 'torch'), bias };
 }
 
 let made: Promise<Example[]> | undefined;

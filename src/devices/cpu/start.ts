@@ -2,12 +2,11 @@
  * Starts the CPU device: picks the kernels that this engine and CPU run right, by testing each against the reference
  * on hard cases, then the tile that is faster, then starts the threads.
  */
-import { OPS } from '../../../kernels/index.ts';
 import { BertletError, inputError } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { inNode, readAsset } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
-import { type Example, fastest, firstWrong, selfTestExamples } from '../check.ts';
+import { type Example, fastest, firstWrong, selfTestExamples, smallLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
 import type { WorkerData } from './threads.ts';
 
@@ -103,7 +102,7 @@ const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: bool
 
 /** Times the choices on a product that stays in the cache. */
 function fastestOf(module: WebAssembly.Module, choices: KernelChoice[], shared: boolean): Promise<KernelChoice> {
-  const inputs = OPS.linearInt8.cases['130x384 to 96']!();
+  const inputs = smallLinear();
   const candidates = choices.map((choice) => {
     const runtime = new Runtime(new CpuDevice(module, testMemory(shared), choice, 1));
     const y = runtime.linear(runtime.tensor(inputs.x), runtime.linearLayer(inputs.weight, inputs.bias));

@@ -2,13 +2,10 @@
  * Starts the GPU backend: finds an adapter, opens a device, tests every kernel on it, and picks the int8 product that is
  * faster there. In Node WebGPU is the npm package `webgpu` (Dawn), in a page `navigator.gpu`.
  */
-import { makeLinear } from '../../../kernels/linear.ts';
-import { normal } from '../../../kernels/op.ts';
 import { BertletError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
-import { quantizeWeight } from '../../quantize.ts';
 import { Runtime } from '../../runtime.ts';
-import { fastest, firstWrong, selfTestExamples } from '../check.ts';
+import { fastest, firstWrong, largeLinear, selfTestExamples } from '../check.ts';
 import { WebgpuDevice } from './device.ts';
 import type { GpuChoice } from './plan.ts';
 
@@ -163,13 +160,12 @@ async function fasterProduct(
   software: boolean,
 ): Promise<GpuChoice['int8']> {
   const [tokens, chain] = software ? [32, 1] : [256, 24];
-  const { weight, bias } = makeLinear(1, 768, 768);
-  const int8Weight = quantizeWeight(weight, 'torch');
+  const { x, weight, bias } = largeLinear(tokens);
   const devices = (['float', 'packed'] as const).map((int8) => ({ int8, device: make({ ...choice, int8 }) }));
   const candidates = devices.map(({ int8, device }) => {
     const runtime = new Runtime(device);
-    const layer = runtime.linearLayer(int8Weight, bias);
-    let y = runtime.tensor(normal([tokens, 768], 1));
+    const layer = runtime.linearLayer(weight, bias);
+    let y = runtime.tensor(x);
     for (let i = 0; i < chain; i++) y = runtime.linear(y, layer);
     const time = async () => {
       const begin = performance.now();

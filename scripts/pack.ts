@@ -1,6 +1,6 @@
 /**
  * Packs what a machine with a GPU and nothing else needs to run bench/latency.ts: Node, bertlet, and `webgpu`'s binary
- * for this platform. `node bench/pack.ts FILE.tar.xz`, and there `tar -xJf FILE.tar.xz && ./pack/run --device webgpu`.
+ * for this platform. `node scripts/pack.ts FILE.tar.xz`, and there `tar -xJf FILE.tar.xz && ./pack/run --device webgpu`.
  * The weights are seeded random ones, made there. A Vulkan loader comes along, for machines that have a driver and none.
  */
 import { execFileSync } from 'node:child_process';
@@ -8,7 +8,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileS
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { driverEnvironment } from '../scripts/driver.ts';
+import { driverEnvironment } from './driver.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const LIMIT = 64 * 2 ** 20;
