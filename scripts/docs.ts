@@ -92,6 +92,13 @@ async function explained(): Promise<string> {
   return explainText(explanation);
 }
 
+/** README with its examples as the files are today. */
+export const withExamples = (readme: string): string =>
+  readme.replace(/<!-- example (\S+) -->\n.*?<!-- \/example -->/gs, (_, file: string) => {
+    const code = readFileSync(join(ROOT, file), 'utf8').trimEnd();
+    return `<!-- example ${file} -->\n\`\`\`ts\n${code}\n\`\`\`\n<!-- /example -->`;
+  });
+
 /** The document with its blocks as they are today. */
 export async function updated(document: string): Promise<string> {
   const blocks: Record<string, string> = { example: await example(), explain: await explained() };
@@ -110,5 +117,5 @@ export const WITH_RESULTS = ['docs/results.md', 'README.md'].map((name) => join(
 
 if (import.meta.main) {
   writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));
-  for (const path of WITH_RESULTS) writeFileSync(path, withResults(readFileSync(path, 'utf8')));
+  for (const path of WITH_RESULTS) writeFileSync(path, withExamples(withResults(readFileSync(path, 'utf8'))));
 }

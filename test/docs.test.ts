@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
-import { DOCUMENT, updated, WITH_RESULTS } from '../scripts/docs.ts';
+import { DOCUMENT, updated, WITH_RESULTS, withExamples } from '../scripts/docs.ts';
 import { withResults } from '../scripts/results.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import type { Scheme } from '../src/runtime.ts';
@@ -78,4 +78,10 @@ test.each(WITH_RESULTS)('%s: the results are those of bench/results', (path) => 
   const document = readFileSync(path, 'utf8');
   expect(document).toMatch(/<!-- results \w/);
   expect(withResults(document)).toBe(document);
+});
+
+test('README shows examples/linear.ts as it is', () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  expect(readme).toMatch(/<!-- example examples\/linear\.ts -->/);
+  expect(withExamples(readme)).toBe(readme);
 });

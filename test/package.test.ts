@@ -89,6 +89,20 @@ test("README's first example in Node, as JavaScript", () => {
   expect([stderr, stdout]).toEqual(['', expect.stringMatching(PRINTED)]);
 });
 
+test('the engine through its door: examples/linear.ts as it is, and explain', () => {
+  cpSync(join(ROOT, 'examples', 'linear.ts'), join(project, 'linear.ts'));
+  const { status, stdout, stderr } = run(process.execPath, 'linear.ts');
+  expect([status, stderr]).toEqual([0, '']);
+  expect(stdout).toMatch(
+    /^xq {2}122 115 127 .*\nwq {2}80 -48 .*\nacc 1766 -61 5903 -936\ny {3}1\.225.*\ny {3}1\.234.*\n$/,
+  );
+  writeFileSync(
+    join(project, 'explain.mjs'),
+    "import { explain } from 'bertlet/explain'; console.log(typeof explain);",
+  );
+  expect(run(process.execPath, 'explain.mjs').stdout).toBe('function\n');
+});
+
 test('the same in strict TypeScript', () => {
   writeFileSync(
     join(project, 'example.ts'),
