@@ -124,7 +124,7 @@ export function relaxedRow(
 
 /**
  * Command, 13 words: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros,
- * order. gelu, wide and int16 are 0 or 1. `order` is the address of the table in linearInt8Grouped.wasm.ts, 0 if not grouped.
+ * order. gelu, wide and int16 are 0 or 1. `order` is the address of linearInt8Grouped's table, or 0.
  */
 export function linearInt8(command: usize, thread: i32, threads: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), constants = load<usize>(command, 8);
