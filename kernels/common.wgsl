@@ -1,8 +1,8 @@
-// What every kernel gets: the forward, the step, the ranges, the output y, and GELU. This text precedes each kernel's own.
+// What every kernel gets: the forward, the step, the ranges, the output y, and GELU. This text precedes each kernel's.
 //
-// A tensor is [rows][stride] float32, its columns padded to a multiple of 4 and read as vec4. A tensor that a kernel makes
-// has room for `capacity` rows; the rows beyond `tokens` hold finite numbers of earlier forwards, and no row of this
-// forward may depend on these.
+// A tensor is [rows][stride] float32, its columns padded to a multiple of 4 and read as vec4. A tensor that a kernel
+// makes has room for `capacity` rows; the rows beyond `tokens` hold finite numbers of earlier forwards, and no row of
+// this forward may depend on these.
 // Bindings of the bind group: 0 to 3 are declared here, 4 to 8 by the kernel that reads them.
 
 struct Forward {
@@ -29,9 +29,9 @@ fn vectors(columns: u32) -> u32 {
   return (columns + 3u) / 4u;
 }
 
-// GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|). In this form no digits cancel. log Phi(-u) on [0, 6] is the polynomial
-// of degree 8 in math.wasm.ts; its exponential is within 4.1e-8 of Phi. For |x| > 6 the second term is below 6e-9 and is
-// dropped.
+// GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|). In this form no digits cancel. log Phi(-u) on [0, 6] is the
+// polynomial of degree 8 in math.wasm.ts; its exponential is within 4.1e-8 of Phi. For |x| > 6 the second term is
+// below 6e-9 and is dropped.
 fn gelu(x: vec4f) -> vec4f {
   let u = abs(x);
   // Horner's rule, highest power first.

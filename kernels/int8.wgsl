@@ -141,6 +141,7 @@ fn shiftRight(m: vec2u, by: u32) -> vec2u {
 fn roundRight(m: vec2u, by: u32, more: bool) -> vec2u {
   let cut = shiftLeft(m, 64u - by); // the bits that are cut off, as a fraction of 2^64
   let q = shiftRight(m, by);
+  // Exactly half: up if m is in truth more, or if q is odd. Otherwise the first cut bit decides.
   let isHalf = cut.y == 0x80000000u && cut.x == 0u;
   let up = select(cut.y >= 0x80000000u, more || (q.x & 1u) == 1u, isHalf);
   return add(q, vec2u(u32(up), 0u));
@@ -166,7 +167,7 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
   let tiny = low + high < 1e-30;
   let large = max(low, high) * select(1.0, 16777216.0, tiny);
   let small = min(low, high) * select(1.0, 16777216.0, tiny);
-  // low + high, rounded to 53 bits. The larger one's leading bit is bit 59.
+  // low + high, rounded to 53 bits, as float64 rounds it. The larger one's leading bit is bit 59.
   var sum = shiftLeft(vec2u(mantissa(large), 0u), 36u);
   if (small > 1.2e-38) {
     let apart = u32(exponent(large) - exponent(small));
@@ -193,6 +194,7 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
   var wideExponent = exponent(large) - 36 + i32(carried) - 8 + i32(cut);
   var scale = float(roundRight(wide, 29u, false).x, wideExponent + 29);
 
+  // Where scale is too small, chooseScale makes it SMALLEST and widens the range in proportion.
   var bottom = low;
   const SMALLEST: f32 = 6.1e-5; // below this the range is widened
   if (tiny || scale < SMALLEST) {
@@ -206,19 +208,23 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
 }
 
 // round(a / (wide * 2^wideExponent)), at most 127: the quotient is rounded to float64, then to the nearest integer,
-// halves to even. No division is needed: `near` is close to the quotient, so the result is k or k + 1 for k = floor(near), and
-// the quotient is compared with k + 1/2. Both sides are multiplied by twice the divisor: 2 a against (2 k + 1) wide. If
-// the quotient is within half a float64 step of k + 1/2, rounding to float64 makes it k + 1/2: the result is the even one.
+// halves to even. No division is needed: `near` is close to the quotient, so the result is k or k + 1 for k =
+// floor(near); the quotient is compared with k + 1/2. Both sides are multiplied by twice the divisor: 2 a against (2 k
+// + 1) wide. If the quotient is within half a float64 step of k + 1/2, rounding to float64 makes it k + 1/2: the even
+// one results.
 fn roundedQuotient(a: f32, wide: vec2u, wideExponent: i32, near: f32) -> i32 {
   if (near < 0.25) {
     return 0;
   }
   let k = min(u32(near), 126u);
+  // 2 a, with the exponent of wide.
   let left = shiftLeft(vec2u(mantissa(a), 0u), u32(exponent(a) - wideExponent + 1));
   let odd = 2u * k + 1u;
+  // odd * wide, in digits of 16, 16 and 32 bits.
   let low = (wide.x & 0xffffu) * odd;
   let high = (wide.x >> 16u) * odd + (low >> 16u);
   let right = vec2u((high << 16u) | (low & 0xffffu), wide.y * odd + (high >> 16u));
+  // How far the quotient is from k + 1/2, times twice the divisor, and on which side.
   let above = less(right, left);
   let distance = select(subtract(right, left), subtract(left, right), above);
   let step53 = wide.y >> select(20u - firstLeadingBit(k), 21u, k == 0u); // half a step of k + 1/2, times the divisor

@@ -32,7 +32,7 @@ fn total(t: u32, value: vec4f) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
-  let row = at.x;
+  let row = at.x; // the grid is one workgroup per token
   let stride = vectors(step.out);
   var v: array<vec4f, 4>;
   var inside: array<vec4f, 4>; // 1 for a column, 0 for padding
@@ -48,6 +48,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
       sum += v[i]; // padded columns are 0
     }
   }
+  // Both totals are over the real columns only; the division is by their number.
   let columns = f32(step.out);
   let mean = total(t, sum) / columns;
   var squares = vec4f(0.0);
