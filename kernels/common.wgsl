@@ -1,4 +1,4 @@
-// What every kernel gets: the forward, the step, the ranges, the output y, and GELU. This text precedes each kernel's.
+// What every kernel gets: the forward, the step, the ranges, the output y, and GELU. The host puts this text first.
 //
 // A tensor is [rows][stride] float32, its columns padded to a multiple of 4 and read as vec4. A tensor that a kernel
 // makes has room for `capacity` rows; the rows beyond `tokens` hold finite numbers of earlier forwards, and no row of

@@ -57,6 +57,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     v[i] = (v[i] - mean) * inside[i];
     squares += v[i] * v[i];
   }
+  // Two passes over registers: the variance from the distances, so that no digits cancel.
   let deviation = sqrt(total(t, squares) / columns + step.eps);
   for (var i = 0u; i < 4u; i++) {
     let c = t + 64u * i;

@@ -35,6 +35,7 @@ fn multiply(t: u32, row: u32, column: u32, blocks: u32) {
     sum2 += Sum(Partial(inner(v2, a), inner(v2, b), inner(v2, c), inner(v2, d)));
     sum3 += Sum(Partial(inner(v3, a), inner(v3, b), inner(v3, c), inner(v3, d)));
   }
+  // sums is the array that linear.wgsl finishes and stores.
   sums[0] = sum0;
   sums[1] = sum1;
   sums[2] = sum2;

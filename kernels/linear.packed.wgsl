@@ -11,6 +11,7 @@ fn startX(row: u32) -> u32 {
   return row * vectors(step.features);
 }
 fn loadX(start: u32, local: u32, k4: u32) -> vec4u {
+  // x is float32: 16 k are 4 vec4s.
   let at = start + 4u * k4;
   return vec4u(
     pack4xI8(vec4i(prepare(x[at], local))), pack4xI8(vec4i(prepare(x[at + 1u], local))),

@@ -79,8 +79,10 @@ export const linearInt8: Op<LinearInt8Inputs> = {
     gelu: () => ({ ...make(7, 65, 66), activation: 'gelu' }),
     'largest sums': () => extremes(6, 3072, 18, -1, 1.01),
     'activations of 128': () => extremes(6, 3072, 18, -1, 1),
+    // Below and above the limit at which the grouped product must widen earlier.
     'sums that fill 16 bits': () => limits(31),
     'sums beyond 16 bits': () => limits(32),
+    // A range of 0, and one that chooseScale widens.
     'activations of 0': () => ({ ...make(4, 33, 20), x: constant([4, 33], 0) }),
     'activations of 1e-30': () => ({ ...make(4, 33, 20), x: constant([4, 33], 1e-30) }),
     'one-sided activations': () => ({ ...make(4, 33, 20), x: constant([4, 33], -3) }),
