@@ -1,17 +1,33 @@
 /**
- * attention: softmax(q k^T / sqrt(headDim)) v for each head. Formula, bound and cases: attention.ts.
+ * attention: y = softmax(q k^T / sqrt(headDim)) v for each head. Formula, bound, cases: attention.ts.
  *
- * A thread takes a range of (head, 6 query rows). For each head it packs the keys [tokens/16][headDim][16] and the
- * values [headDim/16][tokens][16] into its scratch, the layout of linear.wasm.ts, and both products are its tiles:
- *   for each 6 rows: scores[6][tokens] = q k^T; p = exp((s - max) / sqrt(headDim)); y = p v / sum p
- * so that no more than 6 rows of scores exist at a time.
+ * qkv [tokens][stride] and y [tokens][yStride] are row-major float32. One row, hidden = heads * headDim:
+ *
+ *   qkv   | query: head 0 | head 1 | ... | key: head 0 | ... | value: head 0 | ... | padding |
+ *         <------------ hidden ---------><---- hidden ------><----- hidden ------->
+ *   y     | head 0 | head 1 | ... | padding |
+ *
+ * The work is divided into (head, 6 query rows); a thread takes a range of these. Per thread in scratch, one after
+ * another:
+ *   keys [tokens/16][headDim][16] | values [headDim/16][tokens][16] | scores [6][tokens] | mixed [6][headDim] | t
+ * Keys and values are packed as panels of linear.wasm.ts, so both products are its tiles; tokens and headDim are
+ * padded to 16 where they count columns.
+ *   for each (head, 6 rows) of this thread's share:
+ *     if the head is new: pack its keys and values
+ *     scores[6][tokens] = q k^T
+ *     p = exp((scores - max) / sqrt(headDim)); sum p of each row
+ *     y = (p v) / sum p
+ * No more than 6 rows of scores exist at a time in a thread.
  */
 import { exp, larger, maxLanes, share, sumLanes } from './math.wasm';
 import { tile } from './linear.wasm';
 
+/** Query rows of a block: the rows of a tile. */
 const ROWS: i32 = 6;
+/** Where the tile's sums start from: attention's products have no bias. */
 const ZEROS: usize = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 
+/** Packs a head's keys [tokens][headDim], `stride` bytes apart, into panels of 16 tokens: a transposition. */
 function packKeys(from: usize, stride: usize, to: usize, tokens: i32, headDim: i32): void {
   for (let token = 0; token < tokens; token++, from += stride) {
     const panel = to + <usize>((token >> 4) * headDim << 6) + <usize>((token & 15) << 2);
@@ -19,9 +35,11 @@ function packKeys(from: usize, stride: usize, to: usize, tokens: i32, headDim: i
   }
 }
 
+/** Packs a head's values into panels of 16 of its columns: whole lines are copied. */
 function packValues(from: usize, stride: usize, to: usize, tokens: i32, headDim: i32): void {
   for (let token = 0; token < tokens; token++, from += stride) {
-    // The last panel of a head that fills none takes some of its neighbour's columns along; they are never read.
+    // If headDim is no multiple of 16, the last panel also gets columns of the next head. `mixed` has room for the
+    // results of these columns, and nothing reads them.
     for (let i = 0; i < headDim; i += 16) {
       const source = from + <usize>(i << 2), panel = to + <usize>((i >> 4) * tokens + token << 6);
       const a = v128.load(source, 0), b = v128.load(source, 16), c = v128.load(source, 32), d = v128.load(source, 48);
@@ -33,18 +51,24 @@ function packValues(from: usize, stride: usize, to: usize, tokens: i32, headDim:
   }
 }
 
-/** exp((s - max s) * scale) in place over `padded` floats (a multiple of 16); returns 1 / sum. `t`: 32 bytes. */
+/**
+ * s = exp((s - max s) * scale) in place on `padded` floats, a multiple of 16. Returns 1 / sum: the caller scales
+ * headDim results, instead of `padded` weights here. `t`: 32 bytes of scratch.
+ */
 export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
   const end = s + (<usize>padded << 2);
+  // Pass 1: the maximum. Two accumulators become one 256-bit register in the revectorizer.
   let m0 = v128.load(s, 0), m1 = v128.load(s, 16);
   for (let at = s; at < end; at += 32) {
     const a = v128.load(at, 0), b = v128.load(at, 16);
     m0 = larger(m0, a);
     m1 = larger(m1, b);
   }
+  // The revectorizer starts from a pair of stores, so the lanes are joined by way of memory.
   v128.store(t, m1, 16);
   v128.store(t, m0, 0);
   const most = f32x4.splat(maxLanes(larger(v128.load(t, 0), v128.load(t, 16)))), factor = f32x4.splat(scale);
+  // Pass 2: the exponentials and their sum. After the maximum is subtracted, exp cannot overflow.
   let s0 = f32x4.splat(0), s1 = s0;
   for (let at = s; at < end; at += 32) {
     const a = exp(f32x4.mul(f32x4.sub(v128.load(at, 0), most), factor));
@@ -59,7 +83,10 @@ export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
   return <f32>1 / sumLanes(f32x4.add(v128.load(t, 0), v128.load(t, 16)));
 }
 
-/** Command: qkv, y, tokens, heads, headDim, stride of qkv, stride of y (floats), scratch, bytes of it a thread, wide. */
+/**
+ * Command, 10 words: qkv, y, tokens, heads, headDim, stride of qkv and stride of y (in floats), scratch, bytes of
+ * scratch per thread, wide (0 or 1).
+ */
 export function attention(command: usize, thread: i32, threads: i32): void {
   const qkv = load<usize>(command, 0), y = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), heads = load<i32>(command, 12), headDim = load<i32>(command, 16);
@@ -67,6 +94,7 @@ export function attention(command: usize, thread: i32, threads: i32): void {
   const keys = load<usize>(command, 28) + <usize>thread * load<usize>(command, 32);
   const wide = load<i32>(command, 36) != 0;
   const padded = (tokens + 15) & ~15, width = (headDim + 15) & ~15;
+  // This thread's scratch, in the order of the header.
   const values = keys + <usize>(padded * headDim << 2);
   const scores = values + <usize>(tokens * width << 2);
   const mixed = scores + <usize>(ROWS * padded << 2);
@@ -75,25 +103,29 @@ export function attention(command: usize, thread: i32, threads: i32): void {
   const scale = <f32>(1.0 / Math.sqrt(<f64>headDim));
   const hidden = <usize>(heads * headDim << 2), blocks = (tokens + ROWS - 1) / ROWS;
   const end = share(heads * blocks, thread + 1, threads);
-  let packed = -1;
+  let packed = -1; // the head whose keys and values are in the scratch
   for (let item = share(heads * blocks, thread, threads); item < end; item++) {
+    // Items of one head follow each other, so a thread packs a head once.
     const head = item / blocks, row = (item % blocks) * ROWS, rows = min(ROWS, tokens - row);
     const q = qkv + <usize>row * stride + <usize>(head * headDim << 2);
     if (head != packed) {
       packed = head;
-      memory.fill(keys, 0, <usize>(padded * headDim << 2)); // keys beyond the last: zeros, not what was there
+      memory.fill(keys, 0, <usize>(padded * headDim << 2)); // keys beyond the last are zeros, not old numbers
       packKeys(qkv + hidden + <usize>(head * headDim << 2), stride, keys, tokens, headDim);
       packValues(qkv + 2 * hidden + <usize>(head * headDim << 2), stride, values, tokens, headDim);
     }
+    // scores = q k^T, 16 keys at a time. q is read in place, as 6 rows of qkv.
     for (let panel = 0; panel < padded >> 4; panel++) {
       const k = keys + <usize>(panel * headDim << 6);
       tile(wide, q, stride, k, headDim, ZEROS, scores + <usize>(panel << 6), sStride);
     }
     for (let i = 0; i < rows; i++) {
       const s = scores + <usize>i * sStride;
+      // The keys beyond the last get a score whose exponential is negligible.
       for (let token = tokens; token < padded; token++) store<f32>(s + <usize>(token << 2), -1e30);
       store<f32>(t + 32 + <usize>(i << 2), softmaxRow(s, padded, scale, t));
     }
+    // mixed = p v, 16 columns of the head at a time. The loop over k ends at the last token, before the padding.
     for (let panel = 0; panel < width >> 4; panel++) {
       const v = values + <usize>(panel * tokens << 6);
       tile(wide, scores, sStride, v, tokens, ZEROS, mixed + <usize>(panel << 6), mStride);
@@ -101,8 +133,9 @@ export function attention(command: usize, thread: i32, threads: i32): void {
     for (let i = 0; i < rows; i++) {
       const from = mixed + <usize>i * mStride, to = y + <usize>(row + i) * yStride + <usize>(head * headDim << 2);
       const inverse = load<f32>(t + 32 + <usize>(i << 2));
+      // Float by float, so that no store runs into the next head.
       for (let j: usize = 0; j < <usize>headDim << 2; j += 4) store<f32>(to + j, load<f32>(from + j) * inverse);
-      if (head == heads - 1) memory.fill(to + <usize>(headDim << 2), 0, yStride - hidden); // padding of the columns
+      if (head == heads - 1) memory.fill(to + <usize>(headDim << 2), 0, yStride - hidden); // y's padding
     }
   }
 }

@@ -1,17 +1,24 @@
-// attention: y = softmax(q k^T / sqrt(headDim)) v for each head, in one pass over the keys (Milakov & Gimelshein 2018,
-// algorithm 3: with each tile of keys the sums so far are scaled down to the new maximum).
+// attention: y = softmax(q k^T / sqrt(headDim)) v for each head. Formula, bound, cases: attention.ts. Layout of a row
+// of qkv (query | key | value, each by heads): attention.wasm.ts.
 //
-// A workgroup of 128 threads takes 16 queries of a head, 8 threads each, and 32 keys at a time:
-//   scores: a thread 4 keys of its query | maximum over the 8 threads | exp | y: a thread every 8th vec4 of headDim
-// No subgroup operations: their size differs between GPUs, and 8 threads exchange little. headDim at most 64, a multiple
-// of 4. 15 KB of workgroup memory.
+// One pass over the keys (Milakov & Gimelshein 2018, algorithm 3): if a tile of keys has a larger score than all
+// before, the sums so far are scaled down to the new maximum. A workgroup of 128 threads takes 16 queries of one head,
+// 8 threads for each query, and a tile of 32 keys at a time:
+//   queries = q / sqrt(headDim)
+//   for each 32 keys:
+//     fetch keys | barrier | each thread: 4 scores of its query
+//     top = maximum of the 8 threads and before; p = exp(scores - top); sum and mix *= exp(before - top)
+//     fetch values into the same tile | barrier | each thread: mix of every 8th vec4 of headDim += p value
+//   y = mix / (sum over the 8 threads)
+// No subgroup operations: their size differs between GPUs, and 8 threads exchange little. headDim is at most 64 and a
+// multiple of 4. The tiles take 15 KB of workgroup memory.
 
 @group(0) @binding(4) var<storage, read> qkv: array<vec4f>; // [tokens][3 hidden]
-const PAD = 17u; // vec4s of a row of keys: 8 threads that read 8 rows hit different banks
-var<workgroup> queries: array<vec4f, 256>;
-var<workgroup> keys: array<vec4f, 544>; // then the values
-var<workgroup> weights: array<f32, 512>;
-var<workgroup> tops: array<f32, 128>;
+const PAD = 17u; // stride of the tile in vec4s, one more than 16: 8 threads that read 8 rows hit different banks
+var<workgroup> queries: array<vec4f, 256>; // [16 queries][16]
+var<workgroup> keys: array<vec4f, 544>;    // [32 keys][PAD], later the values of the same tokens
+var<workgroup> weights: array<f32, 512>;   // [16 queries][32 keys]
+var<workgroup> tops: array<f32, 128>;      // one number for each thread
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
@@ -20,21 +27,24 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   let width = hidden / step.heads; // vec4s of a head
   let head = at.y * width;
   let first = at.x * 16u;
+  // The thread's query, and its place among the 8 threads of that query.
   let query = t / 8u;
   let lane = t % 8u;
   let scale = 1.0 / sqrt(f32(4u * width));
   for (var i = t; i < 16u * width; i += 128u) {
     queries[i / width * 16u + i % width] = qkv[(first + i / width) * 3u * hidden + head + i % width] * scale;
   }
+  // So far: the largest score, this thread's part of the sum of p, and its part of sum p v.
   var top = -1e30;
   var sum = 0.0;
   var mix: array<vec4f, 2>;
   for (var begin = 0u; begin < tokens; begin += 32u) {
-    workgroupBarrier();
+    workgroupBarrier(); // the last tile's values have been read
     for (var i = t; i < 32u * width; i += 128u) {
       keys[i / width * PAD + i % width] = qkv[(begin + i / width) * 3u * hidden + hidden + head + i % width];
     }
     workgroupBarrier();
+    // Scores of the keys lane, lane + 8, lane + 16 and lane + 24, so that neighbours read neighbouring rows.
     var scores = vec4f(0.0);
     for (var i = 0u; i < width; i++) {
       let q = queries[query * 16u + i];
@@ -42,14 +52,17 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
         dot(q, keys[lane * PAD + i]), dot(q, keys[(lane + 8u) * PAD + i]),
         dot(q, keys[(lane + 16u) * PAD + i]), dot(q, keys[(lane + 24u) * PAD + i]));
     }
+    // Rows beyond `tokens` are no keys: they must not count.
     let key = begin + lane + vec4u(0u, 8u, 16u, 24u);
     scores = select(vec4f(-1e30), scores, key < vec4u(tokens));
     tops[t] = max(max(scores.x, scores.y), max(scores.z, scores.w));
     workgroupBarrier();
+    // Each of the 8 threads finds the same maximum by reading all 8 numbers.
     let before = top;
     for (var i = 0u; i < 8u; i++) {
       top = max(top, tops[query * 8u + i]);
     }
+    // What the sums so far must be multiplied by, now that the maximum is `top`.
     let shrink = exp(before - top);
     let p = exp(scores - top);
     sum = sum * shrink + p.x + p.y + p.z + p.w;
@@ -57,6 +70,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     weights[query * 32u + lane + 8u] = p.y;
     weights[query * 32u + lane + 16u] = p.z;
     weights[query * 32u + lane + 24u] = p.w;
+    // The values take the keys' place: the barrier above came after the last read of the keys.
     for (var i = t; i < 32u * width; i += 128u) {
       keys[i / width * PAD + i % width] = qkv[(begin + i / width) * 3u * hidden + 2u * hidden + head + i % width];
     }
@@ -69,6 +83,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
       mix[1] += w * keys[i * PAD + lane + 8u];
     }
   }
+  // Add up the 8 threads' sums.
   workgroupBarrier();
   tops[t] = sum;
   workgroupBarrier();
@@ -87,5 +102,6 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
       }
     }
   }
+  // Outside the condition: publish has a barrier, which all threads must reach.
   publish(t, first, 16u);
 }

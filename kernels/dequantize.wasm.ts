@@ -1,17 +1,24 @@
 /**
- * The last step of the int8 products: y = float32(sum - zeroPoint * columnSum) * (xScale * wScale) + bias, from the
- * accumulators of a row to float32. `k` are the constants of the panel's columns: linearInt8.wasm.ts.
+ * The last step of the int8 products, from int32 sums in registers to float32 in memory:
+ *   y = float32(sum - zeroPoint * columnSum) * (xScale * wScale) + bias
+ * xScale and zeroPoint belong to the row; columnSum, wScale and bias to the column. A panel's constants, 192 bytes, at
+ * `k`:
+ *
+ *   byte 0                     64                     128                    192
+ *   | 16 column sums, int32    | 16 scales, float32   | 16 biases, float32   | next panel
+ *
+ * so the constants of one tile lie side by side in memory.
  */
 import { madd } from './math.wasm';
 
-/** Scales four accumulators: `scale` is xScale. */
+/** Four columns of one row. `scale` is xScale; `sums`, `wScale` and `bias` are those of the four columns. */
 // @ts-ignore: decorator
 @inline
 function scaled(c: v128, zeroPoint: v128, scale: v128, sums: v128, wScale: v128, bias: v128): v128 {
   return madd(f32x4.convert_i32x4_s(i32x4.sub(c, i32x4.mul(zeroPoint, sums))), f32x4.mul(scale, wScale), bias);
 }
 
-/** Scales and stores 16 columns of a row. `at` is the row's place in xScale and zeroPoint. */
+/** Stores 16 columns of a row at y. `scales` and `zeros` are the addresses of the row's xScale and zeroPoint. */
 // @ts-ignore: decorator
 @inline
 export function store16(y: usize, c0: v128, c1: v128, c2: v128, c3: v128, scales: usize, zeros: usize, k: usize): void {
@@ -26,6 +33,7 @@ export function store16(y: usize, c0: v128, c1: v128, c2: v128, c3: v128, scales
   v128.store(y, d0, 0);
 }
 
+/** Stores the first 8 columns of a half panel; `k` is 32 bytes further for the second half. */
 // @ts-ignore: decorator
 @inline
 export function store8(y: usize, c0: v128, c1: v128, scales: usize, zeros: usize, k: usize): void {

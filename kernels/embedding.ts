@@ -1,7 +1,8 @@
 /**
  * embedding: `y[t] = word[ids[t]] + type[typeIds[t]] + position[t]`
- * ids, typeIds [tokens], tables [vocab | types | positions, hidden] -> [tokens, hidden]. Source: Devlin et al. 2018,
- * figure 2; the order of the sum is Hugging Face's BertEmbeddings.
+ * ids, typeIds [tokens]; tables word [vocab, hidden], type [types, hidden], position [positions, hidden] ->
+ * y [tokens, hidden].
+ * Source: Devlin et al. 2018, figure 2. The order of the sum is that of Hugging Face's BertEmbeddings.
  */
 import { type Float32Tensor, normal, type Op, U, uniform } from './op.ts';
 
@@ -13,6 +14,7 @@ export interface EmbeddingInputs {
   type: Float32Tensor;
 }
 
+/** Random ids, the first the last of the vocabulary; the first half of the tokens has type 0, the rest type 1. */
 function make(tokens: number, hidden: number, vocab: number): EmbeddingInputs {
   const next = uniform(tokens);
   return {
@@ -26,17 +28,19 @@ function make(tokens: number, hidden: number, vocab: number): EmbeddingInputs {
 
 export const embedding: Op<EmbeddingInputs> = {
   name: 'embedding',
+  // The tables are tensors; ids and type ids go with the step.
   run: (runtime, { ids, typeIds, word, position, type }) =>
     runtime.embedding(ids, typeIds, {
       word: runtime.tensor(word),
       position: runtime.tensor(position),
       type: runtime.tensor(type),
     }),
-  // Two additions, and the rounding of what it is compared with.
+  // U for each of two additions, and U for the rounding of the reference's result.
   bound({ ids, typeIds, word, position, type }) {
     const hidden = word.shape[1]!;
     return Float64Array.from({ length: ids.length * hidden }, (_, at) => {
       const [t, i] = [Math.floor(at / hidden), at % hidden];
+      // The position table is read from its start, so `at` serves as its index, too.
       const parts = [word.data[ids[t]! * hidden + i]!, type.data[typeIds[t]! * hidden + i]!, position.data[at]!];
       return 3 * U * parts.reduce((sum, part) => sum + Math.abs(part), 0);
     });

@@ -1,4 +1,5 @@
-// embedding: y[t] = word[ids[t]] + type[typeIds[t]] + position[t]. A workgroup of 64 threads a token.
+// embedding: y[t] = word[ids[t]] + type[typeIds[t]] + position[t]. Formula, bound, cases: embedding.ts. Tables
+// [rows][stride] as in common.wgsl. One workgroup of 64 threads per token; thread t adds every 64th vec4 from t on.
 
 @group(0) @binding(4) var<storage, read> word: array<vec4f>;
 @group(0) @binding(5) var<storage, read> kind: array<vec4f>;
@@ -8,6 +9,7 @@
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
   let token = at.x;
   let stride = vectors(step.out);
+  // Where the token's rows begin in the word table and in `kind`, the type table.
   let id = forward.ids[token] * stride;
   let kindId = forward.ids[step.capacity + token] * stride;
   for (var c = t; c < stride; c += 64u) {

@@ -1,4 +1,6 @@
-/** The op table: tests and benches loop over it, so a new op or device needs no further line there. */
+/**
+ * The op table. Tests and benches loop over it, so that a new op or a new device needs no line of its own there.
+ */
 import { attention } from './attention.ts';
 import { embedding } from './embedding.ts';
 import { layerNorm } from './layerNorm.ts';
@@ -8,5 +10,5 @@ import type { Op } from './op.ts';
 
 export const OPS = { embedding, linear, linearInt8, attention, layerNorm } as const;
 
-/** The same, for loops that need not know the inputs' types. */
+/** The ops of OPS as a list, for loops that need not know the types of the inputs. */
 export const ALL_OPS = Object.values(OPS) as unknown as Op<unknown>[];

@@ -1,31 +1,38 @@
-// Arithmetic of linears with int8 weights (src/quantize.ts): sums are int32 and equal on every device, and so are scale
-// and zero point, though WGSL's division may be 2.5 units off and there is no float64: what PyTorch computes in
-// float64 is computed in integers here.
+// Arithmetic of the linears with int8 weights, and the quantizer of activations (defined in src/quantize.ts). Sums are
+// int32; sums, scale and zero point are equal on every device. WGSL has no float64, and its division may be 2.5 units
+// off, so what PyTorch computes in float64 is computed in integers here.
 //
-// Range of x. It always holds 0, so two numbers that are not negative, max(-x) and max(x), say it; float32s that are not
-// negative order like their bits, so an atomic maximum of integers finds them, exactly and in any order.
+// A kernel that makes a tensor also finds the tensor's range, so that an int8 linear is one dispatch:
+//   the kernel that makes x:  note: each thread, in registers or workgroup memory | publish: atomic maximum in `ranges`
+//   the linear that reads x:  prepareRows: scale and zero point | prepare: quantize | finish: sums to float32
+// The range always holds 0, so it is two numbers that are not negative: max(-x) and max(x). float32s that are not
+// negative have the order of their bits, so an atomic maximum of integers finds both, exactly and in any order.
 //
-// Activations are 0..128 (quantize.ts), too much for int8: all kernels work with 64 less, the zero point as well.
+//   ranges: [slot][row: capacity][2]    (ACCURATE: each row its own pair; else row 0 for the whole tensor)
+//
+// Activations are 0..128 (src/quantize.ts), too large for int8: all kernels use 64 less, and a zero point 64 less.
 
 alias Sum = vec4i;
 override ACCURATE: bool = false; // a scale for each row, not for the whole matrix
-override RANGE: bool = false;    // y is quantized later: note its range
-@group(0) @binding(6) var<storage, read> constants: array<vec4u>; // [3][out]: sums of weights (int32), scales, bias
+override RANGE: bool = false;    // a later linear quantizes y: note y's range
+@group(0) @binding(6) var<storage, read> constants: array<vec4u>; // [3][out]: column sums (int32), scales, biases
 
 struct Quantizer {
   scale: f32,
-  inverse: f32,
+  inverse: f32,   // 1 / scale
   zeroPoint: i32, // less 64
 }
+// The quantizers of the workgroup's rows of x, and the ranges of its rows of y: in workgroup memory or one per thread.
 var<workgroup> quantizers: array<Quantizer, 64>;
 var<workgroup> noted: array<atomic<u32>, 128>;
 var<private> extremes: vec2f;
 
+// Where the pair of a row begins in `ranges`.
 fn rangeAt(slot: u32, row: u32) -> u32 {
   return 2u * (slot * step.capacity + select(0u, row, ACCURATE));
 }
 
-// Chooses scale and zero point of `count` rows of x.
+// Chooses scale and zero point of `count` rows of x, from row `first` on. All threads of the workgroup must call it.
 fn prepareRows(thread: u32, first: u32, count: u32) {
   if (thread < count) {
     let at = rangeAt(step.rangeOfX, first + thread);
@@ -36,13 +43,13 @@ fn prepareRows(thread: u32, first: u32, count: u32) {
   workgroupBarrier();
 }
 
-// Quantizes some values of x: whole numbers.
+// Quantizes four values of a row of x, counted from the workgroup's first row. Results are whole numbers in float32.
 fn prepare(value: vec4f, row: u32) -> vec4f {
   let by = quantizers[row];
   return clamp(round(value * by.inverse) + f32(by.zeroPoint), vec4f(-64.0), vec4f(127.0));
 }
 
-// y = float32(sum_k (xq - zeroPoint) wq) (xScale wScale) + bias
+// y = float32(sum_k (xq - zeroPoint) wq) (xScale wScale) + bias, where `sum` still has the zero point in it.
 fn finish(sum: Sum, row: u32, column4: u32) -> vec4f {
   let n = vectors(step.out);
   let by = quantizers[row];
@@ -51,7 +58,7 @@ fn finish(sum: Sum, row: u32, column4: u32) -> vec4f {
   return fma(vec4f(accumulators), by.scale * scales, bitcast<vec4f>(constants[2u * n + column4]));
 }
 
-// Notes the range of some values of a row of y, counted from the workgroup's first.
+// Notes the range of four values of a row of y, counted from the workgroup's first row.
 fn note(row: u32, value: vec4f) {
   if (!RANGE) {
     return;
@@ -60,6 +67,7 @@ fn note(row: u32, value: vec4f) {
   let b = min(value.xy, value.zw);
   let pair = max(vec2f(-min(b.x, b.y), max(a.x, a.y)), vec2f(0.0));
   if (ACCURATE) {
+    // Several threads may share a row.
     atomicMax(&noted[2u * row], bitcast<u32>(pair.x));
     atomicMax(&noted[2u * row + 1u], bitcast<u32>(pair.y));
   } else {
@@ -67,7 +75,7 @@ fn note(row: u32, value: vec4f) {
   }
 }
 
-// Hands on what was noted of `count` rows; all threads of the workgroup must come here.
+// Joins the workgroup's noted ranges of `count` rows into `ranges`. All threads of the workgroup must call it: barrier.
 fn publish(thread: u32, first: u32, count: u32) {
   if (!RANGE) {
     return;
@@ -77,14 +85,15 @@ fn publish(thread: u32, first: u32, count: u32) {
     atomicMax(&noted[1], bitcast<u32>(extremes.y));
   }
   workgroupBarrier();
+  // One thread for each number of a pair.
   let row = first + thread / 2u;
   if (thread < select(2u, 2u * count, ACCURATE)) {
     atomicMax(&ranges[rangeAt(step.rangeOfY, row) + thread % 2u], atomicLoad(&noted[thread]));
   }
 }
 
-// Positive numbers as mantissa * 2^exponent, the mantissa an integer: of 24 bits in a u32, or of up to 61 bits in a
-// vec2u, the low word first.
+// Below, a positive number is mantissa * 2^exponent. The mantissa is an integer: of 24 bits in a u32, or of up to 61
+// bits in a vec2u, low word first.
 
 fn mantissa(x: f32) -> u32 {
   return (bitcast<u32>(x) & 0x7fffffu) | 0x800000u;
@@ -92,11 +101,11 @@ fn mantissa(x: f32) -> u32 {
 fn exponent(x: f32) -> i32 {
   return i32(bitcast<u32>(x) >> 23u) - 150;
 }
-// 2^23 <= m <= 2^24; what is one too large for the mantissa carries into the exponent
+// The float32 m * 2^e, for 2^23 <= m <= 2^24. If m is 2^24, its top bit carries into the exponent field, as it should.
 fn float(m: u32, e: i32) -> f32 {
   return bitcast<f32>((u32(e + 149) << 23u) + m);
 }
-// n / d, rounded to nearest even: 23 bits of the quotient beyond the first, in three digits
+// n / d, rounded to nearest even. After the quotient's first bit come 23 more, as digits of 8, 8 and 7 bits.
 fn divide(n: f32, d: f32) -> f32 {
   let divisor = mantissa(d);
   let below = mantissa(n) < divisor;
@@ -111,6 +120,7 @@ fn divide(n: f32, d: f32) -> f32 {
   return float(q, exponent(n) - exponent(d) - select(23, 24, below));
 }
 
+// m * 2^by; bits beyond 64 are lost.
 fn shiftLeft(m: vec2u, by: u32) -> vec2u {
   if (by == 0u) {
     return m;
@@ -120,17 +130,18 @@ fn shiftLeft(m: vec2u, by: u32) -> vec2u {
   }
   return vec2u(m.x << by, (m.y << by) | (m.x >> (32u - by)));
 }
-// m / 2^by, 0 < by < 64, rounded down
+// m / 2^by, rounded down, for 0 < by < 64.
 fn shiftRight(m: vec2u, by: u32) -> vec2u {
   if (by >= 32u) {
     return vec2u(m.y >> (by - 32u), 0u);
   }
   return vec2u((m.x >> by) | (m.y << (32u - by)), m.y >> by);
 }
-// m / 2^by, 0 < by < 64, rounded to nearest even; `more`: m is a bit more than it says
+// m / 2^by, rounded to nearest even, for 0 < by < 64. `more`: the exact number is slightly larger than m.
 fn roundRight(m: vec2u, by: u32, more: bool) -> vec2u {
-  let cut = shiftLeft(m, 64u - by); // as a fraction of 2^64
+  let cut = shiftLeft(m, 64u - by); // the bits that are cut off, as a fraction of 2^64
   let q = shiftRight(m, by);
+  // Exactly half: up if m is in truth more, or if q is odd. Otherwise the first cut bit decides.
   let isHalf = cut.y == 0x80000000u && cut.x == 0u;
   let up = select(cut.y >= 0x80000000u, more || (q.x & 1u) == 1u, isHalf);
   return add(q, vec2u(u32(up), 0u));
@@ -146,17 +157,17 @@ fn less(a: vec2u, b: vec2u) -> bool {
   return a.y < b.y || (a.y == b.y && a.x < b.x);
 }
 
-// chooseScale of src/quantize.ts for the range [-low, high], both at least 0. There,
-// scale = (low + high) / 127 and zeroPoint = round(low / scale), each step rounded to float64.
+// chooseScale of src/quantize.ts for the range [-low, high], where low and high are at least 0. The definition is
+// scale = (low + high) / 127 and zeroPoint = round(low / scale), with each step rounded to float64 (53 bits).
 fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
   if (low + high < 3.7e-37) { // a scale whose reciprocal is not finite
     return Quantizer(0.1, 10.0, -64);
   }
-  // A range so small will be widened anyway: a multiple of it keeps clear of subnormal numbers.
+  // A range so small is widened below in any case; until then 2^24 times the range avoids subnormal numbers.
   let tiny = low + high < 1e-30;
   let large = max(low, high) * select(1.0, 16777216.0, tiny);
   let small = min(low, high) * select(1.0, 16777216.0, tiny);
-  // low + high, the larger one's leading bit at 59, rounded to 53 bits
+  // low + high, rounded to 53 bits, as float64 rounds it. The larger one's leading bit is bit 59.
   var sum = shiftLeft(vec2u(mantissa(large), 0u), 36u);
   if (small > 1.2e-38) {
     let apart = u32(exponent(large) - exponent(small));
@@ -164,7 +175,7 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
     if (apart == 0u) {
       sum = add(sum, aligned);
     } else if (apart < 60u) {
-      // cut bits only matter as "a bit more", which the lowest bit, far below the 53, says
+      // Bits that are cut off only decide a rounding. Setting the lowest bit, far below the 53, has the same effect.
       let cut = any(shiftLeft(aligned, 64u - apart) != vec2u(0u));
       sum = add(sum, shiftRight(aligned, apart) | vec2u(u32(cut), 0u));
     }
@@ -172,7 +183,7 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
   let carried = select(7u, 8u, sum.y >= 0x10000000u);
   sum = shiftLeft(roundRight(sum, carried, false), 8u);
 
-  // / 127 in digits of 29, 16 and 16 bits, rounded to 53 bits
+  // The sum / 127, by long division in digits of 29, 16 and 16 bits, rounded to 53 bits.
   var rest = sum.y % 127u;
   let middle = (rest << 16u) | (sum.x >> 16u);
   rest = middle % 127u;
@@ -183,6 +194,7 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
   var wideExponent = exponent(large) - 36 + i32(carried) - 8 + i32(cut);
   var scale = float(roundRight(wide, 29u, false).x, wideExponent + 29);
 
+  // Where scale is too small, chooseScale makes it SMALLEST and widens the range in proportion.
   var bottom = low;
   const SMALLEST: f32 = 6.1e-5; // below this the range is widened
   if (tiny || scale < SMALLEST) {
@@ -195,19 +207,24 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
   return Quantizer(scale, inverse, roundedQuotient(bottom, wide, wideExponent, bottom * inverse) - 64);
 }
 
-// round(a / (wide * 2^wideExponent)), at most 127: the quotient rounded to float64, then to the nearest integer, halves
-// to even. It is compared with the half-integer k + 1/2 next to `near`, both times the divisor: bottom * 2 with
-// (2 k + 1) wide. Within half a float64 step of k + 1/2 the rounded quotient is k + 1/2.
+// round(a / (wide * 2^wideExponent)), at most 127: the quotient is rounded to float64, then to the nearest integer,
+// halves to even. No division is needed: `near` is close to the quotient, so the result is k or k + 1 for k =
+// floor(near); the quotient is compared with k + 1/2. Both sides are multiplied by twice the divisor: 2 a against (2 k
+// + 1) wide. If the quotient is within half a float64 step of k + 1/2, rounding to float64 makes it k + 1/2: the even
+// one results.
 fn roundedQuotient(a: f32, wide: vec2u, wideExponent: i32, near: f32) -> i32 {
   if (near < 0.25) {
     return 0;
   }
   let k = min(u32(near), 126u);
+  // 2 a, with the exponent of wide.
   let left = shiftLeft(vec2u(mantissa(a), 0u), u32(exponent(a) - wideExponent + 1));
   let odd = 2u * k + 1u;
+  // odd * wide, in digits of 16, 16 and 32 bits.
   let low = (wide.x & 0xffffu) * odd;
   let high = (wide.x >> 16u) * odd + (low >> 16u);
   let right = vec2u((high << 16u) | (low & 0xffffu), wide.y * odd + (high >> 16u));
+  // How far the quotient is from k + 1/2, times twice the divisor, and on which side.
   let above = less(right, left);
   let distance = select(subtract(right, left), subtract(left, right), above);
   let step53 = wide.y >> select(20u - firstLeadingBit(k), 21u, k == 0u); // half a step of k + 1/2, times the divisor

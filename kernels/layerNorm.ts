@@ -1,7 +1,7 @@
 /**
- * layerNorm: with `v = x + residual`, for each row `y = (v - mean v) / sqrt(variance v + eps) * gamma + beta`, the
- * variance that of the whole row (divided by hidden)
- * x, residual [tokens, hidden], gamma, beta [hidden] -> [tokens, hidden]. Source: Ba, Kiros & Hinton 2016, eq. 4.
+ * layerNorm, for each row of `v = x + residual`: `y = (v - mean v) / sqrt(variance v + eps) * gamma + beta`. The
+ * variance is the sum of (v - mean v)^2 divided by hidden, not by hidden - 1. x, residual [tokens, hidden], gamma,
+ * beta [hidden] -> y [tokens, hidden]. Source: Ba, Kiros & Hinton 2016, eq. 4.
  */
 import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
 
@@ -13,6 +13,7 @@ export interface LayerNormInputs {
   eps: number;
 }
 
+/** Inputs of standard deviation `size`; x lies around `mean`, gamma around 1. */
 const make = (tokens: number, hidden: number, size = 1, mean = 0): LayerNormInputs => ({
   x: normal([tokens, hidden], hidden, size, mean),
   residual: normal([tokens, hidden], hidden + 1, size),
@@ -31,8 +32,8 @@ export const layerNorm: Op<LayerNormInputs> = {
       eps,
     ),
   /**
-   * The mean errs by (hidden + 1) U mean|v|, so a distance d = v - mean by that and U (|v| + |d|); the deviation,
-   * relatively, by (hidden + 4)/2 U and by the error of d over it.
+   * The mean errs by (hidden + 1) U mean|v|. A distance d = v - mean errs by the mean's error and by U (|v| + |d|). The
+   * deviation's relative error is (hidden + 4)/2 U plus the error of d divided by the deviation.
    */
   bound({ x, residual, gamma, beta, eps }) {
     const [tokens, hidden] = [x.shape[0]!, x.shape[1]!];
@@ -40,10 +41,12 @@ export const layerNorm: Op<LayerNormInputs> = {
     for (let token = 0; token < tokens; token++) {
       const at = token * hidden;
       const v = Float64Array.from({ length: hidden }, (_, i) => x.data[at + i]! + (residual?.data[at + i] ?? 0));
+      // In float64, so that the bound has no such errors of its own.
       const average = (f: (value: number) => number) => v.reduce((sum, value) => sum + f(value), 0) / hidden;
       const mean = average((value) => value);
       const deviation = Math.sqrt(average((value) => (value - mean) ** 2) + eps);
       const meanError = (hidden + 1) * U * average(Math.abs);
+      // The largest |v| stands for all, so the bound holds for every distance.
       const largest = v.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
       const relative = ((hidden + 4) / 2) * U + (meanError + 2 * U * largest) / deviation;
       for (let i = 0; i < hidden; i++) {
@@ -60,7 +63,9 @@ export const layerNorm: Op<LayerNormInputs> = {
     '7 rows of 384': () => make(7, 384),
     '5 rows of 768, no residual': () => ({ ...make(5, 768), residual: null }),
     'values of 1e4': () => make(3, 65, 1e4),
+    // The one-pass formula for the variance would lose digits here.
     'mean 100': () => make(3, 64, 1, 100),
+    // The variance is 0: only eps keeps the division finite.
     zeros: () => ({ ...make(2, 48), x: constant([2, 48], 0), residual: null }),
     'one outlier': () => {
       const inputs = make(2, 100, 1e-3);

@@ -1,14 +1,22 @@
 /**
- * layerNorm of x + residual, and embedding: formulas, bounds and cases in layerNorm.ts and embedding.ts.
- * A thread takes a range of rows. A row is read into y, and its mean and variance come from there, out of the cache: two
- * passes, as one would lose digits. Columns beyond the last whole 16 are done one by one.
+ * layerNorm of x + residual, and embedding. Formulas, bounds, cases: layerNorm.ts and embedding.ts.
+ *
+ * x, residual, y [tokens][stride], gamma, beta [stride]: row-major float32; hidden columns, padded to 16 by zeros.
+ *   for each row of this thread's share:
+ *     y = x + residual; mean = sum y / hidden
+ *     variance = sum (y - mean)^2 / hidden
+ *     y = (y - mean) / sqrt(variance + eps) * gamma + beta
+ * Each pass after the first reads y, one row, which is still in the cache. The variance has its own pass: the formula
+ * for one pass, mean of squares less square of the mean, would lose digits. The loops cover whole groups of 16
+ * columns; the columns left over are computed one by one.
  */
 import { madd, share, sumLanes } from './math.wasm';
 
-/** y = x + residual over `count` floats (a multiple of 16); returns the sum. `t`: 32 bytes of scratch. */
+/** y = x + residual on `count` floats, a multiple of 16. Returns the sum of y. `t`: 32 bytes of scratch. */
 export function addSum(x: usize, residual: usize, y: usize, count: i32, t: usize): f32 {
   let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
   for (const end = x + (<usize>count << 2); x < end; x += 64, residual += 64, y += 64) {
+    // Order of loads and stores: the rules in math.wasm.ts. Four sums, so that none waits for the one before.
     const a = f32x4.add(v128.load(x, 0), v128.load(residual, 0));
     const b = f32x4.add(v128.load(x, 16), v128.load(residual, 16));
     const c = f32x4.add(v128.load(x, 32), v128.load(residual, 32));
@@ -27,7 +35,7 @@ export function addSum(x: usize, residual: usize, y: usize, count: i32, t: usize
   return sumLanes(f32x4.add(v128.load(t, 0), v128.load(t, 16)));
 }
 
-/** Sum of (y - mean)^2 over `count` floats, a multiple of 16. */
+/** Returns the sum of (y - mean)^2 on `count` floats, a multiple of 16. `t`: 32 bytes of scratch. */
 export function squares(y: usize, mean: f32, count: i32, t: usize): f32 {
   const m = f32x4.splat(mean);
   let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
@@ -44,7 +52,7 @@ export function squares(y: usize, mean: f32, count: i32, t: usize): f32 {
   return sumLanes(f32x4.add(v128.load(t, 0), v128.load(t, 16)));
 }
 
-/** y = (y - mean) * inverse * gamma + beta in place over `count` floats, a multiple of 16. */
+/** y = (y - mean) * inverse * gamma + beta in place on `count` floats, a multiple of 16. */
 export function normalize(y: usize, mean: f32, inverse: f32, gamma: usize, beta: usize, count: i32): void {
   const m = f32x4.splat(mean), r = f32x4.splat(inverse);
   for (const end = y + (<usize>count << 2); y < end; y += 32, gamma += 32, beta += 32) {
@@ -55,7 +63,10 @@ export function normalize(y: usize, mean: f32, inverse: f32, gamma: usize, beta:
   }
 }
 
-/** Command: x, residual (or a row of zeros), gamma, beta, y, tokens, hidden, eps, scratch, residual's stride, stride. */
+/**
+ * Command, 11 words: x, residual, gamma, beta, y, tokens, hidden, eps (float32), scratch [threads][64 bytes], stride of
+ * residual, stride of x and y (in floats). Without a residual the host gives a row of zeros, with stride 0.
+ */
 export function layerNorm(command: usize, thread: i32, threads: i32): void {
   const gamma = load<usize>(command, 8), beta = load<usize>(command, 12);
   const tokens = load<i32>(command, 20), hidden = load<i32>(command, 24), eps = load<f32>(command, 28);
@@ -66,37 +77,43 @@ export function layerNorm(command: usize, thread: i32, threads: i32): void {
   for (let row = share(tokens, thread, threads); row < end; row++) {
     const x = load<usize>(command, 0) + <usize>row * stride, residual = load<usize>(command, 4) + <usize>row * rStride;
     const y = load<usize>(command, 16) + <usize>row * stride;
+    // Pass 1: y = x + residual, and the mean.
     let sum = addSum(x, residual, y, whole, t);
     for (let at = <usize>whole << 2; at < <usize>hidden << 2; at += 4) {
       store<f32>(y + at, load<f32>(x + at) + load<f32>(residual + at));
       sum += load<f32>(y + at);
     }
     const mean = sum / <f32>hidden;
+    // Pass 2: the variance.
     let square = squares(y, mean, whole, t);
     for (let at = <usize>whole << 2; at < <usize>hidden << 2; at += 4) {
       const distance = load<f32>(y + at) - mean;
       square += distance * distance;
     }
+    // Pass 3: 1 / deviation is computed once, in float64, and multiplied.
     const inverse = <f32>(1.0 / Math.sqrt(<f64>(square / <f32>hidden) + <f64>eps));
     normalize(y, mean, inverse, gamma, beta, whole);
     for (let at = <usize>whole << 2; at < stride; at += 4) {
       const value = (load<f32>(y + at) - mean) * inverse * load<f32>(gamma + at) + load<f32>(beta + at);
+      // The padding stays zero: the next linear multiplies it.
       store<f32>(y + at, at < <usize>hidden << 2 ? value : 0);
     }
   }
 }
 
-/** Command: ids, typeIds, word, position, type, y, tokens, stride. */
+/** Command, 8 words: ids [tokens], typeIds [tokens], word, position, type, y, tokens, stride (in floats). */
 export function embedding(command: usize, thread: i32, threads: i32): void {
   const ids = load<usize>(command, 0), typeIds = load<usize>(command, 4);
   const word = load<usize>(command, 8), position = load<usize>(command, 12), type = load<usize>(command, 16);
   const tokens = load<i32>(command, 24), stride = load<usize>(command, 28) << 2;
   const end = share(tokens, thread + 1, threads);
   for (let token = share(tokens, thread, threads); token < end; token++) {
+    // Each table has rows of `stride` floats. A token's position is its place in the sequence.
     const w = word + <usize>load<i32>(ids + <usize>(token << 2)) * stride;
     const s = type + <usize>load<i32>(typeIds + <usize>(token << 2)) * stride;
     const p = position + <usize>token * stride, y = load<usize>(command, 20) + <usize>token * stride;
     for (let at: usize = 0; at < stride; at += 32) {
+      // The sum's order, word + type first, is Hugging Face's: embedding.ts.
       const a = f32x4.add(f32x4.add(v128.load(w + at, 0), v128.load(s + at, 0)), v128.load(p + at, 0));
       const b = f32x4.add(f32x4.add(v128.load(w + at, 16), v128.load(s + at, 16)), v128.load(p + at, 16));
       v128.store(y + at, b, 16);

@@ -1,5 +1,11 @@
-// layerNorm: y = (v - mean) / sqrt(variance + eps) gamma + beta for each row v of x + residual. A workgroup of 64 threads
-// a row, which it keeps in registers: at most 1024 columns.
+// layerNorm: y = (v - mean) / sqrt(variance + eps) gamma + beta for each row v of x + residual. Formula, bound, cases:
+// layerNorm.ts. Tensors as in common.wgsl.
+//
+// One workgroup of 64 threads per row. A thread keeps every 64th vec4 of the row in registers, 4 at most, so a row has
+// at most 1024 columns and is read once:
+//   v = x + residual; mean = total(v) / columns
+//   v -= mean; variance = total(v^2) / columns
+//   y = v / sqrt(variance + eps) * gamma + beta; note the range of y
 
 override RESIDUAL: bool = false;
 
@@ -9,6 +15,7 @@ override RESIDUAL: bool = false;
 @group(0) @binding(8) var<storage, read> beta: array<vec4f>;
 var<workgroup> tree: array<f32, 64>;
 
+// The sum over all threads of the workgroup, by a tree: in each round half of the threads add the other half's number.
 fn total(t: u32, value: vec4f) -> f32 {
   tree[t] = value.x + value.y + value.z + value.w;
   workgroupBarrier();
@@ -19,13 +26,13 @@ fn total(t: u32, value: vec4f) -> f32 {
     workgroupBarrier();
   }
   let sum = tree[0];
-  workgroupBarrier();
+  workgroupBarrier(); // the next call may overwrite the tree now
   return sum;
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
-  let row = at.x;
+  let row = at.x; // the grid is one workgroup per token
   let stride = vectors(step.out);
   var v: array<vec4f, 4>;
   var inside: array<vec4f, 4>; // 1 for a column, 0 for padding
@@ -38,16 +45,19 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
         v[i] += residual[row * stride + c];
       }
       inside[i] = select(vec4f(0.0), vec4f(1.0), vec4u(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4u(step.out));
-      sum += v[i]; // padding is 0
+      sum += v[i]; // padded columns are 0
     }
   }
+  // Both totals are over the real columns only; the division is by their number.
   let columns = f32(step.out);
   let mean = total(t, sum) / columns;
   var squares = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
+    // Without the mask each padded column would add mean^2 to the variance.
     v[i] = (v[i] - mean) * inside[i];
     squares += v[i] * v[i];
   }
+  // Two passes over registers: the variance from the distances, so that no digits cancel.
   let deviation = sqrt(total(t, squares) / columns + step.eps);
   for (var i = 0u; i < 4u; i++) {
     let c = t + 64u * i;
@@ -57,5 +67,6 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
       note(0u, value);
     }
   }
+  // Outside the condition: publish has a barrier, which all threads must reach.
   publish(t, row, 1u);
 }

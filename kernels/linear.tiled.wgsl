@@ -1,17 +1,29 @@
-// The product by way of workgroup memory: a block of x and of the weight is fetched once for all 128 threads.
+// multiply by way of workgroup memory: each block of x and weight is fetched once for all 128 threads of the
+// workgroup.
 //
 // for each block of 32 elements of k:
-//   fetch x [32 rows][32] and weight [64 columns][32] in 4 x 4 pieces, transposed, to [32][rows], [32][columns]
-//   each thread: for k of 32: sums [4 rows][4 columns] += x[k] weight[k]
+//   fetch x [32 rows][32 k] and weight [64 columns][32 k] in 4 x 4 pieces, each piece transposed
+//   barrier
+//   each thread: for each k of 32: sums[4 rows][4 columns] += x[rows][k] weight[columns][k]
+//   barrier
 //
-// 16 FMA for 2 loads of workgroup memory. Eight threads side by side fetch the 128 bytes of a row and store to eight
-// different k, 1 KB apart: the XOR spreads these over the banks.
+// The two tiles in workgroup memory, one vec4 per cell, so that a thread needs one load for its 4 rows and one for its
+// 4 columns: 16 multiply-adds for 2 loads.
+//
+//          xs: 8 cells per k                           ws: 16 cells per k
+//   k = 0  rows 0-3 | rows 4-7 | ... | rows 28-31      columns 0-3 | columns 4-7 | ... | columns 60-63
+//   k = 1  rows 0-3 | rows 4-7 | ...                   columns 0-3 | ...
+//   ...    (up to k = 31; within a line, cell c is stored at c XOR k / 4)
+//
+// Why the XOR: eight threads side by side fetch the 128 bytes of one row, so they store to eight different k / 4, at
+// the same cell. Without the XOR all eight stores would hit the same banks.
 
-var<workgroup> xs: array<vec4<Element>, 256>; // [k][row / 4 ^ k / 4]
-var<workgroup> ws: array<vec4<Element>, 512>;           // [k][column / 4 ^ k / 4]
+var<workgroup> xs: array<vec4<Element>, 256>; // [32 k][row / 4 ^ k / 4]
+var<workgroup> ws: array<vec4<Element>, 512>;           // [32 k][column / 4 ^ k / 4]
 
 fn multiply(t: u32, row: u32, column: u32, blocks: u32) {
   for (var block = 0u; block < blocks; block++) {
+    // x has 8 x 8 pieces, so half of the threads fetch one each.
     if (t < 64u) {
       let k4 = t % 8u;
       let r = t / 8u;
@@ -25,6 +37,7 @@ fn multiply(t: u32, row: u32, column: u32, blocks: u32) {
       xs[to + 16u] = vec4(a.z, b.z, c.z, d.z);
       xs[to + 24u] = vec4(a.w, b.w, c.w, d.w);
     }
+    // The weight has 8 x 16 pieces, one for each thread.
     {
       let k4 = t % 8u;
       let n = t / 8u;
@@ -39,7 +52,7 @@ fn multiply(t: u32, row: u32, column: u32, blocks: u32) {
       ws[to + 48u] = vec4(a.w, b.w, c.w, d.w);
     }
     workgroupBarrier();
-    var partial = array<Partial, 4>(); // written out: without, SwiftShader starts from the last block's
+    var partial = array<Partial, 4>(); // the explicit zeros matter: without them SwiftShader keeps the last block's
     for (var k = 0u; k < 32u; k++) {
       let w = ws[16u * k + ((t % 16u) ^ (k / 4u))];
       let v = xs[8u * k + ((t / 16u) ^ (k / 4u))];
@@ -48,9 +61,11 @@ fn multiply(t: u32, row: u32, column: u32, blocks: u32) {
       partial[2] += products(v.z, w);
       partial[3] += products(v.w, w);
     }
+    // int8 weights: a block's sum is exact in Partial (linear.float.wgsl says why), and Sum adds the blocks in int32.
     for (var i = 0u; i < 4u; i++) {
       sums[i] += Sum(partial[i]);
     }
+    // No thread may overwrite the tiles while another still reads them.
     workgroupBarrier();
   }
 }

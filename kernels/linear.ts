@@ -1,7 +1,7 @@
 /**
- * linear: `y = x weight^T + bias`, and with `gelu` each `y -> y Phi(y) = y/2 (1 + erf(y / sqrt 2))`
- * x [tokens, in], weight [out, in], bias [out] -> [tokens, out]. Source: Hendrycks & Gimpel 2016 for GELU; BERT's is
- * the exact one, not the tanh approximation.
+ * linear: `y = x weight^T + bias`; with `gelu`, each y becomes `y Phi(y) = y/2 (1 + erf(y / sqrt 2))`. x [tokens, in],
+ * weight [out, in], bias [out] -> y [tokens, out]. Source: Hendrycks & Gimpel 2016 for GELU; BERT has the exact GELU,
+ * not its tanh approximation.
  */
 import { constant, type Float32Tensor, normal, type Op, U } from './op.ts';
 
@@ -12,6 +12,7 @@ export interface LinearInputs {
   activation?: 'gelu';
 }
 
+/** x of standard deviation `size`. The weight's is 1 / sqrt(in), so that y is about as large as x. */
 export function makeLinear(tokens: number, features: number, out: number, size = 1): LinearInputs {
   return {
     x: normal([tokens, features], tokens, size),
@@ -20,7 +21,7 @@ export function makeLinear(tokens: number, features: number, out: number, size =
   };
 }
 
-/** Cases of sizes that fill no tile, for every form of the product. */
+/** Cases `tokens x in to out` whose sizes fill no tile, for linear and linearInt8. */
 export const oddSizes = <I>(make: (tokens: number, features: number, out: number) => I): Record<string, () => I> =>
   Object.fromEntries(
     [
@@ -35,8 +36,8 @@ export const oddSizes = <I>(make: (tokens: number, features: number, out: number
   );
 
 /**
- * How far GELU of a value is off that itself is off by `error`: GELU's slope is at most 1.13, and in float32 erf errs
- * by some 4 U, adding 1 by 2 U more, times y/2.
+ * The error of GELU(y) where y itself errs by `error`. GELU's slope is at most 1.13. In float32 erf errs by about 4 U,
+ * and the addition of 1 by 2 U more; both are multiplied by y/2.
  */
 export const geluBound = (y: number, error: number): number => 1.13 * error + 4 * U * (Math.abs(y) + error);
 
@@ -44,6 +45,7 @@ export const linear: Op<LinearInputs> = {
   name: 'linear',
   run: (runtime, { x, weight, bias, activation }) =>
     runtime.linear(runtime.tensor(x), runtime.linearLayer(weight, bias), activation),
+  // A sum of `in` products and the bias: (in + 1) U times the sum of the magnitudes (Op.bound in op.ts).
   bound({ x, weight, bias, activation }) {
     const [features, out] = [x.shape[1]!, weight.shape[0]!];
     return Float64Array.from({ length: x.shape[0]! * out }, (_, at) => {
@@ -61,6 +63,7 @@ export const linear: Op<LinearInputs> = {
   },
   cases: {
     ...oddSizes(makeLinear),
+    // Size 4, so that GELU's input lies far on both sides of 0.
     gelu: () => ({ ...makeLinear(7, 65, 66, 4), activation: 'gelu' }),
     'values of 1e4': () => makeLinear(9, 100, 33, 1e4),
     zeros: () => ({ ...makeLinear(2, 20, 12), x: constant([2, 20], 0) }),

@@ -1,19 +1,33 @@
 /**
- * linear, float32: y = x weight^T + bias, and GELU. Formula, bound and cases: linear.ts.
+ * linear, float32: y = x weight^T + bias, then GELU where the command asks for it. Formula, bound, cases: linear.ts.
  *
- * x [tokens, stride] row-major; weight packed in panels of 16 output columns, [out/16][in][16], so that four loads hold
- * 16 columns of one k, and one splat of x serves them all; bias [out/16][16]. Columns are padded with zeros to 16.
- *   for each panel: for each 6 rows: c[6][16] = bias; for k: c[r][:] += x[r][k] * w[k][:]
- * 6 x 16 floats are 12 accumulators of 256 bits, which with 2 for w and 1 for x fill AVX2's registers; at 128 bits 6 x 8
- * do, so the narrow tile takes a panel in two halves. A thread has a range of panels: each weight is read by one thread.
+ * x [tokens][in], y [tokens][out], row-major float32; in and out are padded with zeros to a multiple of 16.
+ * The weight is packed in panels of 16 output columns, [out/16][in][16]; the bias is [out/16][16]. One panel, for the
+ * columns n to n + 15 (attention packs its keys and values in the same way):
+ *
+ *            <------------- 64 bytes ------------->
+ *   k = 0    w[n][0]   w[n+1][0]   ...   w[n+15][0]     Four loads of 128 bits read one line: 16 columns of one k.
+ *   k = 1    w[n][1]   w[n+1][1]   ...   w[n+15][1]     One splat of x[row][k] multiplies the whole line.
+ *   ...                                                 The next panel follows after `in` lines.
+ *
+ *   for each panel of this thread's share:
+ *     for each tile of 6 rows:
+ *       c[6][16] = bias
+ *       for each k: for each row r: c[r][:] += x[r][k] * panel[k][:]
+ *       y[6][16] = gelu(c) or c
+ *
+ * Why 6 x 16: with 256-bit registers c takes 12, the panel's line 2 and the splat 1 of AVX2's 16 registers.
+ * With 128-bit registers 6 x 8 takes as many, so the narrow tile covers a panel in two halves. Threads share the
+ * panels, not the rows, so that each weight is read by one thread.
  */
 import { geluRows, madd, share } from './math.wasm';
 
-/** Rows of a tile: tensors are padded to a multiple, and what is computed there is never read. */
+/** Rows of a tile. Tensors have room for a multiple of 6 rows; results beyond the last row are never read. */
 const ROWS: i32 = 6;
 
-/** c[6][16] = init[16] + a[6][k] * b[k][16]; strides in bytes. */
+/** Tile of 6 x 16: c[6][16] = init[16] + a[6][k] b[k][16], where b is a panel. Strides are in bytes. */
 export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
+  // Row r's 16 sums are cr0 to cr3. All rows start from `init`: the bias, or zeros in attention.
   let c00 = v128.load(init, 0), c01 = v128.load(init, 16), c02 = v128.load(init, 32), c03 = v128.load(init, 48);
   let c10 = c00, c11 = c01, c12 = c02, c13 = c03;
   let c20 = c00, c21 = c01, c22 = c02, c23 = c03;
@@ -23,6 +37,7 @@ export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize
   const a1 = a + aStride, a2 = a1 + aStride, a3 = a2 + aStride, a4 = a3 + aStride, a5 = a4 + aStride;
   const end = <usize>k << 2;
   for (let at: usize = 0; at < end; at += 4, b += 64) {
+    // One line of the panel, loaded once for six rows; then one splat of x for each row.
     const b0 = v128.load(b, 0), b1 = v128.load(b, 16), b2 = v128.load(b, 32), b3 = v128.load(b, 48);
     let x = v128.load_splat<f32>(a + at);
     c00 = madd(x, b0, c00); c01 = madd(x, b1, c01); c02 = madd(x, b2, c02); c03 = madd(x, b3, c03);
@@ -37,6 +52,7 @@ export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize
     x = v128.load_splat<f32>(a5 + at);
     c50 = madd(x, b0, c50); c51 = madd(x, b1, c51); c52 = madd(x, b2, c52); c53 = madd(x, b3, c53);
   }
+  // V8's revectorizer joins two stores only if the higher address comes first.
   v128.store(c, c03, 48); v128.store(c, c02, 32); v128.store(c, c01, 16); v128.store(c, c00, 0);
   c += cStride;
   v128.store(c, c13, 48); v128.store(c, c12, 32); v128.store(c, c11, 16); v128.store(c, c10, 0);
@@ -50,13 +66,14 @@ export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize
   v128.store(c, c53, 48); v128.store(c, c52, 32); v128.store(c, c51, 16); v128.store(c, c50, 0);
 }
 
-/** Half of tileWide, for registers of 128 bits: 8 of a panel's 16 columns. */
+/** Tile of 6 x 8 for 128-bit registers: the first 8 of the 16 columns at b, init and c. Otherwise as tileWide. */
 export function tileNarrow(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
   let c00 = v128.load(init, 0), c01 = v128.load(init, 16);
   let c10 = c00, c11 = c01, c20 = c00, c21 = c01, c30 = c00, c31 = c01, c40 = c00, c41 = c01, c50 = c00, c51 = c01;
   const a1 = a + aStride, a2 = a1 + aStride, a3 = a2 + aStride, a4 = a3 + aStride, a5 = a4 + aStride;
   const end = <usize>k << 2;
   for (let at: usize = 0; at < end; at += 4, b += 64) {
+    // Half a line of the panel; b still advances by the whole line of 64 bytes.
     const b0 = v128.load(b, 0), b1 = v128.load(b, 16);
     let x = v128.load_splat<f32>(a + at);
     c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
@@ -84,7 +101,7 @@ export function tileNarrow(a: usize, aStride: usize, b: usize, k: i32, init: usi
   v128.store(c, c51, 16); v128.store(c, c50, 0);
 }
 
-/** One tile of 6 x 16, by the shape that this CPU is best at. */
+/** A tile of 6 x 16, at once where `wide`, else as two halves of 6 x 8. The device chooses at load. */
 // @ts-ignore: decorator
 @inline
 export function tile(
@@ -93,11 +110,12 @@ export function tile(
   if (wide) tileWide(a, aStride, b, k, init, c, cStride);
   else {
     tileNarrow(a, aStride, b, k, init, c, cStride);
+    // Columns 8 to 15 begin 8 floats (32 bytes) further in the panel, the bias and y.
     tileNarrow(a, aStride, b + 32, k, init + 32, c + 32, cStride);
   }
 }
 
-/** Command: x, weight, bias, y, tokens, in (padded), out (padded), gelu, wide. */
+/** Command, 9 words: x, weight, bias, y, tokens, in (padded), out (padded), gelu (0 or 1), wide (0 or 1). */
 export function linear(command: usize, thread: i32, threads: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), bias = load<usize>(command, 8);
   const y = load<usize>(command, 12);
@@ -106,10 +124,11 @@ export function linear(command: usize, thread: i32, threads: i32): void {
   const xStride = <usize>features << 2, yStride = <usize>out << 2;
   const end = share(out >> 4, thread + 1, threads);
   for (let panel = share(out >> 4, thread, threads); panel < end; panel++) {
-    const b = weight + <usize>(panel * features << 6);
+    const b = weight + <usize>(panel * features << 6); // a panel is `in` lines of 64 bytes
     for (let row = 0; row < tokens; row += ROWS) {
       const c = y + <usize>row * yStride + <usize>(panel << 6);
       tile(wide, x + <usize>row * xStride, xStride, b, features, bias + <usize>(panel << 6), c, yStride);
+      // GELU while the tile is still in the cache, and only for the rows that exist.
       if (activation) geluRows(c, yStride, min(ROWS, tokens - row));
     }
   }

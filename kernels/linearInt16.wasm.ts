@@ -1,20 +1,26 @@
 /**
- * The int8 product for engines without relaxed SIMD: activations as int16, weights widened from int8 on load, and
- * i32x4.dot_i16x8_s, which adds two products of 16 bits. The same sums as linearInt8.wasm.ts, whose tiles these are but
- * for 4 rows: the products need registers, too.
+ * linearInt8's inner product for engines without relaxed SIMD. Activations are int16; weights are widened from int8 to
+ * int16 as they are loaded; i32x4.dot_i16x8_s adds two 16-bit products in 32 bits. The sums are those of
+ * linearInt8.wasm.ts.
+ *
+ * A panel is [in/2][16][2] int8: as drawn in linearInt8.wasm.ts, but a line is 32 bytes and holds 2 k of each column.
+ *   for each tile of 4 rows x 16 columns:
+ *     for each 2 k: for each row r: c[r][n] += x[r][k] * w[k][n] + x[r][k+1] * w[k+1][n]
+ * Why 4 rows, not 6: each product needs a register of its own before it is added.
  */
 import { store16, store8 } from './dequantize.wasm';
 
-/** Rows of a tile. */
+/** Rows of a tile of 16-bit activations. */
 export const ROWS: i32 = 4;
 
+/** c + the sum of 2 products in each 32-bit lane. Exact: a product is at most 128 * 128 in magnitude. */
 // @ts-ignore: decorator
 @inline
 function dot16(x: v128, w: v128, c: v128): v128 {
   return i32x4.add(c, i32x4.dot_i16x8_s(x, w));
 }
 
-/** 4 rows x 16 columns of 16-bit activations. */
+/** Tile of 4 rows x 16 columns. Arguments as in relaxedWide; `features` is the length of a row of x in bytes. */
 export function int16Wide(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
 ): void {
@@ -23,6 +29,7 @@ export function int16Wide(
   let c20 = zero, c21 = zero, c22 = zero, c23 = zero, c30 = zero, c31 = zero, c32 = zero, c33 = zero;
   const x1 = x + features, x2 = x1 + features, x3 = x2 + features;
   for (let at: usize = 0; at < features; at += 4, w += 32) {
+    // 8 bytes become 8 int16: 4 columns x 2 k. One splat of x is the same 2 k for every column.
     const w0 = v128.load_ext<i8>(w, 0), w1 = v128.load_ext<i8>(w, 8);
     const w2 = v128.load_ext<i8>(w, 16), w3 = v128.load_ext<i8>(w, 24);
     let a = v128.load_splat<i32>(x + at);
@@ -40,7 +47,7 @@ export function int16Wide(
   store16(y + 3 * yStride, c30, c31, c32, c33, scales + 12, zeros + 12, constants);
 }
 
-/** Half of a panel, 4 rows x 8 columns of 16-bit activations. */
+/** Tile of 4 rows x 8 columns, half a panel, for 128-bit registers. Otherwise as int16Wide. */
 export function int16Narrow(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
 ): void {
@@ -48,6 +55,7 @@ export function int16Narrow(
   let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero, c30 = zero, c31 = zero;
   const x1 = x + features, x2 = x1 + features, x3 = x2 + features;
   for (let at: usize = 0; at < features; at += 4, w += 32) {
+    // Half a line of the panel; w still advances by the whole line of 32 bytes.
     const w0 = v128.load_ext<i8>(w, 0), w1 = v128.load_ext<i8>(w, 8);
     let a = v128.load_splat<i32>(x + at);
     c00 = dot16(a, w0, c00); c01 = dot16(a, w1, c01);
@@ -64,7 +72,7 @@ export function int16Narrow(
   store8(y + 3 * yStride, c30, c31, scales + 12, zeros + 12, constants);
 }
 
-/** 1 row x 16 columns, for the rows that fill no tile. */
+/** 1 row x 16 columns, for the rows left over after the last whole tile. */
 export function int16Row(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize,
 ): void {

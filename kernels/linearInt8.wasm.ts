@@ -1,24 +1,38 @@
 /**
- * linearInt8: y = float32(sum_k (xq - zeroPoint) wq) * (xScale * wScale) + bias, and GELU. Formula and cases:
- * linearInt8.ts; the quantizer of x: quantize.wasm.ts.
+ * linearInt8: y = float32(sum_k (xq - zeroPoint) wq) * (xScale * wScale) + bias, then GELU where the command asks for
+ * it. Formula, bound, cases: linearInt8.ts. quantize.wasm.ts makes xq, and dequantize.wasm.ts turns the sums into y.
  *
- * Three inner products with the same sums, and a layout for each; panels of 16 output columns as in linear.wasm.ts:
- *   relaxed  xq u8 [tokens, in], weight [out/16][in/4][16][4]: 16 bytes hold 4 columns x 4 k, and one 32-bit splat of
- *            xq serves all. One vpdpbusd on a CPU with AVX-VNNI, three instructions on AVX2. The instruction's name
- *            asks for 7 bits; 128 works where the operand is taken as unsigned (x86), and the self-test asks.
- *   grouped  as relaxed, in an order of each panel's own: linearInt8Grouped.wasm.ts, for AVX2 without AVX-VNNI.
- *   int16    xq i16 [tokens, in], weight [out/16][in/2][16][2], widened on load: linearInt16.wasm.ts, in every engine.
- * The zero point is taken out by the panel's column sums: constants of a panel are [16] column sums (int32), [16] scales
- * and [16] biases (float32), so a tile reads 192 bytes in a row.
+ * Weights lie in panels of 16 output columns, as in linear.wasm.ts, but several k of one column lie side by side, so
+ * that one instruction multiplies them and adds the products. The panel of `relaxed`, [out/16][in/4][16][4] int8:
+ *
+ *               <----------------------------- 64 bytes ----------------------------->
+ *   k = 0..3    n: w0 w1 w2 w3 | n+1: w0 w1 w2 w3 | n+2: ... | ...... | n+15: w0 w1 w2 w3
+ *   k = 4..7    n: w4 w5 w6 w7 | n+1: w4 w5 w6 w7 | ...
+ *               <----------- 16 bytes: one load, 4 columns x 4 k ----------->
+ *
+ * Three inner products give the same sums, each from its own layout:
+ *   relaxed  xq is u8 [tokens][in]; a 32-bit splat of xq is 4 k for all columns. One vpdpbusd on a CPU with AVX-VNNI,
+ *            three instructions on AVX2. The instruction promises 7-bit activations only; xq reaches 128, which
+ *            works where the CPU takes xq as unsigned (x86). The self-test finds out.
+ *   grouped  the same lines in another order, for AVX2 without AVX-VNNI: linearInt8Grouped.wasm.ts.
+ *   int16    xq is i16 [tokens][in], panels [out/16][in/2][16][2] int8, for every engine: linearInt16.wasm.ts.
+ *
+ *   for each panel of this thread's share:
+ *     for each tile of 6 rows: c[6][16] = 0; for each 4 k: c[r][n] += 4 products; y = dequantized c, GELU
+ *     for each row left over:  the same for 1 row
+ *
+ * The zero point stays out of the loop: dequantize.wasm.ts subtracts zeroPoint * (sum of the column's weights) at the
+ * end.
  */
 import { store16, store8 } from './dequantize.wasm';
 import { groupedPanel } from './linearInt8Grouped.wasm';
 import { int16Narrow, int16Row, int16Wide, ROWS as INT16_ROWS } from './linearInt16.wasm';
 import { geluRows, share } from './math.wasm';
 
-/** Rows of a tile: 6 x 16 accumulators fill the registers. */
+/** Rows of a relaxed tile: 6, for the reason given in linear.wasm.ts. */
 const RELAXED_ROWS: i32 = 6;
 
+/** c + the sums of 4 products u8 x int8 in each 32-bit lane. Only the relaxed builds have it. */
 // @ts-ignore: decorator
 @inline
 function dot(x: v128, w: v128, c: v128): v128 {
@@ -26,7 +40,10 @@ function dot(x: v128, w: v128, c: v128): v128 {
   return c;
 }
 
-/** 6 rows x 16 columns. `features` is in bytes of a row of x; `constants` of the panel; scales and zeros of the rows. */
+/**
+ * Tile of 6 rows x 16 columns. `features` is the length of a row of x in bytes. `constants` is the panel's block,
+ * drawn in dequantize.wasm.ts; `scales` and `zeros` point to the first row's scale and zero point.
+ */
 export function relaxedWide(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
 ): void {
@@ -36,6 +53,7 @@ export function relaxedWide(
   let c40 = zero, c41 = zero, c42 = zero, c43 = zero, c50 = zero, c51 = zero, c52 = zero, c53 = zero;
   const x1 = x + features, x2 = x1 + features, x3 = x2 + features, x4 = x3 + features, x5 = x4 + features;
   for (let at: usize = 0; at < features; at += 4, w += 64) {
+    // One line of the panel serves six rows; each row gives 4 of its bytes to all 16 columns.
     const w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
     let a = v128.load_splat<i32>(x + at);
     c00 = dot(a, w0, c00); c01 = dot(a, w1, c01); c02 = dot(a, w2, c02); c03 = dot(a, w3, c03);
@@ -50,6 +68,7 @@ export function relaxedWide(
     a = v128.load_splat<i32>(x5 + at);
     c50 = dot(a, w0, c50); c51 = dot(a, w1, c51); c52 = dot(a, w2, c52); c53 = dot(a, w3, c53);
   }
+  // The sums become float32 while in registers. Each row has its own scale and zero point, 4 bytes apart.
   store16(y, c00, c01, c02, c03, scales, zeros, constants);
   store16(y + yStride, c10, c11, c12, c13, scales + 4, zeros + 4, constants);
   store16(y + 2 * yStride, c20, c21, c22, c23, scales + 8, zeros + 8, constants);
@@ -58,7 +77,7 @@ export function relaxedWide(
   store16(y + 5 * yStride, c50, c51, c52, c53, scales + 20, zeros + 20, constants);
 }
 
-/** Half of a panel, 6 rows x 8 columns, for registers of 128 bits. */
+/** Tile of 6 rows x 8 columns, half a panel, for 128-bit registers. Otherwise as relaxedWide. */
 export function relaxedNarrow(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
 ): void {
@@ -67,6 +86,7 @@ export function relaxedNarrow(
   let c30 = zero, c31 = zero, c40 = zero, c41 = zero, c50 = zero, c51 = zero;
   const x1 = x + features, x2 = x1 + features, x3 = x2 + features, x4 = x3 + features, x5 = x4 + features;
   for (let at: usize = 0; at < features; at += 4, w += 64) {
+    // Half a line of the panel; w still advances by the whole line of 64 bytes.
     const w0 = v128.load(w, 0), w1 = v128.load(w, 16);
     let a = v128.load_splat<i32>(x + at);
     c00 = dot(a, w0, c00); c01 = dot(a, w1, c01);
@@ -89,7 +109,7 @@ export function relaxedNarrow(
   store8(y + 5 * yStride, c50, c51, scales + 20, zeros + 20, constants);
 }
 
-/** 1 row x 16 columns, for the rows that fill no tile: each costs a sixth of one. */
+/** 1 row x 16 columns, for the rows left over after the last whole tile: a padded tile would compute all six rows. */
 export function relaxedRow(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize,
 ): void {
@@ -102,7 +122,10 @@ export function relaxedRow(
   store16(y, c0, c1, c2, c3, scales, zeros, constants);
 }
 
-/** Command: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros, order or 0. */
+/**
+ * Command, 13 words: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros,
+ * order. gelu, wide and int16 are 0 or 1. `order` is the address of linearInt8Grouped's table, or 0.
+ */
 export function linearInt8(command: usize, thread: i32, threads: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), constants = load<usize>(command, 8);
   const y = load<usize>(command, 12);
@@ -114,9 +137,10 @@ export function linearInt8(command: usize, thread: i32, threads: i32): void {
   const half: usize = int16 ? 16 : 32; // bytes of weight from a panel's 1st column to its 9th
   const end = share(out >> 4, thread + 1, threads);
   for (let panel = share(out >> 4, thread, threads); panel < end; panel++) {
-    const w = weight + <usize>(panel * features << 4);
+    const w = weight + <usize>(panel * features << 4); // 16 bytes for each k in every layout
     const k = constants + <usize>(panel * 192);
     if (order) {
+      // A panel's table has 3 words, then one word for every 4 bytes of a row of xq.
       const o = order + <usize>panel * (xStride + 12);
       groupedPanel(x, tokens, xStride, w, o, k, scales, zeros, y + <usize>(panel << 6), yStride, activation, wide);
       continue;
@@ -129,6 +153,7 @@ export function linearInt8(command: usize, thread: i32, threads: i32): void {
         if (wide) int16Wide(a, xStride, w, k, s, z, c, yStride);
         else {
           int16Narrow(a, xStride, w, k, s, z, c, yStride);
+          // Columns 8 to 15: 32 bytes further in the constants and in y, `half` bytes further in the panel.
           int16Narrow(a, xStride, w + half, k + 32, s, z, c + 32, yStride);
         }
       } else if (wide) relaxedWide(a, xStride, w, k, s, z, c, yStride);
@@ -138,6 +163,7 @@ export function linearInt8(command: usize, thread: i32, threads: i32): void {
       }
       if (activation) geluRows(c, yStride, rows);
     }
+    // Rows left over: fewer than a tile.
     for (; row < tokens; row++) {
       const a = x + <usize>row * xStride, s = scales + <usize>(row << 2), z = zeros + <usize>(row << 2);
       const c = y + <usize>row * yStride + <usize>(panel << 6);

@@ -1,12 +1,16 @@
 /**
- * SIMD arithmetic that the kernels share. AssemblyScript: compiled to WebAssembly, not run as TypeScript.
+ * SIMD arithmetic that the kernels share, and the division of work among threads. All *.wasm.ts files are
+ * AssemblyScript: they are compiled to WebAssembly and never run as TypeScript.
  *
- * Rules that hold in all kernels, so that V8's revectorizer can join two 128-bit halves into one 256-bit operation:
- * work on 8 floats at least, both halves' loads first, then the arithmetic, then the stores, the higher address first;
- * offsets are immediates; constants come from memory, as literals would be made anew in each round.
+ * Rules of all kernels, so that V8's revectorizer can join two 128-bit halves into one 256-bit operation:
+ *   1. work on 8 floats or more at a time;
+ *   2. first the loads of both halves, then the arithmetic, then the stores;
+ *   3. of two stores, the one to the higher address comes first;
+ *   4. offsets are immediates;
+ *   5. constants come from memory: a literal would be made anew in each round of a loop.
  */
 
-/** a * b + c, rounded once where the engine and the CPU can. */
+/** a * b + c, rounded once if the engine and the CPU have a fused multiply-add, else twice. */
 // @ts-ignore: decorator
 @inline
 export function madd(a: v128, b: v128, c: v128): v128 {
@@ -14,7 +18,7 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** c - a * b */
+/** c - a * b, rounded as madd. */
 // @ts-ignore: decorator
 @inline
 export function nmadd(a: v128, b: v128, c: v128): v128 {
@@ -22,13 +26,14 @@ export function nmadd(a: v128, b: v128, c: v128): v128 {
   return f32x4.sub(c, f32x4.mul(a, b));
 }
 
-/** Larger of two numbers, neither NaN: one instruction, where f32x4.max is seven. */
+/** The larger of two numbers, neither NaN. One instruction; f32x4.max, which must handle NaN and -0, is seven. */
 // @ts-ignore: decorator
 @inline
 export function larger(a: v128, b: v128): v128 {
   return f32x4.pmax(a, b);
 }
 
+/** The sum of the four lanes. */
 // @ts-ignore: decorator
 @inline
 export function sumLanes(v: v128): f32 {
@@ -37,6 +42,7 @@ export function sumLanes(v: v128): f32 {
   );
 }
 
+/** The largest of the four lanes. */
 // @ts-ignore: decorator
 @inline
 export function maxLanes(v: v128): f32 {
@@ -47,10 +53,13 @@ export function maxLanes(v: v128): f32 {
 }
 
 /**
- * exp's constants: -87.3 (below it the result would be subnormal), 1/ln 2, ln 2 in two parts whose first has 12 zero
- * bits at its end (Cody & Waite 1980), and P of exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2)/2, a weighted least squares
- * fit with relative error 4.2e-9. Last 1.5 * 2^23 + 127: added to a small float, it leaves that float rounded to an
- * integer in the low bits, 127 more, which is the exponent of 2 to that power.
+ * exp's constants, by byte offset:
+ *   0   -87.3; for smaller x the result would be subnormal
+ *   4   1 / ln 2
+ *   8   ln 2 in two parts; the first ends in 12 zero bits, so that n * first is exact (Cody & Waite 1980)
+ *   16  P, highest power first: exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2)/2. Weighted least squares, rel. error 4.2e-9
+ *   36  1
+ *   40  1.5 * 2^23 + 127: the sum with a small float t holds round(t) + 127 in its low bits, the exponent field of 2^t
  */
 const EXP: usize = memory.data<f32>([
   -87.3, 1.44269504, 0.693359375, -2.12194440e-4,
@@ -63,6 +72,7 @@ const EXP: usize = memory.data<f32>([
 export function exp(x: v128): v128 {
   x = f32x4.pmax(x, v128.load_splat<f32>(EXP, 0));
   const magic = v128.load_splat<f32>(EXP, 40);
+  // x = n ln 2 + r, n an integer: exp(x) = 2^n exp(r).
   const t = madd(x, v128.load_splat<f32>(EXP, 4), magic);
   const n = f32x4.sub(t, magic);
   let r = nmadd(n, v128.load_splat<f32>(EXP, 8), x);
@@ -74,12 +84,13 @@ export function exp(x: v128): v128 {
   p = madd(p, r, v128.load_splat<f32>(EXP, 32));
   const one = v128.load_splat<f32>(EXP, 36);
   p = madd(p, f32x4.mul(r, r), f32x4.add(r, one));
+  // The low bits of t, shifted into the exponent field, are 2^n.
   return f32x4.mul(p, i32x4.shl(t, 23));
 }
 
 /**
- * q(u) = log Phi(-u) on [0, 6], Phi the normal distribution: a weighted least squares fit of degree 8, highest first;
- * Phi itself errs by at most 4.1e-8. Then 6, and 0.
+ * GELU's constants: q(u) = log Phi(-u) on [0, 6], where Phi is the normal distribution's cumulative function. q is a
+ * weighted least squares fit of degree 8, highest power first; exp(q) is within 4.1e-8 of Phi. Then 6, and 0.
  */
 const GELU: usize = memory.data<f32>([
   -1.92145032e-6, 2.67700002e-5, -1.26532980e-4, -1.01108012e-4, 0.00490434142, -0.0363937113, -0.318296587,
@@ -87,8 +98,8 @@ const GELU: usize = memory.data<f32>([
 ]);
 
 /**
- * GELU, x Phi(x) = max(x, 0) - |x| Phi(-|x|): nothing cancels, and error < 4 U |x| (U = 2^-24). Beyond 6 the second
- * term, below 6e-9, is dropped.
+ * GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|). In this form no digits cancel: the error is below 4 U |x|, with
+ * U = 2^-24. For |x| > 6 the second term is below 6e-9 and is dropped.
  */
 // @ts-ignore: decorator
 @inline
@@ -108,7 +119,7 @@ export function gelu(x: v128): v128 {
   return nmadd(u, tail, f32x4.pmax(x, v128.load_splat<f32>(GELU, 40)));
 }
 
-/** GELU in place of `rows` rows of 16 floats, `stride` bytes apart. */
+/** GELU in place on `rows` rows of 16 floats (a tile of y), which are `stride` bytes apart. */
 export function geluRows(at: usize, stride: usize, rows: i32): void {
   for (let row = 0; row < rows; row++, at += stride) {
     const a = v128.load(at, 0);
@@ -126,7 +137,7 @@ export function geluRows(at: usize, stride: usize, rows: i32): void {
   }
 }
 
-/** First of the items that a thread works on, of `count` shared evenly; the next thread's first is its end. */
+/** `count` items are shared evenly: a thread's share is [share(count, thread, n), share(count, thread + 1, n)). */
 // @ts-ignore: decorator
 @inline
 export function share(count: i32, thread: i32, threads: i32): i32 {

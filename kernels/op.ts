@@ -1,4 +1,6 @@
-/** What the op table knows of an op, and the helpers that its entries share. */
+/**
+ * What an entry of the op table is, and the helpers that the entries share.
+ */
 import type { HostTensor, Runtime, Tensor } from '../src/runtime.ts';
 
 /** Unit roundoff of float32: one operation errs by at most `|result| * U`. */
@@ -6,27 +8,30 @@ export const U = 2 ** -24;
 
 export type Float32Tensor = HostTensor<Float32Array>;
 
-/** An op of `Runtime`. Its reference is `devices/reference.ts`; its formula is in the file that defines the entry. */
+/**
+ * An entry: one op of `Runtime`. The op's formula is in the header of the entry's file, its slow implementation, which
+ * defines what is right, in src/devices/reference.ts.
+ */
 export interface Op<Inputs> {
   readonly name: string;
-  /** Records it, uploading its inputs. */
+  /** Uploads the inputs and records the op. */
   run(runtime: Runtime, inputs: Inputs): Tensor;
   /**
-   * How far each output may be from the exact one, for float32 arithmetic in any order of summation. First order in U,
-   * from the standard model (Higham 2002, sections 2.2, 3.1): a sum of n products errs by `n U sum |a b|`.
+   * How far each output may be from the exact one: float32 arithmetic, with sums in any order. First order in U, from
+   * the standard model (Higham 2002, sections 2.2, 3.1), by which a sum of n products errs by at most `n U sum |a b|`.
    */
   bound(inputs: Inputs): Float64Array;
   /** Hard inputs by name: sizes that fill no tile, extreme values. */
   readonly cases: Readonly<Record<string, () => Inputs>>;
 }
 
-/** Runs an op and reads what it makes. */
+/** Runs one op as a program of its own and reads the result. */
 export const runOp = (runtime: Runtime, op: Op<unknown>, inputs: unknown): Promise<Float32Array> =>
   runtime.read(op.run(runtime, inputs));
 
 export const tensor = (shape: number[], data: Float32Array): Float32Tensor => ({ dtype: 'F32', shape, data });
 
-/** Uniform numbers in [0, 1), the same for a seed everywhere: mulberry32 (Tommy Ettinger, public domain). */
+/** Uniform numbers in [0, 1), the same on every machine for a seed: mulberry32 (Tommy Ettinger, public domain). */
 export function uniform(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -37,7 +42,7 @@ export function uniform(seed: number): () => number {
   };
 }
 
-/** A tensor of normal numbers (Box & Muller 1958) of standard deviation `size` around `mean`. */
+/** A tensor of normal numbers (Box & Muller 1958) with standard deviation `size` around `mean`. */
 export function normal(shape: number[], seed: number, size = 1, mean = 0): Float32Tensor {
   const next = uniform(seed);
   const count = shape.reduce((product, n) => product * n, 1);
@@ -48,6 +53,6 @@ export function normal(shape: number[], seed: number, size = 1, mean = 0): Float
   );
 }
 
-/** A tensor of one value. */
+/** A tensor whose elements all have one value. */
 export const constant = (shape: number[], value: number): Float32Tensor =>
   tensor(shape, new Float32Array(shape.reduce((product, n) => product * n, 1)).fill(value));

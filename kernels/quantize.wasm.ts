@@ -1,18 +1,24 @@
 /**
- * The dynamic quantizer of activations: src/quantize.ts says how and why, and has the same results, bit for bit.
+ * The dynamic quantizer of activations. src/quantize.ts defines it and says why; the results here equal its, bit for
+ * bit.
  *
- * `torch` needs the range of the whole tensor before the first value can be rounded: range, a barrier, quantize.
- * `accurate` has one for each row, so quantize finds it there. Output: u8 [tokens, in] or, for the int16 product,
- * i16; scales (float32) and zero points (int32) of each row.
+ * x [tokens][in] float32, in padded to 16 -> xq [tokens][in], u8 (i16 for the int16 product); scales [tokens] float32
+ * and zero points [tokens] int32.
+ *   torch:     one range for all of x: range (each thread its rows) | barrier | quantize (joins the threads' ranges)
+ *   accurate:  one range for each row: quantize alone, which finds each row's range itself
+ *   for each row of this thread's share: xq = clamp(round(x / scale) + zeroPoint)
+ * `partial` is 128 bytes for each thread: first [threads][64 bytes] with each thread's smallest and largest value,
+ * then [threads][64 bytes] of scratch. 64 bytes are a cache line, so no two threads write the same one.
  */
 import { larger, maxLanes, share } from './math.wasm';
 
-/** Smallest and largest value of `count` floats (a multiple of 16), and of 0, stored at `to`. */
+/** Stores at `to` (32 bytes of scratch) the smallest and the largest of 0 and `count` floats, a multiple of 16. */
 export function minMax(x: usize, count: i32, to: usize): void {
   let low0 = f32x4.splat(0), low1 = low0, low2 = low0, low3 = low0;
   let high0 = low0, high1 = low0, high2 = low0, high3 = low0;
   for (const end = x + (<usize>count << 2); x < end; x += 64) {
     const a = v128.load(x, 0), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
+    // Four accumulators for each end: none waits for the one before.
     low0 = f32x4.pmin(low0, a);
     low1 = f32x4.pmin(low1, b);
     low2 = f32x4.pmin(low2, c);
@@ -26,7 +32,8 @@ export function minMax(x: usize, count: i32, to: usize): void {
   low1 = f32x4.pmin(low1, low3);
   high0 = larger(high0, high2);
   high1 = larger(high1, high3);
-  v128.store(to, f32x4.neg(low1), 16); // a pair of stores, for the revectorizer to begin at
+  // V8's revectorizer starts from a pair of stores. The minimum is taken as minus the maximum of the negated values.
+  v128.store(to, f32x4.neg(low1), 16);
   v128.store(to, f32x4.neg(low0), 0);
   const low = -maxLanes(larger(v128.load(to, 0), v128.load(to, 16)));
   v128.store(to, high1, 16);
@@ -36,7 +43,7 @@ export function minMax(x: usize, count: i32, to: usize): void {
   store<f32>(to, high, 4);
 }
 
-/** Command: x, partial ranges [threads][64 bytes], tokens, in (padded). */
+/** Command, 4 words: x, partial, tokens, in (padded). Each thread stores the range of its share of the rows. */
 export function range(command: usize, thread: i32, threads: i32): void {
   const x = load<usize>(command, 0), partial = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), features = load<i32>(command, 12);
@@ -44,12 +51,13 @@ export function range(command: usize, thread: i32, threads: i32): void {
   minMax(x + <usize>(begin * features << 2), (end - begin) * features, partial + <usize>(thread << 6));
 }
 
-/** Scale at `to`, zero point at `to + 4`: chooseScale of src/quantize.ts. */
+/** Stores the scale at `to` and the zero point at `to + 4`. Line by line chooseScale of src/quantize.ts. */
 function chooseScale(low: f32, high: f32, to: usize): void {
   let min = <f64>low, max = <f64>high;
   let scale = (max - min) / 127;
   if (<f32>scale == 0 || <f32>1 / <f32>scale == Infinity) scale = 0.1;
   const smallest = <f64>(<f32>6.1e-5);
+  // A range so small is widened, so that the scale's reciprocal stays usable.
   if (scale < smallest) {
     const amplifier = <f32>smallest / <f32>scale;
     if (min == 0) max = <f64>(<f32>(smallest * 127));
@@ -61,21 +69,26 @@ function chooseScale(low: f32, high: f32, to: usize): void {
     scale = smallest;
   }
   const fromMin = -min / scale, fromMax = 127 - max / scale;
+  // PyTorch's test of which end of the range has the smaller error.
   const exact = -fromMin < fromMax ? fromMin : fromMax;
   store<f32>(to, <f32>scale, 0);
   store<i32>(to, <i32>nearest(Math.min(127, Math.max(0, exact))), 4);
 }
 
-/** 1.5 * 2^23: added to a float below 2^22, it leaves the float rounded to an integer, ties to even, in the low bits. */
+/** 1.5 * 2^23: a float below 2^22 plus this has no fraction bits left, so the addition rounds it, ties to even. */
 const MAGIC: usize = memory.data<f32>([12582912.0]);
 
+/**
+ * round(x / scale) + zeroPoint as int32. x is multiplied by the reciprocal, as fbgemm does. The difference of the two
+ * floats' bits is the integer, because both have the exponent of MAGIC.
+ */
 // @ts-ignore: decorator
 @inline
 function rounded(x: v128, inverse: v128, magic: v128, zeroPoint: v128): v128 {
   return i32x4.add(i32x4.sub(f32x4.add(f32x4.mul(x, inverse), magic), magic), zeroPoint);
 }
 
-/** `count` floats (a multiple of 16) to u8, clamped to 0..255 by the narrowing. */
+/** Quantizes `count` floats (a multiple of 16) to u8. `parameters`: the scale, then the zero point. */
 export function toBytes(x: usize, to: usize, count: i32, parameters: usize): void {
   const scale = v128.load_splat<f32>(parameters, 0), zeroPoint = v128.load_splat<i32>(parameters, 4);
   const inverse = f32x4.div(f32x4.splat(1), scale), magic = v128.load_splat<f32>(MAGIC);
@@ -84,13 +97,14 @@ export function toBytes(x: usize, to: usize, count: i32, parameters: usize): voi
     const b = rounded(v128.load(x, 16), inverse, magic, zeroPoint);
     const c = rounded(v128.load(x, 32), inverse, magic, zeroPoint);
     const d = rounded(v128.load(x, 48), inverse, magic, zeroPoint);
-    // Halves that lie side by side in memory are paired lane by lane, then their order is put right.
+    // The narrowing also clamps to 0..255. It takes (a, c) and (b, d), so that the revectorizer can join a with b and
+    // c with d; the shuffle restores the order a, b, c, d.
     const bytes = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, c), i16x8.narrow_i32x4_s(b, d));
     v128.store(to, v128.shuffle<i32>(bytes, bytes, 0, 2, 1, 3));
   }
 }
 
-/** The same to i16, clamped below at 0. */
+/** Quantizes `count` floats (a multiple of 8) to i16, clamped at 0 from below. */
 function toInt16(x: usize, to: usize, count: i32, parameters: usize): void {
   const scale = v128.load_splat<f32>(parameters, 0), zeroPoint = v128.load_splat<i32>(parameters, 4);
   const inverse = f32x4.div(f32x4.splat(1), scale), magic = v128.load_splat<f32>(MAGIC);
@@ -101,14 +115,15 @@ function toInt16(x: usize, to: usize, count: i32, parameters: usize): void {
   }
 }
 
-/** Command: x, partial ranges, tokens, in (padded), xq, scales, zeros, int16, accurate. */
+/** Command, 9 words: x, partial, tokens, in (padded), xq, scales, zeros, int16 (0 or 1), accurate (0 or 1). */
 export function quantize(command: usize, thread: i32, threads: i32): void {
   const x = load<usize>(command, 0), partial = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), features = load<i32>(command, 12);
   const xq = load<usize>(command, 16), scales = load<usize>(command, 20), zeros = load<usize>(command, 24);
   const int16 = load<i32>(command, 28), accurate = load<i32>(command, 32);
-  const own = partial + <usize>((threads + thread) << 6); // this thread's scratch, behind the partial ranges
+  const own = partial + <usize>((threads + thread) << 6); // this thread's scratch, behind all partial ranges
   if (!accurate) {
+    // Every thread joins all partial ranges itself, so that no second barrier is needed.
     let low: f32 = 0, high: f32 = 0;
     for (let i = 0; i < threads; i++) {
       low = min(low, load<f32>(partial + <usize>(i << 6), 0));
@@ -123,6 +138,7 @@ export function quantize(command: usize, thread: i32, threads: i32): void {
       minMax(from, features, own);
       chooseScale(load<f32>(own, 0), load<f32>(own, 4), own);
     }
+    // One scale and zero point for each row in both schemes, so that the products need not know the scheme.
     store<f32>(scales + <usize>(row << 2), load<f32>(own, 0));
     store<i32>(zeros + <usize>(row << 2), load<i32>(own, 4));
     if (int16) toInt16(from, xq + <usize>(row * features << 1), features, own);

@@ -1,5 +1,5 @@
-// A float16 weight, [out][in padded to 128]: halves packed in u32, whose unpacking every driver has; the feature
-// shader-f16 many have not (Vulkan on NVIDIA, for one).
+// A float16 weight, [out][in padded to 128], two halves per u32. Every driver can unpack them; many lack the feature
+// shader-f16 (Vulkan on NVIDIA, for one).
 @group(0) @binding(5) var<storage, read> weight: array<vec2u>;
 
 fn weightAt(k4: u32) -> vec4f {
