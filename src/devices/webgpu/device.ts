@@ -2,8 +2,8 @@
  * The GPU device: runs a program as WGSL compute shaders (kernels/*.wgsl), from the ids to the logits in one submit.
  *
  * The first run of a program makes a plan: pipelines, buffers and bind groups. A later program with the same steps
- * reuses the plan, whatever the length of its input: the run writes the ids, encodes one compute pass, submits the pass,
- * and waits for the results in the staging buffer.
+ * reuses the plan, whatever the length of its input: such a run writes the ids, encodes one compute pass, submits the
+ * pass, and waits for the results in the staging buffer.
  *
  * A tensor is a buffer of float32 rows. Columns are padded to a multiple of 4, so that kernels read vec4s. Activations
  * have room for as many rows as the model has positions, rounded up to a multiple of 64 (the capacity):
@@ -169,8 +169,10 @@ export class WebgpuDevice implements Device {
 
   /**
    * Uploads a linear. The weight keeps the checkpoint's order [out, in], with `in` padded to a multiple of 128 and
-   * `out` to a multiple of 64. Constants: the bias for a float weight, for int8 | sums [out] | scales [out] | biases [out] |,
-   * each padded to a multiple of 4.
+   * `out` to a multiple of 64. The constants of a float weight are its biases. The constants of an int8 weight have
+   * three parts, each padded to a multiple of 4:
+   *
+   *   | weight sums [out]: int32 | scales [out]: float32 | biases [out]: float32 |
    */
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {
     const [out, features] = weight.shape as [number, number];

@@ -105,7 +105,7 @@ export class Program {
     for (const node of nodes) this[node.op](node);
   }
 
-  /** Options of the kernels built with float.wgsl or int8.wgsl: whether to record the range of y, and at which index. */
+  /** Options of kernels built with float.wgsl or int8.wgsl: whether to record the range of y, and at which index. */
   #noting(y: Handle) {
     const int8 = this.#scheme !== null;
     const accurate = Number(this.#scheme === 'accurate');

@@ -1,6 +1,6 @@
 /**
- * Starts the GPU device: finds an adapter, opens a device on the adapter, picks the faster of the two int8 products, and
- * tests every kernel. WebGPU is the npm package `webgpu` (Dawn) in Node, and `navigator.gpu` in a page.
+ * Starts the GPU device: finds an adapter, opens a device on the adapter, picks the faster of the two int8 products,
+ * and tests every kernel. WebGPU is the npm package `webgpu` (Dawn) in Node, and `navigator.gpu` in a page.
  */
 import { BertletError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
