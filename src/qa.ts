@@ -3,9 +3,10 @@
  * Extractive question answering. Cuts the passage into overlapping windows, runs the model on each window, and picks
  * the best span over all windows, or "no answer".
  *
- *   passage tokens   0 ........................................................... n
- *   window 0         [CLS] question [SEP] | passage part 0 | [SEP]
- *   window 1              [CLS] question [SEP] | passage part 1 | [SEP]     shares `stride` tokens with part 0
+ *   window 0   [CLS] question [SEP] passage tokens 0 to room - 1                        [SEP]
+ *   window 1   [CLS] question [SEP] passage tokens room - stride to 2 room - stride - 1 [SEP]   and so on
+ *
+ * where `room` is the number of passage tokens that fit a window.
  *
  * Sources: run_squad.py of the BERT authors and run_qa.py of Hugging Face.
  */
