@@ -63,8 +63,11 @@ function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Ar
   return y;
 }
 
-/** int8: quantize the input, multiply integers, and scale back as fbgemm does: the scales' product and the accumulator
- * are rounded to float32, then one fused multiply-add (their product is exact in float64). */
+/**
+ * `x weight^T + bias` in int8: [tokens, in] x [out, in] -> [tokens, out]. Quantizes x, multiplies integers, and scales
+ * the result back as fbgemm does: the product of the scales and the accumulator are rounded to float32 each, then one
+ * fused multiply-add follows (here in float64, where the product of two float32 numbers is exact).
+ */
 function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Float32Array {
   const out = weight.shape[0]!;
   const quantized = quantizeActivations(x, weight.scheme);
