@@ -77,8 +77,8 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
     const [nameLength, extraLength, commentLength] = [short(28), short(30), short(32)];
     const name = new TextDecoder().decode(directory.subarray(at + 46, at + 46 + nameLength));
     if (short(10) !== 0) fail(file, `${name}: expected a file stored as it is, got compression method ${short(10)}`);
-    // The extra field of kind 1 has 64-bit values in this order: length, compressed length, offset. A value is there only
-    // if its 32-bit field is 0xffffffff.
+    // The extra field of kind 1 has 64-bit values in this order: length, compressed length, offset. A value is present
+    // only if its 32-bit field is 0xffffffff.
     let [length, header] = [long(24), long(42)];
     const extra = directory.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
     for (let e = 0; e + 4 <= extra.length; e += 4 + view(extra).getUint16(e + 2, true)) {

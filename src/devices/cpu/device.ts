@@ -5,7 +5,7 @@
  * arena behind the weights, and lets the threads run the commands (threads.ts has the memory map).
  *
  * A tensor is a block of float32 rows. Columns are padded with zeros to a multiple of 16 (the stride). Activations, the
- * tensors that steps make, also have their rows padded to a multiple of 12. So no kernel needs code for a partial tile:
+ * tensors that steps make, also have their rows padded to a multiple of 12, so a tile may reach past the last row:
  *
  *            columns      stride
  *   row 0    | x x x x x | 0 0 |

@@ -5,12 +5,13 @@
  * own share of the rows, columns or heads, then waits at the barrier until all threads have finished that command. The
  * barrier is a few words of shared memory, so an op costs no message between threads.
  *
- *   byte      0   32768 BARRIER    36864 PROGRAM    131072 WEIGHTS              CpuDevice.#top
- *             | module constants | barrier words  | program, 64 bytes a command | weights | arena
+ *   address   0                   32768 BARRIER    36864 PROGRAM  131072 WEIGHTS    end of the weights
+ *             | module constants  | barrier words  | program      | weights       | arena |
  *
  *   command   | kernel: int32 | arguments: at most 15 words of 32 bits |
  *
- * `weights` is all that was uploaded and stays. `arena` holds the activations and the scratch of one run (device.ts).
+ * The program is a list of commands. The weights are all uploads: linears, tables and tensors. The arena holds the
+ * activations and the scratch of one run (device.ts).
  */
 
 /** A kernel reads its arguments at address `at` and computes the share of thread `thread`. */
