@@ -41,10 +41,11 @@ interface Layer {
 
 /**
  * Returns a tensor of the checkpoint by its name, in the precision to compute with: a linear's weight may be int8. The
- * tensor is valid until the next call, so that no more than one tensor is in memory besides those on the device.
+ * tensor is valid until the next call, so that the model is never in memory twice.
  */
 export type Weights = (name: string) => LinearWeight;
 
+/** A BERT whose weights are on the runtime's device. */
 export class Bert {
   readonly config: BertConfig;
   readonly #runtime: Runtime;
@@ -122,7 +123,7 @@ export class Bert {
 
 /**
  * Joins tensors of one shape along their first dimension: n of [out, in] -> [n out, in]. A single matrix is returned
- * without a copy. A single bias is copied, because reading its weight would overwrite the bias (`Weights`).
+ * without a copy. A single bias is copied, because the read of its weight may free the bias (`Weights`).
  */
 function stack(weights: Weights, names: string[]): LinearWeight {
   const first = weights(names[0]!);

@@ -27,9 +27,9 @@ export const MOST_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
 export const KERNELS = ['embedding', 'layerNorm', 'range', 'quantize', 'linear', 'linearInt8', 'attention'] as const;
 
 /** Indices of the barrier words. */
-export const RUN = 0; // how many programs were started: workers wait for it to grow
+export const RUN = 0; // how many programs were started: a new value wakes the workers
 const GENERATION = 1; // how often the barrier has opened
-const ARRIVED = 2; // threads that have arrived since it last opened
+const ARRIVED = 2; // threads that have arrived since the barrier last opened
 const ASLEEP = 3; // threads that sleep in Atomics.wait; Atomics.notify is skipped while this is 0
 export const FAILED = 4; // not 0 once a thread has failed
 export const COMMANDS = 5; // commands of the program
@@ -61,7 +61,7 @@ export class Barrier {
     if (Atomics.load(this.#words, word(ASLEEP)) > 0) Atomics.notify(this.#words, word(index));
   }
 
-  /** Marks this thread as arrived; the last thread to arrive opens the barrier. Returns the generation to wait out. */
+  /** Marks this thread as arrived; the last thread opens the barrier. Returns the generation for `waitForAll`. */
   arrive(): number {
     const generation = this.get(GENERATION);
     if (Atomics.add(this.#words, word(ARRIVED), 1) === this.#threads - 1) {
