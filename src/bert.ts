@@ -1,21 +1,35 @@
 /**
- * BERT for extractive question answering (Devlin et al. 2018), written once against `Runtime`.
- * Names of tensors are the Hugging Face checkpoint's.
+ * BERT for extractive question answering (Devlin et al. 2018), written once for all devices on top of `Runtime`.
+ *
+ *   token ids -> embeddings -> layer 0 -> ... -> layer n - 1 -> qa_outputs -> two logits for each token
+ *
+ *   a layer:  x -> query | key | value -> attention -> linear -> + x -> layerNorm -> y
+ *             y -> linear, GELU -> linear -> + y -> layerNorm -> the next layer's x
+ *
+ * Tensors have the names of the Hugging Face checkpoint, so there is no table that maps names.
  */
 import type { HostTensor, Linear, LinearWeight, Norm, Runtime, Tables, Tensor } from './runtime.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
+  /** Tokens in the vocabulary. */
   readonly vocab: number;
+  /** Longest input, in tokens: each position has an embedding. */
   readonly positions: number;
+  /** Token types: 0 for the question, 1 for the passage. */
   readonly types: number;
+  /** Width of the activations [tokens, hidden]. */
   readonly hidden: number;
   readonly layers: number;
+  /** Attention heads; headDim = hidden / heads. */
   readonly heads: number;
+  /** Width between the two linears of a layer's feed-forward half. */
   readonly intermediate: number;
+  /** Added to the variance in every layerNorm. */
   readonly eps: number;
 }
 
+/** One encoder layer on the device. */
 interface Layer {
   readonly queryKeyValue: Linear;
   readonly attentionOutput: Linear;
@@ -26,11 +40,12 @@ interface Layer {
 }
 
 /**
- * A tensor of the checkpoint by its name, in the form to compute with: a linear's weight may be int8. It is good until
- * the next is asked for, so that a model is never in memory twice.
+ * Returns a tensor of the checkpoint by its name, in the precision to compute with: a linear's weight may be int8. The
+ * tensor is valid until the next call, so that the model is never in memory twice.
  */
 export type Weights = (name: string) => LinearWeight;
 
+/** A BERT whose weights are on the runtime's device. */
 export class Bert {
   readonly config: BertConfig;
   readonly #runtime: Runtime;
@@ -39,7 +54,7 @@ export class Bert {
   readonly #layers: Layer[];
   readonly #qaOutputs: Linear;
 
-  /** Uploads the weights; those of query, key and value, which read the same input, as one linear. */
+  /** Uploads the weights. Query, key and value read the same input, so they become one linear [3 hidden, hidden]. */
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
     this.#runtime = runtime;
     this.config = config;
@@ -75,41 +90,44 @@ export class Bert {
   }
 
   /**
-   * One sequence through the embeddings and all layers.
+   * Records the embeddings and all layers for one sequence. Nothing is computed before `Runtime.read`.
    * @param ids token ids [tokens], without padding
-   * @param typeIds [tokens], 0 for the question's tokens, 1 for the passage's
-   * @returns the last layer's hidden states [tokens, hidden], to be read or computed with
+   * @param typeIds [tokens], 0 for tokens of the question, 1 for tokens of the passage
+   * @returns the hidden states of the last layer [tokens, hidden], to read or to compute with
    */
   encode(ids: Int32Array, typeIds: Int32Array): Tensor {
     const { heads, eps } = this.config;
     const rt = this.#runtime;
     let x = rt.embedding(ids, typeIds, this.#tables); // [tokens] -> [tokens, hidden]
-    x = rt.layerNorm(x, null, this.#norm, eps);
+    x = rt.layerNorm(x, null, this.#norm, eps); // [tokens, hidden] -> same
     for (const layer of this.#layers) {
       const queryKeyValue = rt.linear(x, layer.queryKeyValue); // [tokens, hidden] -> [tokens, 3 hidden]
       const context = rt.attention(queryKeyValue, heads); // [tokens, 3 hidden] -> [tokens, hidden]
       const attended = rt.linear(context, layer.attentionOutput); // [tokens, hidden] -> [tokens, hidden]
-      const y = rt.layerNorm(attended, x, layer.attentionNorm, eps);
+      const y = rt.layerNorm(attended, x, layer.attentionNorm, eps); // of attended + x
       const intermediate = rt.linear(y, layer.intermediate, 'gelu'); // [tokens, hidden] -> [tokens, intermediate]
       const output = rt.linear(intermediate, layer.output); // [tokens, intermediate] -> [tokens, hidden]
-      x = rt.layerNorm(output, y, layer.outputNorm, eps);
+      x = rt.layerNorm(output, y, layer.outputNorm, eps); // of output + y
     }
     return x;
   }
 
   /**
-   * One sequence through the whole model; arguments as of `encode`.
-   * @returns logits [tokens, 2]: how well the answer starts, and how well it ends, at each token
+   * Runs the whole model on one sequence. The arguments are those of `encode`.
+   * @returns logits [tokens, 2]: for each token, how well the answer starts there and how well the answer ends there
    */
   forward(ids: Int32Array, typeIds: Int32Array): Promise<Float32Array> {
     return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs)); // -> [tokens, 2]
   }
 }
 
-/** Tensors of one shape, joined along their first dimension; a single matrix is returned as it is. */
+/**
+ * Joins tensors of one shape along their first dimension: n of [out, in] -> [n out, in]. A single matrix is returned
+ * without a copy. A single bias is copied, because the read of its weight may free the bias (`Weights`).
+ */
 function stack(weights: Weights, names: string[]): LinearWeight {
   const first = weights(names[0]!);
-  if (names.length === 1 && first.shape.length === 2) return first; // a bias must outlast its weight
+  if (names.length === 1 && first.shape.length === 2) return first; // a matrix: no copy
   const many = <A extends LinearWeight['data']>(one: A) =>
     new (one.constructor as new (length: number) => A)(one.length * names.length);
   const shape = [first.shape[0]! * names.length, ...first.shape.slice(1)];

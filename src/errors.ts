@@ -1,6 +1,6 @@
-/** The one kind of error that bertlet throws for what a caller can understand and change. */
+/** The only class of error that bertlet throws for causes that a caller can understand and change. */
 
-/** What went wrong: `code` for programs, the message (`<what>: expected <this>, got <that>. <what to do>`) for people. */
+/** `code` is for programs, the message for people: `<what>: expected <this>, got <that>. <what to do>`. */
 export class BertletError extends Error {
   override readonly name = 'BertletError';
   readonly code: ErrorCode;
@@ -9,9 +9,12 @@ export class BertletError extends Error {
     this.code = code;
   }
 }
-/** input: an argument; file: cannot be read; safetensors, tokenizer, config, weights: its content; device: cannot run. */
+/**
+ * input: an argument is wrong. file: a file cannot be read or written. safetensors, tokenizer, config, weights: the
+ * content of a file is wrong. device: the device does not start or cannot run. disposed: used after `dispose()`.
+ */
 export type ErrorCode = 'input' | 'file' | 'safetensors' | 'tokenizer' | 'config' | 'weights' | 'device' | 'disposed';
 
-/** An argument that is not what it should be. */
+/** Makes the error for a wrong argument. */
 export const inputError = (what: string, expected: unknown, got: unknown, advice = ''): BertletError =>
   new BertletError('input', `${what}: expected ${expected}, got ${got}.${advice && ` ${advice}`}`);

@@ -1,4 +1,4 @@
-/** bertlet's public API. */
+/** The public API of bertlet: load a checkpoint, then answer questions. `bertlet/tensor` (tensor.ts) is the engine. */
 import './node.ts';
 import { Bert, type Weights } from './bert.ts';
 import { locate } from './checkpoint/hub.ts';
@@ -22,22 +22,28 @@ export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';
 export { type Encoding, type PairEncoding, Tokenizer, type TokenizerOptions } from './tokenizer.ts';
 
+/** Options of `load`. */
 export interface LoadOptions extends DeviceOptions {
   /**
-   * `cpu`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node it needs the package `webgpu`.
-   * `reference`: plain TypeScript, to read and to check by. `auto`: the fastest there is; `info.reason` says why.
+   * `cpu`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node this needs the package `webgpu`.
+   * `reference`: slow plain TypeScript, to check the others. `auto`: the fastest device that starts; `info.reason` says
+   * why.
    */
   device?: DeviceName | 'auto' | undefined;
-  /** How the linears compute. fp16, for `webgpu`, keeps their weights in float16 and computes in float32. Default int8. */
+  /**
+   * Precision of the linears. fp16 (`webgpu` only) stores the weights in float16 and computes in float32. Default int8.
+   */
   dtype?: Dtype | undefined;
-  /** For int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default torch, or an int8
-   * checkpoint's own. */
+  /**
+   * Only for int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default: the
+   * scheme of an int8 checkpoint, otherwise torch.
+   */
   scheme?: Scheme | undefined;
-  /** A model of the Hub: branch, tag or commit. Default main. */
+  /** Only for a model of the Hub: branch, tag or commit. Default main. */
   revision?: string | undefined;
-  /** Address of the Hub. Default: the environment's HF_ENDPOINT, or https://huggingface.co. */
+  /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
   endpoint?: string | undefined;
-  /** Told of each large file while it is downloaded or loaded, in bytes. */
+  /** Called with the bytes so far of each large file that is downloaded or loaded. */
   onProgress?: OnProgress | undefined;
 }
 
@@ -48,10 +54,11 @@ const OPTIONS = [
 
 /**
  * Loads a BERT question answering checkpoint.
- * @param model a folder (in a page, a URL) with config.json, model.safetensors or pytorch_model.bin, and tokenizer.json or
- * vocab.txt (with tokenizer_config.json); a URL of one, `file:` included; or a model of the Hugging Face Hub, `owner/name`
- * @throws BertletError `file` where one is missing; `config`, `safetensors`, `weights`, `tokenizer` where its content
- * is not what it should be; `input` or `device` where the options cannot be met.
+ * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name`, a
+ * model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, and tokenizer.json
+ * or vocab.txt with tokenizer_config.json.
+ * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if a file has
+ * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model
  */
 export async function load(model: string | URL, given: LoadOptions = {}): Promise<QuestionAnswering> {
   const options = optionsOf('load', given, OPTIONS);
@@ -86,7 +93,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
         return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, all);
       } catch (error) {
         if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
-        reasons.push(error.message); // only `auto` uses another device than asked for
+        reasons.push(error.message); // only `auto` falls back to another device
       }
     }
   } finally {
@@ -96,8 +103,8 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
 }
 
 /**
- * Hands a model to a device, and runs it once on one token: what a device compiles or reserves on first use it does
- * now, and one that cannot run the model says so here.
+ * Uploads a model to a device and runs one token through the model. So the device compiles and reserves now what it
+ * needs at first use, and a device that cannot run the model fails here and not in the first `answer`.
  */
 async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Precision) {
   const weights = weightsOf(checkpoint, precision);
@@ -117,7 +124,7 @@ async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Preci
   }
 }
 
-/** The model as a name or path: a `file:` address is a path in Node, and any other address is written out. */
+/** Turns `model` into a path, a URL or a name. In Node, a `file:` address becomes a path. */
 async function placeOf(model: string | URL): Promise<string> {
   if (!(typeof model === 'string' && model !== '') && !(model instanceof URL)) {
     throw inputError('model', 'a folder, an address or owner/name', shown(model));

@@ -1,7 +1,7 @@
-/** Imported first by every door: an old Node is told so in one line, instead of failing at the first thing it lacks. */
+/** Refuses an old Node with a clear message. Every entry point (index.ts, tensor.ts) imports this file first. */
 import { BertletError } from './errors.ts';
 
-/** @throws BertletError `device` below Node 22.18, which the engine's WebAssembly and its arrays' `transfer` need. */
+/** @throws BertletError `device` below Node 22.18: WebAssembly features and `ArrayBuffer.transfer` need it */
 export function checkNode(version: string | undefined): void {
   if (version === undefined) return; // a page
   const [major = 0, minor = 0] = version.split('.').map(Number);

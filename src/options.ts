@@ -1,7 +1,7 @@
-/** Checks of what a caller hands over: an option that nobody knows is a mistake, and is refused with the nearest name. */
+/** Checks of a caller's options. An unknown option is refused, and the error suggests the nearest known name. */
 import { BertletError, inputError } from './errors.ts';
 
-/** How an error shows a value: short, printable, and with strings in quotes. */
+/** Formats a value for an error message: short, printable, strings in quotes. */
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
   if (Array.isArray(value)) return 'an array';
@@ -10,15 +10,15 @@ export function shown(value: unknown): string {
   return String(value);
 }
 
-/** Options as they are read: none of them is undefined while being there. */
+/** Options without values of `undefined`: a missing option has no key. */
 export type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
 /**
- * The options that were given, without those that are undefined.
- * @param what whose options they are, for the message: `load`, `answer`
- * @param given what the caller handed over
+ * Copies the given options, without those that are undefined.
+ * @param what the function that takes the options, for the error message: `load`, `answer`
+ * @param given the options of the caller
  * @param known the names of all options
- * @throws BertletError `input` where `given` is not an object, or has an option that is not known
+ * @throws BertletError `input` if `given` is not an object or has an unknown option
  */
 export function optionsOf<T extends object>(what: string, given: T, known: readonly (keyof T & string)[]): Given<T> {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
@@ -37,19 +37,21 @@ export function optionsOf<T extends object>(what: string, given: T, known: reado
   return options;
 }
 
-/** @throws BertletError `input` where a value that is there is not of this type. */
+/** @throws BertletError `input` if a value is given and has another type */
 export function checkType(option: string, value: unknown, type: 'boolean' | 'string' | 'function'): void {
   if (value === undefined || typeof value === type) return;
   throw inputError(option, `a ${type}`, shown(value));
 }
 
-/** @throws BertletError `input` where a value that is there is not one of the allowed. */
+/** @throws BertletError `input` if a value is given and is not one of `allowed` */
 export function checkOneOf(option: string, value: unknown, allowed: readonly string[], where = ''): void {
   if (value === undefined || allowed.includes(value as string)) return;
   throw inputError(option, `${allowed.join(', ')}${where && ` ${where}`}`, shown(value));
 }
 
-/** The name that was probably meant: the same letters in another spelling (`top_k`), or at most two edits away. */
+/**
+ * The known name that was probably meant: the same letters in another spelling (`top_k`), or at most two edits away.
+ */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string) => text.toLowerCase().replace(/[^a-z0-9]/g, '');
   const distances = known.map((other) => [editDistance(plain(name), plain(other)), other] as const);
@@ -57,7 +59,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return distance <= 2 && distance < plain(best).length ? best : undefined;
 }
 
-/** Insertions, deletions and replacements from one word to another (Levenshtein 1966; Wagner & Fischer 1974). */
+/** Fewest insertions, deletions and replacements between two words (Levenshtein 1966; Wagner & Fischer 1974). */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -1,9 +1,13 @@
-/** Reads a file of this package, in Node from disk, in a page by fetch. */
+/** Differences between Node and a page. */
 import { BertletError } from './errors.ts';
 
+/** Whether this is Node and not a page. */
 export const inNode = typeof process === 'object' && Boolean(process.versions?.node);
 
-/** @throws BertletError `device` where it cannot be read. */
+/**
+ * Reads a file of this package: from disk in Node, with fetch in a page.
+ * @throws BertletError `device` if the file cannot be read
+ */
 export async function readAsset(url: URL): Promise<Uint8Array<ArrayBuffer>> {
   try {
     if (inNode) {

@@ -1,7 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Extractive question answering: windows over the passage, the best span over all windows, or no answer.
- * Source: the BERT authors' run_squad.py and Hugging Face's run_qa.py.
+ * Extractive question answering. Cuts the passage into overlapping windows, runs the model on each window, and picks
+ * the best span over all windows, or "no answer".
+ *
+ *   window 0   [CLS] question [SEP] passage tokens 0 to room - 1                        [SEP]
+ *   window 1   [CLS] question [SEP] passage tokens room - stride to 2 room - stride - 1 [SEP]   and so on
+ *
+ * where `room` is the number of passage tokens that fit a window.
+ *
+ * Sources: run_squad.py of the BERT authors and run_qa.py of Hugging Face.
  */
 
 import type { Bert, BertConfig } from './bert.ts';
@@ -11,59 +18,66 @@ import { type Given, optionsOf, shown } from './options.ts';
 import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
-/** What a loaded model runs on. */
+/** The device and the precision of a loaded model. */
 export interface Info extends DeviceInfo {
   /** The device in use. */
   device: DeviceName;
   dtype: Dtype;
-  /** For int8. */
+  /** Only for int8: how weights and activations are quantized. */
   scheme?: Scheme;
-  /** Bytes of the weights as the device holds them. */
+  /** Bytes of the weights on the device. */
   weightBytes: number;
 }
 
+/** A question to a passage, and the options of `answer`. */
 export interface Question {
   question: string;
-  /** The passage that holds the answer, of any length. */
+  /** The passage to search for the answer, of any length. */
   context: string;
-  /** How many answers to return, best first. Default 1. */
+  /** Number of answers to return, best first. Default 1. */
   topK?: number | undefined;
   /** Longest answer, in tokens. Default 30. */
   maxAnswerTokens?: number | undefined;
-  /** Longest window: question, passage and 3 special tokens. Default 384, at most the model's positions. */
+  /**
+   * Longest window in tokens: question, part of the passage, and 3 special tokens. Default 384. A window is never
+   * longer than the model's positions.
+   */
   maxTokens?: number | undefined;
-  /** How many of the passage's tokens a window shares with the one before it. Default 128. */
+  /** Number of passage tokens that two consecutive windows share. Default 128. */
   stride?: number | undefined;
-  /** "No answer" comes first if `nullScore` exceeds the best span's score by more than this. Default 0. */
+  /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
   nullThreshold?: number | undefined;
 }
 
+/** A span of the passage, or "no answer". */
 export interface Answer {
   /** `context.slice(start, end)`; '' for no answer. */
   text: string;
-  /** First UTF-16 unit of the answer in the context. */
+  /** Index of the answer's first UTF-16 unit in `context`. */
   start: number;
-  /** One past the last. */
+  /** Index one past the answer's last UTF-16 unit. */
   end: number;
   /**
-   * Probability of this span, `softmax(start) * softmax(end)` over [CLS] and the passage's tokens in all windows. For a
-   * passage of one window it is what the transformers pipeline calls score. Grows with `startLogit + endLogit`, so it
-   * ranks the spans of one passage; between passages compare `startLogit + endLogit - nullScore`.
+   * Probability of the span, `softmax(start) * softmax(end)` over [CLS] and the passage tokens of all windows. For a
+   * passage of one window the score equals the `score` of the transformers pipeline. The score grows with
+   * `startLogit + endLogit`, so it ranks the spans of one passage. To compare passages, use
+   * `startLogit + endLogit - nullScore`.
    */
   score: number;
-  /** True where this says that the passage does not hold the answer; `text` is then ''. */
+  /** True for "no answer": the passage does not hold the answer. `text` is then ''. */
   noAnswer: boolean;
   startLogit: number;
   endLogit: number;
-  /** Start + end logit of [CLS], the smallest of all windows: how well "no answer" fits. */
+  /** How well "no answer" fits: start + end logit of [CLS], the minimum over all windows. */
   nullScore: number;
 }
 
+/** A window's tokens and the two logits of each token. */
 type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
 
 const NAMES = ['question', 'context', 'topK', 'maxAnswerTokens', 'maxTokens', 'stride', 'nullThreshold'] as const;
 const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, stride: 128, nullThreshold: 0 };
-/** Smallest values of the integers among them. */
+/** Lower bounds of the integer options. */
 const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
 
 /** A loaded model. Made by `load`. */
@@ -73,7 +87,7 @@ export class QuestionAnswering {
   readonly config: BertConfig;
   readonly #bert: Bert;
   readonly #runtime: Runtime;
-  /** The last passage: several questions to it tokenize it once. */
+  /** The last passage and its tokens, so that several questions to one passage tokenize it once. */
   #passage: [text: string, encoding: Encoding] = ['', { ids: [], tokens: [], offsets: [] }];
   #disposed = false;
 
@@ -87,9 +101,10 @@ export class QuestionAnswering {
 
   /**
    * Answers a question from a passage.
-   * @returns at most `topK` answers, best first, at least one. "No answer" is one of the candidates, and the only one
-   * for a passage without words. The first n do not depend on `topK`.
-   * @throws BertletError `input` for an empty question, one too long for a window, or an option out of range.
+   * @returns 1 to `topK` answers, best first. "No answer" is always a candidate, and the only candidate for a passage
+   * without words. A larger `topK` only appends answers.
+   * @throws BertletError `input` if the question is empty or too long for a window, or if an option is out of range;
+   * `disposed` after `dispose()`
    */
   async answer(input: Question): Promise<[Answer, ...Answer[]]> {
     const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Required<Given<Question>>;
@@ -110,10 +125,11 @@ export class QuestionAnswering {
   }
 
   /**
-   * The model's two logits for each token of one sequence, without padding.
-   * @param input ids of `[CLS] question [SEP] context [SEP]`, and the type of each: 0 or 1
-   * @returns Float32Array [tokens] each
-   * @throws BertletError `input` for ids that the model does not have, `disposed` after `dispose()`.
+   * Runs the model on one sequence, without padding.
+   * @param input token ids of `[CLS] question [SEP] context [SEP]`, and the type of each token: 0 or 1
+   * @returns the start logits [tokens] and the end logits [tokens]
+   * @throws BertletError `input` for ids that the model does not have; `weights` if a logit is not finite; `disposed`
+   * after `dispose()`
    */
   async logits(input: { inputIds: ArrayLike<number>; tokenTypeIds: ArrayLike<number> }): Promise<{
     start: Float32Array;
@@ -132,7 +148,7 @@ export class QuestionAnswering {
     return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
   }
 
-  /** Frees the weights. Idempotent; waits for the forwards under way, while an answer that needs more is refused. */
+  /** Frees the weights, after the forward in progress. An `answer` that needs more forwards fails. Idempotent. */
   async dispose(): Promise<void> {
     this.#disposed = true;
     await this.#runtime.dispose();
@@ -142,13 +158,14 @@ export class QuestionAnswering {
     return this.dispose();
   }
 
-  /** Cuts the passage into windows; each holds the whole question and `stride` tokens of the window before. */
+  /** Cuts the passage into windows: the whole question, and `stride` passage tokens shared with the window before. */
   *#windows({ maxTokens, stride, ...texts }: Required<Given<Question>>): Generator<PairEncoding> {
     if (this.#passage[0] !== texts.context) this.#passage = [texts.context, this.tokenizer.encode(texts.context)];
     const [question, context] = [this.tokenizer.encode(texts.question), this.#passage[1]];
     const room = Math.min(maxTokens, this.config.positions) - question.ids.length - 3;
     if (question.ids.length === 0) throw inputError('question', 'words', 'none');
-    const least = Math.min(stride + 1, context.ids.length); // a window must hold the passage, or get ahead in it
+    // A window must hold the whole passage, or advance by at least one token.
+    const least = Math.min(stride + 1, context.ids.length);
     if (room < least) {
       const most = `at most ${question.ids.length + room - least} tokens`;
       throw inputError('question', most, question.ids.length, 'It is never cut: shorten it, or lower `stride`.');
@@ -162,6 +179,7 @@ export class QuestionAnswering {
   }
 }
 
+/** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */
 function checkedIds(name: string, ids: ArrayLike<number> | undefined, limit: number, positions: number): Int32Array {
   if (typeof ids !== 'object' || ids === null || typeof ids.length !== 'number') {
     throw inputError(name, 'an array of integers', shown(ids));
@@ -174,8 +192,8 @@ function checkedIds(name: string, ids: ArrayLike<number> | undefined, limit: num
 }
 
 /**
- * The `topK` best spans of the passage and "no answer", in one pass: every end with the starts at most
- * `maxAnswerTokens` before it, keeping the best `topK` found so far, a span that two windows share once.
+ * Finds the `topK` best candidates among all spans and "no answer", in one pass over the windows: each end is paired
+ * with every start that makes a span of at most `maxAnswerTokens`. A span that two windows share counts once.
  */
 function bestSpans(windows: Window[], options: Required<Given<Question>>): [Answer, ...Answer[]] {
   const { context, topK, maxAnswerTokens, nullThreshold } = options;
@@ -187,7 +205,7 @@ function bestSpans(windows: Window[], options: Required<Given<Question>>): [Answ
     return { text: context.slice(start, end), start, end, score, noAnswer, startLogit, endLogit, nullScore };
   };
   const rank = (a: Answer) => a.startLogit + a.endLogit - (a.noAnswer ? nullThreshold : 0);
-  /** Ties go to the earlier, then the shorter span, so that the order never depends on the windows. */
+  /** A tie goes to the earlier span, then to the shorter one, so that the order does not depend on the windows. */
   const compare = (a: Answer, b: Answer) => rank(b) - rank(a) || a.start - b.start || a.end - b.end;
   const none = windows[nulls.indexOf(nullScore)]!;
   const best: [Answer, ...Answer[]] = [candidate(0, 0, none.start[0]!, none.end[0]!, true)];
@@ -211,7 +229,7 @@ function bestSpans(windows: Window[], options: Required<Given<Question>>): [Answ
   return best;
 }
 
-/** log of the sum of exp(logit) over all tokens that may be an answer: [CLS] and the passage, in all windows. */
+/** `log(sum exp(logit))` over the tokens that may be an answer: [CLS] and the passage tokens of all windows. */
 function logSumExp(windows: Window[], logits: 'start' | 'end'): number {
   const values = windows.flatMap((w) => [...w[logits]].filter((_, i) => i === 0 || w.pair.sequence[i] === 1));
   const max = values.reduce((a, b) => Math.max(a, b));

@@ -1,30 +1,32 @@
 /**
- * Dynamic quantization, bit for bit PyTorch's `quantize_dynamic(model, {nn.Linear}, dtype=qint8)` on x86.
+ * Dynamic quantization. Equals PyTorch's `quantize_dynamic(model, {nn.Linear}, dtype=qint8)` on x86 bit for bit.
  *
- * Weights become int8 once, at load. Activations become 7-bit integers at every call, with the scale and zero point that
- * map their range onto 0..127. 7 bits, because u8 x i8 pairs are then summed without saturation in 16 bits on every CPU
- * (2 * 128 * 128 = 2^15, and only with a minus): PyTorch's `reduce_range`. 128 is no slip: where both zero point and
- * value are rounded up, [-1, 1] for one, PyTorch goes one beyond the range, and so does this.
+ * Weights become int8 once, at load. Activations become integers of 7 bits at every call; their scale and zero point
+ * map the range of the activations onto 0..127. With 7 bits (PyTorch's `reduce_range`), a sum of two u8 x i8 products
+ * fits 16 bits without saturation: 2 * 128 * 128 = 2^15 is reached only as -2^15. The factor 128 is no slip: if both
+ * the zero point and a value are rounded up, as for the range [-1, 1], PyTorch gets 128, one beyond the range, and so
+ * does bertlet.
  *
- * Two schemes. `torch`: one scale for a whole matrix and one for a whole [tokens, features] activation.
- * `accurate`: one scale for each output feature and one for each token, same formulas, same integer product.
+ * There are two schemes with the same formulas and the same integer product. `torch` has one scale for a whole matrix
+ * and one for a whole activation [tokens, features]. `accurate` has one scale for each output feature and one for each
+ * token.
  */
 import { inputError } from './errors.ts';
 import type { HostTensor, QuantizedTensor, Scheme } from './runtime.ts';
 
 const { fround } = Math;
 
-/** Rounds to the nearest integer, halves to the even one: C's nearbyint, the CPU's default. Exact for |x| < 2^51. */
+/** Rounds to the nearest integer, ties to even, as C's nearbyint does by default. Exact for |x| < 2^51. */
 export function roundHalfEven(x: number): number {
   const magic = 1.5 * 2 ** 52; // at this magnitude a float64 has no fraction bits left, so the addition itself rounds
   return x + magic - magic;
 }
 
 /**
- * Symmetric int8: `scale = max|w| / 127.5` (float32), `q = clamp(round(w / scale), -128, 127)`.
+ * Quantizes a weight to symmetric int8: `scale = max|w| / 127.5` (float32), `q = clamp(round(w / scale), -128, 127)`.
  * Source: torch.ao MinMaxObserver (qint8, per_tensor_symmetric) and PerChannelMinMaxObserver, quantize_per_tensor.
  * @param weight [out, in] float32
- * @throws BertletError `input` where a weight is NaN or infinite.
+ * @throws BertletError `input` if a weight is NaN or infinite
  */
 export function quantizeWeight(weight: HostTensor<Float32Array>, scheme: Scheme): QuantizedTensor {
   const [rows = 0, columns = 0] = weight.shape;
@@ -45,19 +47,20 @@ export function quantizeWeight(weight: HostTensor<Float32Array>, scheme: Scheme)
   return { dtype: 'I8', shape: weight.shape, data, scale, scheme };
 }
 
-/** `x ≈ (data - zeroPoint) * scale`. */
+/** Quantized activations: `x ≈ (data - zeroPoint) * scale`. */
 export interface QuantizedActivations {
   /** [tokens, features], each 0..128 */
   readonly data: Uint8Array;
-  /** [tokens]: one for each row; all equal in the `torch` scheme. */
+  /** [tokens]: one scale for each row. In the `torch` scheme all scales are equal. */
   readonly scale: Float32Array;
-  /** [tokens] */
+  /** [tokens]: one zero point for each row. */
   readonly zeroPoint: Int32Array;
 }
 
 /**
- * Scale and zero point that map [low, high], widened to hold 0, onto 0..127.
- * Source: ChooseQuantizationParams, aten/src/ATen/native/quantized/cpu/QuantUtils.h, float64 inside, float32 out.
+ * Chooses the scale and zero point that map the range [low, high] onto 0..127. The range is first widened to hold 0.
+ * Computes in float64 and returns float32, like its source: ChooseQuantizationParams in
+ * aten/src/ATen/native/quantized/cpu/QuantUtils.h.
  */
 export function chooseScale(low: number, high: number): { scale: number; zeroPoint: number } {
   let [min, max] = [Math.min(low, 0), Math.max(high, 0)];
@@ -77,10 +80,11 @@ export function chooseScale(low: number, high: number): { scale: number; zeroPoi
 }
 
 /**
- * Quantizes activations with the scale of this very input: `clamp(round(x / scale) + zeroPoint, 0, 255)`.
- * Source: fbgemm's QuantizeAvx2: times the reciprocal in float32, rounded before the zero point is added.
+ * Quantizes activations with a scale chosen from their own range: `clamp(round(x / scale) + zeroPoint, 0, 255)`.
+ * Multiplies by the reciprocal of the scale in float32 and rounds before adding the zero point, like its source:
+ * fbgemm's QuantizeAvx2.
  * @param x [tokens, features] float32
- * @throws BertletError `input` where an activation is NaN or infinite.
+ * @throws BertletError `input` if an activation is NaN or infinite
  */
 export function quantizeActivations(x: HostTensor<Float32Array>, scheme: Scheme): QuantizedActivations {
   const [tokens = 0, features = 0] = x.shape;
@@ -105,7 +109,9 @@ export function quantizeActivations(x: HostTensor<Float32Array>, scheme: Scheme)
   return { data, scale: scales, zeroPoint: zeroPoints };
 }
 
-/** Sum of each row of a weight [out, in]: [out]. An integer product takes `zeroPoint` times it off each accumulator. */
+/**
+ * The sum of each row of a weight: [out, in] -> [out]. Integer products subtract `zeroPoint * sum` from an accumulator.
+ */
 export function rowSums({ shape, data }: QuantizedTensor): Int32Array {
   const [out = 0, features = 0] = shape;
   const sums = new Int32Array(out);
@@ -118,8 +124,8 @@ export function rowSums({ shape, data }: QuantizedTensor): Int32Array {
 }
 
 /**
- * `sum_k (x[row, k] - zeroPoint[row]) * weight[column, k]`, exact in int32 (below 2^17 features). The zero point is
- * taken out of the loop: it only ever multiplies the sum of a weight's row.
+ * The integer product `sum_k (x[row, k] - zeroPoint[row]) * weight[column, k]`, exact in int32 (below 2^17 features).
+ * The zero point needs no work in the loop, because it multiplies the sum of a weight's row.
  * @returns [tokens, out] accumulators
  */
 export function matmulInt8(x: QuantizedActivations, weight: QuantizedTensor): Int32Array {

@@ -1,59 +1,65 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * The tensor runtime: tensors, the four ops of a BERT, and what a device must be able to do.
+ * The tensor runtime: tensors, the four ops of a BERT, and the interface of a device.
  *
- * An op computes nothing yet. It checks its shapes, here and nowhere else, and returns a tensor that knows the step that
- * makes it. `read` collects the steps that its tensors need, hands them to the device as one program, and returns the
- * numbers. So a device sees a whole program before it runs it: it can lay out its memory once, run on all threads without
- * a message for each op, or send one command buffer.
+ * An op computes nothing at once. The op checks its shapes (no other code does) and returns a tensor that holds a step:
+ * the op and the tensors that the op reads. `read` collects the steps that its tensors need, passes the steps to the
+ * device as one program, and returns the numbers:
  *
- * A tensor is a value: it stays good until its runtime is disposed of, however often it is read. What an op makes is
- * computed by each `read` that needs it and not kept; upload what was read to go on from there.
+ *   ops -> steps -> program -> device.run -> numbers
+ *
+ * So a device sees the whole program before it runs: the device can place all tensors in memory once, run on all
+ * threads without a message for each op, or submit one command buffer.
+ *
+ * A tensor is a value. It stays valid until its runtime is disposed of, and may be read any number of times. The result
+ * of an op is computed again by each `read` that needs it. To continue from a result, read it and upload it as a new
+ * tensor.
  */
 import { BertletError, inputError } from './errors.ts';
 
-/** Bytes per element of the safetensors dtypes that bertlet reads and writes. */
+/** The safetensors dtypes that bertlet reads and writes, and the bytes of an element. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
 export type DType = keyof typeof DTYPE_BYTES;
 
-/** F16 and BF16 are kept as the 16 bits of each element; `toFloat32` widens them. */
+/** Elements of a tensor. F16 and BF16 elements are stored as their 16 bits; `toFloat32` widens them. */
 export type TensorData = Float32Array | Uint16Array | Int8Array | Uint8Array | Int32Array | BigInt64Array;
 
-/** A tensor in the memory of the program: row-major, the last dimension contiguous. `data` may be a view of a file. */
+/** A tensor in the memory of JavaScript: row-major, the last dimension contiguous. `data` may be a view of a file. */
 export interface HostTensor<Data extends TensorData = TensorData> {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly data: Data;
 }
 
+/** How an int8 linear is quantized: as PyTorch does, or with finer scales (quantize.ts). */
 export type Scheme = 'torch' | 'accurate';
 
-/** A linear's weight as int8. Zero point 0 (symmetric), so `weight ≈ data * scale[row]`. */
+/** A linear's weight in int8. The zero point is 0 (symmetric), so `weight ≈ data * scale[row]`. */
 export interface QuantizedTensor {
   readonly dtype: 'I8';
   /** [out, in] */
   readonly shape: readonly number[];
   readonly data: Int8Array;
-  /** [out]: one scale for each output feature; equal within a matrix in the `torch` scheme. */
+  /** [out]: one scale for each output feature. In the `torch` scheme all scales of a matrix are equal. */
   readonly scale: Float32Array;
-  /** Says also how the activations are quantized: `torch` per tensor, `accurate` per token (quantize.ts). */
+  /** How weights and activations are quantized. Activations: `torch` per tensor, `accurate` per token (quantize.ts). */
   readonly scheme: Scheme;
 }
 
 /** A linear's weight [out, in]: float32, float16 (`webgpu` only), or int8. */
 export type LinearWeight = HostTensor<Float32Array | Uint16Array> | QuantizedTensor;
 
-/** A matrix [rows, columns] of float32 on a device: uploaded, or what an op makes. */
+/** A matrix [rows, columns] of float32 on a device: an upload, or the result of an op. */
 export class Tensor {
   readonly shape: readonly [rows: number, columns: number];
   readonly runtime: Runtime;
-  /** The device's own, for what was uploaded; null for what an op makes. */
+  /** What the device's `upload` returned; null for the result of an op. */
   readonly buffer: unknown;
-  /** The step that makes it; null for what was uploaded. */
+  /** The step that makes the tensor; null for an upload. */
   readonly step: Step | null;
-  /** Tensors are numbered as they are made: in that order a program computes them. */
+  /** Serial number of the tensor in its runtime. A program computes its tensors in this order. */
   readonly order: number;
-  /** For `Runtime`: tensors are made by `tensor` and by the ops. */
+  /** Only for `Runtime`. Callers get tensors from `Runtime.tensor` and from the ops. */
   constructor(runtime: Runtime, order: number, shape: readonly [number, number], buffer: unknown, step: Op | null) {
     this.runtime = runtime;
     this.order = order;
@@ -69,55 +75,58 @@ export interface Linear {
   readonly runtime: Runtime;
   readonly out: number;
   readonly features: number;
-  /** The device's own. */
+  /** What the device's `uploadLinear` returned. */
   readonly buffer: unknown;
 }
 
-/** The three embeddings [vocab | positions | types, hidden] that a token's input is the sum of. */
+/** The embedding tables: word [vocab, hidden], position [positions, hidden], type [types, hidden]. */
 export type Tables = { readonly word: Tensor; readonly position: Tensor; readonly type: Tensor };
 
-/** Learned scale and shift of a LayerNorm, both [hidden]. */
+/** The learned scale (gamma) and shift (beta) of a layerNorm, both [hidden]. */
 export type Norm = { readonly gamma: Tensor; readonly beta: Tensor };
 
-/** An op with its arguments. `reads`: the tensors that it needs. */
+/** An op with its arguments. `reads`: the tensors that the op reads. */
 type Op = { readonly reads: readonly Tensor[] } & (
   | { readonly op: 'embedding'; readonly ids: Int32Array; readonly typeIds: Int32Array } // reads word, position, type
-  | { readonly op: 'layerNorm'; readonly eps: number } // reads x, gamma, beta, and the residual where there is one
+  | { readonly op: 'layerNorm'; readonly eps: number } // reads x, gamma, beta, and the residual if there is one
   | { readonly op: 'linear'; readonly linear: Linear; readonly gelu: boolean } // reads x
   | { readonly op: 'attention'; readonly heads: number } // reads query | key | value
 );
-/** An op and the tensor that it makes. */
+/** A step of a program: an op and the tensor `y` that the op makes. */
 export type Step = Op & { readonly y: Tensor };
 
-/** What a device must be able to do. It may trust that shapes fit: the runtime has checked them. */
+/** A device. It need not check shapes: the runtime has done so. */
 export interface Device {
-  /** Copies a matrix to the device, to stay until `dispose`; what it returns becomes the tensor's `buffer`. */
+  /** Copies a matrix to the device, where it stays until `dispose`. The return value becomes the tensor's `buffer`. */
   upload(rows: number, columns: number, data: Float32Array): unknown;
-  /** Keeps a linear layer in whatever order its product reads; bias [out]. `name` is for labels and errors. */
+  /**
+   * Copies a linear layer to the device, packed as the device's kernels read it; bias [out]. `name`: for labels,
+   * errors.
+   */
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): unknown;
-  /** Runs a program, whose steps come after those that they read, and copies tensors of it, or uploads, back. */
+  /** Runs a program: each step comes after the steps that it reads. Returns the numbers of `results`. */
   run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]>;
-  /** Frees everything; may be called twice. */
+  /** Frees everything. Idempotent. */
   dispose(): Promise<void>;
 }
 
-/** What a started device says of itself. */
+/** Facts about a started device. */
 export interface DeviceInfo {
-  /** cpu: threads at work, the caller's included. */
+  /** cpu: number of threads, including the caller's. */
   threads?: number;
-  /** webgpu: vendor and name, "(software)" where it computes on the CPU. */
+  /** webgpu: vendor and name of the adapter, with "(software)" if the adapter computes on the CPU. */
   adapter?: string;
-  /** Which kernels are in use. */
+  /** The kernels in use. */
   kernels?: string;
-  /** webgpu: bytes of GPU memory in use, whatever the length of the input. */
+  /** webgpu: bytes of GPU memory in use. They do not depend on the length of the input. */
   gpuBytes?: number;
-  /** Milliseconds spent so far in each kind of kernel: on `cpu`, and on `webgpu` with `profile`. Grows with each run. */
+  /** cpu, and webgpu with `profile`: milliseconds so far in each kind of kernel. Grows with each run. */
   milliseconds?: Readonly<Partial<Record<string, number>>>;
-  /** Why this device, where `auto` chose it, and why these kernels, where others failed their test. */
+  /** Why `auto` chose this device, and which kernels failed their self-test. */
   reason?: string;
 }
 
-/** Records ops and has a device run them. Made by `openRuntime` (tensor.ts), or over a device of one's own. */
+/** Records ops and lets a device run them. Made by `openRuntime` (tensor.ts), or with a device of your own. */
 export class Runtime {
   readonly device: Device;
   readonly #about: () => DeviceInfo;
@@ -125,20 +134,20 @@ export class Runtime {
   #last: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
-  /** @param about what `info` says */
+  /** @param about returns the value of `info` */
   constructor(device: Device, about: () => DeviceInfo = () => ({})) {
     this.device = device;
     this.#about = about;
   }
 
-  /** Threads, adapter, kernels and bytes in use, as of now. */
+  /** Facts about the device, as of now. */
   get info(): DeviceInfo {
     return this.#about();
   }
 
   /**
-   * Uploads a vector [columns] or a matrix [rows, columns]; it stays on the device until `dispose`.
-   * @throws BertletError `input` where the shape is not that of the data; `device` where there is no room for it.
+   * Uploads a vector [columns] or a matrix [rows, columns]. It stays on the device until `dispose`.
+   * @throws BertletError `input` if shape and data do not match; `device` if the device has no room
    */
   tensor({ shape, data }: Pick<HostTensor<Float32Array>, 'shape' | 'data'>): Tensor {
     this.#checkAlive();
@@ -155,8 +164,8 @@ export class Runtime {
    * Uploads the layer `x weight^T + bias`.
    * @param weight [out, in]: float32, float16 (`webgpu` only), or int8 of `quantizeWeight`
    * @param bias [out]
-   * @param name for errors, and for who looks on
-   * @throws BertletError `input` where the sizes differ; `device` where there is no room for it.
+   * @param name for errors, and for labels in debuggers
+   * @throws BertletError `input` if sizes do not match; `device` if the device has no room
    */
   linearLayer(weight: LinearWeight, bias: Pick<HostTensor<Float32Array>, 'data'>, name = 'linear'): Linear {
     this.#checkAlive();
@@ -194,7 +203,9 @@ export class Runtime {
     return this.#record(tokens, hidden, { op: 'layerNorm', eps, reads });
   }
 
-  /** [tokens, in] -> [tokens, out], in integers where the weight is int8; GELU applied if asked for */
+  /**
+   * `x weight^T + bias`, then GELU if asked for: [tokens, in] -> [tokens, out]. An int8 weight multiplies in integers.
+   */
   linear(x: Tensor, linear: Linear, activation?: 'gelu'): Tensor {
     this.#checkOwner('linear: layer', linear.runtime);
     const { name, out, features } = linear;
@@ -211,7 +222,7 @@ export class Runtime {
     return this.#record(tokens, columns / 3, { op: 'attention', heads, reads: [qkv] });
   }
 
-  /** Computes a tensor and copies it back: [rows, columns], row-major. */
+  /** Computes a tensor and returns its numbers: [rows, columns], row-major. */
   read(x: Tensor): Promise<Float32Array>;
   /** Computes several tensors in one program. */
   read(x: Tensor, ...more: Tensor[]): Promise<Float32Array[]>;
@@ -220,13 +231,13 @@ export class Runtime {
     for (const x of results) this.#checkOwner('read', x.runtime);
     const steps = stepsOf(results);
     const run = () => this.device.run(steps, results);
-    const done = this.#last.then(run, run); // one at a time: a device has one set of activations
+    const done = this.#last.then(run, run); // one run at a time: a device has one set of activations
     this.#last = done;
     const values = await done;
     return values.length === 1 ? values[0]! : values;
   }
 
-  /** Waits for the reads under way, then frees everything on the device. Idempotent. */
+  /** Waits for the reads in progress, then frees everything on the device. Idempotent. */
   async dispose(): Promise<void> {
     this.#disposed = true;
     await this.#last.catch(() => {});
@@ -237,6 +248,7 @@ export class Runtime {
     return this.dispose();
   }
 
+  /** Makes the tensor of an op. */
   #record(rows: number, columns: number, op: Op): Tensor {
     this.#checkAlive();
     for (const x of op.reads) this.#checkOwner(op.op, x.runtime);
@@ -245,13 +257,14 @@ export class Runtime {
   #checkAlive(): void {
     if (this.#disposed) throw new BertletError('disposed', 'runtime: expected one in use, got one after dispose().');
   }
+  /** @throws BertletError `input` if a tensor or layer belongs to another runtime */
   #checkOwner(what: string, owner: Runtime): void {
     if (owner === this) return;
     throw inputError(what, 'what this runtime made', 'what another made', 'Read it there, and upload it here.');
   }
 }
 
-/** The steps that tensors need, each after those that it reads. */
+/** Collects the steps that tensors need. Each step comes after the steps that it reads. */
 function stepsOf(results: readonly Tensor[]): Step[] {
   const needed = new Set<Step>();
   const open = [...results];
@@ -263,10 +276,12 @@ function stepsOf(results: readonly Tensor[]): Step[] {
   return [...needed].sort((a, b) => a.y.order - b.y.order);
 }
 
+/** @throws BertletError `input` if two sizes differ */
 function same(op: string, what: string, expected: number | string, got: number | string): void {
   if (expected !== got) throw inputError(op, `${what} of ${expected}`, got);
 }
 
+/** @throws BertletError `input` if an id is outside [0, limit) */
 function checkIds(what: string, ids: Int32Array, limit: number): void {
   for (let i = 0; i < ids.length; i++) {
     if (!(ids[i]! >= 0 && ids[i]! < limit))

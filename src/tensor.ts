@@ -1,6 +1,7 @@
 /**
- * The door to the engine, `bertlet/tensor`: tensors and the four ops on a device, the quantizer and the integer product,
- * the model, and checkpoint files by the names of their tensors. `bertlet` (index.ts) answers questions with it.
+ * The public API of the engine, `bertlet/tensor`: tensors and the four ops on a device, the quantizer and the integer
+ * product, the model, and the tensors of checkpoint files by name. `bertlet` (index.ts) builds on it to answer
+ * questions.
  */
 import './node.ts';
 import { checkThreads } from './devices/cpu/start.ts';
@@ -45,9 +46,9 @@ export {
 } from './runtime.ts';
 
 /**
- * Starts a device to compute on, with the options and the `info` of `load`.
+ * Starts a device to compute on. The options and `info` are those of `load`.
  * @param device `cpu`, the default; `webgpu`; `reference`; or `auto`, the first of webgpu, cpu, reference that starts
- * @throws BertletError `input` for an option that there is not; `device` where the device does not start.
+ * @throws BertletError `input` for a wrong option; `device` if the device does not start
  */
 export async function openRuntime(device: DeviceName | 'auto' = 'cpu', given: DeviceOptions = {}): Promise<Runtime> {
   checkOneOf('device', device, ['auto', ...DEVICE_NAMES]);
@@ -63,7 +64,7 @@ export async function openRuntime(device: DeviceName | 'auto' = 'cpu', given: De
       return new Runtime(started, () => ({ ...info(), reason }));
     } catch (error) {
       if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
-      reasons.push(error.message); // only `auto` uses another device than asked for
+      reasons.push(error.message); // only `auto` falls back to another device
     }
   }
   throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);

@@ -1,10 +1,11 @@
 /**
- * BERT's tokenizer: clean and normalize the text, split it at spaces and punctuation, and split each word into the
- * longest pieces of the vocabulary. Each token knows where it came from: [start, end) in the original string, in UTF-16
- * units, so that `text.slice(start, end)` is the token's own text whatever was stripped or lowercased on the way.
+ * BERT's tokenizer. Cleans and normalizes the text, splits the text into words at spaces and punctuation, and splits
+ * each word into the longest pieces that the vocabulary has (WordPiece). Each token keeps its place [start, end) in the
+ * original string, in UTF-16 units: `text.slice(start, end)` is the token's original text, before accents or case were
+ * removed.
  *
- * Ids and offsets are those of Hugging Face's fast BertTokenizer (huggingface/tokenizers: normalizers/bert.rs,
- * pre_tokenizers/bert.rs, models/wordpiece), the tokenizer that checkpoints are trained with.
+ * Ids and offsets equal those of the reference, Hugging Face's fast BertTokenizer (huggingface/tokenizers:
+ * normalizers/bert.rs, pre_tokenizers/bert.rs, models/wordpiece), the tokenizer that checkpoints are trained with.
  */
 import { BertletError, inputError } from './errors.ts';
 import { checkType, optionsOf, shown } from './options.ts';
@@ -12,15 +13,15 @@ import { checkType, optionsOf, shown } from './options.ts';
 export interface TokenizerOptions {
   /** Lowercase the text (an uncased checkpoint). Default true, as `do_lower_case` in Hugging Face. */
   lowercase?: boolean | undefined;
-  /** Remove accents. Default: as `lowercase`. */
+  /** Remove accents. Default: the value of `lowercase`. */
   stripAccents?: boolean | null | undefined;
   /** Make each Chinese character a word. Default true. */
   chineseChars?: boolean | undefined;
-  /** Tokens found in the text as they are written, before any normalization. Default: BERT's five special tokens. */
+  /** Tokens that are matched literally, before normalization. Default: BERT's five special tokens. */
   addedTokens?: string[] | undefined;
 }
 
-/** Tokens of one text: three parallel arrays. */
+/** The tokens of one text, as three parallel arrays. */
 export interface Encoding {
   ids: number[];
   tokens: string[];
@@ -30,21 +31,22 @@ export interface Encoding {
 
 /** `[CLS] question [SEP] context [SEP]` */
 export interface PairEncoding extends Encoding {
-  /** 0 up to the first [SEP], then 1. */
+  /** 0 up to and including the first [SEP], then 1. */
   typeIds: number[];
-  /** Which text the token, and its offsets, belong to: 0 question, 1 context, null for [CLS] and [SEP]. */
+  /** The text that each token and its offsets belong to: 0 question, 1 context, null for [CLS] and [SEP]. */
   sequence: (null | 0 | 1)[];
 }
 
-const MAX_WORD = 100; // characters; a longer word is [UNK]
+const MAX_WORD = 100; // characters; a longer word becomes [UNK]
 const WHITESPACE = /\p{White_Space}/u;
-/** Characters that the reference drops: control, format, private use; a lone surrogate is no character at all. */
+/** Characters that are dropped: control, format and private use, as in the reference, and lone surrogates. */
 const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u;
-const PUNCTUATION = /[!-/:-@[-`{-~\p{P}\u166d\u{111c9}]/u; // all ASCII symbols count, $ and + too
+const PUNCTUATION = /[!-/:-@[-`{-~\p{P}\u166d\u{111c9}]/u; // includes all ASCII symbols, such as $ and +
 const ACCENTS = /[\p{Mn}\u1734\u{1171e}]/gu;
 /**
- * The reference's tables are Unicode 8's (2015). Format characters, punctuation, accents and compositions of these
- * ranges came later, or changed class: letters like any other to it. test/golden/unicode.json holds it to that.
+ * The reference uses the tables of Unicode 8 (2015). Format characters, punctuation, accents and compositions in these
+ * ranges were added or reclassified after Unicode 8, so the reference treats them as ordinary letters.
+ * test/golden/unicode.json tests this.
  */
 const LATER = new RegExp(
   `[${'61d 7fd 890-8e2 9fd-9fe a76 afa-aff b55 c04-c3c c77 c84 d00 d3b-d3c d81 eba ece 180f-1886 1abf-1aeb 1b4e-1b4f \
@@ -55,50 +57,52 @@ const LATER = new RegExp(
     .replaceAll(' ', '')}]`,
   'u',
 );
-/** Unified and compatibility ideographs; extension D ends and E begins where the reference has them. */
+/** Unified and compatibility ideographs, with the reference's bounds for extensions D and E. */
 const CHINESE =
   /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/u;
 
-/** Whether a character stands alone as a word. */
+/** Whether a character is punctuation, and therefore a word of its own. */
 export const isPunctuation = (char: string): boolean =>
   PUNCTUATION.test(char) && (char === '\u{111c9}' || !LATER.test(char));
 
-/** What a character of the text becomes: '' where it is dropped, ' ' where it separates, or one or more characters. */
+/** Normalizes a character: to '' if it is dropped, to ' ' if it is a space, otherwise to one or more characters. */
 export function normalizeChar(char: string, options: Required<Omit<TokenizerOptions, 'addedTokens'>>): string {
   if (WHITESPACE.test(char) && char !== '\v' && char !== '\f' && char !== '\x85') return ' ';
   const later = LATER.test(char);
   if (char === '\ufffd' || (CONTROL.test(char) && !later)) return '';
   let normal = char;
   if (options.stripAccents && !later) normal = normal.normalize('NFD').replace(ACCENTS, '');
-  // One by one: a whole word's toLowerCase() would turn a final sigma into another letter.
+  // Character by character: toLowerCase() of a whole word would turn a final sigma into another letter.
   if (options.lowercase) normal = Array.from(normal, (c) => c.toLowerCase()).join('');
   return options.chineseChars && CHINESE.test(char) ? ` ${normal} ` : normal;
 }
 
-/** A character after normalization, and its part in splitting. */
+/** A normalized character, and how it splits the text. */
 interface Normal {
   normal: string;
   kind: 'letter' | 'punctuation' | 'space';
 }
 
-/** A word after normalization; its i-th UTF-16 unit came from [starts[i], ends[i]) of the text. */
+/** A normalized word. Its i-th UTF-16 unit comes from [starts[i], ends[i]) of the text. */
 interface Word {
   text: string;
   starts: number[];
   ends: number[];
 }
 
+/** Splits texts into tokens of one vocabulary. */
 export class Tokenizer {
   readonly #vocab: ReadonlyMap<string, number>;
   readonly #options: Required<Omit<TokenizerOptions, 'addedTokens'>>;
   readonly #added: RegExp | null;
+  /** Normalized characters, by the character of the text. */
   readonly #known = new Map<string, Normal[]>();
-  /** Number of tokens in the vocabulary: ids are below it. */
+  /** Largest id of the vocabulary + 1. */
   readonly vocabSize: number;
 
   /**
-   * @param vocab tokens and their ids
-   * @throws BertletError `tokenizer` where a special token is missing; `input` for an option that there is not.
+   * @param vocab the id of each token
+   * @throws BertletError `tokenizer` if [UNK], [CLS] or [SEP] is missing; `input` for an unknown option
    */
   constructor(vocab: ReadonlyMap<string, number>, given: TokenizerOptions = {}) {
     const options = optionsOf('Tokenizer', given, ['lowercase', 'stripAccents', 'chineseChars', 'addedTokens']);
@@ -111,14 +115,15 @@ export class Tokenizer {
     const { lowercase = true, stripAccents, chineseChars = true } = options;
     this.#options = { lowercase, stripAccents: stripAccents ?? lowercase, chineseChars };
     const added = (options.addedTokens ?? ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']).filter((t) => vocab.has(t));
-    added.sort((a, b) => b.length - a.length); // an alternation takes its first match: the longest
+    added.sort((a, b) => b.length - a.length); // longest first: an alternation takes its first match
     this.#added = added.length > 0 ? new RegExp(added.map((t) => t.replace(/[^\w\s]/g, '\\$&')).join('|'), 'g') : null;
     this.vocabSize = Math.max(...vocab.values()) + 1;
   }
 
   /**
-   * @param vocabText vocab.txt: a token a line, its id the line's number
-   * @throws BertletError `tokenizer` where a special token is missing.
+   * Makes a tokenizer from a vocab.txt.
+   * @param vocabText one token on each line; the token's id is the line number, counted from 0
+   * @throws BertletError `tokenizer` if [UNK], [CLS] or [SEP] is missing
    */
   static fromVocab(vocabText: string, options: TokenizerOptions = {}): Tokenizer {
     if (typeof vocabText !== 'string') throw inputError('vocabText', 'a string', shown(vocabText));
@@ -126,7 +131,7 @@ export class Tokenizer {
     return new Tokenizer(new Map(lines.map((token, id) => [token, id])), options);
   }
 
-  /** Tokens of a text, without special tokens but for those written in it. */
+  /** Splits a text into tokens. Adds no special tokens, but keeps those that are written in the text. */
   encode(text: string): Encoding {
     if (typeof text !== 'string') throw inputError('text', 'a string', shown(text));
     const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
@@ -140,12 +145,12 @@ export class Tokenizer {
     return encoding;
   }
 
-  /** `[CLS] question [SEP] context [SEP]`, whole, however long. */
+  /** Encodes `[CLS] question [SEP] context [SEP]` without any limit of length. */
   encodePair(question: string, context: string): PairEncoding {
     return this.pair(this.encode(question), this.encode(context));
   }
 
-  /** Puts two encodings, or parts of them, together as `[CLS] first [SEP] second [SEP]`. */
+  /** Joins two encodings, or parts of encodings, as `[CLS] first [SEP] second [SEP]`. */
   pair(first: Encoding, second: Encoding): PairEncoding {
     const special = (token: string) => this.#push({ ids: [], tokens: [], offsets: [] }, token, 0, 0);
     const parts = [special('[CLS]'), first, special('[SEP]'), second, special('[SEP]')];
@@ -160,6 +165,7 @@ export class Tokenizer {
     };
   }
 
+  /** Appends one token to an encoding. */
   #push(encoding: Encoding, token: string, start: number, end: number): Encoding {
     encoding.ids.push(this.#vocab.get(token)!);
     encoding.tokens.push(token);
@@ -167,7 +173,7 @@ export class Tokenizer {
     return encoding;
   }
 
-  /** The characters that one of the text becomes, each with its part in splitting; remembered, as regexes are slow. */
+  /** Normalizes and classifies a character of the text. Results are kept, because the regular expressions are slow. */
   #normalize(char: string): Normal[] {
     let normalized = this.#known.get(char);
     if (!normalized) {
@@ -180,7 +186,7 @@ export class Tokenizer {
     return normalized;
   }
 
-  /** Normalizes and splits a stretch of text that begins at `offset` and holds no added token. */
+  /** Encodes a part of the text that begins at `offset` and holds no added token: normalizes, splits into words. */
   #encodePlain(text: string, offset: number, encoding: Encoding): void {
     let word: Word = { text: '', starts: [], ends: [] };
     const flush = () => {
@@ -205,7 +211,7 @@ export class Tokenizer {
     flush();
   }
 
-  /** Greedy longest match from the left; a word that cannot be made of pieces is one [UNK]. */
+  /** Splits a word into pieces: greedy longest match from the left. A word without such a split becomes one [UNK]. */
   #wordPieces({ text, starts, ends }: Word, encoding: Encoding): void {
     const pieces: [token: string, begin: number, end: number][] = [];
     let begin = 0;

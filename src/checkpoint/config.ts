@@ -1,12 +1,12 @@
-/** What config.json must say, and which tensors a checkpoint of it must hold. */
+/** Checks a checkpoint: config.json must describe a supported BERT, and the tensors must be those of that BERT. */
 
 import type { BertConfig } from '../bert.ts';
 import { BertletError } from '../errors.ts';
 import type { HostTensor, Scheme } from '../runtime.ts';
 
 /**
- * Reads config.json.
- * @throws BertletError `config` for another architecture, or for sizes that make no BERT.
+ * Reads the sizes of the model from config.json.
+ * @throws BertletError `config` for another architecture, or if a size is missing or impossible
  */
 export function parseConfig(json: Record<string, unknown>, file = 'config.json'): BertConfig {
   const expect = (key: string, expected: string, ok: (value: unknown) => boolean, absent?: unknown): unknown => {
@@ -39,7 +39,7 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
 
 export const WORD_EMBEDDINGS = 'bert.embeddings.word_embeddings.weight';
 
-/** Every tensor of a checkpoint, by Hugging Face's name: its shape, and whether it is a linear's weight. */
+/** The shape of every tensor of a checkpoint, by the tensor's Hugging Face name. `linear`: a linear's weight. */
 export function tensorShapes(config: BertConfig): Map<string, { shape: number[]; linear: boolean }> {
   const { hidden, intermediate } = config;
   const shapes = new Map<string, { shape: number[]; linear: boolean }>();
@@ -67,15 +67,16 @@ export function tensorShapes(config: BertConfig): Map<string, { shape: number[];
 }
 
 /**
- * What a checkpoint may hold besides, as in Hugging Face's: the pooler is for classification, `cls` the heads of
- * pretraining, position_ids 0, 1, 2, ...
+ * Tensors that a checkpoint may hold but question answering does not use. The pooler is for classification, `cls` holds
+ * the heads of pretraining, and position_ids is the constant 0, 1, 2, ...
  */
 const UNUSED = /^(bert\.(pooler\.dense\.(weight|bias)|embeddings\.position_ids)|cls\..*)$/;
 
 /**
- * Compares a checkpoint's names and shapes with the model's. A weight may be int8, with scales beside it (layout.ts).
- * @returns for an int8 checkpoint its scheme, else null
- * @throws BertletError `weights`, naming all that is missing, unexpected or of a wrong shape.
+ * Compares the names and shapes of a checkpoint's tensors with those of the model. A weight may be int8 if a tensor
+ * with its scales is there as well (layout.ts).
+ * @returns the scheme of an int8 checkpoint, otherwise null
+ * @throws BertletError `weights`, naming every tensor that is missing, unexpected or of a wrong shape
  */
 export function checkTensors(
   config: BertConfig,

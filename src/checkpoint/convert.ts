@@ -1,4 +1,4 @@
-/** Writes a checkpoint folder in another precision, one tensor in memory at a time. Node only. */
+/** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
 import { BertletError, inputError } from '../errors.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
 import { quantizeWeight } from '../quantize.ts';
@@ -10,15 +10,17 @@ import { toFloat16 } from './safetensors.ts';
 import type { OnProgress } from './source.ts';
 import { planSafetensors } from './write.ts';
 
+/** Options of `convert`. */
 export interface ConvertOptions {
-  /** Of the linears' weights; fp16 makes all tensors F16, int8 (`torch`, `accurate`) leaves the others in F32. */
+  /** Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32. */
   precision: Precision;
-  /** int8 only: the word embeddings in int8 as well, with a scale for each row. Default false. */
+  /** Only for int8: store the word embeddings in int8 as well, with one scale for each row. Default false. */
   int8Embeddings?: boolean | undefined;
   onProgress?: OnProgress | undefined;
-  /** What the manifest names as the source. Default: the folder's name. */
+  /** The `source` in the manifest. Default: the name of the folder. */
   source?: string | undefined;
 }
+/** The content of manifest.json. */
 export interface Manifest {
   readonly source: string;
   readonly precision: Precision;
@@ -27,15 +29,15 @@ export interface Manifest {
 }
 
 const PRECISIONS = ['fp32', 'fp16', 'torch', 'accurate'];
-/** What a checkpoint folder may have besides, copied as it is. */
+/** Files that are copied unchanged, if the checkpoint folder has them. */
 const COPIED = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
 
 /**
- * Converts the checkpoint in `folder` to a new folder `out`: model.safetensors, config.json, the tokenizer, and
- * manifest.json with the size and SHA-256 of each. The same input gives the same bytes. `out` appears when all is
- * written, and not before.
- * @throws BertletError `file` where `out` exists, or cannot be written; `input` for an option that there is not; and what
- * `openCheckpoint` throws.
+ * Converts the checkpoint in `folder` to a new folder `out` with model.safetensors, config.json, the tokenizer, and
+ * manifest.json, which has the size and SHA-256 of each file. The same input gives the same bytes. `out` appears only
+ * after all files are written.
+ * @throws BertletError `file` if `out` exists or cannot be written; `input` for a wrong option; and the errors of
+ * `openCheckpoint`
  */
 export async function convert(folder: string, out: string, given: ConvertOptions): Promise<Manifest> {
   const options = optionsOf('convert', given, ['precision', 'int8Embeddings', 'onProgress', 'source']);
@@ -81,7 +83,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
   }
 }
 
-/** Each tensor at its place in the file as soon as it is converted. */
+/** Writes model.safetensors: converts one tensor after another and writes each at its place in the file. */
 async function writeModel(checkpoint: Checkpoint, path: string, precision: Precision, int8Embeddings: boolean) {
   const { closeSync, fsyncSync, openSync, writeSync } = await import('node:fs');
   const { head, places } = planSafetensors(checkpointLayout(checkpoint.config, precision, int8Embeddings), {
@@ -107,7 +109,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
       write(converted.data, place.begin);
       if (!('scale' in converted)) continue;
       const { begin, end } = places.get(`${name}_scale`)!;
-      write(converted.scale.subarray(0, (end - begin) / 4), begin); // a whole matrix's scale is kept once
+      write(converted.scale.subarray(0, (end - begin) / 4), begin); // one scale for the whole matrix in `torch`
     }
     fsyncSync(file);
   } finally {
@@ -115,7 +117,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
   }
 }
 
-/** `quantization_config` of config.json, as the compressed-tensors library writes it. */
+/** The `quantization_config` for config.json, as the library compressed-tensors writes it. */
 function quantization(precision: Precision) {
   const [weights, activations] = precision === 'torch' ? ['tensor', 'tensor'] : ['channel', 'token'];
   const group = {
@@ -127,6 +129,7 @@ function quantization(precision: Precision) {
   return { quantization_config: { ...status, config_groups: { group_0: group }, ignore: [] } };
 }
 
+/** The size and SHA-256 of a file. */
 async function digest(path: string): Promise<{ bytes: number; sha256: string }> {
   const { createHash } = await import('node:crypto');
   const { createReadStream } = await import('node:fs');

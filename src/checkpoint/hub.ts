@@ -1,21 +1,26 @@
 /**
- * Downloads a model from the Hugging Face Hub into its cache, which Python's huggingface_hub shares:
- * `models--<owner>--<name>/` with `blobs/<etag>`, `snapshots/<commit>/<file>` that link to them, and `refs/<revision>`.
- * Source of the layout and of the environment's names: huggingface_hub's guide "Understand caching".
+ * Downloads a model from the Hugging Face Hub into the cache that Python's huggingface_hub uses as well:
+ *
+ *   models--<owner>--<name>/blobs/<etag>               the content of each file
+ *   models--<owner>--<name>/snapshots/<commit>/<file>  links to blobs
+ *   models--<owner>--<name>/refs/<revision>            the commit of a branch or tag
+ *
+ * Source of the layout and of the environment variables: the guide "Understand caching" of huggingface_hub.
  */
 
 import { BertletError, inputError } from '../errors.ts';
 import { inNode } from '../platform.ts';
 import { CACHE, type OnProgress } from './source.ts';
 
+/** Options of `locate`. */
 export interface HubOptions {
   /** Branch, tag or commit. Default main. */
   revision?: string;
-  /** Address of the Hub. Default: HF_ENDPOINT, or https://huggingface.co. */
+  /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
   endpoint?: string;
   onProgress?: OnProgress;
 }
-/** What the Hub says of a file: git's hash of a small one, the SHA-256 of a large one. */
+/** A file on the Hub. `etag`: the SHA-256 of a large file, the git hash (SHA-1) of a small one. */
 interface Remote {
   readonly path: string;
   readonly size: number;
@@ -23,7 +28,7 @@ interface Remote {
   readonly large: boolean;
 }
 
-/** Of these the Hub is asked; which are needed says `needed`. */
+/** Files that the Hub is asked about. `needed` picks the files to download. */
 const FILES = [
   'config.json',
   'model.safetensors',
@@ -35,7 +40,10 @@ const FILES = [
 const COMMIT = /^[0-9a-f]{40}$/;
 const ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
 
-/** The files to load, of those there are: rather safetensors than pickles, tokenizer.json than vocab.txt. */
+/**
+ * Picks the files to load from those that are there. Prefers safetensors to pickles, and tokenizer.json to vocab.txt.
+ * @throws BertletError `file` if a file is missing
+ */
 function needed(id: string, there: (path: string) => boolean, where: string): string[] {
   const choose = (...paths: string[]) => {
     const found = paths.find(there);
@@ -46,14 +54,15 @@ function needed(id: string, there: (path: string) => boolean, where: string): st
   };
   const weights = choose('model.safetensors', 'pytorch_model.bin');
   const files = [choose('config.json'), choose('tokenizer.json', 'vocab.txt'), 'tokenizer_config.json'];
-  return [...files.filter(there), weights]; // last: where they are, the others are
+  return [...files.filter(there), weights]; // the weights come last: if they are in the cache, all other files are
 }
 
 /**
- * Where the files of a model are: the folder of this name, or, for a name `owner/name` that no folder here has, the Hub's
- * model. Node downloads it to the cache; a page gets the address of its files, which are kept in its Cache Storage.
- * @throws BertletError `file` where a file cannot be had, or is not what the Hub says it is; `input` for a revision that
- * is none.
+ * Finds the files of a model. A name `owner/name` that no folder here has is a model of the Hub; every other name is
+ * returned unchanged, as a folder or an address. In Node, a model of the Hub is downloaded to the cache, and its folder
+ * is returned. In a page, the address of the model's files is returned.
+ * @throws BertletError `file` if a file is missing, cannot be downloaded, or has another hash than on the Hub; `input`
+ * for an impossible revision
  */
 export async function locate(model: string, options: HubOptions = {}): Promise<string> {
   const { revision = 'main', endpoint = (inNode && process.env.HF_ENDPOINT) || 'https://huggingface.co' } = options;
@@ -67,7 +76,7 @@ export async function locate(model: string, options: HubOptions = {}): Promise<s
 }
 type Hub = HubOptions & Required<Pick<HubOptions, 'revision' | 'endpoint'>>;
 
-/** In a page: the address of the commit's files; without network, of the commit of the last time. */
+/** In a page: returns the address of a commit's files. Without a network, the commit is that of the last visit. */
 async function address(id: string, { revision, endpoint }: Hub): Promise<string> {
   const url = `${endpoint}/api/models/${id}/revision/${revision}`;
   const kept = await globalThis.caches?.open(CACHE);
@@ -85,8 +94,9 @@ async function address(id: string, { revision, endpoint }: Hub): Promise<string>
 }
 
 /**
- * A folder with the model's files: from the cache, or downloaded to it. Of the environment it takes HF_TOKEN,
- * HF_HUB_OFFLINE, and for the cache's place HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME.
+ * In Node: returns the snapshot folder of a model, after downloading the files that the cache lacks. Reads the
+ * environment variables HF_TOKEN and HF_HUB_OFFLINE, and HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME for the cache's
+ * place.
  */
 async function download(id: string, hub: Hub): Promise<string> {
   const { revision } = hub;
@@ -123,7 +133,7 @@ async function download(id: string, hub: Hub): Promise<string> {
   return join(folder, 'snapshots', remote.commit);
 }
 
-/** The package is loaded when it is needed: whoever has a folder does not. */
+/** Loads the package @huggingface/hub, only when a model of the Hub is needed: folders work without the package. */
 async function library() {
   try {
     return await import('@huggingface/hub');
@@ -139,6 +149,7 @@ const access = ({ endpoint }: Hub) => ({
   ...(process.env.HF_TOKEN && { accessToken: process.env.HF_TOKEN }),
 });
 
+/** Asks the Hub for the commit of a revision and the files of that commit. */
 async function ask(id: string, hub: Hub): Promise<{ commit: string; files: Map<string, Remote> }> {
   const { modelInfo, pathsInfo } = await library();
   const { sha } = await modelInfo({ name: id, revision: hub.revision, additionalFields: ['sha'], ...access(hub) });
@@ -152,6 +163,7 @@ async function ask(id: string, hub: Hub): Promise<{ commit: string; files: Map<s
   return { commit: sha, files: new Map(files) };
 }
 
+/** Makes the error for a model that is neither a folder nor available on the Hub. */
 function refusal(id: string, { revision, endpoint }: Pick<Hub, 'revision' | 'endpoint'>, cause: unknown): BertletError {
   if (cause instanceof BertletError) return cause;
   const status = (cause as { statusCode?: number }).statusCode;
@@ -166,7 +178,10 @@ function refusal(id: string, { revision, endpoint }: Pick<Hub, 'revision' | 'end
   return new BertletError('file', message, { cause });
 }
 
-/** Downloads a file under a name of this process's own, and gives it the blob's when it is whole and right. */
+/**
+ * Downloads a file to a temporary name and renames it to its blob after size and hash were checked. Then links the
+ * snapshot to the blob.
+ */
 async function fetchFile(id: string, folder: string, commit: string, file: Remote, hub: Hub) {
   const fs = await import('node:fs');
   const { join } = await import('node:path');
@@ -183,7 +198,7 @@ async function fetchFile(id: string, folder: string, commit: string, file: Remot
     fs.mkdirSync(path, { recursive: true });
   if (!fs.existsSync(blob)) {
     const hash = createHash(file.large ? 'sha256' : 'sha1');
-    if (!file.large) hash.update(`blob ${file.size}\0`); // git's hash of a file
+    if (!file.large) hash.update(`blob ${file.size}\0`); // the hash of a file in git begins with this header
     const output = fs.openSync(temporary, 'w');
     let loaded = 0;
     let begin = '';
@@ -222,10 +237,11 @@ async function fetchFile(id: string, folder: string, commit: string, file: Remot
     fs.symlinkSync(join('..', '..', 'blobs', file.etag), link);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was first
-    fs.copyFileSync(blob, link); // Windows without the right to make links
+    fs.copyFileSync(blob, link); // Windows without permission to make links
   }
 }
 
+/** The cache folder, by the rules of huggingface_hub. */
 async function cacheFolder(): Promise<string> {
   const { homedir } = await import('node:os');
   const { join } = await import('node:path');
@@ -234,7 +250,7 @@ async function cacheFolder(): Promise<string> {
   return HF_HUB_CACHE ?? HUGGINGFACE_HUB_CACHE ?? join(home, 'hub');
 }
 
-/** The commit that a revision was when it was last asked for, or null. */
+/** The commit of a revision at the last download, or null. */
 async function cachedCommit(folder: string, revision: string): Promise<string | null> {
   if (COMMIT.test(revision)) return revision;
   const { readFile } = await import('node:fs/promises');
@@ -245,6 +261,7 @@ async function cachedCommit(folder: string, revision: string): Promise<string | 
   );
 }
 
+/** Records the commit of a branch or tag in the cache. */
 async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
   if (revision === commit) return;
   const { mkdir, rename, writeFile } = await import('node:fs/promises');

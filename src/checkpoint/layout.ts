@@ -1,4 +1,4 @@
-/** What a checkpoint file of each precision holds, without making it. */
+/** The contents and the size of a checkpoint file in each precision, computed without writing the file. */
 
 import type { BertConfig } from '../bert.ts';
 import type { HostTensor } from '../runtime.ts';
@@ -9,9 +9,16 @@ import { safetensorsBytes } from './write.ts';
 type Entry = [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
 
 /**
- * Names, dtypes and shapes of a model's file. In fp16 all is F16. int8 has the `compressed-tensors` names: `X.weight` I8
- * [out, in] and `X.weight_scale` F32, [1] for `torch` and [out, 1] for `accurate`; all that is no linear's weight stays
- * F32, but for the word embeddings where they are asked for in int8, with a scale for each row.
+ * Names, dtypes and shapes of the tensors in a checkpoint file:
+ *
+ *   precision   a linear's weight X.weight                               all other tensors
+ *   fp32        F32 [out, in]                                            F32
+ *   fp16        F16 [out, in]                                            F16
+ *   torch       I8 [out, in], X.weight_scale F32 [1]                     F32
+ *   accurate    I8 [out, in], X.weight_scale F32 [out, 1]                F32
+ *
+ * The names of the scales are those of the library compressed-tensors. With `int8Embeddings`, the word embeddings are
+ * I8 [vocab, hidden] with scales F32 [vocab, 1] in both int8 precisions.
  */
 export function checkpointLayout(config: BertConfig, precision: Precision, int8Embeddings = false): Entry[] {
   return [...tensorShapes(config)].flatMap(([name, { shape, linear }]): Entry[] => {
@@ -26,6 +33,6 @@ export function checkpointLayout(config: BertConfig, precision: Precision, int8E
   });
 }
 
-/** Bytes of the safetensors file of a model in this precision. */
+/** Size in bytes of a model's safetensors file in this precision. */
 export const checkpointBytes = (config: BertConfig, precision: Precision, int8Embeddings = false): number =>
   safetensorsBytes(checkpointLayout(config, precision, int8Embeddings));

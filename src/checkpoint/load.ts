@@ -10,21 +10,22 @@ import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 import { type OnProgress, openFile, readFile, type WholeFile } from './source.ts';
 
+/** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {
   readonly config: BertConfig;
   readonly tokenizer: Tokenizer;
-  /** For a checkpoint whose linears are int8: how they were quantized. */
+  /** How the linears of an int8 checkpoint were quantized; null for a float checkpoint. */
   readonly scheme: Scheme | null;
-  /** Reads one tensor; it is good until the next is read. */
+  /** Reads one tensor. The tensor is valid until the next read. */
   readonly tensor: (name: string) => HostTensor;
-  /** Closes the file. */
+  /** Closes the file of the weights. */
   readonly close: () => void;
 }
 
 /**
- * Opens a checkpoint folder and checks what it holds.
- * @throws BertletError `file` where a file is missing; `config`, `safetensors`, `weights` or `tokenizer` where its
- * content is not a BERT question answering model's.
+ * Opens a checkpoint folder and checks its contents.
+ * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if the content of
+ * a file is not that of a BERT question answering model
  */
 export async function openCheckpoint(folder: string, onProgress?: OnProgress): Promise<Checkpoint> {
   const config = parseConfig(json(await readFile(`${folder}/config.json`)), `${folder}/config.json`);
@@ -42,7 +43,7 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
   }
 }
 
-/** Opens model.safetensors, or else pytorch_model.bin, to read its tensors one by one. */
+/** Opens model.safetensors, or pytorch_model.bin if there is none. Tensors are then read one by one. */
 async function openWeights(folder: string, onProgress?: OnProgress) {
   let path = `${folder}/model.safetensors`;
   const file = await openFile(path, onProgress).catch(async (missing: unknown) => {
@@ -57,7 +58,7 @@ async function openWeights(folder: string, onProgress?: OnProgress) {
     const found = path.endsWith('.bin')
       ? pytorchEntries(file, path)
       : parseHeader(read(8, 8 + headerLength(read(0, Math.min(8, total)), total, path)), total, path);
-    // Checkpoints converted from TensorFlow's have its names, which Hugging Face renames as well.
+    // Checkpoints converted from TensorFlow say gamma and beta. Hugging Face renames them in the same way.
     for (const [name, entry] of found)
       entries.set(name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias'), entry);
     const tensor = (name: string) => {
@@ -71,12 +72,15 @@ async function openWeights(folder: string, onProgress?: OnProgress) {
   }
 }
 
-/** What the linears' weights are: float32, float16, or int8 by one of the two schemes. */
+/** The precision of the linears' weights: float32, float16, or int8 in one of the two schemes. */
 export type Precision = 'fp32' | 'fp16' | Scheme;
 
 /**
- * A checkpoint's tensors as the model computes with them: widened to float32, the linears' weights in this precision.
- * Those of an int8 checkpoint are taken as they are, which is its own precision only.
+ * Returns a reader of a checkpoint's tensors in the form that the model computes with: linears' weights in `precision`,
+ * all other tensors widened to float32. The weights of an int8 checkpoint are passed on unchanged, so for an int8
+ * checkpoint `precision` must be its scheme.
+ * @throws BertletError `input` for another precision than that; the reader throws `weights` for values that are not
+ * finite
  */
 export function weightsOf(
   { config, scheme = null, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'> & Partial<Pick<Checkpoint, 'scheme'>>,
@@ -90,10 +94,10 @@ export function weightsOf(
     return data;
   };
   return (name) => {
-    for (const buffer of made) (buffer as ArrayBuffer).transfer(0); // good until the next is asked for, and freed then
+    for (const buffer of made) (buffer as ArrayBuffer).transfer(0); // frees the tensor of the previous call (`Weights`)
     made = [];
     const { linear } = shapes.get(name)!;
-    // Read first: a tensor is good until the next is read.
+    // Copied before the weight is read: a tensor is valid only until the next read.
     const scale = linear && scheme ? toFloat32(read(`${name}_scale`), `${name}_scale`).slice() : null;
     const tensor = read(name);
     const { shape } = tensor;
@@ -115,14 +119,15 @@ export function weightsOf(
   };
 }
 
+/** @throws BertletError `weights` if a value is NaN or infinite */
 function finite(name: string, values: Float32Array): void {
   let sum = 0;
-  for (const value of values) sum += 0 * value; // NaN for good once a value is not finite: ten times as fast as `every`
+  for (const value of values) sum += 0 * value; // NaN as soon as a value is not finite; ten times as fast as `every`
   if (sum === 0) return;
   throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
 }
 
-/** float32 of int8 rows with a scale each. */
+/** Widens an int8 tensor with one scale for each row to float32. */
 function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['tensor'], name: string): Float32Array {
   const values = Float32Array.from(data);
   const scales = toFloat32(read(`${name}_scale`), `${name}_scale`);
@@ -131,7 +136,7 @@ function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['t
   return values;
 }
 
-/** What bertlet reads of a tokenizer.json. */
+/** The fields of tokenizer.json that bertlet reads. */
 export interface TokenizerJson {
   model?: {
     type?: string;
@@ -159,8 +164,8 @@ export interface TokenizerJson {
 }
 
 /**
- * The tokenizer that a tokenizer.json describes.
- * @throws BertletError `tokenizer` where that is not BERT's.
+ * Makes the tokenizer that a tokenizer.json describes.
+ * @throws BertletError `tokenizer` if the tokenizer is not BERT's
  */
 export function tokenizerFromJson(json: TokenizerJson): Tokenizer {
   const { model, normalizer, pre_tokenizer: splitter, added_tokens: added = [] } = json;
@@ -190,7 +195,7 @@ export function tokenizerFromJson(json: TokenizerJson): Tokenizer {
   });
 }
 
-/** From tokenizer.json, or else from vocab.txt and what tokenizer_config.json says of it. */
+/** Opens tokenizer.json, or vocab.txt and tokenizer_config.json if there is none. */
 async function openTokenizer(folder: string): Promise<Tokenizer> {
   const whole = await readFile(`${folder}/tokenizer.json`).catch(() => null);
   if (whole) return tokenizerFromJson(json(whole) as TokenizerJson);
@@ -203,6 +208,7 @@ async function openTokenizer(folder: string): Promise<Tokenizer> {
   });
 }
 
+/** Parses a file as a JSON object. */
 function json({ name, bytes }: WholeFile): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes));

@@ -1,7 +1,11 @@
 /**
- * Reads pytorch_model.bin, what `torch.save(state_dict)` writes: a zip archive, stored without compression, of a pickle
- * that describes the tensors and a file for each storage. A pickle is a program, and running a stranger's is how machines
- * are taken over; this reader runs only the opcodes that describe tensors, and refuses every other by name.
+ * Reads pytorch_model.bin, the file that `torch.save(state_dict)` writes. The file is a zip archive without
+ * compression:
+ *
+ *   | data/0: a storage | data/1 | ... | data.pkl: a pickle that describes the tensors | directory |   in any order
+ *
+ * A pickle is a program, and running a stranger's pickle can take over a machine. This reader runs only the opcodes
+ * that describe tensors, and refuses every other opcode by name.
  *
  * Sources: PKWARE's APPNOTE 6.3.10 (zip, 4.3.12-4.3.16), Python's pickletools (opcodes), torch/serialization.py.
  */
@@ -14,11 +18,11 @@ const fail = (file: string, message: string): never => {
   throw new BertletError('weights', `${file}: ${message}. Use a model.safetensors, or save the checkpoint anew.`);
 };
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-const MOST_PICKLE = 16 * 2 ** 20; // bert-large's has 40 KB
+const MOST_PICKLE = 16 * 2 ** 20; // the pickle of bert-large has 40 KB
 
 /**
- * The tensors of a file, by name, and where each is in it.
- * @throws BertletError `weights` for a file that is no such archive, or describes anything but tensors.
+ * Finds the tensors of a file: name, dtype, shape and place of each.
+ * @throws BertletError `weights` if the file is no such archive, or describes anything but tensors
  */
 export function pytorchEntries(source: OpenFile, file: string): Map<string, TensorEntry> {
   const records = zipRecords(source, file);
@@ -41,7 +45,7 @@ export function pytorchEntries(source: OpenFile, file: string): Map<string, Tens
   return tensors;
 }
 
-/** Where the content of each file of a zip archive is. Compressed ones are refused: torch writes none. */
+/** Finds the content of each file in a zip archive. Compressed files are refused, because torch writes none. */
 function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begin: number; end: number }> {
   const tail = read(Math.max(0, total - 22 - 65535), total).slice();
   if (total >= 4 && view(read(0, 4)).getUint32(0, true) !== 0x04034b50) {
@@ -57,7 +61,8 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
     i === 0 ? view(tail).getUint16(end + at, true) : view(tail).getUint32(end + at, true),
   ) as [number, number, number];
   if (count === 0xffff || size === 0xffffffff || begin === 0xffffffff) {
-    const at = end >= 20 ? number64(tail, end - 20 + 8) : total; // zip64: a locator before it says where the real one is
+    // zip64: a locator of 20 bytes, before the end record, has the position of the 64-bit end record.
+    const at = end >= 20 ? number64(tail, end - 20 + 8) : total;
     if (at + 56 > total) fail(file, 'expected a zip64 directory, got none');
     const record = read(at, at + 56);
     [count, size, begin] = [number64(record, 32), number64(record, 40), number64(record, 48)];
@@ -72,7 +77,8 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
     const [nameLength, extraLength, commentLength] = [short(28), short(30), short(32)];
     const name = new TextDecoder().decode(directory.subarray(at + 46, at + 46 + nameLength));
     if (short(10) !== 0) fail(file, `${name}: expected a file stored as it is, got compression method ${short(10)}`);
-    // Sizes and offset that need 64 bits are in the extra field of kind 1, in this order, those that need it only.
+    // The extra field of kind 1 has 64-bit values in this order: length, compressed length, offset. A value is present
+    // only if its 32-bit field is 0xffffffff.
     let [length, header] = [long(24), long(42)];
     const extra = directory.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
     for (let e = 0; e + 4 <= extra.length; e += 4 + view(extra).getUint16(e + 2, true)) {
@@ -83,7 +89,7 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
       if (header === 0xffffffff) header = number64(extra, from);
     }
     if (header + 30 > total) fail(file, `${name}: its place is beyond the end: the file is cut`);
-    const local = view(read(header, header + 30)); // its extra field may be another than the directory's
+    const local = view(read(header, header + 30)); // the extra field here may have another length than the directory's
     const start = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
     if (start + length > total) fail(file, `${name}: its end is beyond the file's: the file is cut`);
     records.set(name, { begin: start, end: start + length });
@@ -92,7 +98,7 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
   return records;
 }
 
-/** A tensor as a pickle describes it; `offset` in elements. */
+/** A tensor as the pickle describes it. `offset` counts elements from the start of the storage. */
 class PickledTensor {
   readonly dtype: DType;
   readonly shape: number[];
@@ -105,13 +111,14 @@ class PickledTensor {
     this.offset = offset;
   }
 }
-/** A name of Python's that a pickle may call or mention. */
+/** A Python name that a pickle may refer to. */
 class Global {
   readonly name: string;
   constructor(name: string) {
     this.name = name;
   }
 }
+/** The storage classes, and their dtypes. */
 const STORAGES: Record<string, DType> = {
   'torch FloatStorage': 'F32',
   'torch HalfStorage': 'F16',
@@ -121,10 +128,11 @@ const STORAGES: Record<string, DType> = {
   'torch IntStorage': 'I32',
   'torch LongStorage': 'I64',
 };
+/** The only functions that a pickle may call. */
 const CALLABLE = ['collections OrderedDict', 'torch._utils _rebuild_tensor_v2', 'torch._utils _rebuild_parameter'];
 const MARK = Symbol('mark');
 
-/** Runs a pickle of protocol 2 that builds a dictionary of tensors, and nothing else. */
+/** Runs a pickle (protocol 2) that builds a dictionary of tensors. Refuses every other pickle. */
 function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
   const stack: unknown[] = [];
   const memo = new Map<number, unknown>();
@@ -182,7 +190,7 @@ function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
     99: () => stack.push(allowed(`${line()} ${line()}`, file)), // GLOBAL
     81: () => stack.push({ storage: pop() }), // BINPERSID
     82: () => stack.push(call(...([pop(), pop()].reverse() as [unknown, unknown]), file)), // REDUCE
-    98: () => pop(), // BUILD: attributes of the dictionary, torch's _metadata
+    98: () => pop(), // BUILD: drops the attributes of the dictionary (torch's _metadata)
   };
   for (;;) {
     const opcode = take(1).getUint8(0);
@@ -195,23 +203,28 @@ function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
   return result instanceof Map ? result : fail(file, 'expected a dictionary of tensors, got something else');
 }
 
+/** An unsigned little-endian integer of any length. */
 const littleEndian = (bytes: DataView): number => {
   let value = 0;
   for (let i = bytes.byteLength - 1; i >= 0; i--) value = value * 256 + bytes.getUint8(i);
   return value;
 };
 
+/** @throws BertletError `weights` for a Python name that no tensor needs */
 function allowed(name: string, file: string): Global {
   if (!CALLABLE.includes(name) && !(name in STORAGES)) fail(file, `its pickle asks for ${name}, which no tensor needs`);
   return new Global(name);
 }
 
-/** torch's persistent id: ('storage', class, key, device, elements). */
+/**
+ * Calls one of `CALLABLE`. `_rebuild_tensor_v2` takes (storage, offset, shape, stride, ...), where storage is torch's
+ * persistent id: ('storage', class, key, device, elements).
+ */
 function call(callee: unknown, args: unknown, file: string): unknown {
   const name = callee instanceof Global ? callee.name : 'something else';
   if (!Array.isArray(args)) return fail(file, `its pickle calls ${name} with something else than a tuple`);
   if (name === CALLABLE[0] && args.length === 0) return new Map();
-  if (name === CALLABLE[2]) return args[0]; // a Parameter of a tensor
+  if (name === CALLABLE[2]) return args[0]; // _rebuild_parameter: the tensor of the Parameter
   const [{ storage } = { storage: null }, offset, shape, stride] = args as [
     { storage: unknown }?,
     unknown?,

@@ -1,9 +1,11 @@
 /**
- * Reads safetensors: 8 bytes of header length (u64, little endian), a JSON header `{ name: { dtype, shape,
- * data_offsets } }`, then the data. Every rule of the official parser is enforced (huggingface/safetensors,
- * safetensors/src/tensor.rs: `SafeTensors::read_metadata`, `Metadata::validate`), and four more, so that no two readers
- * can see different tensors in one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes
- * but those in `DTYPE_BYTES`.
+ * Reads safetensors files:
+ *
+ *   | length of the header: u64, little endian | header: JSON { name: { dtype, shape, data_offsets } } | data |
+ *
+ * Enforces every rule of the official parser (huggingface/safetensors, safetensors/src/tensor.rs:
+ * `SafeTensors::read_metadata`, `Metadata::validate`) and four more, so that no two readers see different tensors in
+ * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `DTYPE_BYTES`.
  */
 import { BertletError } from '../errors.ts';
 import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
@@ -32,8 +34,8 @@ function fail(file: string, message: string): never {
 }
 
 /**
- * Length of the header, from the first 8 bytes of a file.
- * @throws BertletError `safetensors` where that length is impossible.
+ * Reads the length of the header from the first 8 bytes of a file.
+ * @throws BertletError `safetensors` if the length is impossible
  */
 export function headerLength(first: Uint8Array, fileBytes: number, file = 'safetensors'): number {
   if (fileBytes < 8) fail(file, `expected at least 8 bytes, got ${fileBytes}`);
@@ -45,9 +47,9 @@ export function headerLength(first: Uint8Array, fileBytes: number, file = 'safet
 
 /**
  * Parses and validates a header.
- * @param header the JSON, without the 8 bytes before it
- * @returns the tensors by name, in the order of their bytes; tensors of size zero may share an offset
- * @throws BertletError `safetensors`, naming the tensor.
+ * @param header the JSON without the 8 bytes of its length
+ * @returns the entries by name, sorted by position in the file; empty tensors may share a position
+ * @throws BertletError `safetensors`, naming the tensor
  */
 export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safetensors'): Map<string, TensorEntry> {
   let json: unknown;
@@ -82,7 +84,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
 
 const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** Finds what JSON.parse lets pass: duplicate keys, numbers that are not plain integers, lone surrogates. */
+/** Refuses what JSON.parse accepts: duplicate keys, numbers that are not plain integers, lone surrogates. */
 function checkTokens(json: string, file: string): void {
   const keys: Set<string>[] = [];
   for (const [token, colon] of json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]|[-\d][-+.\deE]*/g)) {
@@ -102,6 +104,7 @@ function checkTokens(json: string, file: string): void {
   }
 }
 
+/** Validates the header's entry of one tensor. */
 function parseEntry(name: string, value: unknown, dataStart: number, file: string): TensorEntry {
   const refuse = (message: string) => fail(file, `tensor ${JSON.stringify(name)}: ${message}`);
   if (!isRecord(value)) refuse('expected an object');
@@ -129,7 +132,7 @@ export const elements = (shape: readonly number[]): number => shape.reduce((prod
 
 const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every((n) => typeof n === 'number');
 
-/** A tensor over bytes of a file: a view of them where they are aligned for its dtype, otherwise a copy. */
+/** Makes a tensor from bytes of a file: a view if the bytes are aligned for the dtype, otherwise a copy. */
 export function viewTensor({ dtype, shape }: TensorEntry, bytes: Uint8Array): HostTensor {
   const aligned = bytes.byteOffset % DTYPE_BYTES[dtype] === 0 ? bytes : bytes.slice();
   const data: TensorData = new ARRAYS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, elements(shape));
@@ -137,7 +140,7 @@ export function viewTensor({ dtype, shape }: TensorEntry, bytes: Uint8Array): Ho
 }
 
 /**
- * All tensors of a file held in memory, as views of it.
+ * Reads all tensors of a file that is in memory. The tensors are views of `bytes` where alignment permits.
  * @throws BertletError `safetensors`
  */
 export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<string, HostTensor> {
@@ -147,8 +150,8 @@ export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<st
 }
 
 /**
- * The values of a float tensor in float32: F32 as it is (no copy), F16 and BF16 widened, which is exact.
- * @throws BertletError `weights` for an integer tensor.
+ * Converts a float tensor to float32. F32 is returned without a copy; F16 and BF16 are widened, which is exact.
+ * @throws BertletError `weights` for an integer tensor
  */
 export function toFloat32(tensor: HostTensor, name = 'tensor'): Float32Array {
   const { dtype, data } = tensor;
@@ -166,7 +169,7 @@ export function toFloat32(tensor: HostTensor, name = 'tensor'): Float32Array {
   return values;
 }
 
-/** All float16 numbers, made when first needed: looking one up is several times faster than computing it. */
+/** Table of all float16 numbers, made at first use: a look-up is several times faster than the computation. */
 let HALVES: Float32Array | undefined;
 
 /** IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is subnormal, 31 is Inf or NaN. */
@@ -179,8 +182,9 @@ function halfToFloat(half: number): number {
 }
 
 /**
- * Rounds to float16, halves to even. Beyond half a step above its largest number, 65504, there is none.
- * @throws BertletError `weights` for values out of its range.
+ * Rounds to float16, ties to even. The largest float16 is 65504; values from 65520, half a step above it, do not round
+ * to any.
+ * @throws BertletError `weights` for values outside the range of float16
  */
 export function toFloat16({ data, shape }: HostTensor<Float32Array>, name = 'tensor'): HostTensor<Uint16Array> {
   const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
@@ -190,9 +194,9 @@ export function toFloat16({ data, shape }: HostTensor<Float32Array>, name = 'ten
     if (Math.abs(data[i]!) >= 65520) {
       throw new BertletError('weights', `${name}: expected values float16 has, got ${data[i]}. Use fp32 or int8.`);
     }
-    const exponent = (value >>> 23) & 255; // bias 127; float16's is 15, its smallest 113 - 112
+    const exponent = (value >>> 23) & 255; // bias 127; the smallest normal float16 has exponent 113
     const mantissa = (value & 0x7fffff) | 0x800000;
-    const cut = 13 + Math.min(Math.max(113 - exponent, 0), 12); // bits that float16 has no room for
+    const cut = 13 + Math.min(Math.max(113 - exponent, 0), 12); // low bits that float16 has no room for
     const whole = mantissa >>> cut;
     const rest = mantissa & ((1 << cut) - 1);
     const up = rest + (whole & 1) > 1 << (cut - 1) ? 1 : 0;

@@ -1,15 +1,17 @@
-/** Where a checkpoint's files come from: in Node the disk, in a page a URL. */
+/** Reads the files of a checkpoint: from disk in Node, from a URL in a page. */
 
 import { BertletError } from '../errors.ts';
 import { inNode } from '../platform.ts';
 
+/** Called while a file is downloaded or read. `loaded` and `total` are bytes. */
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
 
+/** A file in memory. */
 export interface WholeFile {
   readonly name: string;
   readonly bytes: Uint8Array;
 }
-/** Bytes of a file by their place in it, good until the next are read. */
+/** A file that is read in parts. `read(begin, end)` returns bytes that are valid until the next `read`. */
 export interface OpenFile {
   readonly total: number;
   readonly read: (begin: number, end: number) => Uint8Array;
@@ -21,7 +23,10 @@ const unreadable = (path: string, cause: unknown) => {
   return new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
 };
 
-/** @throws BertletError `file` where it cannot be read, as the others here. */
+/**
+ * Reads a whole file.
+ * @throws BertletError `file` if the file cannot be read
+ */
 export async function readFile(path: string): Promise<WholeFile> {
   if (!inNode) return { name: path, bytes: await fetched(path) };
   const { readFile } = await import('node:fs/promises');
@@ -32,7 +37,11 @@ export async function readFile(path: string): Promise<WholeFile> {
   }
 }
 
-/** Opens a file whose parts are read one by one: from disk, so that it is never in memory whole, or fetched first. */
+/**
+ * Opens a file to read it in parts. In Node the parts come from disk, so the file is never in memory as a whole. In a
+ * page the whole file is fetched first.
+ * @throws BertletError `file` if the file cannot be read
+ */
 export async function openFile(path: string, onProgress?: OnProgress): Promise<OpenFile> {
   const file = path.slice(path.lastIndexOf('/') + 1);
   if (!inNode) {
@@ -50,7 +59,7 @@ export async function openFile(path: string, onProgress?: OnProgress): Promise<O
   let last: ArrayBuffer | undefined;
   let loaded = 0;
   const read = (begin: number, end: number) => {
-    last?.transfer(0); // frees it now: garbage collection would let a whole file's worth pile up
+    last?.transfer(0); // frees the last part now; garbage collection would let parts pile up
     const bytes = new Uint8Array(end - begin);
     last = bytes.buffer;
     const got = readSync(descriptor, bytes, 0, bytes.length, begin);
@@ -62,28 +71,28 @@ export async function openFile(path: string, onProgress?: OnProgress): Promise<O
   return { total, read, close: () => closeSync(descriptor) };
 }
 
-/** Name of the page's Cache Storage. */
+/** Name of bertlet's cache in the Cache Storage of a page. */
 export const CACHE = 'bertlet';
 
 async function fetched(url: string, onProgress?: (loaded: number, total: number) => void): Promise<Uint8Array> {
   try {
-    // A commit's files never change: those of the Hub are fetched once.
+    // The files of a commit on the Hub never change, so they are fetched once and cached.
     const kept = /\/resolve\/[0-9a-f]{40}\//.test(url) ? await globalThis.caches?.open(CACHE) : undefined;
     const response = (await kept?.match(url)) ?? (await fetch(url));
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    // What hosts of pages with a router answer for a file that is not there.
+    // Hosts of single-page apps answer with an HTML page where a file is missing.
     if (response.headers.get('content-type')?.startsWith('text/html')) throw new Error('an HTML page');
     const total = Number(response.headers.get('content-length') ?? 0);
     let loaded = 0;
     const count = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
       transform(chunk, controller) {
         loaded += chunk.length;
-        onProgress?.(loaded, Math.max(loaded, total)); // the length is that of the compressed bytes, where they are
+        onProgress?.(loaded, Math.max(loaded, total)); // content-length counts compressed bytes
         controller.enqueue(chunk);
       },
     });
     const bytes = new Uint8Array(await new Response(response.body!.pipeThrough(count)).arrayBuffer());
-    await kept?.put(url, new Response(bytes)); // whole, or not at all
+    await kept?.put(url, new Response(bytes)); // only whole files are cached
     return bytes;
   } catch (cause) {
     throw unreadable(url, cause);

@@ -1,10 +1,10 @@
-/** Writes safetensors, and tells how large a file would be without writing it. */
+/** Writes safetensors files, and computes the size of a file without writing the file. */
 import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
 import { elements } from './safetensors.ts';
 
 type Entry = Pick<HostTensor, 'dtype' | 'shape'>;
 
-/** Widest dtype first, then by name: what Hugging Face's writer does, so that every tensor is aligned. */
+/** Sorts tensors as Hugging Face's writer does: widest dtype first, so that every tensor is aligned, then by name. */
 function layout<E extends Entry>(tensors: Iterable<readonly [string, E]>): [string, E][] {
   const width = ({ dtype }: Entry) => DTYPE_BYTES[dtype];
   return [...tensors].sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : 1)) as [string, E][];
@@ -13,7 +13,7 @@ function layout<E extends Entry>(tensors: Iterable<readonly [string, E]>): [stri
 const byteLength = ({ dtype, shape }: { dtype: DType; shape: readonly number[] }) =>
   elements(shape) * DTYPE_BYTES[dtype];
 
-/** The 8 bytes of length and the JSON, padded with spaces so that the data begins at a multiple of 8. */
+/** The header: 8 bytes of length, then the JSON, padded with spaces so that the data begins at a multiple of 8. */
 function header(tensors: [string, Entry][], metadata: Record<string, string>): Uint8Array {
   let end = 0;
   const json = new Map<string, unknown>(Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : []);
@@ -30,14 +30,14 @@ function header(tensors: [string, Entry][], metadata: Record<string, string>): U
   return bytes;
 }
 
-/** A file to be: its first bytes, where each tensor goes, and its size. */
+/** Plan of a file: its first bytes (`head`), the place of each tensor, and its size. */
 export interface FilePlan {
   readonly head: Uint8Array;
   readonly places: ReadonlyMap<string, { dtype: DType; begin: number; end: number }>;
   readonly total: number;
 }
 
-/** Plans a file of tensors of these dtypes and shapes. The same tensors give the same plan, whatever their order. */
+/** Plans a file with tensors of these dtypes and shapes. The order of `tensors` does not matter. */
 export function planSafetensors(
   tensors: Iterable<readonly [string, Entry]>,
   metadata: Record<string, string> = {},
@@ -54,7 +54,7 @@ export function planSafetensors(
   return { head, places, total: end };
 }
 
-/** A safetensors file in memory. */
+/** Makes a safetensors file in memory. */
 export function writeSafetensors(
   tensors: Iterable<readonly [string, HostTensor]>,
   metadata: Record<string, string> = {},
@@ -70,5 +70,5 @@ export function writeSafetensors(
   return bytes;
 }
 
-/** Size in bytes of the file that `writeSafetensors` would make of tensors of these dtypes and shapes. */
+/** Size in bytes of the file that `writeSafetensors` would make from tensors of these dtypes and shapes. */
 export const safetensorsBytes = (tensors: Iterable<readonly [string, Entry]>): number => planSafetensors(tensors).total;

@@ -1,4 +1,7 @@
-/** What a device computes right before it is used: hard cases of every op, with what the reference makes of them. */
+/**
+ * Two checks at the start of a device. The self-test runs hard cases of every op and compares with the reference;
+ * `fastest` times the kernels that passed.
+ */
 import { OPS } from '../../kernels/index.ts';
 import { makeLinear } from '../../kernels/linear.ts';
 import { type Op, runOp } from '../../kernels/op.ts';
@@ -6,7 +9,7 @@ import { quantizeWeight } from '../quantize.ts';
 import { type Device, Runtime } from '../runtime.ts';
 import { ReferenceDevice } from './reference.ts';
 
-/** Names of an op's cases. */
+/** The cases of each op that a device must pass, by their names in kernels/<op>.ts. */
 const CASES: { [K in keyof typeof OPS]: string[] } = {
   embedding: ['17 tokens of 20'],
   layerNorm: ['3 rows of 31', 'mean 100'],
@@ -18,6 +21,7 @@ const CASES: { [K in keyof typeof OPS]: string[] } = {
   attention: ['17 tokens, heads of 8', 'scores of 1e3'],
 };
 
+/** One case of one op. `want`: the reference's result; `bound`: the largest error allowed for each element. */
 export interface Example {
   readonly name: string;
   readonly op: Op<unknown>;
@@ -26,16 +30,16 @@ export interface Example {
   readonly bound: Float64Array;
 }
 
-/** An int8 linear that stays in a CPU's cache. */
+/** Inputs of an int8 linear that is small enough to stay in a CPU's cache. */
 export const smallLinear = () => OPS.linearInt8.cases['130x384 to 96']!();
-/** An int8 linear of so many tokens at bert-base's width, for a GPU. */
+/** Inputs of an int8 linear [768, 768], the width of bert-base, for timings on a GPU. */
 export function largeLinear(tokens: number) {
   const { x, weight, bias } = makeLinear(tokens, 768, 768);
   return { x, weight: quantizeWeight(weight, 'torch'), bias };
 }
 
 let made: Promise<Example[]> | undefined;
-/** Made once in a process, for all the kernels that are tried. */
+/** All examples. They are computed once in a process and serve every choice of kernels. */
 export function selfTestExamples(): Promise<Example[]> {
   made ??= makeExamples();
   return made;
@@ -55,7 +59,7 @@ async function makeExamples(): Promise<Example[]> {
   return examples;
 }
 
-/** The first example that a device gets wrong, or null. */
+/** Runs the examples on a device. Returns the name of the first example with a value outside its bound, or null. */
 export async function firstWrong(device: Device, examples: Example[]): Promise<string | null> {
   const runtime = new Runtime(device);
   for (const { name, op, inputs, want, bound } of examples) {
@@ -65,17 +69,17 @@ export async function firstWrong(device: Device, examples: Example[]): Promise<s
   return null;
 }
 
-/** A way to compute the same, and one timed run of it. */
+/** One of several ways to compute the same result. */
 export interface Candidate<T> {
   readonly choice: T;
-  /** Milliseconds that it took. */
+  /** Runs this way once. Returns the time in milliseconds. */
   readonly time: () => Promise<number>;
 }
 
 /**
- * The fastest of several ways, timed in turns so that what else happens on the machine happens to all.
- * @param warmUp milliseconds, or 0 for one run each, before a time counts: engines optimize in the background
- * @param rounds how many times each is timed; the best of them counts
+ * Picks the fastest of several ways. The ways are timed in turns, so that other load on the machine slows all alike.
+ * @param warmUp milliseconds of untimed runs, because engines optimize in the background; with 0 each way runs once
+ * @param rounds timed runs of each way; the best time of each counts
  */
 export async function fastest<T>(candidates: readonly Candidate<T>[], warmUp: number, rounds: number): Promise<T> {
   if (candidates.length === 1) return candidates[0]!.choice;
@@ -86,6 +90,7 @@ export async function fastest<T>(candidates: readonly Candidate<T>[], warmUp: nu
   for (let round = 0; round < rounds; round++) {
     for (const [i, { time }] of candidates.entries()) best[i] = Math.min(best[i]!, await time());
   }
-  const winner = best.reduce((a, _, b) => (best[b]! < 0.95 * best[a]! ? b : a), 0); // on a tie, the same one each time
+  // A later way must win by 5 %, so that a near tie gives the same choice at every start.
+  const winner = best.reduce((a, _, b) => (best[b]! < 0.95 * best[a]! ? b : a), 0);
   return candidates[winner]!.choice;
 }

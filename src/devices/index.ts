@@ -1,4 +1,4 @@
-/** The devices: which there are, which dtypes each one supports, and how each is started. */
+/** The table of devices: the dtypes that each device supports, and how to start the device. */
 import type { Device, DeviceInfo } from '../runtime.ts';
 import { startCpu } from './cpu/start.ts';
 import { ReferenceDevice } from './reference.ts';
@@ -7,29 +7,31 @@ import { startWebgpu } from './webgpu/start.ts';
 export type DeviceName = 'webgpu' | 'cpu' | 'reference';
 export type Dtype = 'fp32' | 'fp16' | 'int8';
 
-/** What a device is started with; each takes what it knows of. */
+/** Options of all devices. A device ignores the options of the others. */
 export interface DeviceOptions {
-  /** cpu: how many threads. Default: one for each core that this process may use. */
+  /** cpu: number of threads. Default: one for each core that this process may use. */
   threads?: number | undefined;
   /**
-   * cpu in Node: switches on V8's experimental revectorizer, `--experimental-wasm-revectorize`, which makes 256-bit
-   * operations of the kernels' 128-bit ones: up to twice as fast. It holds for all WebAssembly that this process compiles
-   * from then on, not only bertlet's. Default false.
+   * cpu in Node: switches on V8's experimental revectorizer, `--experimental-wasm-revectorize`, which joins
+   * pairs of the kernels' 128-bit operations into 256-bit operations: up to twice as fast. The switch affects all
+   * WebAssembly that this process compiles from then on, not only bertlet's. Default false.
    */
   wideSimd?: boolean | undefined;
-  /** webgpu: take the time of each kernel for `info.milliseconds`, where the adapter has timestamps. Slower. */
+  /** webgpu: measure each kernel for `info.milliseconds`, if the adapter has timestamps. Slower. */
   profile?: boolean | undefined;
 }
 
-/** A device that has started; `info` says what holds at the time that it is called. */
+/** A started device. `info` returns the values at the time of the call. */
 export interface Started {
   readonly device: Device;
   readonly info: () => DeviceInfo;
 }
 
-/** How a device is asked for: by whom matters to `auto`, which wants a real GPU, and so does what it will compute. */
+/** Why a device is started. */
 export interface Wish {
+  /** `auto` tries the device: webgpu then refuses software adapters. */
   readonly auto: boolean;
+  /** The linears will be int8: webgpu then times its int8 products. */
   readonly int8: boolean;
 }
 
@@ -58,5 +60,5 @@ export const DEVICES: Readonly<
     start: async () => ({ device: new ReferenceDevice(), info: () => ({}) }),
   },
 };
-/** In the order of `auto`. */
+/** All devices, in the order in which `auto` tries them. */
 export const DEVICE_NAMES: readonly DeviceName[] = ['webgpu', 'cpu', 'reference'];

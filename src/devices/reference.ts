@@ -1,14 +1,16 @@
 /**
- * The reference device: the definition of every op, as plain loops over typed arrays, for reading and for measuring the
- * fast devices against. Sums are in float64; what PyTorch keeps as a float32 tensor (scores, probabilities, a row's
- * mean) is rounded to float32, because the quantizers that follow turn a difference of one last bit into a whole step.
+ * The reference device: the definition of every op, as plain loops over typed arrays. It is there to be read, and to
+ * check the fast devices against.
+ *
+ * Sums are in float64. Values that PyTorch keeps in a float32 tensor (scores, probabilities, the mean of a row) are
+ * rounded to float32: the quantizer of the next linear can turn a difference in the last bit into a whole int8 step.
  */
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
 import type { Device, HostTensor, LinearWeight, QuantizedTensor, Step, Tensor } from '../runtime.ts';
 
 type Matrix = HostTensor<Float32Array>;
 
-/** As it was handed over: there is nothing to prepare. */
+/** A linear layer. The reference needs no packing: it keeps a copy of what was uploaded. */
 interface Linear {
   readonly weight: LinearWeight;
   readonly bias: Float32Array;
@@ -16,8 +18,9 @@ interface Linear {
 const { fround } = Math;
 
 /**
- * Error function. `erf(x) = 2/sqrt(pi) exp(-x^2) sum_n 2^n x^(2n+1) / (1 * 3 * ... * (2n+1))`, Abramowitz & Stegun
- * 7.1.6: all terms have one sign, so nothing cancels. Beyond 6, 1 - erf(x) < 2.2e-17 is below float64's rounding.
+ * The error function, `erf(x) = 2/sqrt(pi) exp(-x^2) sum_n 2^n x^(2n+1) / (1 * 3 * ... * (2n+1))` (Abramowitz & Stegun
+ * 7.1.6). All terms have the same sign, so nothing cancels. For x > 6 the result is 1: 1 - erf(x) < 2.2e-17 is below
+ * the rounding of float64.
  */
 export function erf(x: number): number {
   if (Math.abs(x) > 6) return Math.sign(x);
@@ -30,10 +33,10 @@ export function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
 }
 
-/** Gaussian error linear unit, `x * Phi(x) = x/2 (1 + erf(x / sqrt 2))` (Hendrycks & Gimpel 2016, eq. 1; BERT's). */
+/** Gaussian error linear unit, exact: `x * Phi(x) = x/2 (1 + erf(x / sqrt 2))` (Hendrycks & Gimpel 2016, eq. 1). */
 export const gelu = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2));
 
-/** `exp(x_i - max x) / sum_j exp(x_j - max x)`, in place; the maximum is taken out so that nothing overflows. */
+/** `exp(x_i - max x) / sum_j exp(x_j - max x)`, in place. Subtracting the maximum keeps exp from overflowing. */
 export function softmax(x: Float32Array): Float32Array {
   const max = x.reduce((a, b) => Math.max(a, b));
   let sum = 0;
@@ -45,7 +48,7 @@ export function softmax(x: Float32Array): Float32Array {
   return x;
 }
 
-/** float32: [tokens, in] x [out, in] -> [tokens, out] */
+/** `x weight^T + bias` in float32: [tokens, in] x [out, in] -> [tokens, out] */
 function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Array {
   const [tokens, features, out] = [x.shape[0]!, x.shape[1]!, weight.shape[0]!];
   const y = new Float32Array(tokens * out);
@@ -60,8 +63,11 @@ function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Ar
   return y;
 }
 
-/** int8: quantize the input, multiply integers, and scale back as fbgemm does: the scales' product and the accumulator
- * are rounded to float32, then one fused multiply-add (their product is exact in float64). */
+/**
+ * `x weight^T + bias` in int8: [tokens, in] x [out, in] -> [tokens, out]. Quantizes x, multiplies integers, and scales
+ * the result back as fbgemm does: the product of the scales and the accumulator are rounded to float32 each, then one
+ * fused multiply-add follows (here in float64, where the product of two float32 numbers is exact).
+ */
 function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Float32Array {
   const out = weight.shape[0]!;
   const quantized = quantizeActivations(x, weight.scheme);
@@ -72,6 +78,7 @@ function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Flo
   });
 }
 
+/** `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden] */
 function embedding(ids: Int32Array, typeIds: Int32Array, hidden: number, tables: Float32Array[]): Float32Array {
   const [word, position, type] = tables as [Float32Array, Float32Array, Float32Array];
   const y = new Float32Array(ids.length * hidden);
@@ -82,6 +89,7 @@ function embedding(ids: Int32Array, typeIds: Int32Array, hidden: number, tables:
   return y;
 }
 
+/** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same */
 function layerNorm(hidden: number, eps: number, values: Float32Array[]): Float32Array {
   const [x, gamma, beta, residual] = values as [Float32Array, Float32Array, Float32Array, Float32Array?];
   const y = new Float32Array(x.length);
@@ -98,6 +106,7 @@ function layerNorm(hidden: number, eps: number, values: Float32Array[]): Float32
   return y;
 }
 
+/** `softmax(q k^T / sqrt(headDim)) v` for each head: query | key | value [tokens, 3 hidden] -> [tokens, hidden] */
 function attention(tokens: number, hidden: number, heads: number, qkv: Float32Array): Float32Array {
   const headDim = hidden / heads;
   const y = new Float32Array(tokens * hidden);
@@ -112,7 +121,7 @@ function attention(tokens: number, hidden: number, heads: number, qkv: Float32Ar
         for (let i = 0; i < headDim; i++) dot += qkv[q + i]! * qkv[k + i]!;
         scores[to] = fround(dot) * scale;
       }
-      softmax(scores); // how much token `from` takes of the value of each token `to`
+      softmax(scores); // scores[to] is now the weight of token `to` in the result of token `from`
       for (let i = 0; i < headDim; i++) {
         let mix = 0;
         for (let to = 0; to < tokens; to++) mix += scores[to]! * qkv[to * 3 * hidden + value + i]!;
@@ -123,6 +132,7 @@ function attention(tokens: number, hidden: number, heads: number, qkv: Float32Ar
   return y;
 }
 
+/** Runs a program step by step, each op in the obvious way. */
 export class ReferenceDevice implements Device {
   upload(_rows: number, _columns: number, data: Float32Array): Float32Array {
     return data.slice();

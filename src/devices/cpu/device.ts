@@ -1,59 +1,71 @@
 /**
  * The CPU device: WebAssembly SIMD kernels (kernels/*.wasm.ts) over one memory, on all cores.
  *
- * `run` turns the steps into commands, finds out how long each tensor lives, places them all in one arena behind the
- * weights, and has the threads run the commands (threads.ts). Tensors are [rows, stride] with the columns padded to 16
- * by zeros, and room for 12 rows more than there are, so that no kernel has a tail.
+ * `run` turns the steps of a program into commands, works out the lifetime of each tensor, places all tensors in one
+ * arena behind the weights, and lets the threads run the commands (threads.ts has the memory map).
+ *
+ * A tensor is a block of float32 rows. Columns are padded with zeros to a multiple of 16 (the stride). Activations, the
+ * tensors that steps make, also have their rows padded to a multiple of 12, so a tile may reach past the last row:
+ *
+ *            columns      stride
+ *   row 0    | x x x x x | 0 0 |
+ *   row 1    | x x x x x | 0 0 |
+ *   padding  | ? ? ? ? ? | ? ? |   kernels may write these rows; nobody reads them as a result
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { rowSums } from '../../quantize.ts';
 import type { Device, LinearWeight, Step, Tensor } from '../../runtime.ts';
 import { groupRows, ROW } from './grouping.ts';
 import {
+  Barrier,
   COMMAND_BYTES,
   COMMANDS,
   FAILED,
   KERNELS,
   type Kernel,
   kernelsOf,
-  Meeting,
   MOST_COMMANDS,
   PROGRAM,
   RUN,
   WEIGHTS,
 } from './threads.ts';
 
-/** Which inner product and tile the linears use; the same integers from all. */
+/** The inner product and the tile that linears use. All choices compute the same integers. */
 export interface KernelChoice {
-  /** relaxed: i32x4.relaxed_dot_i8x16_i7x16_add_s; grouped: i16x8.relaxed_dot_i8x16_i7x16_s; int16: i32x4.dot_i16x8_s. */
+  /**
+   * The instruction of the inner product. relaxed: i32x4.relaxed_dot_i8x16_i7x16_add_s; grouped:
+   * i16x8.relaxed_dot_i8x16_i7x16_s, added up in 16 bits; int16: i32x4.dot_i16x8_s.
+   */
   int8: 'relaxed' | 'grouped' | 'int16';
-  /** Tiles for 256-bit registers, which only pay where V8's revectorizer joins the halves. */
+  /** Tiles for 256-bit registers, which pay only where V8's revectorizer joins pairs of 128-bit operations. */
   wide: boolean;
 }
 
-/** Memory of a tensor. `at` is its address: fixed for what was uploaded, chosen by `run` for what a step makes. */
+/** Memory of a tensor, or scratch. `at`: its address, fixed for an upload, otherwise chosen by each `run`. */
 interface Block {
   at: number;
   readonly bytes: number;
   readonly stride: number;
 }
+/** A packed linear. `weight`, `constants` and `order` are addresses; layouts: linear.wasm.ts, linearInt8.wasm.ts. */
 interface Linear {
   readonly weight: number;
-  /** float32: biases; int8: for each 16 columns their weights' sums, scales and biases. */
+  /** float32: the biases. int8: for each 16-column panel 16 column sums, 16 scales and 16 biases. */
   readonly constants: number;
-  /** int8, grouped: for each 16 columns the order of their features (linearInt8Grouped.wasm.ts); else 0. */
+  /** Only for `grouped`: the table with each panel's feature order (linearInt8Grouped.wasm.ts). 0 otherwise. */
   readonly order: number;
   readonly scheme: 'torch' | 'accurate' | null;
 }
+/** One call of one kernel by all threads, between two barriers. */
 interface Command {
   readonly kernel: (typeof KERNELS)[number];
   readonly reads: readonly Block[];
   readonly makes: readonly Block[];
-  /** Its arguments, once all blocks have an address. */
+  /** Returns the kernel's arguments. Called after `#place`, when every block has an address. */
   readonly words: () => number[];
 }
 
-/** Columns of a row of zeros, the residual where there is none. */
+/** Length of the row of zeros that layerNorm reads as the residual when there is none. */
 const MOST_ZEROS = 16384;
 
 const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
@@ -63,12 +75,14 @@ const floatBits = (value: number) => new Int32Array(Float32Array.of(value).buffe
 export class CpuDevice implements Device {
   readonly threads: number;
   readonly choice: KernelChoice;
-  /** Milliseconds spent in each kind of command so far, waiting for the other threads included. */
+  /** Milliseconds so far in each kind of command, including the wait at the barrier. */
   readonly milliseconds: Partial<Record<Command['kernel'], number>> = {};
   readonly #memory: WebAssembly.Memory;
   readonly #kernels: Kernel[];
   readonly #endWorkers: () => Promise<unknown>;
+  /** Address of the row of zeros. */
   readonly #zeros: number;
+  /** End of the weights, where the arena begins. */
   #top = WEIGHTS;
   #dead: BertletError | null = null;
 
@@ -87,7 +101,7 @@ export class CpuDevice implements Device {
     this.#zeros = this.#allocate(4 * MOST_ZEROS);
   }
 
-  /** Called when a worker has ended: what is under way, and whatever is asked later, fails. */
+  /** Marks the device as dead, because a worker has ended or `dispose` was called. Every `run` fails from then on. */
   fail(reason: string): void {
     const advice = 'Load the model again.';
     this.#dead ??= new BertletError(
@@ -96,16 +110,17 @@ export class CpuDevice implements Device {
     );
   }
 
-  /** Address of some bytes that stay, aligned to a cache line; grows the memory where needed. */
+  /** Allocates bytes that stay until `dispose`, aligned to a cache line. Returns their address. */
   #allocate(bytes: number): number {
     const at = this.#top;
-    this.#reserve(at + pad(bytes, 64)); // throws where there is no room, and then nothing is taken
+    this.#reserve(at + pad(bytes, 64)); // throws if there is no room; then `#top` is unchanged
     this.#top = at + pad(bytes, 64);
     return at;
   }
 
+  /** Grows the memory so that it reaches at least to `end`, and one page (64 KB) further. */
   #reserve(end: number): void {
-    const missing = end + 65536 - this.#memory.buffer.byteLength; // tiles read a few rows beyond the last
+    const missing = end + 65536 - this.#memory.buffer.byteLength; // tiles read a few rows past the last one
     if (missing <= 0) return;
     try {
       this.#memory.grow(Math.ceil(missing / 65536));
@@ -125,7 +140,11 @@ export class CpuDevice implements Device {
     return { at, bytes: rows * stride * 4, stride };
   }
 
-  /** Packs a weight as linear.wasm.ts and linearInt8.wasm.ts read it. */
+  /**
+   * Packs a weight [out, in] into panels of 16 columns (a column is an output feature), in the order in which the
+   * kernels read: float32 [out/16][in][16] (linear.wasm.ts), int8
+   * [out/16][in/group][16][group] (linearInt8.wasm.ts).
+   */
   uploadLinear(weight: LinearWeight, bias: Float32Array): Linear {
     const [out, features] = weight.shape as [number, number];
     const [columns, depth] = [pad(out, 16), pad(features, 16)];
@@ -144,7 +163,7 @@ export class CpuDevice implements Device {
     const constantSums = new Int32Array(this.#memory.buffer, constants, columns * 3).fill(0);
     const sums = rowSums(weight);
     const floats = this.#floats(constants, columns * 3);
-    const group = this.choice.int8 === 'int16' ? 2 : 4; // so many k of a column lie side by side
+    const group = this.choice.int8 === 'int16' ? 2 : 4; // features of one column that lie side by side
     for (let n = 0; n < out; n++) {
       const panel = (n >> 4) * depth * 16 + (n & 15) * group;
       for (let k = 0, from = n * features; k < features; k++, from++) {
@@ -161,7 +180,14 @@ export class CpuDevice implements Device {
     return { weight: at, constants, order, scheme: weight.scheme };
   }
 
-  /** Puts the rows of packed panels into the order that sums in 16 bits need; returns where their orders are. */
+  /**
+   * Reorders the rows of packed panels so that linearInt8Grouped.wasm.ts can add in 16 bits (grouping.ts).
+   * Returns the address of the order tables, one for each panel:
+   *
+   *   | end of the fours | end of the twos | end | order[depth / 4] |   int32 each
+   *
+   * The three ends are addresses within `order`. An entry of `order` is a byte offset in a row of xq.
+   */
   #group(weight: number, panels: number, depth: number): number {
     const bytes = depth + 12;
     const at = this.#allocate(panels * bytes);
@@ -173,21 +199,21 @@ export class CpuDevice implements Device {
       new Int32Array(this.#memory.buffer, first - 12, bytes / 4).set([...ends, ...order.map((row) => row * 4)]);
       const before = panel.slice();
       for (let to = 0, end = 1; to < order.length; to = end++) {
-        while (order[end] === order[end - 1]! + 1) end++; // rows that stay together are copied together
+        while (order[end] === order[end - 1]! + 1) end++; // one copy for a run of consecutive rows
         panel.set(before.subarray(order[to]! * ROW, (order[end - 1]! + 1) * ROW), to * ROW);
       }
     }
     return at;
   }
 
-  /** The commands of a step. `y` is where its tensor will be, `reads` where those that it reads are. */
+  /** The commands of a step. `reads`: the blocks of the tensors that the step reads; `y`: the block of its result. */
   #commandsOf(step: Step, reads: readonly Block[], y: Block): Command[] {
     const { threads } = this;
     const wide = Number(this.choice.wide);
     const [rows, columns] = step.y.shape;
     switch (step.op) {
       case 'embedding': {
-        const input = scratch(rows * 8); // ids, then types
+        const input = scratch(rows * 8); // | ids [rows] | type ids [rows] |, int32 each
         const words = () => {
           new Int32Array(this.#memory.buffer, input.at, rows).set(step.ids);
           new Int32Array(this.#memory.buffer, input.at + rows * 4, rows).set(step.typeIds);
@@ -221,7 +247,10 @@ export class CpuDevice implements Device {
     }
   }
 
-  /** A linear: one command, or for int8 the range of x (`torch`: of all of it), its integers, and their product. */
+  /**
+   * The commands of a linear. float32: one, `linear`. int8: `quantize` x, then `linearInt8` multiplies the integers.
+   * The `torch` scheme has one range for the whole of x, so a `range` command, and its barrier, come first.
+   */
   #linear(linear: Linear, gelu: number, rows: number, x: Block, y: Block): Command[] {
     const { weight, constants, order, scheme } = linear;
     const wide = Number(this.choice.wide);
@@ -257,14 +286,14 @@ export class CpuDevice implements Device {
   }
 
   /**
-   * Gives every block of the program an address behind the weights: the lowest gap among the blocks that are alive when
-   * it is made. Returns the end of the highest.
+   * Places every block of the program in the arena and returns the arena's end. A block is alive from the command that
+   * makes it to the last command that reads it, and gets the lowest gap between the blocks that are alive then.
    */
   #place(commands: readonly Command[], results: readonly Block[]): number {
     const lastRead = new Map<Block, number>();
     for (const [i, { reads }] of commands.entries()) for (const block of reads) lastRead.set(block, i);
     for (const block of results) lastRead.set(block, commands.length);
-    const alive: Block[] = []; // in the order of their addresses
+    const alive: Block[] = []; // sorted by address
     let end = this.#top;
     for (const [i, { makes }] of commands.entries()) {
       for (const block of makes) {
@@ -304,7 +333,7 @@ export class CpuDevice implements Device {
     return results.map((x) => this.#copy(blockOf(x), x.shape));
   }
 
-  /** The numbers of a tensor, without the padding of its columns. */
+  /** Copies a tensor out of the memory, without the padding columns. */
   #copy({ at, stride }: Block, [rows, columns]: Tensor['shape']): Float32Array {
     const y = new Float32Array(rows * columns);
     const from = this.#floats(at, rows * stride);
@@ -312,22 +341,25 @@ export class CpuDevice implements Device {
     return y;
   }
 
-  /** Runs a program with all threads. It waits in place; only a thread that is very late is waited for with await. */
+  /**
+   * Runs a program with all threads; the caller's thread is thread 0. At the barrier it blocks (in a page: spins), and
+   * returns to the event loop only when another thread is very late.
+   */
   async #run(commands: number, program: Int32Array): Promise<void> {
     const { threads } = this;
-    const meeting = new Meeting(this.#memory, threads); // of this moment's buffer: growing may have replaced it
-    meeting.set(COMMANDS, commands);
-    meeting.advance(RUN);
+    const barrier = new Barrier(this.#memory, threads); // made for each run: growing the memory replaces its buffer
+    barrier.set(COMMANDS, commands);
+    barrier.advance(RUN);
     let before = performance.now();
     for (let i = 0; i < commands; i++) {
       const kernel = program[(i * COMMAND_BYTES) / 4]!;
       this.#kernels[kernel]!(PROGRAM + i * COMMAND_BYTES + 4, 0, threads);
-      const generation = meeting.arrive();
-      while (threads > 1 && !meeting.passed(generation, mayBlock ? 200 : 0)) {
-        await new Promise((resolve) => setTimeout(resolve, 0)); // so that the end of a worker is heard of
-        if (meeting.get(FAILED)) this.fail('one that failed');
+      const generation = barrier.arrive();
+      while (threads > 1 && !barrier.waitForAll(generation, mayBlock ? 200 : 0)) {
+        await new Promise((resolve) => setTimeout(resolve, 0)); // lets the events of a worker that ended arrive
+        if (barrier.get(FAILED)) this.fail('one that failed');
         if (this.#dead) {
-          meeting.set(FAILED, 1); // the others stop waiting
+          barrier.set(FAILED, 1); // releases the other threads from the barrier
           throw this.#dead;
         }
       }
@@ -343,5 +375,5 @@ export class CpuDevice implements Device {
   }
 }
 
-/** A page's own thread may not sleep in Atomics.wait; everyone else may. */
+/** The main thread of a page must not sleep in Atomics.wait; every other thread may. */
 const mayBlock = typeof process === 'object' || typeof (globalThis as { document?: unknown }).document === 'undefined';

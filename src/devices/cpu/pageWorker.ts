@@ -1,4 +1,4 @@
-/** A thread of the CPU backend in a page: a file of its own, so that bundlers need not know of Node's. */
+/** A worker thread of the CPU device in a page. A file apart from worker.ts, which imports a Node module. */
 import { type WorkerData, work } from './threads.ts';
 
 const page = globalThis as unknown as {

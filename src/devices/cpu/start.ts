@@ -1,6 +1,6 @@
 /**
- * Starts the CPU device: picks the kernels that this engine and CPU run right, by testing each against the reference
- * on hard cases, then the tile that is faster, then starts the threads.
+ * Starts the CPU device in three steps. Test every kernel against the reference on hard cases and keep the kernels that
+ * this engine and CPU run correctly, pick the fastest of them, and start the threads.
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { shown } from '../../options.ts';
@@ -13,25 +13,26 @@ import type { WorkerData } from './threads.ts';
 export interface CpuOptions {
   threads?: number | undefined;
   wideSimd?: boolean | undefined;
-  /** Bytes of the modules by name, where they are not to be read from their files: for tests. */
+  /** For tests: bytes of WebAssembly modules, used instead of the modules' files. */
   modules?: Partial<Record<ModuleName, Uint8Array<ArrayBuffer>>>;
 }
 type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
 type Started = { device: CpuDevice; kernels: string; reason?: string; endWorkers: () => Promise<unknown> };
 
-/** Literals, so that bundlers find them. */
+/** Bundlers only find `new URL('<literal>', import.meta.url)`, so every file is written out. */
 const MODULES: Record<ModuleName, URL> = {
   relaxed: new URL('../../../wasm/relaxed.wasm', import.meta.url),
   'relaxed-shared': new URL('../../../wasm/relaxed-shared.wasm', import.meta.url),
   baseline: new URL('../../../wasm/baseline.wasm', import.meta.url),
   'baseline-shared': new URL('../../../wasm/baseline-shared.wasm', import.meta.url),
 };
-/** Rows of a tile. */
+/** Rows of a tile of each int8 product, for `info.kernels`. */
 const ROWS = { relaxed: 6, grouped: 2, int16: 4 };
-const MOST_PAGES = 65536; // 4 GB: reserved, not used
+const MOST_PAGES = 65536; // 4 GB of address space, reserved but not allocated
 
 /**
- * @throws BertletError `device` where no kernel passes its test, or threads cannot be had.
+ * Starts the device. Relaxed SIMD is tried first, then baseline SIMD.
+ * @throws BertletError `device` if no kernels pass their self-test, or if threads are not available
  */
 export async function startCpu(options: CpuOptions = {}): Promise<Started> {
   const { wideSimd = false, modules = {} } = options;
@@ -47,7 +48,7 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
   }
   if (wideSimd && inNode) {
     const { setFlagsFromString } = await import('node:v8');
-    setFlagsFromString('--experimental-wasm-revectorize'); // for the whole process; has no effect where V8 lacks it
+    setFlagsFromString('--experimental-wasm-revectorize'); // process-wide; ignored by a V8 without the revectorizer
   }
   const reasons: string[] = [];
   const examples = await selfTestExamples();
@@ -60,7 +61,7 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
     }
     const works: KernelChoice[] = [];
     for (const int8 of set === 'relaxed' ? (['relaxed', 'grouped', 'int16'] as const) : (['int16'] as const)) {
-      if (int8 === 'int16' && works.length > 0) break; // never faster than the others
+      if (int8 === 'int16' && works.length > 0) break; // int16 is never faster than the other two
       for (const wide of wideSimd ? [true, false] : [false]) {
         const wrong = await selfTest(module, { int8, wide }, shared, examples);
         if (wrong) reasons.push(`the ${int8} kernels, ${wide ? 256 : 128} bits, failed their self-test (${wrong})`);
@@ -80,12 +81,13 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
   );
 }
 
-/** @throws BertletError `input` for a number of threads that nobody can have. */
+/** @throws BertletError `input` if `threads` is not an integer from 1 to 256 */
 export function checkThreads(threads: number): void {
   if (Number.isSafeInteger(threads) && threads >= 1 && threads <= 256) return;
   throw inputError('threads', 'an integer from 1 to 256', shown(threads));
 }
 
+/** Number of cores that this process may use. In a page without shared memory 1, since workers need it. */
 async function cores(): Promise<number> {
   if (!inNode) return typeof SharedArrayBuffer === 'undefined' ? 1 : Math.min(navigator.hardwareConcurrency, 256);
   const { availableParallelism } = await import('node:os');
@@ -93,14 +95,14 @@ async function cores(): Promise<number> {
 }
 
 const newMemory = (shared: boolean, maximum = MOST_PAGES) => new WebAssembly.Memory({ initial: 2, maximum, shared });
-/** Enough for the tests below; 64 MB. */
+/** A memory for the self-test and the timing below: at most 64 MB. */
 const testMemory = (shared: boolean) => newMemory(shared, 1024);
 
-/** Runs every kernel on the examples; the first that is off its bound is named. */
+/** Runs the device's kernels on every example. Returns the name of the first example outside its bound, or null. */
 const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) =>
   firstWrong(new CpuDevice(module, testMemory(shared), choice, 1), examples);
 
-/** Times the choices on a product that stays in the cache. */
+/** Times the choices on an int8 linear small enough to stay in the cache. */
 function fastestOf(module: WebAssembly.Module, choices: KernelChoice[], shared: boolean): Promise<KernelChoice> {
   const inputs = smallLinear();
   const candidates = choices.map((choice) => {
@@ -113,10 +115,10 @@ function fastestOf(module: WebAssembly.Module, choices: KernelChoice[], shared: 
     };
     return { choice, time };
   });
-  return fastest(candidates, 150, 20); // V8 optimizes in the background: its first code is not that of later
+  return fastest(candidates, 150, 20); // warm up: V8 replaces its first, slow code in the background
 }
 
-/** Workers share the module and the memory; each says when it is ready. */
+/** Starts the workers, which share the module and the memory, and waits until every worker is ready. */
 async function startThreads(module: WebAssembly.Module, choice: KernelChoice, threads: number) {
   const memory = newMemory(threads > 1);
   const workers: { terminate(): unknown }[] = [];
@@ -138,6 +140,7 @@ async function startThreads(module: WebAssembly.Module, choice: KernelChoice, th
   return { device, endWorkers };
 }
 
+/** Starts a worker. Calls `ready` when the worker is ready, and `end` when the worker has ended or failed. */
 type Start = (data: WorkerData, ready: () => void, end: (error: unknown) => void) => { terminate(): unknown };
 
 async function nodeWorkers(): Promise<Start> {
@@ -145,9 +148,9 @@ async function nodeWorkers(): Promise<Start> {
   const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js';
   const url = new URL(file, import.meta.url);
   return (data, ready, end) => {
-    const worker = new Worker(url, { workerData: data, execArgv: [] }); // the process's own may not suit a module
+    const worker = new Worker(url, { workerData: data, execArgv: [] }); // a worker may refuse this process's flags
     worker.once('message', () => {
-      worker.unref(); // a model that is not disposed of does not keep the process alive
+      worker.unref(); // a model without dispose() does not keep the process alive
       ready();
     });
     worker.once('error', end);

@@ -1,39 +1,51 @@
 /**
- * How the CPU backend's threads run a program together. Every thread, the caller's included, executes each command on
- * its own share of rows, columns or heads, and waits for the others before the next: no message is sent for an op.
- * The words they meet at lie in the shared memory.
+ * The threads of the CPU device, and the barrier that keeps them in step.
+ *
+ * Every thread, the caller's included, walks through the same program. For each command a thread runs the kernel on its
+ * own share of the rows, columns or heads, then waits at the barrier until all threads have finished that command. The
+ * barrier is a few words of shared memory, so an op costs no message between threads.
+ *
+ *   address   0                   32768 BARRIER    36864 PROGRAM  131072 WEIGHTS    end of the weights
+ *             | module constants  | barrier words  | program      | weights       | arena |
+ *
+ *   command   | kernel: int32 | arguments: at most 15 words of 32 bits |
+ *
+ * The program is a list of commands. The weights are all uploads: linears, tables and tensors. The arena holds the
+ * activations and the scratch of one run (device.ts).
  */
 
-/** A kernel: reads its arguments at `at` and does the share of one thread. */
+/** A kernel reads its arguments at address `at` and computes the share of thread `thread`. */
 export type Kernel = (at: number, thread: number, threads: number) => void;
 
-/** Memory below `WEIGHTS`: the module's constants, the meeting words, and the program. */
-const MEETING = 32768;
+/** Addresses in the memory map above. */
+const BARRIER = 32768;
 export const PROGRAM = 36864;
 export const WEIGHTS = 131072;
-/** A command: the index of its kernel in `KERNELS`, then its arguments. */
+/** One command: the kernel's index in `KERNELS`, then the kernel's arguments. */
 export const COMMAND_BYTES = 64;
 export const MOST_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
 export const KERNELS = ['embedding', 'layerNorm', 'range', 'quantize', 'linear', 'linearInt8', 'attention'] as const;
 
-/** Indices of the meeting words. RUN counts the programs, GENERATION the meetings. */
-export const RUN = 0;
-const GENERATION = 1;
-const ARRIVED = 2;
-const ASLEEP = 3;
-export const FAILED = 4;
-export const COMMANDS = 5;
-/** Each in a cache line of its own, so that a thread that spins on one does not slow those that write another. */
+/** Indices of the barrier words. */
+export const RUN = 0; // how many programs were started: a new value wakes the workers
+const GENERATION = 1; // how often the barrier has opened
+const ARRIVED = 2; // threads that have arrived since the barrier last opened
+const ASLEEP = 3; // threads that sleep in Atomics.wait; Atomics.notify is skipped while this is 0
+export const FAILED = 4; // not 0 once a thread has failed
+export const COMMANDS = 5; // commands of the program
+/** Each word has a cache line (64 bytes) of its own: spinning on one word does not slow writes to another. */
 const word = (index: number) => index * 16;
 
-export class Meeting {
+/** A barrier over shared memory: no thread starts the next command before all threads have finished this one. */
+export class Barrier {
   readonly #words: Int32Array;
   readonly #threads: number;
   readonly #spins: number;
   constructor(memory: WebAssembly.Memory, threads: number) {
-    this.#words = new Int32Array(memory.buffer, MEETING, 128);
+    this.#words = new Int32Array(memory.buffer, BARRIER, 128);
     this.#threads = threads;
-    // 3 ms: where waking takes longer than a command, two threads that sleep and wake each other go on doing so.
+    // Spin for about 3 ms before sleeping: if waking takes longer than a command, two threads keep putting each other
+    // to sleep. With more threads than cores, spin less: the core is needed by the thread that is waited for.
     this.#spins = threads <= (globalThis.navigator?.hardwareConcurrency ?? 1) ? 300_000 : 10_000;
   }
   get(index: number): number {
@@ -43,13 +55,13 @@ export class Meeting {
     Atomics.store(this.#words, word(index), value);
   }
 
-  /** Adds 1 to a word and wakes who waits for that. */
+  /** Adds 1 to a word and wakes the threads that sleep on the word. */
   advance(index: number): void {
     Atomics.add(this.#words, word(index), 1);
     if (Atomics.load(this.#words, word(ASLEEP)) > 0) Atomics.notify(this.#words, word(index));
   }
 
-  /** Says that this thread is done; the last one to say so opens the way. Returns what to wait for. */
+  /** Marks this thread as arrived; the last thread opens the barrier. Returns the generation for `waitForAll`. */
   arrive(): number {
     const generation = this.get(GENERATION);
     if (Atomics.add(this.#words, word(ARRIVED), 1) === this.#threads - 1) {
@@ -58,16 +70,17 @@ export class Meeting {
     }
     return generation;
   }
-  /** Waits until all have arrived, or for some time; true once they have. */
-  passed(generation: number, milliseconds: number): boolean {
-    return this.changed(GENERATION, generation, milliseconds);
+  /** Waits until all threads have arrived, or until the time is up. Returns true if all have arrived. */
+  waitForAll(generation: number, milliseconds: number): boolean {
+    return this.waitWhile(GENERATION, generation, milliseconds);
   }
 
   /**
-   * Waits until a word is not `value`, or for some time: spins a little, as others are mostly done at the same time,
-   * then sleeps, as there may be fewer cores than threads. 0 milliseconds: spins only (a page's own thread may not sleep).
+   * Waits while a word holds `value`, or until the time is up. Returns true if the word has changed.
+   * A thread spins first, because the others usually finish at about the same time, and then sleeps, because there may
+   * be fewer cores than threads. With 0 milliseconds a thread only spins: the main thread of a page must not sleep.
    */
-  changed(index: number, value: number, milliseconds: number): boolean {
+  waitWhile(index: number, value: number, milliseconds: number): boolean {
     for (let spin = 0; spin < this.#spins; spin++) if (this.get(index) !== value) return true;
     if (milliseconds > 0) {
       Atomics.add(this.#words, word(ASLEEP), 1);
@@ -78,7 +91,7 @@ export class Meeting {
   }
 }
 
-/** The kernels of a compiled module over a memory, in the order of `KERNELS`. */
+/** Instantiates a compiled module over a memory. Returns the module's kernels, in the order of `KERNELS`. */
 export function kernelsOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernel[] {
   const abort = () => {
     throw new Error('abort');
@@ -87,7 +100,7 @@ export function kernelsOf(module: WebAssembly.Module, memory: WebAssembly.Memory
   return KERNELS.map((name) => exports[name] as Kernel);
 }
 
-/** What a worker is started with. */
+/** What a worker receives when it starts. */
 export interface WorkerData {
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;
@@ -95,25 +108,25 @@ export interface WorkerData {
   threads: number;
 }
 
-/** A worker's life: it waits for a program, runs its share, and waits again, until it is terminated. */
+/** The loop of a worker: wait for a program, run this thread's share of every command, repeat until terminated. */
 export function work({ module, memory, thread, threads }: WorkerData, ready: () => void): void {
   const kernels = kernelsOf(module, memory);
-  const meeting = new Meeting(memory, threads);
-  let run = meeting.get(RUN);
+  const barrier = new Barrier(memory, threads);
+  let run = barrier.get(RUN);
   ready();
   for (;;) {
-    while (!meeting.changed(RUN, run, 1e9));
+    while (!barrier.waitWhile(RUN, run, 1e9));
     run++;
-    const commands = meeting.get(COMMANDS);
+    const commands = barrier.get(COMMANDS);
     const program = new Int32Array(memory.buffer, PROGRAM, (commands * COMMAND_BYTES) / 4);
     try {
       for (let i = 0; i < commands; i++) {
         kernels[program[(i * COMMAND_BYTES) / 4]!]!(PROGRAM + i * COMMAND_BYTES + 4, thread, threads);
-        const generation = meeting.arrive();
-        while (!meeting.passed(generation, 1000)) if (meeting.get(FAILED)) return;
+        const generation = barrier.arrive();
+        while (!barrier.waitForAll(generation, 1000)) if (barrier.get(FAILED)) return;
       }
     } catch (error) {
-      meeting.set(FAILED, thread + 1);
+      barrier.set(FAILED, thread + 1);
       throw error;
     }
   }

@@ -1,4 +1,4 @@
-/** A thread of the CPU backend in Node. */
+/** A worker thread of the CPU device in Node. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { type WorkerData, work } from './threads.ts';
 

@@ -1,10 +1,17 @@
 /**
- * The GPU device: a program in WGSL compute shaders (kernels/*.wgsl), from the ids to the logits without a stop.
+ * The GPU device: runs a program as WGSL compute shaders (kernels/*.wgsl), from the ids to the logits in one submit.
  *
- * The first run of a program plans it: pipelines, buffers, bind groups. A program with the same steps, on an input of
- * whatever length, finds its plan, and all that is left to do is to write the ids, encode one pass, submit it and wait for
- * the results in a staging buffer. Tensors are [rows, stride] with the columns padded to 4;
- * there is room for as many rows as the model has positions.
+ * The first run of a program makes a plan: pipelines, buffers and bind groups. A later program with the same steps
+ * reuses the plan, whatever the length of its input: such a run writes the ids, encodes one compute pass, submits the
+ * pass, and waits for the results in the staging buffer.
+ *
+ * A tensor is a buffer of float32 rows. Columns are padded to a multiple of 4, so that kernels read vec4s. Activations
+ * have room for as many rows as the model has positions, rounded up to a multiple of 64 (the capacity):
+ *
+ *                        columns      stride
+ *   row 0                | x x x x x | 0 0 0 |
+ *   row tokens - 1       | x x x x x | 0 0 0 |
+ *   up to the capacity   | ? ? ? ? ? | ? ? ? |   finite numbers of earlier runs; no result depends on them
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { readAsset } from '../../platform.ts';
@@ -21,29 +28,32 @@ import {
   Program,
 } from './plan.ts';
 
+/** Everything that a program needs on the GPU, for inputs of up to `capacity` rows. */
 interface Plan {
   readonly nodes: readonly Node[];
   readonly results: readonly Handle[];
-  /** Most rows of a tensor that an op makes. */
+  /** Rows that the activations have room for. */
   readonly capacity: number;
-  /** common.wgsl's Forward: tokens, ids, types. */
+  /** What `forward` is written from: | tokens | ids [capacity] | type ids [capacity] |, the Forward of common.wgsl. */
   readonly words: Uint32Array<ArrayBuffer>;
   readonly forward: GPUBuffer;
+  /** The range of each tensor that an int8 linear quantizes, cleared before each run. */
   readonly ranges: GPUBuffer;
+  /** The staging buffer: results are copied to it, and the CPU maps it. */
   readonly staging: GPUBuffer;
-  /** With `profile`: timestamps of each dispatch. */
+  /** Only with `profile`: the timestamps of each dispatch. */
   readonly times: { readonly queries: GPUQuerySet; readonly resolved: GPUBuffer; readonly staging: GPUBuffer } | null;
   readonly steps: (Pick<Dispatch, 'name' | 'grid'> & { pipeline: GPUComputePipeline; bindings: GPUBindGroup })[];
 }
 
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
-/** Flags of WebGPU's specification, sections 5.1.2 and 7.3.1: Node has no globals for them. */
+/** Flags from the WebGPU specification, sections 5.1.2 and 7.3.1. Node has no globals for them. */
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE, QUERY_RESOLVE] = [1, 4, 8, 64, 128, 512];
 
-/** Bytes of a tensor of which an op makes this many rows; an upload has its own. */
+/** Bytes of a tensor. An upload has its own number of rows, an activation has `tokens` rows. */
 const bytesOf = ({ rows, columns }: Handle, tokens: number): number => (rows ?? tokens) * pad(columns, 4) * 4;
 
-/** The one number of a step that its kernel is given. */
+/** The one number that a step passes to its kernel: eps, heads, or 1 for GELU. */
 function optionOf(step: Step): number {
   if (step.op === 'layerNorm') return step.eps;
   if (step.op === 'attention') return step.heads;
@@ -51,8 +61,8 @@ function optionOf(step: Step): number {
 }
 
 /**
- * The rows of a program, its ids and types, and for how many rows there should be room.
- * @throws BertletError `input` for a program that the GPU's buffers do not fit, or a size that its kernels lack
+ * Checks a program. Returns its number of rows, its ids and type ids, and the capacity that its plan needs.
+ * @throws BertletError `input` if steps differ in their rows, if there are two embeddings, or if a size is too large
  */
 function inputOf(steps: readonly Step[]): { tokens: number; ids: readonly Int32Array[]; capacity: number } {
   const tokens = steps[0]?.y.shape[0] ?? 1;
@@ -67,7 +77,7 @@ function inputOf(steps: readonly Step[]): { tokens: number; ids: readonly Int32A
       if (ids.length > 0)
         throw inputError('webgpu: program', 'one embedding', 2, 'Read them in programs of their own.');
       ids = [step.ids, step.typeIds];
-      capacity = pad(step.reads[1]!.shape[0], 64); // the positions: an input of any length finds the plan
+      capacity = pad(step.reads[1]!.shape[0], 64); // the positions, so that inputs of every length fit the plan
     }
     if (step.op === 'layerNorm' && columns > 1024) {
       throw inputError('webgpu: layerNorm', 'at most 1024 columns', columns, 'Use `cpu`.');
@@ -80,20 +90,22 @@ function inputOf(steps: readonly Step[]): { tokens: number; ids: readonly Int32A
   return { tokens, ids, capacity };
 }
 
-/** Every pipeline is compiled once for a device: none depends on a length or on a size of the model. */
+/** Compiled pipelines of each device. A pipeline depends on no length and no size of the model, so one is enough. */
 const compiled = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipeline>>>();
 
 export class WebgpuDevice implements Device {
   readonly adapter: string;
   readonly choice: GpuChoice;
-  /** With `profile`: milliseconds on the GPU of each kind of kernel so far. */
+  /** Only with `profile`: milliseconds on the GPU so far, for each kind of kernel. */
   readonly milliseconds: Record<string, number> = {};
   /** Bytes of GPU memory in use. */
   bytes = 0;
   readonly #device: GPUDevice;
   readonly #profile: boolean;
   readonly #layout: GPUBindGroupLayout;
+  /** Buffers of weights and uploaded tensors. */
   readonly #uploaded: GPUBuffer[] = [];
+  /** Buffers of the plan. */
   readonly #planned: GPUBuffer[] = [];
   #plan: Plan | null = null;
   #dead: BertletError | null = null;
@@ -113,6 +125,7 @@ export class WebgpuDevice implements Device {
 
   #error = (got: string, code: 'device' | 'disposed' = 'device') =>
     new BertletError(code, `webgpu, ${this.adapter}: expected a device that computes, got ${got}.`);
+  /** Marks the device as dead: every `run` fails from then on. */
   #fail(got: string): void {
     this.#dead ??= this.#error(`${got}. Load the model again, or use \`cpu\``);
   }
@@ -136,7 +149,7 @@ export class WebgpuDevice implements Device {
     }
   }
 
-  /** Rows of `columns` values to rows of `stride` of them in a new buffer, and zeros for the rest. */
+  /** Makes a buffer and uploads rows to it. Pads each row with zeros from `columns` to `stride` values. */
   #uploadRows(what: string, data: Float32Array | Uint16Array | Int8Array, columns: number, stride: number): GPUBuffer {
     const rows = data.length / columns;
     const bytes = pad(rows, 64) * stride * data.BYTES_PER_ELEMENT + 512;
@@ -145,7 +158,7 @@ export class WebgpuDevice implements Device {
     if (columns === stride) to.set(data);
     else for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
     buffer.unmap();
-    this.#device.queue.submit([]); // now, so that the copies that wait for it do not pile up
+    this.#device.queue.submit([]); // starts the upload now, so that mapped copies do not pile up
     this.#uploaded.push(buffer);
     return buffer;
   }
@@ -154,7 +167,13 @@ export class WebgpuDevice implements Device {
     return { columns, rows, buffer: this.#uploadRows(`tensor [${rows},${columns}]`, data, columns, pad(columns, 4)) };
   }
 
-  /** The weight stays in the checkpoint's order, [out, in]; `in` is padded, `out` as well. */
+  /**
+   * Uploads a linear. The weight keeps the checkpoint's order [out, in], with `in` padded to a multiple of 128 and
+   * `out` to a multiple of 64. The constants of a float weight are its biases. The constants of an int8 weight have
+   * three parts, each padded to a multiple of 4:
+   *
+   *   | weight sums [out]: int32 | scales [out]: float32 | biases [out]: float32 |
+   */
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {
     const [out, features] = weight.shape as [number, number];
     const format = { F32: 'fp32', F16: 'fp16', I8: 'int8' }[weight.dtype as 'F32' | 'F16' | 'I8'] as Linear['format'];
@@ -172,7 +191,10 @@ export class WebgpuDevice implements Device {
     return { weight: kept, constants: buffer, features, out, format, scheme: weight.scheme };
   }
 
-  /** The nodes of a program: of the plan, where its steps and what they read are the same, or new ones. */
+  /**
+   * Turns steps into nodes. If the program repeats the planned one step for step, returns the planned nodes themselves,
+   * so that the plan is reused. `handles` receives the handle of each step's tensor.
+   */
   #nodesOf(steps: readonly Step[], handles: Map<Tensor, Handle>): readonly Node[] {
     const planned = this.#plan?.nodes ?? [];
     let same = planned.length === steps.length;
@@ -191,7 +213,7 @@ export class WebgpuDevice implements Device {
     return same ? planned : nodes;
   }
 
-  /** Compiles a kernel, once for each set of constants. */
+  /** Compiles a kernel once for each list of files and each set of constants. */
   #pipeline(files: readonly File[], constants: Record<string, number>): Promise<GPUComputePipeline> {
     const key = JSON.stringify([files, constants]);
     const compile = async () => {
@@ -208,7 +230,7 @@ export class WebgpuDevice implements Device {
     return pipelines.get(key)!;
   }
 
-  /** Gives a program all that it needs on the GPU, for inputs of up to `capacity` rows. */
+  /** Makes the plan of a program: its dispatches, buffers, bind groups and pipelines. Frees the plan before it. */
   async #prepare(nodes: readonly Node[], results: readonly Handle[], capacity: number): Promise<Plan> {
     this.#plan = null;
     this.#free(this.#planned);
@@ -220,7 +242,7 @@ export class WebgpuDevice implements Device {
     const program = new Program(nodes, this.choice);
     const { dispatches } = program;
 
-    // A tensor's buffer is another's again after its last reader.
+    // Activations share buffers: after the last dispatch that reads a tensor, its buffer is free for another tensor.
     const free: GPUBuffer[] = [];
     const lastReader = (tensor: Handle) => dispatches.findLastIndex(({ reads }) => reads.includes(tensor));
     for (const [i, { y, reads }] of dispatches.entries()) {
@@ -284,12 +306,12 @@ export class WebgpuDevice implements Device {
       return await this.#run(this.#plan!, tokens, ids);
     } catch (cause) {
       if (cause instanceof BertletError) throw cause;
-      await Promise.resolve(); // news of a lost device comes first
+      await Promise.resolve(); // lets the event of a lost device come first: it says more
       throw this.#dead ?? this.#error(`an error (${(cause as Error).message.trim()}). Use \`cpu\``);
     }
   }
 
-  /** One program: one pass, one submit, one wait. */
+  /** Runs a planned program: one pass, one submit, one wait. With `profile`, a pass for each dispatch. */
   async #run(plan: Plan, tokens: number, ids: readonly Int32Array[]): Promise<Float32Array[]> {
     const { results, capacity, words, forward, ranges, staging, times, steps } = plan;
     words[0] = tokens;
@@ -332,6 +354,7 @@ export class WebgpuDevice implements Device {
     return values;
   }
 
+  /** Adds the time of each dispatch, in milliseconds, to `milliseconds`. */
   async #addTimes(staging: GPUBuffer, steps: Plan['steps']): Promise<void> {
     await staging.mapAsync(MAP_READ);
     const nanoseconds = new BigInt64Array(staging.getMappedRange());
@@ -342,7 +365,7 @@ export class WebgpuDevice implements Device {
     staging.unmap();
   }
 
-  /** Frees what was uploaded and planned; the device can be used again. */
+  /** Frees all uploads and the plan. The device can be used again. */
   clear(): void {
     this.#plan = null;
     this.#free(this.#uploaded);

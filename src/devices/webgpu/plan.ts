@@ -1,10 +1,12 @@
 /**
- * What the GPU device dispatches for a program of ops: which kernels, on which tensors, in which grid. The kernel that
- * makes a tensor which an int8 linear quantizes also notes its range, so that no dispatch is spent on that.
+ * Plans the dispatches of a program for the GPU device: which kernels run, on which tensors, in which grid.
+ *
+ * An int8 linear quantizes its input and needs the input's range for that. The kernel that makes the input records the
+ * range as well, so a range costs no dispatch of its own, except for uploads and embeddings.
  */
 import { inputError } from '../../errors.ts';
 
-/** The kernels' files. Literals, so that bundlers find them. */
+/** The kernel files. Bundlers only find `new URL('<literal>', import.meta.url)`, so every file is written out. */
 export const FILES = {
   common: new URL('../../../kernels/common.wgsl', import.meta.url),
   float: new URL('../../../kernels/float.wgsl', import.meta.url),
@@ -24,30 +26,31 @@ export const FILES = {
 };
 export type File = keyof typeof FILES;
 
-/** Which of the kernels the linears use; the same integers from all. */
+/** The kernels that linears use. All choices compute the same integers. */
 export interface GpuChoice {
-  /** tiled: by way of workgroup memory; direct: for adapters that compute on the CPU. */
+  /** tiled: tiles go through workgroup memory. direct: no workgroup memory, for adapters that compute on the CPU. */
   product: 'tiled' | 'direct';
-  /** packed: dot4I8Packed; float: whole numbers in float32. */
+  /** packed: dot4I8Packed. float: the integers are multiplied as float32. */
   int8: 'packed' | 'float';
 }
 
-/** A tensor: what was uploaded has rows and a buffer; what an op makes has `tokens` rows, and its buffer from a plan. */
+/** A tensor on the GPU. An upload has rows and a buffer. For an activation `rows` is null; the plan sets the buffer. */
 export interface Handle {
   readonly columns: number;
   readonly rows: number | null;
   buffer: GPUBuffer | null;
 }
+/** A linear layer on the GPU. */
 export interface Linear {
   readonly weight: GPUBuffer;
-  /** float weights: bias; int8: for each output feature its weights' sum, scale and bias. */
+  /** float: the bias. int8: the weight sums, the scales and the biases of all output features. */
   readonly constants: GPUBuffer;
   readonly features: number;
   readonly out: number;
   readonly format: 'fp32' | 'fp16' | 'int8';
   readonly scheme: 'torch' | 'accurate' | null;
 }
-/** A step of a program: what it reads, its linear, and the one number it is given: eps, heads, or 1 for GELU. */
+/** A step of a program, without its input. `option`: the number for its kernel, which is eps, heads, or 1 for GELU. */
 export interface Node {
   readonly op: 'embedding' | 'layerNorm' | 'linear' | 'attention';
   readonly reads: readonly Handle[];
@@ -56,32 +59,36 @@ export interface Node {
   readonly y: Handle;
 }
 
+/** One dispatch of one kernel. */
 export interface Dispatch {
   readonly name: string;
+  /** The WGSL files that make up the kernel, after common.wgsl. */
   readonly files: readonly File[];
-  /** WGSL's `override`s. */
+  /** Values of the kernel's `override` constants. */
   readonly constants: Record<string, number>;
-  /** Bindings 4 to 8. */
+  /** What the kernel reads, at bindings 4 to 8. */
   readonly reads: readonly (Handle | GPUBuffer | null)[];
   readonly y: Handle | null;
-  /** common.wgsl's Step, but for its capacity. */
+  /** Fields of the uniform `Step` (common.wgsl), except the capacity. */
   readonly step: Partial<Record<'features' | 'out' | 'heads' | 'eps' | 'rangeOfX' | 'rangeOfY', number>>;
+  /** Workgroups of the dispatch. */
   readonly grid: (tokens: number) => [number, number?];
 }
 
-/** A workgroup for each token. */
+/** The grid with one workgroup for each token. */
 const perToken = (tokens: number): [number] => [tokens];
-/** Rows of a tile. */
+/** Rows of y that one workgroup of a linear computes. */
 const ROWS = 32;
 
+/** The dispatches of a program, in order. */
 export class Program {
   readonly dispatches: Dispatch[] = [];
-  /** Number of tensors that are quantized. */
+  /** Number of tensors that linears quantize, and whose range is recorded. */
   readonly ranges: number;
   readonly #nodes: readonly Node[];
   readonly #choice: GpuChoice;
   readonly #scheme: Linear['scheme'];
-  /** Of each tensor that a linear quantizes, where its range is. */
+  /** Index of each quantized tensor's range in the buffer `ranges`. */
   readonly #slots = new Map<Handle, number>();
 
   constructor(nodes: readonly Node[], choice: GpuChoice) {
@@ -98,7 +105,7 @@ export class Program {
     for (const node of nodes) this[node.op](node);
   }
 
-  /** What all kernels with float.wgsl or int8.wgsl are given: whether y's range is noted, and where. */
+  /** Options of kernels built with float.wgsl or int8.wgsl: whether to record the range of y, and at which index. */
   #noting(y: Handle) {
     const int8 = this.#scheme !== null;
     const accurate = Number(this.#scheme === 'accurate');
@@ -154,7 +161,7 @@ export class Program {
     });
   }
 
-  /** A dispatch that only notes a tensor's range, where no kernel that could has made it. */
+  /** Adds a dispatch that only records the range of x, unless there is one. For an x whose kernel records no range. */
   #range(x: Handle, features: number): void {
     if (this.dispatches.some(({ name, reads }) => name === 'range' && reads[0] === x)) return;
     const { constants, rangeOfY } = this.#noting(x);

@@ -1,6 +1,6 @@
 /**
- * Starts the GPU backend: finds an adapter, opens a device, tests every kernel on it, and picks the int8 product that is
- * faster there. In Node WebGPU is the npm package `webgpu` (Dawn), in a page `navigator.gpu`.
+ * Starts the GPU device: finds an adapter, opens a device on the adapter, picks the faster of the two int8 products,
+ * and tests every kernel. WebGPU is the npm package `webgpu` (Dawn) in Node, and `navigator.gpu` in a page.
  */
 import { BertletError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
@@ -10,15 +10,15 @@ import { WebgpuDevice } from './device.ts';
 import type { GpuChoice } from './plan.ts';
 
 export interface WebgpuOptions {
-  /** Part of the name of the adapter to use, in Node. Default: the environment variable BERTLET_ADAPTER, or any. */
+  /** Node only: part of the adapter's name. Default: the environment variable BERTLET_ADAPTER, or else any adapter. */
   adapter?: string;
-  /** Only an adapter that is not software: a CPU is used better by the backend `cpu`. */
+  /** Refuse software adapters: the device `cpu` is faster on a CPU. */
   hardware?: boolean;
-  /** Whether linears will be int8, so that it matters which product is faster. Default true. */
+  /** Whether linears will be int8. If not, the int8 products are not timed. Default true. */
   int8?: boolean;
-  /** Which kernels to use instead of those that suit the adapter: for tests and benchmarks. */
+  /** For tests and benchmarks: the kernels to use, instead of those that suit the adapter. */
   choice?: Partial<GpuChoice>;
-  /** Take the time of each kernel, where the adapter has timestamps; each is a pass of its own then. */
+  /** Measure each kernel, if the adapter has timestamps. Every dispatch is then a pass of its own. */
   profile?: boolean;
 }
 
@@ -28,17 +28,17 @@ const error = (expected: string, got: string, advice: string, cause?: unknown) =
 export interface StartedWebgpu {
   device: WebgpuDevice;
   gpuDevice: GPUDevice;
-  /** It computes on the CPU: right, but slower than the backend `cpu`. */
+  /** Whether the adapter computes on the CPU: correct, but slower than the device `cpu`. */
   software: boolean;
-  /** Which kernels are in use. */
+  /** The kernels in use, for `info`. */
   kernels: string;
 }
 
-/** What was found out about adapters holds for the process: a second model starts without the timing and the tests. */
+/** Results of timing and self-test, kept for the whole process: a second model on the same adapter needs neither. */
 const fasterProducts = new Map<string, GpuChoice['int8']>();
 const computesRight = new Set<string>();
 
-/** @throws BertletError `device` where there is no WebGPU, no adapter, or none whose kernels compute right. */
+/** @throws BertletError `device` if there is no WebGPU or no adapter, or if a kernel fails its self-test */
 export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedWebgpu> {
   const wanted = options.adapter ?? (inNode ? process.env.BERTLET_ADAPTER : undefined);
   const gpu = await openGpu(options, wanted);
@@ -76,14 +76,14 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
   }
 }
 
-/** Vendor and name of an adapter, and whether it computes on the CPU. */
+/** The vendor and name of an adapter, and whether the adapter computes on the CPU. */
 export function describeAdapter({ vendor, architecture, description, device, isFallbackAdapter }: GPUAdapterInfo) {
   const name = [...new Set([vendor, architecture, description || device])].filter(Boolean).join(' ');
   const software = /swiftshader|llvmpipe|software|basic render/i.test(name) || isFallbackAdapter;
   return { label: `${name || 'unnamed adapter'}${software ? ' (software)' : ''}`, software };
 }
 
-/** What `create` returned must be reachable for as long as a device of it: Dawn's objects do not hold it. */
+/** Keeps every `GPU` that `create` returned reachable: Dawn's devices need it, but hold no reference to it. */
 const kept: unknown[] = [];
 
 async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU> {
@@ -111,8 +111,9 @@ async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU
 }
 
 /**
- * Whether the dynamic linker finds Vulkan, which Dawn loads on Linux. Dawn prints a warning of its own to stderr where
- * it does not, so Dawn is not asked then. A library that is found is refused as a Node addon: that is the good news.
+ * Whether the dynamic linker finds Vulkan, which Dawn needs on Linux. Without Vulkan, Dawn would print a warning to
+ * stderr, so Dawn is not even loaded. If the library is there, `dlopen` still throws, because the library is not a Node
+ * addon: only the message tells the two cases apart.
  */
 function hasVulkanLoader(): boolean {
   if (process.platform !== 'linux' || typeof process.dlopen !== 'function') return true;
@@ -145,7 +146,7 @@ async function openDevice(adapter: GPUAdapter, label: string, profile: boolean):
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const requiredFeatures: GPUFeatureName[] =
     profile && adapter.features.has('timestamp-query') ? ['timestamp-query'] : [];
-  const requiredLimits = { maxBufferSize, maxStorageBufferBindingSize }; // tables of large vocabularies need them
+  const requiredLimits = { maxBufferSize, maxStorageBufferBindingSize }; // for the tables of large vocabularies
   try {
     return await adapter.requestDevice({ label: 'bertlet', requiredFeatures, requiredLimits });
   } catch (cause) {
