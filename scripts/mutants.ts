@@ -29,48 +29,50 @@ const mutants = (file: string, test: string, title: string | undefined, changes:
 
 const MUTANTS: Mutant[] = [
   // The CPU's kernels
-  ...mutants('kernels/linear.wasm.ts', 'cpu', 'every op', [
+  ...mutants('kernels/linear.wasm.ts', 'cpu.test', 'every op', [
     ['c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);\n', 'c50 = madd(x, b1, c50); c51 = madd(x, b1, c51);\n'],
     ['c43 = madd(x, b3, c43);', 'c43 = madd(x, b2, c43);'],
   ]),
-  ...mutants('kernels/linearInt8.wasm.ts', 'cpu', 'accumulators equal exact sums', [
+  ...mutants('kernels/linearInt8.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [
     ['c31 = dot(a, w1, c31); c32', 'c31 = dot(a, w0, c31); c32'],
     ['for (; row < tokens; row++)', 'for (; row < tokens - 1; row++)'],
   ]),
-  ...mutants('kernels/linearInt8Grouped.wasm.ts', 'cpu', 'accumulators equal exact sums', [
+  ...mutants('kernels/linearInt8Grouped.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [
     ['t13 = pairs(a, w3, t13)', 't13 = pairs(a, w2, t13)'],
     ['size >>= 1', 'size >>= 2'],
   ]),
-  ...mutants('kernels/linearInt16.wasm.ts', 'cpu', 'accumulators equal exact sums', [
+  ...mutants('kernels/linearInt16.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [
     ['c21 = dot16(a, w1, c21);\n', 'c21 = dot16(a, w0, c21);\n'],
   ]),
-  ...mutants('kernels/dequantize.wasm.ts', 'cpu', 'every op', [['v128.load(k, 176)', 'v128.load(k, 160)']]),
-  ...mutants('kernels/quantize.wasm.ts', 'cpu', 'every op', [
+  ...mutants('kernels/dequantize.wasm.ts', 'cpu.test', 'every op', [['v128.load(k, 176)', 'v128.load(k, 160)']]),
+  ...mutants('kernels/quantize.wasm.ts', 'cpu.test', 'every op', [
     ['(max - min) / 127', '(max - min) / 128'],
     ['<i32>nearest(', '<i32>Math.floor('],
     ['high2 = larger(high2, c)', 'high2 = larger(high2, b)'],
   ]),
-  ...mutants('kernels/layerNorm.wasm.ts', 'cpu', 'every op', [
+  ...mutants('kernels/layerNorm.wasm.ts', 'cpu.test', 'every op', [
     ['s3 = madd(d, d, s3)', 's3 = madd(d, c, s3)'],
     ['<f64>eps)', '<f64>eps + 0.001)'],
   ]),
-  ...mutants('kernels/attention.wasm.ts', 'cpu', 'every op', [
+  ...mutants('kernels/attention.wasm.ts', 'cpu.test', 'every op', [
     ['-1e30', '0'],
     ['if (head != packed)', 'if (packed < 0)'],
   ]),
-  ...mutants('kernels/math.wasm.ts', 'cpu', 'every op', [
+  ...mutants('kernels/math.wasm.ts', 'cpu.test', 'every op', [
     ['return count * thread / threads;', 'return (count + 1) * thread / threads;'],
   ]),
   // The GPU's kernels
-  ...mutants('kernels/linear.direct.wgsl', 'webgpu', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
-  ...mutants('kernels/linear.tiled.wgsl', 'webgpu', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),
-  ...mutants('kernels/linear.packed.wgsl', 'webgpu', 'packed', [['dot4I8Packed(a.w, b.w)', 'dot4I8Packed(a.w, b.z)']]),
-  ...mutants('kernels/attention.wgsl', 'webgpu', 'attention', [
+  ...mutants('kernels/linear.direct.wgsl', 'webgpuDirect', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
+  ...mutants('kernels/linear.tiled.wgsl', 'webgpuTiled', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),
+  ...mutants('kernels/linear.packed.wgsl', 'webgpuDirect', 'packed', [
+    ['dot4I8Packed(a.w, b.w)', 'dot4I8Packed(a.w, b.z)'],
+  ]),
+  ...mutants('kernels/attention.wgsl', 'webgpuDirect', 'attention', [
     ['key < vec4u(tokens)', 'key <= vec4u(tokens)'],
     ['sum * shrink +', 'sum +'],
   ]),
-  ...mutants('kernels/layerNorm.wgsl', 'webgpu', 'layerNorm', [['half > 0u', 'half > 1u']]),
-  ...mutants('kernels/int8.wgsl', 'webgpu', 'PyTorch', [
+  ...mutants('kernels/layerNorm.wgsl', 'webgpuDirect', 'layerNorm', [['half > 0u', 'half > 1u']]),
+  ...mutants('kernels/int8.wgsl', 'webgpuDirect', 'PyTorch', [
     ['return i32(k + (k & 1u));', 'return i32(k);'],
     ['add(q, vec2u(u32(up), 0u))', 'q'],
   ]),
@@ -89,14 +91,14 @@ const MUTANTS: Mutant[] = [
     ['b.length - a.length', 'a.length - b.length'],
   ]),
   // Spans and windows
-  ...mutants('src/qa.ts', 'qa', undefined, [
+  ...mutants('src/qa.ts', 'qa.test', undefined, [
     ['j - maxAnswerTokens + 1', 'j - maxAnswerTokens'],
     ['begin += room - stride', 'begin += room'],
     ['Math.min(...nulls)', 'Math.max(...nulls)'],
     ['nullThreshold : 0)', '0 : 0)'],
   ]),
   // The whole model
-  ...mutants('src/bert.ts', 'bert', undefined, [
+  ...mutants('src/bert.ts', 'bert.test', undefined, [
     ["'gelu')", 'undefined)'],
     ['layer.attentionNorm, eps)', 'layer.outputNorm, eps)'],
   ]),
