@@ -1,5 +1,5 @@
 /** `bertlet qa` as a program: its sections, its JSON, its exit codes; and what all programs have. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,6 +126,13 @@ describe('a process', () => {
     const { status, out, error } = spawnProgram(['qa', '--nonsense'], { program: link });
     expect([status, out]).toEqual([2, '']);
     expect(error).toMatch(/^error: unknown option '--nonsense'\n\nUsage: /);
+  });
+  test('without a Vulkan loader it says that there is no GPU, and Dawn prints no warning of its own', () => {
+    const args = ['programs/main.ts', 'qa', ...tiny, '--dtype', 'int8', ...ask];
+    const env = { ...process.env, LD_LIBRARY_PATH: '' };
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8', env });
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/\nwebgpu(: expected an adapter, got none\.|, .* tokens\n)/);
   });
   test('a reader that has enough, as `head` has, is no error', async () => {
     const args = ['programs/main.ts', 'qa', ...one, ...ask];
