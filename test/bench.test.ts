@@ -10,7 +10,7 @@ import { latencyOf, Sampler } from '../bench/measure.ts';
 import type { Result } from '../bench/result.ts';
 import { startChild, takeTurns } from '../bench/turns.ts';
 import { headlessChromium } from '../scripts/driver.ts';
-import { expectError, goldenJson, ROOT, runProgram, TINY, WITHOUT_GPU } from './support.ts';
+import { expectError, goldenJson, picture, ROOT, runProgram, TINY, WITHOUT_GPU } from './support.ts';
 
 interface Statistics extends Record<'mean' | 'stdev' | 'stdev_' | 'p50' | 'p90' | 'p95' | 'p99', number> {
   values: number[];
@@ -262,7 +262,7 @@ describe('bertlet bench', () => {
       );
       expect(cut, 'labels cut').toEqual([]);
       mkdirSync(join(ROOT, 'test-output'), { recursive: true });
-      await page.screenshot({ path: join(ROOT, 'test-output', `bench-${colorScheme}-${width}.png`), fullPage: true });
+      await picture(page, { path: join(ROOT, 'test-output', `bench-${colorScheme}-${width}.png`), fullPage: true });
       expect(requests).toEqual([url]);
       expect(errors).toEqual([]);
       await context.close();

@@ -22,6 +22,7 @@ import {
   goldenCases,
   goldenJson,
   goldenTensors,
+  picture,
   ROOT,
   runProgram,
   spawnProgram,
@@ -278,7 +279,7 @@ describe('the program', () => {
         expect(await page.locator('figure svg:visible').count()).toBe(5);
         expect(await page.locator('mark:visible').count()).toBe(4);
         expect(await page.locator('tbody tr').count()).toBe(3 + 2 * 25);
-        await page.screenshot({
+        await picture(page, {
           path: join(ROOT, 'test-output', `explain-${colorScheme}-${width}.png`),
           fullPage: true,
         });

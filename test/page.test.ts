@@ -8,7 +8,7 @@ import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
 import { hubServer } from './hubServer.ts';
 import { type PageServer, pageServer } from './pageServer.ts';
-import { CHECKPOINT, goldenJson, largestDifference, ROOT, TINY } from './support.ts';
+import { CHECKPOINT, goldenJson, largestDifference, picture, ROOT, TINY } from './support.ts';
 
 interface Asked {
   info: { device: string; dtype: string; threads?: number; adapter?: string };
@@ -67,7 +67,7 @@ describe('a page', () => {
       await ask(page, { device: 'webgpu', dtype: 'int8' }),
     ];
     mkdirSync(join(ROOT, 'test-output'), { recursive: true });
-    await page.screenshot({ path: join(ROOT, 'test-output', 'page.png') });
+    await picture(page, { path: join(ROOT, 'test-output', 'page.png') });
     const alone = await open(false);
     rows.push(await ask(alone, { device: 'cpu', dtype: 'fp32' }));
     expect(rows.map(({ text }) => text)).toEqual(Array(5).fill('New York Times'));

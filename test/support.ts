@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import type { Page, PageScreenshotOptions } from 'playwright-core';
 import { expect } from 'vitest';
 import { ALL_OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
@@ -185,4 +186,9 @@ export function spawnProgram(args: readonly string[], { input = '', program = 'p
   const options = { cwd: ROOT, encoding: 'utf8', input } as const;
   const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], options);
   return { status, out: stdout, error: stderr };
+}
+
+/** A picture for people to look at. On a busy machine Chromium now and then cannot take one, and can at the next try. */
+export async function picture(page: Page, options: PageScreenshotOptions): Promise<void> {
+  await page.screenshot(options).catch(() => page.screenshot(options));
 }

@@ -7,7 +7,7 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { headlessChromium } from '../scripts/driver.ts';
 import { type PageServer, pageServer } from './pageServer.ts';
-import { goldenJson, ROOT } from './support.ts';
+import { goldenJson, picture, ROOT } from './support.ts';
 
 const PICTURES = join(ROOT, 'test-output', 'web');
 export const ARTICLE = goldenJson<{ question: string; context: string }>('article');
@@ -85,11 +85,11 @@ export async function looksRight(page: Page, name: string, { wideAndDark = false
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme });
     if (colorScheme === 'dark' && !wideAndDark) continue;
-    await page.screenshot({ path: join(PICTURES, `${name}-${colorScheme}.png`), fullPage: true });
+    await picture(page, { path: join(PICTURES, `${name}-${colorScheme}.png`), fullPage: true });
     expect(await violations(page), `${name}, ${colorScheme}`).toEqual([]);
   }
   await page.setViewportSize({ width: 390, height: 844 });
-  await page.screenshot({ path: join(PICTURES, `${name}-phone.png`), fullPage: true });
+  await picture(page, { path: join(PICTURES, `${name}-phone.png`), fullPage: true });
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
   expect(await violations(page), `${name}, phone`).toEqual([]);
   await page.setViewportSize({ width: 1000, height: 1100 });
