@@ -82,8 +82,8 @@ test("the article's sizes are those of bert-base-cased's files, and every block 
     (checkpointBytes(SHAPES['bert-base-cased']!, precision) / 2 ** 20).toFixed(2);
   const printed = `FP32 Model Size: ${megabytes('fp32')} MB\nINT8 Model Size: ${megabytes('torch')} MB`;
   expect(readme).toContain(`<!-- convert -->\n\`\`\`\n${printed}\n\`\`\`\n<!-- /convert -->`);
-  // qa's block: cli.test.ts; ts: package.test.ts; diff: the same example, both devices in webgpu.test.ts
+  // qa: cli.test.ts; ts: package.test.ts and docs.test.ts; diff: the same example, both devices in webgpuCheckpoint.test.ts
   const blocks = [...readme.matchAll(/^```(\w*)$/gm)].map(([, language]) => language).filter((_, i) => i % 2 === 0);
   const count = (language: string) => blocks.filter((each) => each === language).length;
-  expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([1, 1, 2, blocks.length - 4]);
+  expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([2, 1, 2, blocks.length - 5]);
 });
