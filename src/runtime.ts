@@ -173,6 +173,7 @@ export class Runtime {
     if (weight.shape.length !== 2 || out * features !== weight.data.length || out * features === 0) {
       throw inputError(name, 'a weight [out, in] with as many elements', `[${weight.shape}] of ${weight.data.length}`);
     }
+    checkDtype(name, weight);
     same(name, 'bias', out, bias.data.length);
     if ('scale' in weight) same(name, 'scale', out, weight.scale.length);
     return { name, runtime: this, out, features, buffer: this.device.uploadLinear(weight, bias.data, name) };
@@ -189,14 +190,15 @@ export class Runtime {
     }
     checkIds('embedding: ids', ids, word.shape[0]);
     checkIds('embedding: typeIds', typeIds, type.shape[0]);
-    return this.#record(ids.length, hidden, { op: 'embedding', ids, typeIds, reads: [word, position, type] });
+    const own = { ids: ids.slice(), typeIds: typeIds.slice() }; // what was checked is what `read` computes with
+    return this.#record(ids.length, hidden, { op: 'embedding', ...own, reads: [word, position, type] });
   }
 
   /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same */
   layerNorm(x: Tensor, residual: Tensor | null, { gamma, beta }: Norm, eps: number): Tensor {
     const [tokens, hidden] = x.shape;
-    same('layerNorm', 'gamma', hidden, gamma.shape[0] * gamma.shape[1]);
-    same('layerNorm', 'beta', hidden, beta.shape[0] * beta.shape[1]);
+    same('layerNorm', 'gamma', hidden, lengthOf(gamma));
+    same('layerNorm', 'beta', hidden, lengthOf(beta));
     if (residual) same('layerNorm', `residual [${tokens},${hidden}]`, `[${x.shape}]`, `[${residual.shape}]`);
     if (!(eps >= 0 && eps < Infinity)) throw inputError('layerNorm: eps', 'a number that is not negative', eps);
     const reads = residual ? [x, gamma, beta, residual] : [x, gamma, beta];
@@ -279,6 +281,30 @@ function stepsOf(results: readonly Tensor[]): Step[] {
 /** @throws BertletError `input` if two sizes differ */
 function same(op: string, what: string, expected: number | string, got: number | string): void {
   if (expected !== got) throw inputError(op, `${what} of ${expected}`, got);
+}
+
+/** The length of a vector. Devices pad each row, so a matrix of as many elements is not a vector to them. */
+function lengthOf({ shape: [rows, columns] }: Tensor): number | string {
+  return rows === 1 ? columns : `[${rows},${columns}]`;
+}
+
+/** The array that holds each dtype that a linear's weight can have. */
+const WEIGHT_ARRAYS = { F32: Float32Array, F16: Uint16Array, I8: Int8Array } as const;
+
+function checkDtype(name: string, { dtype, data, ...rest }: LinearWeight): void {
+  if (!Object.hasOwn(WEIGHT_ARRAYS, dtype) || 'scale' in rest !== (dtype === 'I8')) {
+    const advice = 'Use `toFloat32` or `quantizeWeight`.';
+    throw inputError(name, 'a weight of F32, F16, or I8 with scales', dtype, advice);
+  }
+  const expected = WEIGHT_ARRAYS[dtype as keyof typeof WEIGHT_ARRAYS];
+  if (data[Symbol.toStringTag] === expected.name) return; // not instanceof: another realm has other classes
+  throw inputError(name, `a weight of ${dtype} in a ${expected.name}`, `${dtype} in a ${data.constructor.name}`);
+}
+
+/** For devices without float16. */
+export function refuseFloat16(name: string, { dtype }: LinearWeight): void {
+  if (dtype !== 'F16') return;
+  throw inputError(name, 'a weight of float32 or int8', dtype, 'Widen it with `toFloat32`, or use `webgpu`.');
 }
 
 /** @throws BertletError `input` if an id is outside [0, limit) */

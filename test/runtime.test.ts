@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { constant, normal } from '../kernels/op.ts';
+import { toFloat16 } from '../src/checkpoint/safetensors.ts';
 import { CpuDevice } from '../src/devices/cpu/device.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { Runtime } from '../src/runtime.ts';
@@ -38,6 +39,18 @@ test('a memory that cannot grow fails that read and that upload only', async () 
     rt.read(rt.linear(rt.tensor({ ...large, shape: [500, 64], data: large.data.subarray(0, 32_000) }), wide)),
   );
   expect(await rt.read(y)).toEqual(before);
+});
+
+test.each([
+  ['reference', () => new ReferenceDevice()],
+  ['cpu', () => cpu()],
+] as const)('%s refuses a float16 weight', async (_, open) => {
+  const layer = () => new Runtime(open()).linearLayer(toFloat16(normal([4, 8], 1)), constant([4], 0), 'dense');
+  await expectError(
+    'input',
+    /^dense: expected a weight of float32 or int8, got F16\. Widen it with `toFloat32`/,
+    layer,
+  );
 });
 
 test('after dispose() ops, uploads and reads are refused; dispose() waits for a read and may be called twice', async () => {

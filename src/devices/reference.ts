@@ -6,7 +6,15 @@
  * rounded to float32: the quantizer of the next linear can turn a difference in the last bit into a whole int8 step.
  */
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
-import type { Device, HostTensor, LinearWeight, QuantizedTensor, Step, Tensor } from '../runtime.ts';
+import {
+  type Device,
+  type HostTensor,
+  type LinearWeight,
+  type QuantizedTensor,
+  refuseFloat16,
+  type Step,
+  type Tensor,
+} from '../runtime.ts';
 
 type Matrix = HostTensor<Float32Array>;
 
@@ -138,7 +146,8 @@ export class ReferenceDevice implements Device {
     return data.slice();
   }
 
-  uploadLinear(weight: LinearWeight, bias: Float32Array): Linear {
+  uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {
+    refuseFloat16(name, weight);
     return { weight: { ...weight, data: weight.data.slice() } as LinearWeight, bias: bias.slice() };
   }
 

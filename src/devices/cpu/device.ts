@@ -14,7 +14,7 @@
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { rowSums } from '../../quantize.ts';
-import type { Device, LinearWeight, Step, Tensor } from '../../runtime.ts';
+import { type Device, type LinearWeight, refuseFloat16, type Step, type Tensor } from '../../runtime.ts';
 import { groupRows, ROW } from './grouping.ts';
 import {
   Barrier,
@@ -145,7 +145,8 @@ export class CpuDevice implements Device {
    * kernels read: float32 [out/16][in][16] (linear.wasm.ts), int8
    * [out/16][in/group][16][group] (linearInt8.wasm.ts).
    */
-  uploadLinear(weight: LinearWeight, bias: Float32Array): Linear {
+  uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {
+    refuseFloat16(name, weight);
     const [out, features] = weight.shape as [number, number];
     const [columns, depth] = [pad(out, 16), pad(features, 16)];
     if (!('scale' in weight)) {
