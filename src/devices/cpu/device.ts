@@ -61,6 +61,8 @@ interface Command {
   readonly kernel: (typeof KERNELS)[number];
   readonly reads: readonly Block[];
   readonly makes: readonly Block[];
+  /** Memory that `words` fills before the first command of the program runs: alive from then on. */
+  readonly input?: Block;
   /** Returns the kernel's arguments. Called after `#place`, when every block has an address. */
   readonly words: () => number[];
 }
@@ -84,6 +86,8 @@ export class CpuDevice implements Device {
   readonly #zeros: number;
   /** End of the weights, where the arena begins. */
   #top = WEIGHTS;
+  /** End of the arena while a program runs; otherwise 0. */
+  #arenaEnd = 0;
   #dead: BertletError | null = null;
 
   constructor(
@@ -110,9 +114,12 @@ export class CpuDevice implements Device {
     );
   }
 
-  /** Allocates bytes that stay until `dispose`, aligned to a cache line. Returns their address. */
+  /**
+   * Allocates bytes that stay until `dispose`, aligned to a cache line. Returns their address. While a program runs, that
+   * is behind the arena, so that an upload does not overwrite activations; the arena's bytes are then not used again.
+   */
   #allocate(bytes: number): number {
-    const at = this.#top;
+    const at = Math.max(this.#top, this.#arenaEnd);
     this.#reserve(at + pad(bytes, 64)); // throws if there is no room; then `#top` is unchanged
     this.#top = at + pad(bytes, 64);
     return at;
@@ -220,7 +227,7 @@ export class CpuDevice implements Device {
           new Int32Array(this.#memory.buffer, input.at + rows * 4, rows).set(step.typeIds);
           return [input.at, input.at + rows * 4, ...reads.map(({ at }) => at), y.at, rows, y.stride];
         };
-        return [{ kernel: 'embedding', reads: [], makes: [y, input], words }];
+        return [{ kernel: 'embedding', reads: [...reads, input], makes: [y], input, words }];
       }
       case 'layerNorm': {
         const [x, gamma, beta, added] = reads as [Block, Block, Block, Block?];
@@ -294,10 +301,11 @@ export class CpuDevice implements Device {
     const lastRead = new Map<Block, number>();
     for (const [i, { reads }] of commands.entries()) for (const block of reads) lastRead.set(block, i);
     for (const block of results) lastRead.set(block, commands.length);
+    const inputs = commands.flatMap(({ input }) => (input ? [input] : []));
     const alive: Block[] = []; // sorted by address
     let end = this.#top;
     for (const [i, { makes }] of commands.entries()) {
-      for (const block of makes) {
+      for (const block of i === 0 ? [...inputs, ...makes] : makes) {
         block.at = this.#top;
         let index = 0;
         for (; index < alive.length && block.at + block.bytes > alive[index]!.at; index++) {
@@ -325,12 +333,15 @@ export class CpuDevice implements Device {
     }
     if (commands.length > MOST_COMMANDS)
       throw inputError('program', `at most ${MOST_COMMANDS} commands`, commands.length);
-    this.#reserve(this.#place(commands, results.map(blockOf)));
+    const end = pad(this.#place(commands, results.map(blockOf)), 64);
+    this.#reserve(end);
+    this.#arenaEnd = end;
     const program = new Int32Array(this.#memory.buffer, PROGRAM, (commands.length * COMMAND_BYTES) / 4);
     for (const [i, { kernel, words }] of commands.entries()) {
       program.set([KERNELS.indexOf(kernel), ...words()], (i * COMMAND_BYTES) / 4);
     }
     await this.#run(commands.length, program);
+    this.#arenaEnd = 0;
     return results.map((x) => this.#copy(blockOf(x), x.shape));
   }
 
