@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { constant, normal } from '../kernels/op.ts';
 import type { WebgpuDevice } from '../src/devices/webgpu/device.ts';
+import { quantizeWeight } from '../src/quantize.ts';
 import { Runtime } from '../src/runtime.ts';
 import { DIRECT, useGpu } from './gpu.ts';
 import { expectError } from './support.ts';
@@ -35,6 +36,9 @@ test('a program whose tensors have other numbers of rows, or two embeddings, is 
   const embed = (id: number) =>
     rt.embedding(Int32Array.of(id), Int32Array.of(0), { word: uploaded, position: uploaded, type: uploaded });
   await expectError('input', /^webgpu: program: expected one embedding, got 2\./, () => rt.read(embed(0), embed(1)));
+  const int8 = rt.linearLayer(quantizeWeight(normal([8, 8], 4), 'torch'), constant([8], 0));
+  const message = /^webgpu: program: expected linears of one arithmetic, got int8 torch and float\. Read them in/;
+  await expectError('input', message, () => rt.read(rt.linear(rt.linear(uploaded, int8), layer)));
   expect((await rt.read(three!)).length).toBe(12);
   expect((await rt.read(five!)).length).toBe(20);
   device(DIRECT).clear();

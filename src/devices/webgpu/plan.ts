@@ -95,7 +95,10 @@ export class Program {
     this.#nodes = nodes;
     this.#choice = choice;
     const schemes = new Set(nodes.flatMap(({ linear }) => (linear ? [linear.scheme] : [])));
-    if (schemes.size > 1) throw inputError('webgpu: linears', 'one dtype and scheme', [...schemes].join(', '));
+    if (schemes.size > 1) {
+      const got = [...schemes].map((scheme) => (scheme ? `int8 ${scheme}` : 'float')).join(' and ');
+      throw inputError('webgpu: program', 'linears of one arithmetic', got, 'Read them in programs of their own.');
+    }
     this.#scheme = [...schemes][0] ?? null;
     for (const { op, reads } of nodes) {
       const [x] = reads as [Handle];
