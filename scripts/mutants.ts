@@ -155,7 +155,8 @@ function runTest(copy: string, { test, title }: Mutant): { passed: boolean; fail
   };
   if (success && numPassedTests === 0) throw new Error(`${test}, ${title}: expected tests of this title, got none`);
   const failures = testResults.flatMap((file) => file.assertionResults.filter(({ status }) => status === 'failed'));
-  return { passed: success, failed: failures[0]?.fullName.trim() ?? 'the file does not load' };
+  const start = testResults.find(({ message }) => message)?.message.split('\n')[0] ?? 'no message';
+  return { passed: success, failed: failures[0]?.fullName.trim() || `before the first test: ${start}` };
 }
 
 const only = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));

@@ -193,3 +193,8 @@ describe('vocabularies', () => {
     expectError('tokenizer', message, () => tokenizerFromJson({ ...tokenizerJson, ...part })),
   );
 });
+
+test('of two added tokens that begin alike, the longer one is found', () => {
+  const tokenizer = Tokenizer.fromVocab('[UNK]\n[CLS]\n[SEP]\n[X\n[XY]\na', { addedTokens: ['[X', '[XY]'] });
+  expect(tokenizer.encode('a [XY] [X a').tokens).toEqual(['a', '[XY]', '[X', 'a']);
+});
