@@ -9,7 +9,7 @@ import { extname, join } from 'node:path';
 import { inputError } from '../src/errors.ts';
 import { BertletError, type Dtype, type Info, type Scheme } from '../src/index.ts';
 import type { BertConfig } from '../src/tensor.ts';
-import { checkpointBytes, elements, openCheckpoint, tensorShapes } from '../src/tensor.ts';
+import { checkpointBytes, dtypesOf, elements, openCheckpoint, tensorShapes } from '../src/tensor.ts';
 import { environment } from './environment.ts';
 import { latencyOf, type Protocol } from './measure.ts';
 import { isSoftware, nameOf, type Point, type Result, type Row, rowOf, type Variant } from './result.ts';
@@ -44,10 +44,6 @@ export interface MatrixOptions {
 const TURN = 5;
 /** The lengths of a sweep; those that the model has positions for. */
 const LENGTHS = [16, 32, 64, 128, 256, 384, 512];
-const DEVICES: Record<Variant['device'], readonly Dtype[]> = {
-  cpu: ['fp32', 'int8'],
-  webgpu: ['fp32', 'fp16', 'int8'],
-};
 
 type Running = { readonly variant: Variant; readonly child: Child; readonly hello: Extract<Hello, { info: unknown }> };
 type Skipped = Result['skipped'][number];
@@ -116,7 +112,7 @@ const parameters = (config: BertConfig): number =>
 /** All that were asked for, that the device has, and that the checkpoint can be: one in int8 is what it is. */
 function variantsOf({ devices, dtypes, schemes }: MatrixOptions, stored: Scheme | null): Variant[] {
   return devices.flatMap((device) =>
-    DEVICES[device]
+    dtypesOf(device)
       .filter((dtype) => dtypes.includes(dtype) && (!stored || dtype === 'int8'))
       .flatMap((dtype): Variant[] =>
         dtype !== 'int8'

@@ -4,9 +4,16 @@ import { Bert, type Weights } from './bert.ts';
 import { locate } from './checkpoint/hub.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 import type { OnProgress } from './checkpoint/source.ts';
-import { checkThreads } from './devices/cpu/start.ts';
-import { DEVICE_NAMES, DEVICES, type DeviceName, type DeviceOptions, type Dtype } from './devices/index.ts';
-import { BertletError, inputError } from './errors.ts';
+import {
+  checkDevice,
+  DEVICE_OPTIONS,
+  type DeviceName,
+  type DeviceOptions,
+  type Dtype,
+  dtypesOf,
+  startDevice,
+} from './devices/index.ts';
+import { inputError } from './errors.ts';
 import { checkOneOf, checkType, optionsOf, shown } from './options.ts';
 import { inNode } from './platform.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
@@ -47,10 +54,7 @@ export interface LoadOptions extends DeviceOptions {
   onProgress?: OnProgress | undefined;
 }
 
-const OPTIONS = [
-  ...(['device', 'dtype', 'scheme', 'threads', 'wideSimd', 'profile'] as const),
-  ...(['revision', 'endpoint', 'onProgress'] as const),
-];
+const OPTIONS = ['device', 'dtype', 'scheme', ...DEVICE_OPTIONS, 'revision', 'endpoint', 'onProgress'] as const;
 
 /**
  * Loads a BERT question answering checkpoint.
@@ -63,43 +67,29 @@ const OPTIONS = [
 export async function load(model: string | URL, given: LoadOptions = {}): Promise<QuestionAnswering> {
   const options = optionsOf('load', given, OPTIONS);
   const { device = 'cpu', dtype = 'int8', onProgress } = options;
-  checkOneOf('device', device, ['auto', ...DEVICE_NAMES]);
-  checkOneOf('dtype', dtype, device === 'auto' ? DEVICES.webgpu.dtypes : DEVICES[device].dtypes, `on ${device}`);
+  checkDevice(device, options);
+  checkOneOf('dtype', dtype, dtypesOf(device), `on ${device}`);
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
-  for (const name of ['wideSimd', 'profile'] as const) checkType(name, options[name], 'boolean');
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
-  if (options.threads !== undefined) checkThreads(options.threads);
   const checkpoint = await openCheckpoint(await locate(await placeOf(model), options), onProgress);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'torch';
   const int8 = dtype === 'int8';
-  const reasons: string[] = [];
   try {
     if (checkpoint.scheme && !int8) throw inputError('dtype', "int8, the checkpoint's", dtype);
     if (checkpoint.scheme && scheme !== checkpoint.scheme) {
       throw inputError('scheme', `${checkpoint.scheme}, the checkpoint's`, scheme);
     }
-    const supporting = DEVICE_NAMES.filter((name) => DEVICES[name].dtypes.includes(dtype));
-    for (const name of device === 'auto' ? supporting : [device]) {
-      try {
-        const { device: started, info } = await DEVICES[name].start(options, { auto: device === 'auto', int8 });
-        const { bert, runtime, weightBytes } = await upload(checkpoint, new Runtime(started), int8 ? scheme : dtype);
-        const about = info();
-        if (device === 'auto') reasons.push(`${name} is the fastest device that starts here`);
-        if (about.reason) reasons.push(about.reason);
-        const all: Info = { ...about, device: name, dtype, weightBytes };
-        if (int8) all.scheme = scheme;
-        if (reasons.length > 0) all.reason = reasons.join('; ');
-        return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, all);
-      } catch (error) {
-        if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
-        reasons.push(error.message); // only `auto` falls back to another device
-      }
-    }
+    const { name, used, info } = await startDevice(device, dtype, options, (started) =>
+      upload(checkpoint, new Runtime(started), int8 ? scheme : dtype),
+    );
+    const { bert, runtime, weightBytes } = used;
+    const about: Info = { ...info(), device: name, dtype, weightBytes };
+    if (int8) about.scheme = scheme;
+    return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, about);
   } finally {
     checkpoint.close();
   }
-  throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);
 }
 
 /**

@@ -4,10 +4,8 @@
  * questions.
  */
 import './node.ts';
-import { checkThreads } from './devices/cpu/start.ts';
-import { DEVICE_NAMES, DEVICES, type DeviceName, type DeviceOptions } from './devices/index.ts';
-import { BertletError } from './errors.ts';
-import { checkOneOf, checkType, optionsOf } from './options.ts';
+import { checkDevice, DEVICE_OPTIONS, type DeviceName, type DeviceOptions, startDevice } from './devices/index.ts';
+import { optionsOf } from './options.ts';
 import { Runtime } from './runtime.ts';
 
 export { Bert, type BertConfig, type Weights } from './bert.ts';
@@ -17,7 +15,7 @@ export { checkpointBytes } from './checkpoint/layout.ts';
 export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 export { elements, readSafetensors, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
 export { writeSafetensors } from './checkpoint/write.ts';
-export type { DeviceName, DeviceOptions } from './devices/index.ts';
+export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
 export {
   chooseScale,
@@ -51,21 +49,8 @@ export {
  * @throws BertletError `input` for a wrong option; `device` if the device does not start
  */
 export async function openRuntime(device: DeviceName | 'auto' = 'cpu', given: DeviceOptions = {}): Promise<Runtime> {
-  checkOneOf('device', device, ['auto', ...DEVICE_NAMES]);
-  const options = optionsOf('openRuntime', given, ['threads', 'wideSimd', 'profile']);
-  for (const name of ['wideSimd', 'profile'] as const) checkType(name, options[name], 'boolean');
-  if (options.threads !== undefined) checkThreads(options.threads);
-  const reasons: string[] = [];
-  for (const name of device === 'auto' ? DEVICE_NAMES : [device]) {
-    try {
-      const { device: started, info } = await DEVICES[name].start(options, { auto: device === 'auto', int8: true });
-      if (device !== 'auto') return new Runtime(started, info);
-      const reason = [...reasons, `${name} is the fastest device that starts here`].join('; ');
-      return new Runtime(started, () => ({ ...info(), reason }));
-    } catch (error) {
-      if (device !== 'auto' || !(error instanceof BertletError) || error.code !== 'device') throw error;
-      reasons.push(error.message); // only `auto` falls back to another device
-    }
-  }
-  throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);
+  const options = optionsOf('openRuntime', given, DEVICE_OPTIONS);
+  checkDevice(device, options);
+  const { used, info } = await startDevice(device, 'int8', options, (started) => started);
+  return new Runtime(used, info);
 }

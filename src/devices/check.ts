@@ -6,7 +6,7 @@ import { OPS } from '../../kernels/index.ts';
 import { makeLinear } from '../../kernels/linear.ts';
 import { type Op, runOp } from '../../kernels/op.ts';
 import { quantizeWeight } from '../quantize.ts';
-import { type Device, Runtime } from '../runtime.ts';
+import { type Device, Runtime, type Tensor } from '../runtime.ts';
 import { ReferenceDevice } from './reference.ts';
 
 /** The cases of each op that a device must pass, by their names in kernels/<op>.ts. */
@@ -69,15 +69,15 @@ export async function firstWrong(device: Device, examples: Example[]): Promise<s
   return null;
 }
 
-/** One of several ways to compute the same result. */
+/** One of several ways to compute the same tensor. */
 export interface Candidate<T> {
   readonly choice: T;
-  /** Runs this way once. Returns the time in milliseconds. */
-  readonly time: () => Promise<number>;
+  /** A tensor on a device that computes this way. */
+  readonly y: Tensor;
 }
 
 /**
- * Picks the fastest of several ways. The ways are timed in turns, so that other load on the machine slows all alike.
+ * Picks the fastest of several ways. Their reads are timed in turns, so that other load on the machine slows all alike.
  * @param warmUp milliseconds of untimed runs, because engines optimize in the background; with 0 each way runs once
  * @param rounds timed runs of each way; the best time of each counts
  */
@@ -85,10 +85,14 @@ export async function fastest<T>(candidates: readonly Candidate<T>[], warmUp: nu
   if (candidates.length === 1) return candidates[0]!.choice;
   const best = candidates.map(() => Infinity);
   const begin = performance.now();
-  do for (const { time } of candidates) await time();
+  do for (const { y } of candidates) await y.runtime.read(y);
   while (performance.now() - begin < warmUp);
   for (let round = 0; round < rounds; round++) {
-    for (const [i, { time }] of candidates.entries()) best[i] = Math.min(best[i]!, await time());
+    for (const [i, { y }] of candidates.entries()) {
+      const before = performance.now();
+      await y.runtime.read(y);
+      best[i] = Math.min(best[i]!, performance.now() - before);
+    }
   }
   // A later way must win by 5 %, so that a near tie gives the same choice at every start.
   const winner = best.reduce((a, _, b) => (best[b]! < 0.95 * best[a]! ? b : a), 0);

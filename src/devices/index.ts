@@ -1,6 +1,8 @@
-/** The table of devices: the dtypes that each device supports, and how to start the device. */
+/** The devices: the dtypes that each device supports, and how one is started, by its name or by `auto`. */
+import { BertletError } from '../errors.ts';
+import { checkOneOf, checkType } from '../options.ts';
 import type { Device, DeviceInfo } from '../runtime.ts';
-import { startCpu } from './cpu/start.ts';
+import { checkThreads, startCpu } from './cpu/start.ts';
 import { ReferenceDevice } from './reference.ts';
 import { startWebgpu } from './webgpu/start.ts';
 
@@ -21,14 +23,17 @@ export interface DeviceOptions {
   profile?: boolean | undefined;
 }
 
+/** The names of `DeviceOptions`. */
+export const DEVICE_OPTIONS = ['threads', 'wideSimd', 'profile'] as const;
+
 /** A started device. `info` returns the values at the time of the call. */
-export interface Started {
+interface Started {
   readonly device: Device;
   readonly info: () => DeviceInfo;
 }
 
 /** Why a device is started. */
-export interface Wish {
+interface Wish {
   /** `auto` tries the device: webgpu then refuses software adapters. */
   readonly auto: boolean;
   /** The linears will be int8: webgpu then times its int8 products. */
@@ -36,7 +41,7 @@ export interface Wish {
 }
 
 /** The devices, fastest first (the order in which `auto` tries them), and the dtypes that each one supports. */
-export const DEVICES: Readonly<
+const DEVICES: Readonly<
   Record<DeviceName, { dtypes: readonly Dtype[]; start: (options: DeviceOptions, wish: Wish) => Promise<Started> }>
 > = {
   webgpu: {
@@ -61,4 +66,49 @@ export const DEVICES: Readonly<
   },
 };
 /** All devices, in the order in which `auto` tries them. */
-export const DEVICE_NAMES: readonly DeviceName[] = ['webgpu', 'cpu', 'reference'];
+const NAMES: readonly DeviceName[] = ['webgpu', 'cpu', 'reference'];
+
+/** The dtypes that a device supports; those of `auto` are the dtypes that some device supports. */
+export const dtypesOf = (device: DeviceName | 'auto'): readonly Dtype[] =>
+  DEVICES[device === 'auto' ? 'webgpu' : device].dtypes;
+
+/** @throws BertletError `input` if there is no such device, or an option of it has a wrong value */
+export function checkDevice(device: DeviceName | 'auto', options: DeviceOptions): void {
+  checkOneOf('device', device, ['auto', ...NAMES]);
+  for (const name of ['wideSimd', 'profile'] as const) checkType(name, options[name], 'boolean');
+  if (options.threads !== undefined) checkThreads(options.threads);
+}
+
+/**
+ * Starts a device and uses it. `auto` tries the devices that support the dtype, fastest first, and takes the first that
+ * starts and can be used.
+ * @param use called with a started device; if it throws, it has disposed of the device
+ * @returns what `use` made, the device's name, and its `info`, whose `reason` says why this device and these kernels
+ * @throws BertletError `device` if no device starts; what `use` throws
+ */
+export async function startDevice<T>(
+  device: DeviceName | 'auto',
+  dtype: Dtype,
+  options: DeviceOptions,
+  use: (device: Device) => T | Promise<T>,
+): Promise<{ name: DeviceName; used: T; info: () => DeviceInfo }> {
+  const auto = device === 'auto';
+  const reasons: string[] = [];
+  for (const name of auto ? NAMES.filter((each) => dtypesOf(each).includes(dtype)) : [device]) {
+    try {
+      const started = await DEVICES[name].start(options, { auto, int8: dtype === 'int8' });
+      const used = await use(started.device);
+      if (auto) reasons.push(`${name} is the fastest device that starts here`);
+      const info = () => {
+        const about = started.info();
+        const all = about.reason ? [...reasons, about.reason] : reasons;
+        return { ...about, ...(all.length > 0 && { reason: all.join('; ') }) };
+      };
+      return { name, used, info };
+    } catch (error) {
+      if (!auto || !(error instanceof BertletError) || error.code !== 'device') throw error;
+      reasons.push(error.message); // only `auto` falls back to another device
+    }
+  }
+  throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);
+}
