@@ -340,9 +340,12 @@ export class CpuDevice implements Device {
     for (const [i, { kernel, words }] of commands.entries()) {
       program.set([KERNELS.indexOf(kernel), ...words()], (i * COMMAND_BYTES) / 4);
     }
-    await this.#run(commands.length, program);
-    this.#arenaEnd = 0;
-    return results.map((x) => this.#copy(blockOf(x), x.shape));
+    try {
+      await this.#run(commands.length, program);
+      return results.map((x) => this.#copy(blockOf(x), x.shape)); // before an upload may use the arena's bytes
+    } finally {
+      this.#arenaEnd = 0;
+    }
   }
 
   /** Copies a tensor out of the memory, without the padding columns. */
