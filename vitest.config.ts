@@ -4,40 +4,13 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Tests that need no GPU, no browser and no process of their own: the loop of a developer. */
-const UNIT = [
-  ...[
-    'bert',
-    'cpu',
-    'hub',
-    'load',
-    'ops',
-    'options',
-    'qa',
-    'quantize',
-    'runtime',
-    'safetensors',
-    'squad',
-    'tokenizer',
-    'webParts',
-  ],
-];
+const UNIT = 'bert cpu hub load ops options qa quantize runtime safetensors squad tokenizer webParts'.split(' ');
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
-const LONGEST = [
-  ...['webgpuModels', 'webgpuCheckpoint', 'webTrouble', 'web', 'webgpuLife', 'bench', 'logits', 'explain', 'page'],
-  ...[
-    'webgpuTiled',
-    'package',
-    'readme',
-    'cpuLife',
-    'docs',
-    'cli',
-    'webgpuDirect',
-    'checkpoint',
-    'evaluate',
-    'cpuSelfTest',
-  ],
-];
+const LONGEST =
+  'webgpuModels webgpuCheckpoint webTrouble web webgpuLife bench logits explain page webgpuTiled package readme cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
+    ' ',
+  );
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -121,6 +121,11 @@ const MUTANTS: Mutant[] = [
   ]),
 ];
 
+/** Copies what was built of the unbroken product. */
+function copyBuilt(copy: string): void {
+  for (const folder of ['dist', 'wasm']) cpSync(join(ROOT, folder), join(copy, folder), { recursive: true });
+}
+
 /** Copies the tree to a folder for temporary files, with the packages and what was built. */
 function copyTree(): string {
   const copy = mkdtempSync(join(tmpdir(), 'bertlet-mutants-'));
@@ -129,7 +134,7 @@ function copyTree(): string {
     mkdirSync(dirname(join(copy, file)), { recursive: true });
     cpSync(join(ROOT, file), join(copy, file));
   }
-  for (const folder of ['dist', 'wasm']) cpSync(join(ROOT, folder), join(copy, folder), { recursive: true });
+  copyBuilt(copy);
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
   return copy;
 }
@@ -190,7 +195,7 @@ try {
       markdown ? `| ${mutant.file} | ${from} -> ${to} | ${caught} |` : `${mutant.file}: ${from} -> ${to}: ${caught}`,
     );
     writeFileSync(path, original);
-    if (isKernel) await buildCopy(copy);
+    if (isKernel) copyBuilt(copy);
   }
 } finally {
   rmSync(copy, { recursive: true, force: true });

@@ -9,16 +9,21 @@ import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { type HostTensor, Runtime, type Step, type Tensor } from '../src/runtime.ts';
-import { CHECKPOINT, float32, goldenCases, goldenJson, goldenTensors, largestDifference, TINY } from './support.ts';
+import {
+  CHECKPOINT,
+  float32,
+  goldenCases,
+  goldenJson,
+  goldenTensors,
+  largestDifference,
+  splitLogits,
+  TINY,
+} from './support.ts';
 
 function open(folder: string) {
   const config = parseConfig(JSON.parse(readFileSync(`${folder}/config.json`, 'utf8')) as Record<string, unknown>);
   return { config, tensors: readSafetensors(readFileSync(`${folder}/model.safetensors`)) };
 }
-const split = (logits: Float32Array) => ({
-  start: logits.filter((_, i) => i % 2 === 0),
-  end: logits.filter((_, i) => i % 2 === 1),
-});
 const ints = (tensor: HostTensor | undefined) => Int32Array.from(tensor!.data as Int32Array);
 
 /** A reference device that keeps what each op makes, in the order of forward(). */
@@ -43,7 +48,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
       config,
       weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'fp32'),
     );
-    const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
+    const { start, end } = splitLogits(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     const { layerNorm, linear, attention } = recorder.results;
     const points: [string, Float32Array][] = [['embeddings', layerNorm![0]!]];
     for (let i = 0; i < config.layers; i++) {
@@ -63,7 +68,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
       config,
       weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'torch'),
     );
-    const { start, end } = split(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
+    const { start, end } = splitLogits(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     expect(largestDifference(start, float32(golden['int8/start']).data)).toBeLessThan(1e-4);
     expect(largestDifference(end, float32(golden['int8/end']).data)).toBeLessThan(1e-4);
   });

@@ -1,9 +1,10 @@
 /** One GPU device for the tests of a file, and devices of ours over it, with every set of kernels. */
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { globals } from 'webgpu';
 import { WebgpuDevice } from '../src/devices/webgpu/device.ts';
 import type { GpuChoice } from '../src/devices/webgpu/plan.ts';
 import { type StartedWebgpu, startWebgpu } from '../src/devices/webgpu/start.ts';
+import { ACCUMULATOR_SIZES, type OP_CASES, shareOfBound, wrongAccumulators } from './support.ts';
 
 /** WebGPU's classes and flags, which Node has no globals for. */
 export const gpuClasses = globals as unknown as typeof globalThis;
@@ -11,7 +12,10 @@ export const gpuClasses = globals as unknown as typeof globalThis;
 export const DIRECT: GpuChoice = { product: 'direct', int8: 'packed' };
 export const TILED: GpuChoice = { ...DIRECT, product: 'tiled' };
 
-/** Opens a device with these kernels before the tests of a file, and closes it after them; a pipeline is compiled once for all of them. */
+/**
+ * Opens a device with these kernels before the tests of a file, and closes it after them. A pipeline is compiled once for all
+ * of them.
+ */
 export function useGpu(choice: GpuChoice = DIRECT) {
   let started: StartedWebgpu;
   const devices = new Map<string, WebgpuDevice>();
@@ -29,4 +33,24 @@ export function useGpu(choice: GpuChoice = DIRECT) {
       return devices.get(key)!;
     },
   };
+}
+
+/** Tests of kernels: cases of ops against the reference, and accumulators against exact sums. */
+export function testKernels(
+  device: (choice: GpuChoice) => WebgpuDevice,
+  choices: readonly (readonly [name: string, choice: GpuChoice, cases: typeof OP_CASES])[],
+): void {
+  describe.each(choices)('%s', (_, choice, cases) => {
+    test.each(cases)('%s, %s: within its bound of the reference', async (_, key, op) => {
+      expect(await shareOfBound(device(choice), key, op)).toBeLessThanOrEqual(1);
+      device(choice).clear();
+    });
+    test.each(ACCUMULATOR_SIZES)(
+      '%d tokens, %d features, %d outputs: accumulators equal exact sums',
+      async (...sizes) => {
+        expect(await wrongAccumulators(device(choice), ...sizes)).toBe(0);
+        device(choice).clear();
+      },
+    );
+  });
 }

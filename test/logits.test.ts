@@ -5,12 +5,8 @@ import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/loa
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
-import { CHECKPOINT, float32, goldenJson, goldenTensors, largestDifference } from './support.ts';
+import { CHECKPOINT, float32, goldenJson, goldenTensors, largestDifference, splitLogits } from './support.ts';
 
-const split = (logits: Float32Array) => ({
-  start: logits.filter((_, i) => i % 2 === 0),
-  end: logits.filter((_, i) => i % 2 === 1),
-});
 const argmax = (logits: Float32Array) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
 
 describe('embedded checkpoint, logits of 20 questions', () => {
@@ -31,7 +27,7 @@ describe('embedded checkpoint, logits of 20 questions', () => {
     let same = 0;
     for (const question of questions) {
       const { inputIds, typeIds, [dtype]: want } = items[question]!;
-      const { start, end } = split(await bert.forward(Int32Array.from(inputIds), Int32Array.from(typeIds)));
+      const { start, end } = splitLogits(await bert.forward(Int32Array.from(inputIds), Int32Array.from(typeIds)));
       const of = (which: string) => float32(goldens.get(`${question}/${dtype}/${which}`)).data;
       differences.push(Math.max(largestDifference(start, of('start')), largestDifference(end, of('end'))));
       if (argmax(start) === want.start && argmax(end) === want.end) same++;

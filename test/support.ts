@@ -42,6 +42,12 @@ export const float32 = (tensor: HostTensor | undefined): Float32Tensor => {
   return tensor as Float32Tensor;
 };
 
+/** `Bert.forward`'s logits [tokens, 2], apart. */
+export const splitLogits = (logits: Float32Array) => ({
+  start: logits.filter((_, i) => i % 2 === 0),
+  end: logits.filter((_, i) => i % 2 === 1),
+});
+
 /** Largest absolute difference; NaN where the lengths differ or either side has a NaN. */
 export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   if (a.length !== b.length) return Number.NaN;

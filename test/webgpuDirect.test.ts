@@ -6,38 +6,16 @@ import { constant, normal, tensor, uniform } from '../kernels/op.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { chooseScale, quantizeWeight } from '../src/quantize.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
-import { DIRECT, gpuClasses, useGpu } from './gpu.ts';
-import {
-  ACCUMULATOR_SIZES,
-  expectError,
-  largestDifference,
-  OP_CASES,
-  ROOT,
-  shareOfBound,
-  wrongAccumulators,
-} from './support.ts';
+import { DIRECT, gpuClasses, testKernels, useGpu } from './gpu.ts';
+import { expectError, largestDifference, OP_CASES, ROOT } from './support.ts';
 
 const { device, started } = useGpu();
 
 /** Only linears depend on the product, and only their int8 form on whether it is packed. */
-const CHOICES = [
+testKernels(device, [
   ['direct, packed', DIRECT, OP_CASES],
   ['direct, float', { ...DIRECT, int8: 'float' }, OP_CASES.filter(([op]) => op === 'linearInt8')],
-] as const;
-
-describe.each(CHOICES)('%s', (_, choice, cases) => {
-  test.each(cases)('%s, %s: within its bound of the reference', async (_, key, op) => {
-    expect(await shareOfBound(device(choice), key, op)).toBeLessThanOrEqual(1);
-    device(choice).clear();
-  });
-  test.each(ACCUMULATOR_SIZES)(
-    '%d tokens, %d features, %d outputs: accumulators equal exact sums',
-    async (...sizes) => {
-      expect(await wrongAccumulators(device(choice), ...sizes)).toBe(0);
-      device(choice).clear();
-    },
-  );
-});
+]);
 
 test('rows beyond the last do not widen the range of those that are quantized', async () => {
   // Every token looks at the first one, whose value is 1; a row of padding would look at all, whose values are -5.
