@@ -7,12 +7,12 @@
  *         <------------ hidden ---------><---- hidden ------><----- hidden ------->
  *   y     | head 0 | head 1 | ... | padding |
  *
- * The work is divided into (head, 6 query rows); a thread takes a range of these. Per thread in scratch, one after
+ * The work is divided into (head, 6 query rows); a chunk is a range of these. Per thread in scratch, one after
  * another:
  *   keys [tokens/16][headDim][16] | values [headDim/16][tokens][16] | scores [6][tokens] | mixed [6][headDim] | t
  * Keys and values are packed as panels of linear.wasm.ts, so both products are its tiles; tokens and headDim are
  * padded to 16 where they count columns.
- *   for each (head, 6 rows) of this thread's share:
+ *   for each (head, 6 rows) of this chunk:
  *     if the head is new: pack its keys and values
  *     scores[6][tokens] = q k^T
  *     p = exp((scores - max) / sqrt(headDim)); sum p of each row
@@ -87,7 +87,7 @@ export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
  * Command, 10 words: qkv, y, tokens, heads, headDim, stride of qkv and stride of y (in floats), scratch, bytes of
  * scratch per thread, wide (0 or 1).
  */
-export function attention(command: usize, thread: i32, threads: i32): void {
+export function attention(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const qkv = load<usize>(command, 0), y = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), heads = load<i32>(command, 12), headDim = load<i32>(command, 16);
   const stride = load<usize>(command, 20) << 2, yStride = load<usize>(command, 24) << 2;
@@ -102,10 +102,10 @@ export function attention(command: usize, thread: i32, threads: i32): void {
   const sStride = <usize>padded << 2, mStride = <usize>width << 2;
   const scale = <f32>(1.0 / Math.sqrt(<f64>headDim));
   const hidden = <usize>(heads * headDim << 2), blocks = (tokens + ROWS - 1) / ROWS;
-  const end = share(heads * blocks, thread + 1, threads);
+  const end = share(heads * blocks, chunk + 1, chunks);
   let packed = -1; // the head whose keys and values are in the scratch
-  for (let item = share(heads * blocks, thread, threads); item < end; item++) {
-    // Items of one head follow each other, so a thread packs a head once.
+  for (let item = share(heads * blocks, chunk, chunks); item < end; item++) {
+    // Items of one head follow each other, so a chunk packs a head once.
     const head = item / blocks, row = (item % blocks) * ROWS, rows = min(ROWS, tokens - row);
     const q = qkv + <usize>row * stride + <usize>(head * headDim << 2);
     if (head != packed) {

@@ -1,6 +1,7 @@
 /**
- * The module's exports. Each kernel is a command `(address of its arguments, thread, threads)` that computes one
- * thread's share. The host brings the memory, and a barrier separates one command from the next.
+ * The module's exports. Each kernel is a command `(address of its arguments, chunk, chunks, thread)` that computes one
+ * chunk of the work; `thread` says which scratch memory to use. The host brings the memory, and starts a command only
+ * when all chunks of the command before are done.
  */
 export { attention } from './attention.wasm';
 export { embedding, layerNorm } from './layerNorm.wasm';
@@ -11,8 +12,8 @@ export { quantize, range } from './quantize.wasm';
 export { softmaxRow } from './attention.wasm';
 export { addSum, normalize, squares } from './layerNorm.wasm';
 export { tileNarrow, tileWide } from './linear.wasm';
-export { int16Narrow, int16Row, int16Wide } from './linearInt16.wasm';
+export { int16Tile } from './linearInt16.wasm';
 export { relaxedNarrow, relaxedRow, relaxedWide } from './linearInt8.wasm';
-export { groupedNarrow, groupedWide } from './linearInt8Grouped.wasm';
+export { groupedTile } from './linearInt8Grouped.wasm';
 export { geluRows } from './math.wasm';
 export { minMax, toBytes } from './quantize.wasm';

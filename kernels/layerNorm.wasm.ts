@@ -2,7 +2,7 @@
  * layerNorm of x + residual, and embedding. Formulas, bounds, cases: layerNorm.ts and embedding.ts.
  *
  * x, residual, y [tokens][stride], gamma, beta [stride]: row-major float32; hidden columns, padded to 16 by zeros.
- *   for each row of this thread's share:
+ *   for each row of this chunk:
  *     y = x + residual; mean = sum y / hidden
  *     variance = sum (y - mean)^2 / hidden
  *     y = (y - mean) / sqrt(variance + eps) * gamma + beta
@@ -67,14 +67,14 @@ export function normalize(y: usize, mean: f32, inverse: f32, gamma: usize, beta:
  * Command, 11 words: x, residual, gamma, beta, y, tokens, hidden, eps (float32), scratch [threads][64 bytes], stride of
  * residual, stride of x and y (in floats). Without a residual the host gives a row of zeros, with stride 0.
  */
-export function layerNorm(command: usize, thread: i32, threads: i32): void {
+export function layerNorm(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const gamma = load<usize>(command, 8), beta = load<usize>(command, 12);
   const tokens = load<i32>(command, 20), hidden = load<i32>(command, 24), eps = load<f32>(command, 28);
   const t = load<usize>(command, 32) + <usize>(thread << 6);
   const rStride = load<usize>(command, 36) << 2, stride = load<usize>(command, 40) << 2;
   const whole = hidden & ~15;
-  const end = share(tokens, thread + 1, threads);
-  for (let row = share(tokens, thread, threads); row < end; row++) {
+  const end = share(tokens, chunk + 1, chunks);
+  for (let row = share(tokens, chunk, chunks); row < end; row++) {
     const x = load<usize>(command, 0) + <usize>row * stride, residual = load<usize>(command, 4) + <usize>row * rStride;
     const y = load<usize>(command, 16) + <usize>row * stride;
     // Pass 1: y = x + residual, and the mean.
@@ -102,12 +102,12 @@ export function layerNorm(command: usize, thread: i32, threads: i32): void {
 }
 
 /** Command, 8 words: ids [tokens], typeIds [tokens], word, position, type, y, tokens, stride (in floats). */
-export function embedding(command: usize, thread: i32, threads: i32): void {
+export function embedding(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const ids = load<usize>(command, 0), typeIds = load<usize>(command, 4);
   const word = load<usize>(command, 8), position = load<usize>(command, 12), type = load<usize>(command, 16);
   const tokens = load<i32>(command, 24), stride = load<usize>(command, 28) << 2;
-  const end = share(tokens, thread + 1, threads);
-  for (let token = share(tokens, thread, threads); token < end; token++) {
+  const end = share(tokens, chunk + 1, chunks);
+  for (let token = share(tokens, chunk, chunks); token < end; token++) {
     // Each table has rows of `stride` floats. A token's position is its place in the sequence.
     const w = word + <usize>load<i32>(ids + <usize>(token << 2)) * stride;
     const s = type + <usize>load<i32>(typeIds + <usize>(token << 2)) * stride;

@@ -10,14 +10,14 @@
  *   k = 1    w[n][1]   w[n+1][1]   ...   w[n+15][1]     One splat of x[row][k] multiplies the whole line.
  *   ...                                                 The next panel follows after `in` lines.
  *
- *   for each panel of this thread's share:
+ *   for each panel of this chunk:
  *     for each tile of 6 rows:
  *       c[6][16] = bias
  *       for each k: for each row r: c[r][:] += x[r][k] * panel[k][:]
  *       y[6][16] = gelu(c) or c
  *
  * Why 6 x 16: with 256-bit registers c takes 12, the panel's line 2 and the splat 1 of AVX2's 16 registers.
- * With 128-bit registers 6 x 8 takes as many, so the narrow tile covers a panel in two halves. Threads share the
+ * With 128-bit registers 6 x 8 takes as many, so the narrow tile covers a panel in two halves. Chunks divide the
  * panels, not the rows, so that each weight is read by one thread.
  */
 import { geluRows, madd, share } from './math.wasm';
@@ -116,14 +116,14 @@ export function tile(
 }
 
 /** Command, 9 words: x, weight, bias, y, tokens, in (padded), out (padded), gelu (0 or 1), wide (0 or 1). */
-export function linear(command: usize, thread: i32, threads: i32): void {
+export function linear(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), bias = load<usize>(command, 8);
   const y = load<usize>(command, 12);
   const tokens = load<i32>(command, 16), features = load<i32>(command, 20), out = load<i32>(command, 24);
   const activation = load<i32>(command, 28), wide = load<i32>(command, 32) != 0;
   const xStride = <usize>features << 2, yStride = <usize>out << 2;
-  const end = share(out >> 4, thread + 1, threads);
-  for (let panel = share(out >> 4, thread, threads); panel < end; panel++) {
+  const end = share(out >> 4, chunk + 1, chunks);
+  for (let panel = share(out >> 4, chunk, chunks); panel < end; panel++) {
     const b = weight + <usize>(panel * features << 6); // a panel is `in` lines of 64 bytes
     for (let row = 0; row < tokens; row += ROWS) {
       const c = y + <usize>row * yStride + <usize>(panel << 6);

@@ -17,16 +17,16 @@
  *   grouped  the same lines in another order, for AVX2 without AVX-VNNI: linearInt8Grouped.wasm.ts.
  *   int16    xq is i16 [tokens][in], panels [out/16][in/2][16][2] int8, for every engine: linearInt16.wasm.ts.
  *
- *   for each panel of this thread's share:
- *     for each tile of 6 rows: c[6][16] = 0; for each 4 k: c[r][n] += 4 products; y = dequantized c, GELU
- *     for each row left over:  the same for 1 row
+ *   for each panel of this chunk:
+ *     for each tile of 6 rows (grouped, int16: 4): c = 0; for each k: c[r][n] += products; y = dequantized c, GELU
+ *     relaxed, for each row left over: the same for 1 row
  *
  * The zero point stays out of the loop: dequantize.wasm.ts subtracts zeroPoint * (sum of the column's weights) at the
  * end.
  */
 import { store16, store8 } from './dequantize.wasm';
-import { groupedPanel } from './linearInt8Grouped.wasm';
-import { int16Narrow, int16Row, int16Wide, ROWS as INT16_ROWS } from './linearInt16.wasm';
+import { groupedTile, ROWS as GROUPED_ROWS } from './linearInt8Grouped.wasm';
+import { int16Tile, ROWS as INT16_ROWS } from './linearInt16.wasm';
 import { geluRows, share } from './math.wasm';
 
 /** Rows of a relaxed tile: 6, for the reason given in linear.wasm.ts. */
@@ -126,50 +126,43 @@ export function relaxedRow(
  * Command, 13 words: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros,
  * order. gelu, wide and int16 are 0 or 1. `order` is the address of linearInt8Grouped's table, or 0.
  */
-export function linearInt8(command: usize, thread: i32, threads: i32): void {
+export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), constants = load<usize>(command, 8);
   const y = load<usize>(command, 12);
   const tokens = load<i32>(command, 16), features = load<i32>(command, 20), out = load<i32>(command, 24);
   const activation = load<i32>(command, 28), wide = load<i32>(command, 32), int16 = load<i32>(command, 36);
   const scales = load<usize>(command, 40), zeros = load<usize>(command, 44), order = load<usize>(command, 48);
   const xStride = <usize>(int16 ? features << 1 : features), yStride = <usize>out << 2;
-  const rows = int16 ? INT16_ROWS : RELAXED_ROWS;
-  const half: usize = int16 ? 16 : 32; // bytes of weight from a panel's 1st column to its 9th
-  const end = share(out >> 4, thread + 1, threads);
-  for (let panel = share(out >> 4, thread, threads); panel < end; panel++) {
+  const end = share(out >> 4, chunk + 1, chunks);
+  for (let panel = share(out >> 4, chunk, chunks); panel < end; panel++) {
     const w = weight + <usize>(panel * features << 4); // 16 bytes for each k in every layout
     const k = constants + <usize>(panel * 192);
-    if (order) {
-      // A panel's table has 3 words, then one word for every 4 bytes of a row of xq.
-      const o = order + <usize>panel * (xStride + 12);
-      groupedPanel(x, tokens, xStride, w, o, k, scales, zeros, y + <usize>(panel << 6), yStride, activation, wide);
-      continue;
-    }
-    let row = 0;
-    for (; row + rows <= tokens; row += rows) {
+    // A panel's table has 5 words, then at most one word for every 4 bytes of a row of xq.
+    const o = order + <usize>panel * (xStride + 20);
+    for (let row = 0, rows = 0; row < tokens; row += rows) {
       const a = x + <usize>row * xStride, s = scales + <usize>(row << 2), z = zeros + <usize>(row << 2);
       const c = y + <usize>row * yStride + <usize>(panel << 6);
-      if (int16) {
-        if (wide) int16Wide(a, xStride, w, k, s, z, c, yStride);
+      // The last tile computes rows of padding where it reaches past the end; nothing reads them.
+      if (order) {
+        rows = GROUPED_ROWS;
+        groupedTile(a, xStride, w, o, k, s, z, c, yStride);
+      } else if (int16) {
+        rows = INT16_ROWS;
+        int16Tile(a, xStride, w, k, s, z, c, yStride);
+        // Columns 8 to 15: 32 bytes further in the constants and in y, half a line further in the panel.
+        int16Tile(a, xStride, w + 16, k + 32, s, z, c + 32, yStride);
+      } else if (row + RELAXED_ROWS > tokens) {
+        rows = 1;
+        relaxedRow(a, xStride, w, k, s, z, c);
+      } else {
+        rows = RELAXED_ROWS;
+        if (wide) relaxedWide(a, xStride, w, k, s, z, c, yStride);
         else {
-          int16Narrow(a, xStride, w, k, s, z, c, yStride);
-          // Columns 8 to 15: 32 bytes further in the constants and in y, `half` bytes further in the panel.
-          int16Narrow(a, xStride, w + half, k + 32, s, z, c + 32, yStride);
+          relaxedNarrow(a, xStride, w, k, s, z, c, yStride);
+          relaxedNarrow(a, xStride, w + 32, k + 32, s, z, c + 32, yStride);
         }
-      } else if (wide) relaxedWide(a, xStride, w, k, s, z, c, yStride);
-      else {
-        relaxedNarrow(a, xStride, w, k, s, z, c, yStride);
-        relaxedNarrow(a, xStride, w + half, k + 32, s, z, c + 32, yStride);
       }
       if (activation) geluRows(c, yStride, rows);
-    }
-    // Rows left over: fewer than a tile.
-    for (; row < tokens; row++) {
-      const a = x + <usize>row * xStride, s = scales + <usize>(row << 2), z = zeros + <usize>(row << 2);
-      const c = y + <usize>row * yStride + <usize>(panel << 6);
-      if (int16) int16Row(a, xStride, w, k, s, z, c);
-      else relaxedRow(a, xStride, w, k, s, z, c);
-      if (activation) geluRows(c, yStride, 1);
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * SIMD arithmetic that the kernels share, and the division of work among threads. All *.wasm.ts files are
+ * SIMD arithmetic that the kernels share, and the division of work into chunks. All *.wasm.ts files are
  * AssemblyScript: they are compiled to WebAssembly and never run as TypeScript.
  *
  * Rules of all kernels, so that V8's revectorizer can join two 128-bit halves into one 256-bit operation:
@@ -137,9 +137,9 @@ export function geluRows(at: usize, stride: usize, rows: i32): void {
   }
 }
 
-/** `count` items are shared evenly: a thread's share is [share(count, thread, n), share(count, thread + 1, n)). */
+/** `count` items are divided evenly: chunk i of n has the items [share(count, i, n), share(count, i + 1, n)). */
 // @ts-ignore: decorator
 @inline
-export function share(count: i32, thread: i32, threads: i32): i32 {
-  return count * thread / threads;
+export function share(count: i32, chunk: i32, chunks: i32): i32 {
+  return count * chunk / chunks;
 }

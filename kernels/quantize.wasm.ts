@@ -4,18 +4,23 @@
  *
  * x [tokens][in] float32, in padded to 16 -> xq [tokens][in], u8 (i16 for the int16 product); scales [tokens] float32
  * and zero points [tokens] int32.
- *   torch:     one range for all of x: range (each thread its rows) | barrier | quantize (joins the threads' ranges)
+ *   torch:     one range for all of x: range (one for each of its chunks), then quantize (joins these ranges)
  *   accurate:  one range for each row: quantize alone, which finds each row's range itself
- *   for each row of this thread's share: xq = clamp(round(x / scale) + zeroPoint)
- * `partial` is 128 bytes for each thread: first [threads][64 bytes] with each thread's smallest and largest value,
- * then [threads][64 bytes] of scratch. 64 bytes are a cache line, so no two threads write the same one.
+ *   for each row of this chunk: xq = clamp(round(x / scale) + zeroPoint)
+ * `partial` is lines of 64 bytes: first [parts] with the smallest and the largest value of each chunk of range, then
+ * [threads] of scratch. 64 bytes are a cache line, so no two threads write the same one.
+ * A row or tensor with a value that is not finite gets the scale NaN, and so do the results that are made of it.
  */
-import { larger, maxLanes, share } from './math.wasm';
+import { larger, madd, maxLanes, share, sumLanes } from './math.wasm';
 
-/** Stores at `to` (32 bytes of scratch) the smallest and the largest of 0 and `count` floats, a multiple of 16. */
+/**
+ * Stores at `to` (32 bytes of scratch) the smallest and the largest of 0 and `count` floats, a multiple of 16. If one of
+ * them is NaN or infinite, the smallest is NaN.
+ */
 export function minMax(x: usize, count: i32, to: usize): void {
   let low0 = f32x4.splat(0), low1 = low0, low2 = low0, low3 = low0;
-  let high0 = low0, high1 = low0, high2 = low0, high3 = low0;
+  let high0 = low0, high1 = low0, high2 = low0, high3 = low0, bad0 = low0, bad1 = low0;
+  const zero = f32x4.splat(0);
   for (const end = x + (<usize>count << 2); x < end; x += 64) {
     const a = v128.load(x, 0), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
     // Four accumulators for each end: none waits for the one before.
@@ -27,6 +32,9 @@ export function minMax(x: usize, count: i32, to: usize): void {
     high1 = larger(high1, b);
     high2 = larger(high2, c);
     high3 = larger(high3, d);
+    // 0 * x is NaN if x is not finite; pmin and pmax do not notice NaN.
+    bad0 = madd(a, zero, madd(c, zero, bad0));
+    bad1 = madd(b, zero, madd(d, zero, bad1));
   }
   low0 = f32x4.pmin(low0, low2);
   low1 = f32x4.pmin(low1, low3);
@@ -39,16 +47,19 @@ export function minMax(x: usize, count: i32, to: usize): void {
   v128.store(to, high1, 16);
   v128.store(to, high0, 0);
   const high = maxLanes(larger(v128.load(to, 0), v128.load(to, 16)));
-  store<f32>(to, low, 0);
+  v128.store(to, bad1, 16);
+  v128.store(to, bad0, 0);
+  const bad = sumLanes(f32x4.add(v128.load(to, 0), v128.load(to, 16)));
+  store<f32>(to, low + bad, 0);
   store<f32>(to, high, 4);
 }
 
-/** Command, 4 words: x, partial, tokens, in (padded). Each thread stores the range of its share of the rows. */
-export function range(command: usize, thread: i32, threads: i32): void {
+/** Command, 4 words: x, partial, tokens, in (padded). Each chunk stores the range of its rows. */
+export function range(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), partial = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), features = load<i32>(command, 12);
-  const begin = share(tokens, thread, threads), end = share(tokens, thread + 1, threads);
-  minMax(x + <usize>(begin * features << 2), (end - begin) * features, partial + <usize>(thread << 6));
+  const begin = share(tokens, chunk, chunks), end = share(tokens, chunk + 1, chunks);
+  minMax(x + <usize>(begin * features << 2), (end - begin) * features, partial + <usize>(chunk << 6));
 }
 
 /** Stores the scale at `to` and the zero point at `to + 4`. Line by line chooseScale of src/quantize.ts. */
@@ -115,24 +126,27 @@ function toInt16(x: usize, to: usize, count: i32, parameters: usize): void {
   }
 }
 
-/** Command, 9 words: x, partial, tokens, in (padded), xq, scales, zeros, int16 (0 or 1), accurate (0 or 1). */
-export function quantize(command: usize, thread: i32, threads: i32): void {
+/**
+ * Command, 10 words: x, partial, tokens, in (padded), xq, scales, zeros, int16 (0 or 1), accurate (0 or 1), parts (the
+ * chunks of range; 0 if accurate).
+ */
+export function quantize(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), partial = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), features = load<i32>(command, 12);
   const xq = load<usize>(command, 16), scales = load<usize>(command, 20), zeros = load<usize>(command, 24);
-  const int16 = load<i32>(command, 28), accurate = load<i32>(command, 32);
-  const own = partial + <usize>((threads + thread) << 6); // this thread's scratch, behind all partial ranges
+  const int16 = load<i32>(command, 28), accurate = load<i32>(command, 32), parts = load<i32>(command, 36);
+  const own = partial + <usize>((parts + thread) << 6); // this thread's scratch, behind all partial ranges
   if (!accurate) {
-    // Every thread joins all partial ranges itself, so that no second barrier is needed.
+    // Every chunk joins all partial ranges itself, so that no third command is needed.
     let low: f32 = 0, high: f32 = 0;
-    for (let i = 0; i < threads; i++) {
+    for (let i = 0; i < parts; i++) {
       low = min(low, load<f32>(partial + <usize>(i << 6), 0));
       high = max(high, load<f32>(partial + <usize>(i << 6), 4));
     }
     chooseScale(low, high, own);
   }
-  const end = share(tokens, thread + 1, threads);
-  for (let row = share(tokens, thread, threads); row < end; row++) {
+  const end = share(tokens, chunk + 1, chunks);
+  for (let row = share(tokens, chunk, chunks); row < end; row++) {
     const from = x + <usize>(row * features << 2);
     if (accurate) {
       minMax(from, features, own);

@@ -8,7 +8,7 @@
  *
  * Tensors have the names of the Hugging Face checkpoint, so there is no table that maps names.
  */
-import type { HostTensor, Linear, LinearWeight, Norm, Runtime, Tables, Tensor } from './runtime.ts';
+import type { HostTensor, Linear, LinearWeight, Norm, ReadOptions, Runtime, Tables, Tensor } from './runtime.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
@@ -113,11 +113,11 @@ export class Bert {
   }
 
   /**
-   * Runs the whole model on one sequence. The arguments are those of `encode`.
+   * Runs the whole model on one sequence. The arguments are those of `encode` and of `Runtime.read`.
    * @returns logits [tokens, 2]: for each token, how well the answer starts there and how well the answer ends there
    */
-  forward(ids: Int32Array, typeIds: Int32Array): Promise<Float32Array> {
-    return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs)); // -> [tokens, 2]
+  forward(ids: Int32Array, typeIds: Int32Array, options?: ReadOptions): Promise<Float32Array> {
+    return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs), options); // [tokens, 2]
   }
 }
 

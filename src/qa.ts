@@ -47,6 +47,8 @@ export interface Question {
   stride?: number | undefined;
   /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
   nullThreshold?: number | undefined;
+  /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A span of the passage, or "no answer". */
@@ -80,6 +82,14 @@ const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, stride: 128, nu
 /** Lower bounds of the integer options. */
 const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
 
+/** The input of `logits`. */
+export interface Tokens {
+  inputIds: ArrayLike<number>;
+  tokenTypeIds: ArrayLike<number>;
+  /** Ends `logits` early. */
+  signal?: AbortSignal | undefined;
+}
+
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
   readonly tokenizer: Tokenizer;
@@ -104,7 +114,7 @@ export class QuestionAnswering {
    * @returns 1 to `topK` answers, best first. "No answer" is always a candidate, and the only candidate for a passage
    * without words. A larger `topK` only appends answers.
    * @throws BertletError `input` if the question is empty or too long for a window, or if an option is out of range;
-   * `disposed` after `dispose()`
+   * `disposed` after `dispose()`; the reason of `signal` if it aborts
    */
   async answer(input: Question): Promise<[Answer, ...Answer[]]> {
     const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Required<Given<Question>>;
@@ -116,10 +126,11 @@ export class QuestionAnswering {
       throw inputError(name, `an integer of at least ${least}`, shown(options[name]));
     }
     const { nullThreshold } = options;
+    const signal = checkedSignal(options.signal);
     if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', shown(nullThreshold));
     const windows: Window[] = [];
     for (const pair of this.#windows(options)) {
-      windows.push({ pair, ...(await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds })) });
+      windows.push({ pair, ...(await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds, signal })) });
     }
     return bestSpans(windows, options);
   }
@@ -129,19 +140,17 @@ export class QuestionAnswering {
    * @param input token ids of `[CLS] question [SEP] context [SEP]`, and the type of each token: 0 or 1
    * @returns the start logits [tokens] and the end logits [tokens]
    * @throws BertletError `input` for ids that the model does not have; `weights` if a logit is not finite; `disposed`
-   * after `dispose()`
+   * after `dispose()`; the reason of `signal` if it aborts
    */
-  async logits(input: { inputIds: ArrayLike<number>; tokenTypeIds: ArrayLike<number> }): Promise<{
-    start: Float32Array;
-    end: Float32Array;
-  }> {
+  async logits(input: Tokens): Promise<{ start: Float32Array; end: Float32Array }> {
     const { vocab, types, positions } = this.config;
-    const { inputIds, tokenTypeIds } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds']);
+    const { inputIds, tokenTypeIds } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds', 'signal']);
+    const signal = checkedSignal(input.signal);
     const ids = checkedIds('inputIds', inputIds, vocab, positions);
     const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types, positions);
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
-    const logits = await this.#bert.forward(ids, typeIds);
+    const logits = await this.#bert.forward(ids, typeIds, { signal });
     if (!logits.every(Number.isFinite)) {
       throw new BertletError('weights', 'logits: expected finite numbers, got NaN. Are the weights damaged?');
     }
@@ -177,6 +186,13 @@ export class QuestionAnswering {
       if (begin + room >= context.ids.length) return;
     }
   }
+}
+
+/** @throws BertletError `input` if the signal is none; its reason if it has aborted */
+function checkedSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw inputError('signal', 'an AbortSignal', shown(signal));
+  signal?.throwIfAborted();
+  return signal;
 }
 
 /** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */

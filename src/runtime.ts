@@ -16,6 +16,7 @@
  * tensor.
  */
 import { BertletError, inputError } from './errors.ts';
+import { optionsOf } from './options.ts';
 
 /** The safetensors dtypes that bertlet reads and writes, and the bytes of an element. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
@@ -104,15 +105,18 @@ export interface Device {
    * errors.
    */
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): unknown;
-  /** Runs a program: each step comes after the steps that it reads. Returns the numbers of `results`. */
-  run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]>;
+  /**
+   * Runs a program: each step comes after the steps that it reads. Returns the numbers of `results`. If `signal` aborts
+   * meanwhile, the device may stop early and then throws the signal's reason.
+   */
+  run(steps: readonly Step[], results: readonly Tensor[], signal?: AbortSignal): Promise<Float32Array[]>;
   /** Frees everything. Idempotent. */
   dispose(): Promise<void>;
 }
 
 /** Facts about a started device. */
 export interface DeviceInfo {
-  /** cpu: number of threads, including the caller's. */
+  /** cpu: number of threads that compute. */
   threads?: number;
   /** webgpu: vendor and name of the adapter, with "(software)" if the adapter computes on the CPU. */
   adapter?: string;
@@ -126,11 +130,18 @@ export interface DeviceInfo {
   reason?: string;
 }
 
+/** Options of `Runtime.read`. */
+export interface ReadOptions {
+  /** Ends the read early. */
+  signal?: AbortSignal | undefined;
+}
+
 /** Records ops and lets a device run them. Made by `openRuntime` (tensor.ts), or with a device of your own. */
 export class Runtime {
   readonly device: Device;
   readonly #about: () => DeviceInfo;
   #made = 0;
+  /** Settles after the last read that was asked for; never rejects. */
   #last: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
@@ -224,25 +235,37 @@ export class Runtime {
     return this.#record(tokens, columns / 3, { op: 'attention', heads, reads: [qkv] });
   }
 
-  /** Computes a tensor and returns its numbers: [rows, columns], row-major. */
-  read(x: Tensor): Promise<Float32Array>;
+  /**
+   * Computes a tensor and returns its numbers: [rows, columns], row-major. Reads run one after another, in the order of
+   * the calls.
+   * @throws the reason of `signal` if it aborts before the result is there; the runtime stays usable
+   */
+  read(x: Tensor, options?: ReadOptions): Promise<Float32Array>;
   /** Computes several tensors in one program. */
   read(x: Tensor, ...more: Tensor[]): Promise<Float32Array[]>;
-  async read(...results: Tensor[]): Promise<Float32Array | Float32Array[]> {
+  read(x: Tensor, ...more: [...Tensor[], ReadOptions]): Promise<Float32Array[]>;
+  async read(...given: (Tensor | ReadOptions | undefined)[]): Promise<Float32Array | Float32Array[]> {
     this.#checkAlive();
+    const options = given.at(-1) instanceof Tensor ? {} : (given.pop() as ReadOptions | undefined);
+    const { signal } = optionsOf('read', options ?? {}, ['signal']);
+    const results = given as Tensor[];
+    if (results.length === 0) throw inputError('read', 'a tensor', 'none');
     for (const x of results) this.#checkOwner('read', x.runtime);
     const steps = stepsOf(results);
-    const run = () => this.device.run(steps, results);
+    const run = () => {
+      signal?.throwIfAborted();
+      return this.device.run(steps, results, signal);
+    };
     const done = this.#last.then(run, run); // one run at a time: a device has one set of activations
-    this.#last = done;
-    const values = await done;
+    this.#last = done.catch(() => {});
+    const values = await unlessAborted(done, signal);
     return values.length === 1 ? values[0]! : values;
   }
 
   /** Waits for the reads in progress, then frees everything on the device. Idempotent. */
   async dispose(): Promise<void> {
     this.#disposed = true;
-    await this.#last.catch(() => {});
+    await this.#last;
     await this.device.dispose();
   }
   /** For `await using`. */
@@ -263,6 +286,22 @@ export class Runtime {
   #checkOwner(what: string, owner: Runtime): void {
     if (owner === this) return;
     throw inputError(what, 'what this runtime made', 'what another made', 'Read it there, and upload it here.');
+  }
+}
+
+/** A promise's value; or the reason of `signal` if it aborts first. */
+async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise;
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+  });
+  signal.addEventListener('abort', abort);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 

@@ -35,6 +35,7 @@ export {
   type LinearWeight,
   type Norm,
   type QuantizedTensor,
+  type ReadOptions,
   Runtime,
   type Scheme,
   type Step,

@@ -125,12 +125,12 @@ describe('life of a process', () => {
     }
   });
   test('a worker that dies is an error, not a hang', async () => {
-    const { device, endWorkers } = await startCpu({ threads: 2 });
+    const { device } = await startCpu({ threads: 2 });
     const runtime = new Runtime(device);
     const x = runtime.tensor(normal([4, 64], 1));
     const norm = { gamma: runtime.tensor(normal([64], 2)), beta: runtime.tensor(normal([64], 3)) };
     expect((await runtime.read(runtime.layerNorm(x, null, norm, 1e-12))).length).toBe(256);
-    await endWorkers(); // as if the system had killed it
+    await device.dispose(); // as if the system had killed it
     await expectError('device', /expected 2 threads at work, got a worker that ended/, () =>
       runtime.read(runtime.layerNorm(x, null, norm, 1e-12)),
     );

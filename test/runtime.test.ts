@@ -12,7 +12,7 @@ import { compareRandomPrograms, runtimeTests } from './tensorPrograms.ts';
 
 const module = new WebAssembly.Module(readFileSync(join(ROOT, 'dist', 'wasm', 'relaxed.wasm')));
 const memory = (maximum = 65536) => new WebAssembly.Memory({ initial: 2, maximum });
-const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', wide: false }, 1);
+const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', wide: false, wideFloat: false }, 1);
 
 describe('reference', () => runtimeTests(() => new ReferenceDevice()));
 describe('cpu', () => runtimeTests(() => cpu()));

@@ -30,8 +30,8 @@ export interface Example {
   readonly bound: Float64Array;
 }
 
-/** Inputs of an int8 linear that is small enough to stay in a CPU's cache. */
-export const smallLinear = () => OPS.linearInt8.cases['130x384 to 96']!();
+/** Inputs of a linear that is small enough to stay in a CPU's cache. */
+export const smallLinear = (op: 'linear' | 'linearInt8') => OPS[op].cases['130x384 to 96']!();
 /** Inputs of an int8 linear [768, 768], the width of bert-base, for timings on a GPU. */
 export function largeLinear(tokens: number) {
   const { x, weight, bias } = makeLinear(tokens, 768, 768);

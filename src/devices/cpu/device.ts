@@ -2,7 +2,8 @@
  * The CPU device: WebAssembly SIMD kernels (kernels/*.wasm.ts) over one memory, on all cores.
  *
  * `run` turns the steps of a program into commands, works out the lifetime of each tensor, places all tensors in one
- * arena behind the weights, and lets the threads run the commands (threads.ts has the memory map).
+ * arena behind the weights, and lets the workers run the commands (threads.ts has the memory map). The caller's thread
+ * only waits for their message, so its timers and sockets go on.
  *
  * A tensor is a block of float32 rows. Columns are padded with zeros to a multiple of 16 (the stride). Activations, the
  * tensors that steps make, also have their rows padded to a multiple of 12, so a tile may reach past the last row:
@@ -15,20 +16,19 @@
 import { BertletError, inputError } from '../../errors.ts';
 import { rowSums } from '../../quantize.ts';
 import { type Device, type LinearWeight, refuseFloat16, type Step, type Tensor } from '../../runtime.ts';
-import { groupRows, ROW } from './grouping.ts';
+import { groupPanel, tableBytes } from './grouping.ts';
 import {
-  Barrier,
   COMMAND_BYTES,
-  COMMANDS,
-  FAILED,
   KERNELS,
   type Kernel,
   kernelsOf,
+  MOST_CHUNKS,
   MOST_COMMANDS,
   PROGRAM,
-  RUN,
+  Program,
   WEIGHTS,
 } from './threads.ts';
+import type { Workers } from './workers.ts';
 
 /** The inner product and the tile that linears use. All choices compute the same integers. */
 export interface KernelChoice {
@@ -37,8 +37,10 @@ export interface KernelChoice {
    * i16x8.relaxed_dot_i8x16_i7x16_s, added up in 16 bits; int16: i32x4.dot_i16x8_s.
    */
   int8: 'relaxed' | 'grouped' | 'int16';
-  /** Tiles for 256-bit registers, which pay only where V8's revectorizer joins pairs of 128-bit operations. */
+  /** Tile of `relaxed` for 256-bit registers, which pays only where V8's revectorizer joins pairs of 128-bit operations. */
   wide: boolean;
+  /** The same for the tile of float32 products: linears and attention. */
+  wideFloat: boolean;
 }
 
 /** Memory of a tensor, or scratch. `at`: its address, fixed for an upload, otherwise chosen by each `run`. */
@@ -56,9 +58,10 @@ interface Linear {
   readonly order: number;
   readonly scheme: 'torch' | 'accurate' | null;
 }
-/** One call of one kernel by all threads, between two barriers. */
+/** One call of one kernel, divided into chunks. The next command starts when all of them are done. */
 interface Command {
   readonly kernel: (typeof KERNELS)[number];
+  readonly chunks: number;
   readonly reads: readonly Block[];
   readonly makes: readonly Block[];
   /** Memory that `words` fills before the first command of the program runs: alive from then on. */
@@ -72,46 +75,51 @@ const MOST_ZEROS = 16384;
 
 const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
+/** Chunks of `items` items with so much work in all: each has about `least` of it, and at least one item. */
+const chunksOf = (items: number, work: number, least: number) =>
+  Math.max(1, Math.min(items, Math.floor(work / least), MOST_CHUNKS));
+/** Chunks of a command that reads and writes rows: about 5 µs each. */
+const rowChunks = (rows: number, columns: number) => chunksOf(rows, rows * columns, 8192);
+/** Chunks of an attention: whole heads, because each chunk packs the keys and values of its heads; parts of long ones. */
+function attentionChunks(tokens: number, heads: number, headDim: number): number {
+  const products = 2 * tokens * tokens * headDim; // of one head
+  return products < 2 ** 18 ? chunksOf(heads, heads * products, 2 ** 18) : heads * Math.max(1, tokens >> 8);
+}
 const floatBits = (value: number) => new Int32Array(Float32Array.of(value).buffer)[0]!;
 
 export class CpuDevice implements Device {
   readonly threads: number;
   readonly choice: KernelChoice;
-  /** Milliseconds so far in each kind of command, including the wait at the barrier. */
-  readonly milliseconds: Partial<Record<Command['kernel'], number>> = {};
   readonly #memory: WebAssembly.Memory;
+  readonly #workers: Workers | null;
+  /** For programs that the caller's thread runs. Empty if there are workers. */
   readonly #kernels: Kernel[];
-  readonly #endWorkers: () => Promise<unknown>;
   /** Address of the row of zeros. */
   readonly #zeros: number;
   /** End of the weights, where the arena begins. */
   #top = WEIGHTS;
   /** End of the arena while a program runs; otherwise 0. */
   #arenaEnd = 0;
-  #dead: BertletError | null = null;
 
+  /** @param workers `threads` workers over the same memory; without them the caller's thread runs the programs */
   constructor(
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     choice: KernelChoice,
     threads: number,
-    endWorkers: () => Promise<unknown> = async () => {},
+    workers: Workers | null = null,
   ) {
     this.#memory = memory;
-    this.#kernels = kernelsOf(module, memory);
-    this.#endWorkers = endWorkers;
+    this.#workers = workers;
+    this.#kernels = workers ? [] : kernelsOf(module, memory);
     this.choice = choice;
     this.threads = threads;
     this.#zeros = this.#allocate(4 * MOST_ZEROS);
   }
 
-  /** Marks the device as dead, because a worker has ended or `dispose` was called. Every `run` fails from then on. */
-  fail(reason: string): void {
-    const advice = 'Load the model again.';
-    this.#dead ??= new BertletError(
-      'device',
-      `cpu: expected ${this.threads} threads at work, got ${reason}. ${advice}`,
-    );
+  /** Milliseconds so far in each kind of command, from the end of the command before to its own. */
+  get milliseconds(): Partial<Record<Command['kernel'], number>> {
+    return new Program(this.#memory, [], 0).milliseconds;
   }
 
   /**
@@ -188,36 +196,20 @@ export class CpuDevice implements Device {
     return { weight: at, constants, order, scheme: weight.scheme };
   }
 
-  /**
-   * Reorders the rows of packed panels so that linearInt8Grouped.wasm.ts can add in 16 bits (grouping.ts).
-   * Returns the address of the order tables, one for each panel:
-   *
-   *   | end of the fours | end of the twos | end | order[depth / 4] |   int32 each
-   *
-   * The three ends are addresses within `order`. An entry of `order` is a byte offset in a row of xq.
-   */
+  /** Lets `groupPanel` reorder packed panels. Returns the address of the tables, one for each panel. */
   #group(weight: number, panels: number, depth: number): number {
-    const bytes = depth + 12;
-    const at = this.#allocate(panels * bytes);
+    const bytes = tableBytes(depth);
+    const tables = this.#allocate(panels * bytes);
     for (let i = 0; i < panels; i++) {
       const panel = new Int8Array(this.#memory.buffer, weight + i * depth * 16, depth * 16);
-      const { order, fours, twos } = groupRows(panel);
-      const first = at + i * bytes + 12;
-      const ends = [first + fours * 16, first + fours * 16 + twos * 8, first + depth];
-      new Int32Array(this.#memory.buffer, first - 12, bytes / 4).set([...ends, ...order.map((row) => row * 4)]);
-      const before = panel.slice();
-      for (let to = 0, end = 1; to < order.length; to = end++) {
-        while (order[end] === order[end - 1]! + 1) end++; // one copy for a run of consecutive rows
-        panel.set(before.subarray(order[to]! * ROW, (order[end - 1]! + 1) * ROW), to * ROW);
-      }
+      groupPanel(panel, new Int32Array(this.#memory.buffer, tables + i * bytes, bytes / 4), tables + i * bytes);
     }
-    return at;
+    return tables;
   }
 
   /** The commands of a step. `reads`: the blocks of the tensors that the step reads; `y`: the block of its result. */
   #commandsOf(step: Step, reads: readonly Block[], y: Block): Command[] {
     const { threads } = this;
-    const wide = Number(this.choice.wide);
     const [rows, columns] = step.y.shape;
     switch (step.op) {
       case 'embedding': {
@@ -227,7 +219,8 @@ export class CpuDevice implements Device {
           new Int32Array(this.#memory.buffer, input.at + rows * 4, rows).set(step.typeIds);
           return [input.at, input.at + rows * 4, ...reads.map(({ at }) => at), y.at, rows, y.stride];
         };
-        return [{ kernel: 'embedding', reads: [...reads, input], makes: [y], input, words }];
+        const chunks = rowChunks(rows, columns);
+        return [{ kernel: 'embedding', chunks, reads: [...reads, input], makes: [y], input, words }];
       }
       case 'layerNorm': {
         const [x, gamma, beta, added] = reads as [Block, Block, Block, Block?];
@@ -239,7 +232,7 @@ export class CpuDevice implements Device {
           const sizes = [rows, columns, floatBits(step.eps), own.at, residual.stride, y.stride];
           return [x.at, residual.at, gamma.at, beta.at, y.at, ...sizes];
         };
-        return [{ kernel: 'layerNorm', reads, makes: [y, own], words }];
+        return [{ kernel: 'layerNorm', chunks: rowChunks(rows, columns), reads, makes: [y, own], words }];
       }
       case 'attention': {
         const [qkv] = reads as [Block];
@@ -247,8 +240,9 @@ export class CpuDevice implements Device {
         const [tokens, width] = [pad(rows, 16), pad(headDim, 16)];
         const each = (tokens * headDim + tokens * width + 6 * tokens + 6 * width) * 4 + 64;
         const own = scratch(each * threads);
-        const words = () => [qkv.at, y.at, rows, step.heads, headDim, qkv.stride, y.stride, own.at, each, wide];
-        return [{ kernel: 'attention', reads, makes: [y, own], words }];
+        const sizes = [rows, step.heads, headDim, qkv.stride, y.stride];
+        const words = () => [qkv.at, y.at, ...sizes, own.at, each, Number(this.choice.wideFloat)];
+        return [{ kernel: 'attention', chunks: attentionChunks(rows, step.heads, headDim), reads, makes: [y, own], words }];
       }
       case 'linear':
         return this.#linear(step.linear.buffer as Linear, Number(step.gelu), rows, reads[0]!, y);
@@ -257,40 +251,47 @@ export class CpuDevice implements Device {
 
   /**
    * The commands of a linear. float32: one, `linear`. int8: `quantize` x, then `linearInt8` multiplies the integers.
-   * The `torch` scheme has one range for the whole of x, so a `range` command, and its barrier, come first.
+   * The `torch` scheme has one range for the whole of x, so a `range` command comes first.
    */
   #linear(linear: Linear, gelu: number, rows: number, x: Block, y: Block): Command[] {
     const { weight, constants, order, scheme } = linear;
-    const wide = Number(this.choice.wide);
+    const panels = y.stride / 16;
+    const products = rows * x.stride * y.stride;
     if (!scheme) {
-      const words = () => [x.at, weight, constants, y.at, rows, x.stride, y.stride, gelu, wide];
-      return [{ kernel: 'linear', reads: [x], makes: [y], words }];
+      const options = [gelu, Number(this.choice.wideFloat)];
+      const words = () => [x.at, weight, constants, y.at, rows, x.stride, y.stride, ...options];
+      return [{ kernel: 'linear', chunks: chunksOf(panels, products, 2 ** 18), reads: [x], makes: [y], words }];
     }
     const int16 = Number(this.choice.int8 === 'int16');
     const room = pad(rows, 12);
     const [xq, scales, zeros] = [scratch(room * x.stride * (1 + int16)), scratch(room * 4), scratch(room * 4)];
-    const partial = scratch(this.threads * 128);
+    const chunks = rowChunks(rows, x.stride);
+    const parts = scheme === 'torch' ? chunks : 0;
+    const partial = scratch((parts + this.threads) * 64);
     const quantize: Command = {
       kernel: 'quantize',
+      chunks,
       reads: [x, partial],
       makes: scheme === 'torch' ? [xq, scales, zeros] : [xq, scales, zeros, partial],
       words: () => {
-        const options = [int16, Number(scheme === 'accurate')];
+        const options = [int16, Number(scheme === 'accurate'), parts];
         return [x.at, partial.at, rows, x.stride, xq.at, scales.at, zeros.at, ...options];
       },
     };
     const product: Command = {
       kernel: 'linearInt8',
+      chunks: chunksOf(panels, products, 2 ** 20),
       reads: [xq, scales, zeros],
       makes: [y],
       words: () => {
         const sizes = [rows, x.stride, y.stride];
-        return [xq.at, weight, constants, y.at, ...sizes, gelu, wide, int16, scales.at, zeros.at, order];
+        const options = [gelu, Number(this.choice.wide), int16];
+        return [xq.at, weight, constants, y.at, ...sizes, ...options, scales.at, zeros.at, order];
       },
     };
     if (scheme === 'accurate') return [quantize, product];
     const words = () => [x.at, partial.at, rows, x.stride];
-    return [{ kernel: 'range', reads: [x], makes: [partial], words }, quantize, product];
+    return [{ kernel: 'range', chunks, reads: [x], makes: [partial], words }, quantize, product];
   }
 
   /**
@@ -319,8 +320,7 @@ export class CpuDevice implements Device {
     return end;
   }
 
-  async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
-    if (this.#dead) throw this.#dead;
+  async run(steps: readonly Step[], results: readonly Tensor[], signal?: AbortSignal): Promise<Float32Array[]> {
     const blocks = new Map<Tensor, Block>();
     const blockOf = (x: Tensor) => blocks.get(x) ?? (x.buffer as Block);
     const commands: Command[] = [];
@@ -337,11 +337,11 @@ export class CpuDevice implements Device {
     this.#reserve(end);
     this.#arenaEnd = end;
     const program = new Int32Array(this.#memory.buffer, PROGRAM, (commands.length * COMMAND_BYTES) / 4);
-    for (const [i, { kernel, words }] of commands.entries()) {
-      program.set([KERNELS.indexOf(kernel), ...words()], (i * COMMAND_BYTES) / 4);
+    for (const [i, { kernel, chunks, words }] of commands.entries()) {
+      program.set([KERNELS.indexOf(kernel), chunks, ...words()], (i * COMMAND_BYTES) / 4);
     }
     try {
-      await this.#run(commands.length, program);
+      if (commands.length > 0) await this.#run(commands.length, signal);
       return results.map((x) => this.#copy(blockOf(x), x.shape)); // before an upload may use the arena's bytes
     } finally {
       this.#arenaEnd = 0;
@@ -356,39 +356,40 @@ export class CpuDevice implements Device {
     return y;
   }
 
-  /**
-   * Runs a program with all threads; the caller's thread is thread 0. At the barrier it blocks (in a page: spins), and
-   * returns to the event loop only when another thread is very late.
-   */
-  async #run(commands: number, program: Int32Array): Promise<void> {
-    const { threads } = this;
-    const barrier = new Barrier(this.#memory, threads); // made for each run: growing the memory replaces its buffer
-    barrier.set(COMMANDS, commands);
-    barrier.advance(RUN);
-    let before = performance.now();
-    for (let i = 0; i < commands; i++) {
-      const kernel = program[(i * COMMAND_BYTES) / 4]!;
-      this.#kernels[kernel]!(PROGRAM + i * COMMAND_BYTES + 4, 0, threads);
-      const generation = barrier.arrive();
-      while (threads > 1 && !barrier.waitForAll(generation, mayBlock ? 200 : 0)) {
-        await new Promise((resolve) => setTimeout(resolve, 0)); // lets the events of a worker that ended arrive
-        if (barrier.get(FAILED)) this.fail('one that failed');
-        if (this.#dead) {
-          barrier.set(FAILED, 1); // releases the other threads from the barrier
-          throw this.#dead;
-        }
+  /** Lets the workers run the commands in the memory; or runs them in this thread, in slices. */
+  async #run(commands: number, signal?: AbortSignal): Promise<void> {
+    const program = new Program(this.#memory, this.#kernels, 0);
+    const cancel = () => program.cancel();
+    signal?.addEventListener('abort', cancel);
+    try {
+      if (this.#workers) return await this.#workers.run(() => program.start(commands));
+      program.start(commands);
+      for (let begin = performance.now(); program.work() !== 'last'; ) {
+        if (performance.now() - begin < SLICE) continue;
+        await macrotask();
+        begin = performance.now();
       }
-      const now = performance.now();
-      this.milliseconds[KERNELS[kernel]!] = (this.milliseconds[KERNELS[kernel]!] ?? 0) + now - before;
-      before = now;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+      signal?.throwIfAborted();
     }
   }
 
   async dispose(): Promise<void> {
-    this.fail('none after dispose()');
-    await this.#endWorkers();
+    await this.#workers?.end();
   }
 }
 
-/** The main thread of a page must not sleep in Atomics.wait; every other thread may. */
-const mayBlock = typeof process === 'object' || typeof (globalThis as { document?: unknown }).document === 'undefined';
+/** Milliseconds that a program without workers keeps the caller's thread before events have their turn. */
+const SLICE = 8;
+/** Lets events have their turn. A message, because the timers of a page wait for at least 4 ms. */
+function macrotask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}

@@ -1,101 +1,127 @@
 /**
- * Chooses which rows of an int8 weight kernels/linearInt8Grouped.wasm.ts may add up in 16 bits: sets of 4 or 2 rows
- * whose sums fit 16 bits for any activations.
+ * Chooses which lines of an int8 weight kernels/linearInt8Grouped.wasm.ts may add up in 16 bits: sets of 16, 8, 4 or 2
+ * lines whose sums fit 16 bits for any activations.
  *
  * Accumulation in 16 bits is FBGEMM's idea (acc16; Khudia et al. 2021, section 3.2). FBGEMM splits off large weights so
  * that overflow is unlikely; the sets chosen here make overflow impossible.
  *
- *   a packed panel   | row 0 | row 1 | ... | row in/4 - 1 |
- *   a row, 64 bytes  | column 0: 4 features | column 1: 4 features | ... | column 15: 4 features |
- *   16-bit sums      |    sum 0 |     sum 1 |    sum 2 |     sum 3 | ... |    sum 30 |    sum 31 |   2 features each
+ *   a packed panel    | line 0 | line 1 | ... | line in/4 - 1 |
+ *   a line, 64 bytes  | column 0: 4 features | column 1: 4 features | ... | column 15: 4 features |
+ *   16-bit sums       |    sum 0 |     sum 1 |    sum 2 |     sum 3 | ... |    sum 30 |    sum 31 |   2 features each
+ *
+ * The kernel takes lines in pairs of neighbours, so sets are sets of pairs. A pair that does not fit is two single lines.
  */
 
-/** Bytes of a row of a packed panel: 16 columns x 4 features. */
-export const ROW = 64;
-/** 16-bit sums of a row: the instruction adds 2 neighbouring features of a column. */
-const SUMS = ROW / 2;
+/** Bytes of a line of a packed panel: 16 columns x 4 features. */
+export const LINE = 64;
+/** 16-bit sums of a line: the instruction adds 2 neighbouring features of a column. */
+const SUMS = LINE / 2;
 /**
  * Limits of the weights in one 16-bit sum. An activation is at most 128, so positive weights may add up to 255
  * (255 x 128 = 32,640 < 2^15) and negative weights to -256 (-256 x 128 = -2^15).
  */
 const [MOST, LEAST] = [255, -256];
-/** Most unfinished sets that are kept open for further rows. */
+/** Most unfinished sets that are kept open for further pairs. */
 const OPEN = 16;
+/** Pairs of a set, in the order in which the kernel takes them. */
+export const SIZES = [8, 4, 2, 1] as const;
 
 export interface Groups {
-  /** Rows of the panel in the order of computation: sets of four, then sets of two, then single rows. */
-  readonly order: readonly number[];
-  /** Number of sets of four rows. */
-  readonly fours: number;
-  /** Number of sets of two rows. */
-  readonly twos: number;
+  /** Number of sets of each size of `SIZES`. */
+  readonly sets: readonly number[];
+  /** The pairs of all sets, in order. Pair i is the lines 2 i and 2 i + 1. */
+  readonly pairs: readonly number[];
+  /** Lines that are added alone. */
+  readonly singles: readonly number[];
 }
 
 /**
- * Divides the rows of a panel into sets.
+ * Divides the lines of a panel into sets.
  * @param panel int8 weights [in/4][16][4], where `in` is a multiple of 16
  */
-export function groupRows(panel: Int8Array): Groups {
-  const fours: number[] = [];
-  const others: number[] = [];
-  for (let row = 0; row < panel.length / ROW; row += 4) {
-    (neighboursFit(panel, row * ROW) ? fours : others).push(row, row + 1, row + 2, row + 3);
+export function groupLines(panel: Int8Array): Groups {
+  const sums = pairSums(panel);
+  const pairs: number[] = [];
+  const singles: number[] = [];
+  const sets: number[] = [];
+  let rest: number[] = [];
+  for (let pair = 0; pair < panel.length / (2 * LINE); pair++) {
+    if (fits(sums, pair, 0, ZEROS)) rest.push(pair);
+    else singles.push(2 * pair, 2 * pair + 1);
   }
-  const more = firstFit(panel, others, 4);
-  const twos = firstFit(panel, more.rest, 2);
-  const order = [...fours, ...more.sets, ...twos.sets, ...twos.rest];
-  return { order, fours: (fours.length + more.sets.length) / 4, twos: twos.sets.length / 2 };
+  for (const size of SIZES) {
+    const found = firstFit(sums, rest, size);
+    sets.push(found.sets.length / size);
+    pairs.push(...found.sets);
+    rest = found.rest;
+  }
+  return { sets, pairs, singles };
 }
 
-/** Whether 4 consecutive rows fit 16 bits. Most do, and this check is faster than `firstFit`. */
-function neighboursFit(panel: Int8Array, begin: number): boolean {
-  for (let at = begin; at < begin + ROW; at += 2) {
-    let sum = 0;
-    let size = 0;
-    for (let i = at; i < at + 4 * ROW; i += ROW) {
-      const a = panel[i]!;
-      const b = panel[i + 1]!;
-      sum += a + b;
-      size += Math.abs(a) + Math.abs(b);
+/** What each pair adds to each 16-bit sum: [pairs][2][32], the positive weights, then the negative ones. */
+function pairSums(panel: Int8Array): Int16Array {
+  const sums = new Int16Array(panel.length / 2);
+  for (let pair = 0; pair < sums.length; pair += 2 * SUMS) {
+    for (let i = 0, at = 2 * pair; i < SUMS; i++, at += 2) {
+      const [a, b, c, d] = [panel[at]!, panel[at + 1]!, panel[at + LINE]!, panel[at + LINE + 1]!];
+      // The positive part of w is w & ~(w >> 31), the negative part w & (w >> 31).
+      const negative = (a & (a >> 31)) + (b & (b >> 31)) + (c & (c >> 31)) + (d & (d >> 31));
+      sums[pair + i] = a + b + c + d - negative;
+      sums[pair + SUMS + i] = negative;
     }
-    // The positive weights add up to (sum + size) / 2, the negative weights to (sum - size) / 2.
-    if (size + sum > 2 * MOST || sum - size < 2 * LEAST) return false;
+  }
+  return sums;
+}
+
+const ZEROS = new Int16Array(2 * SUMS);
+/** Whether a pair may join a set: the limits hold for the sums of both. `set` is the place of its sums in `open`. */
+function fits(sums: Int16Array, pair: number, set: number, open: Int16Array): boolean {
+  for (let i = 0, at = pair * 2 * SUMS; i < SUMS; i++, at++, set++) {
+    if (open[set]! + sums[at]! > MOST || open[set + SUMS]! + sums[at + SUMS]! < LEAST) return false;
   }
   return true;
 }
 
 /**
- * Puts each row into the first open set that has room for it, or opens a new set. If too many sets are open, the oldest
- * one is given up and its rows go to `rest`.
- * @param size rows of a finished set
+ * Puts each pair into the first open set that has room for it, or opens a new set. If too many sets are open, the oldest
+ * one is given up and its pairs go to `rest`.
+ * @param size pairs of a finished set
  */
-function firstFit(panel: Int8Array, rows: readonly number[], size: number) {
+function firstFit(sums: Int16Array, pairs: readonly number[], size: number) {
   const [sets, rest]: [number[], number[]] = [[], []];
-  const open: { rows: number[]; positive: Int16Array; negative: Int16Array }[] = [];
-  const [positive, negative] = [new Int16Array(SUMS), new Int16Array(SUMS)];
-  for (const row of rows) {
-    for (let i = 0, at = row * ROW; i < SUMS; i++, at += 2) {
-      positive[i] = Math.max(panel[at]!, 0) + Math.max(panel[at + 1]!, 0);
-      negative[i] = Math.min(panel[at]!, 0) + Math.min(panel[at + 1]!, 0);
-    }
-    const index = open.findIndex((set) => {
-      for (let i = 0; i < SUMS; i++) {
-        if (set.positive[i]! + positive[i]! > MOST || set.negative[i]! + negative[i]! < LEAST) return false;
-      }
-      return true;
-    });
+  const open: { pairs: number[]; sums: Int16Array }[] = [];
+  for (const pair of pairs) {
+    let index = open.findIndex((set) => fits(sums, pair, 0, set.sums));
     if (index < 0) {
-      if (open.length === OPEN) rest.push(...open.shift()!.rows);
-      open.push({ rows: [row], positive: positive.slice(), negative: negative.slice() });
-      continue;
+      if (open.length === OPEN) rest.push(...open.shift()!.pairs);
+      index = open.push({ pairs: [], sums: new Int16Array(2 * SUMS) }) - 1;
     }
     const set = open[index]!;
-    set.rows.push(row);
-    for (let i = 0; i < SUMS; i++) {
-      set.positive[i]! += positive[i]!;
-      set.negative[i]! += negative[i]!;
-    }
-    if (set.rows.length === size) sets.push(...open.splice(index, 1)[0]!.rows);
+    set.pairs.push(pair);
+    for (let i = 0, at = pair * 2 * SUMS; i < 2 * SUMS; i++, at++) set.sums[i]! += sums[at]!;
+    if (set.pairs.length === size) sets.push(...open.splice(index, 1)[0]!.pairs);
   }
-  return { sets, rest: [...rest, ...open.flatMap((set) => set.rows)] };
+  return { sets, rest: [...rest, ...open.flatMap((set) => set.pairs)].sort((a, b) => a - b) };
+}
+
+/** Bytes of the table of a panel with `depth` features: the ends, and a word for each line at most. */
+export const tableBytes = (depth: number) => 4 * (SIZES.length + 1) + depth;
+
+/**
+ * Reorders the lines of a packed panel into sets, in place, and writes the panel's table, which the kernel's header
+ * draws.
+ * @param table a view of the memory at the address `at`
+ */
+export function groupPanel(panel: Int8Array, table: Int32Array, at: number): void {
+  const { sets, pairs, singles } = groupLines(panel);
+  let end = at + 4 * (SIZES.length + 1);
+  const ends = SIZES.map((size, i) => (end += sets[i]! * size * 4));
+  const places = [...pairs.map((pair) => pair * 8), ...singles.map((line) => line * 4)];
+  table.set([...ends, end + singles.length * 4, ...places]);
+  const before = panel.slice();
+  const lines = [...pairs.flatMap((pair) => [2 * pair, 2 * pair + 1]), ...singles];
+  for (let to = 0, next = 1; to < lines.length; to = next++) {
+    while (lines[next] === lines[next - 1]! + 1) next++; // one copy for consecutive lines
+    panel.set(before.subarray(lines[to]! * LINE, (lines[next - 1]! + 1) * LINE), to * LINE);
+  }
 }

@@ -5,4 +5,4 @@ const page = globalThis as unknown as {
   onmessage: (event: { data: WorkerData }) => void;
   postMessage: (message: string) => void;
 };
-page.onmessage = ({ data }) => work(data, () => page.postMessage('ready'));
+page.onmessage = ({ data }) => work(data, page.postMessage.bind(page));

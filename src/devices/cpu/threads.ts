@@ -1,93 +1,134 @@
 /**
- * The threads of the CPU device, and the barrier that keeps them in step.
+ * The threads of the CPU device, and how they share the work of a program.
  *
- * Every thread, the caller's included, walks through the same program. For each command a thread runs the kernel on its
- * own share of the rows, columns or heads, then waits at the barrier until all threads have finished that command. The
- * barrier is a few words of shared memory, so an op costs no message between threads.
+ * A program is a list of commands, one call of a kernel each. A command is divided into chunks, whose number depends on
+ * the shape alone. Threads claim chunks from a counter; the thread that finishes the last chunk of a command opens the
+ * next command. So a thread that the system does not schedule delays the others only while it is inside a chunk, and
+ * results do not depend on the number of threads.
  *
- *   address   0                   32768 BARRIER    36864 PROGRAM  131072 WEIGHTS    end of the weights
- *             | module constants  | barrier words  | program      | weights       | arena |
+ *   address   0                   32768 WORDS      36864 PROGRAM  131072 WEIGHTS    end of the weights
+ *             | module constants  | shared words   | program      | weights       | arena |
  *
- *   command   | kernel: int32 | arguments: at most 15 words of 32 bits |
+ *   command   | kernel: int32 | chunks: int32 | arguments: at most 14 words of 32 bits |
  *
- * The program is a list of commands. The weights are all uploads: linears, tables and tensors. The arena holds the
- * activations and the scratch of one run (device.ts).
+ *   ticket    | command: 16 bits | chunks that are not claimed yet: 16 bits |
+ *
+ * A thread claims by subtracting 1 from the ticket, in vain if no chunk is left. Command and chunk come from one atomic
+ * read, so a thread that was delayed between two programs cannot mistake one for the other.
+ *
+ * The weights are all uploads: linears, tables and tensors. The arena holds the activations and the scratch of one run
+ * (device.ts).
  */
 
-/** A kernel reads its arguments at address `at` and computes the share of thread `thread`. */
-export type Kernel = (at: number, thread: number, threads: number) => void;
+/** A kernel reads its arguments at address `at` and computes one chunk; `thread` says which scratch memory to use. */
+export type Kernel = (at: number, chunk: number, chunks: number, thread: number) => void;
 
 /** Addresses in the memory map above. */
-const BARRIER = 32768;
+const WORDS = 32768;
 export const PROGRAM = 36864;
 export const WEIGHTS = 131072;
-/** One command: the kernel's index in `KERNELS`, then the kernel's arguments. */
 export const COMMAND_BYTES = 64;
 export const MOST_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
+export const MOST_CHUNKS = 2 ** 14;
 export const KERNELS = ['embedding', 'layerNorm', 'range', 'quantize', 'linear', 'linearInt8', 'attention'] as const;
 
-/** Indices of the barrier words. */
-export const RUN = 0; // how many programs were started: a new value wakes the workers
-const GENERATION = 1; // how often the barrier has opened
-const ARRIVED = 2; // threads that have arrived since the barrier last opened
-const ASLEEP = 3; // threads that sleep in Atomics.wait; Atomics.notify is skipped while this is 0
-export const FAILED = 4; // not 0 once a thread has failed
-export const COMMANDS = 5; // commands of the program
-/** Each word has a cache line (64 bytes) of its own: spinning on one word does not slow writes to another. */
-const word = (index: number) => index * 16;
+/** Indices of the shared words. Each has a cache line (64 bytes) of its own: reading one does not slow writes to another. */
+const [STEP, TICKET, DONE, ASLEEP, COMMANDS, CANCELLED] = [0, 16, 32, 48, 64, 80] as const;
+/** Address of one float64 for each kernel, its milliseconds so far, and one for the time at which a command began. */
+const TIMES = WORDS + 2048;
 
-/** A barrier over shared memory: no thread starts the next command before all threads have finished this one. */
-export class Barrier {
+/**
+ * Rounds of a waiting thread before it sleeps: about 50 µs. Within a program the others are usually done sooner. Each
+ * wait that ends in sleep halves the number, down to the least, so that a busy machine loses little to waiting.
+ */
+const [LEAST_SPINS, MOST_SPINS] = [500, 8000];
+
+/** Milliseconds since 1970, with the clock's full resolution: the same in all threads. */
+const now = () => performance.timeOrigin + performance.now();
+
+/** The program in a memory, as one thread sees it. */
+export class Program {
   readonly #words: Int32Array;
-  readonly #threads: number;
-  readonly #spins: number;
-  constructor(memory: WebAssembly.Memory, threads: number) {
-    this.#words = new Int32Array(memory.buffer, BARRIER, 128);
-    this.#threads = threads;
-    // Spin for about 3 ms before sleeping: if waking takes longer than a command, two threads keep putting each other
-    // to sleep. With more threads than cores, spin less: the core is needed by the thread that is waited for.
-    this.#spins = threads <= (globalThis.navigator?.hardwareConcurrency ?? 1) ? 300_000 : 10_000;
-  }
-  get(index: number): number {
-    return Atomics.load(this.#words, word(index));
-  }
-  set(index: number, value: number): void {
-    Atomics.store(this.#words, word(index), value);
+  readonly #program: Int32Array;
+  readonly #times: Float64Array;
+  readonly #kernels: Kernel[];
+  readonly #thread: number;
+  #spins = MOST_SPINS;
+
+  /** The views stay valid when a shared memory grows; for another memory a `Program` is made for each run. */
+  constructor(memory: WebAssembly.Memory, kernels: Kernel[], thread: number) {
+    this.#words = new Int32Array(memory.buffer, WORDS, 128);
+    this.#program = new Int32Array(memory.buffer, PROGRAM, (WEIGHTS - PROGRAM) / 4);
+    this.#times = new Float64Array(memory.buffer, TIMES, KERNELS.length + 1);
+    this.#kernels = kernels;
+    this.#thread = thread;
   }
 
-  /** Adds 1 to a word and wakes the threads that sleep on the word. */
-  advance(index: number): void {
-    Atomics.add(this.#words, word(index), 1);
-    if (Atomics.load(this.#words, word(ASLEEP)) > 0) Atomics.notify(this.#words, word(index));
+  /** Opens the first of `commands` commands to all threads. */
+  start(commands: number): void {
+    Atomics.store(this.#words, COMMANDS, commands);
+    Atomics.store(this.#words, CANCELLED, 0);
+    this.#times[KERNELS.length] = now();
+    this.#open(0, true);
+  }
+  /** The program ends after the command that is open. */
+  cancel(): void {
+    Atomics.store(this.#words, CANCELLED, 1);
+  }
+  /** A number that changes whenever a command or a program is opened: for `wait`. */
+  get step(): number {
+    return Atomics.load(this.#words, STEP);
   }
 
-  /** Marks this thread as arrived; the last thread opens the barrier. Returns the generation for `waitForAll`. */
-  arrive(): number {
-    const generation = this.get(GENERATION);
-    if (Atomics.add(this.#words, word(ARRIVED), 1) === this.#threads - 1) {
-      this.set(ARRIVED, 0);
-      this.advance(GENERATION);
-    }
-    return generation;
-  }
-  /** Waits until all threads have arrived, or until the time is up. Returns true if all have arrived. */
-  waitForAll(generation: number, milliseconds: number): boolean {
-    return this.waitWhile(GENERATION, generation, milliseconds);
+  /** Opens a command, or none behind the last one, and wakes the threads that it has work for. */
+  #open(command: number, wake: boolean): void {
+    const chunks = command < this.#words[COMMANDS]! ? this.#program[(command * COMMAND_BYTES) / 4 + 1]! : 0;
+    Atomics.store(this.#words, DONE, 0);
+    Atomics.store(this.#words, TICKET, (command << 16) | chunks);
+    Atomics.add(this.#words, STEP, 1);
+    // A single chunk is left to this thread, which comes back for it at once.
+    if ((wake || chunks > 1) && Atomics.load(this.#words, ASLEEP) > 0) Atomics.notify(this.#words, STEP);
   }
 
   /**
-   * Waits while a word holds `value`, or until the time is up. Returns true if the word has changed.
-   * A thread spins first, because the others usually finish at about the same time, and then sleeps, because there may
-   * be fewer cores than threads. With 0 milliseconds a thread only spins: the main thread of a page must not sleep.
+   * Claims one chunk and computes it.
+   * @returns `none` if nothing was left to claim, `last` if this ended the program
    */
-  waitWhile(index: number, value: number, milliseconds: number): boolean {
-    for (let spin = 0; spin < this.#spins; spin++) if (this.get(index) !== value) return true;
-    if (milliseconds > 0) {
-      Atomics.add(this.#words, word(ASLEEP), 1);
-      Atomics.wait(this.#words, word(index), value, milliseconds);
-      Atomics.sub(this.#words, word(ASLEEP), 1);
+  work(): 'none' | 'some' | 'last' {
+    const ticket = Atomics.sub(this.#words, TICKET, 1);
+    const chunk = ((ticket << 16) >> 16) - 1; // the lower half is signed: claims in vain make it negative
+    if (chunk < 0) return 'none';
+    const command = ticket >>> 16;
+    const at = (command * COMMAND_BYTES) / 4;
+    const kernel = this.#program[at]!;
+    const chunks = this.#program[at + 1]!;
+    this.#kernels[kernel]!(PROGRAM + command * COMMAND_BYTES + 8, chunk, chunks, this.#thread);
+    if (Atomics.add(this.#words, DONE, 1) !== chunks - 1) return 'some';
+    const time = now();
+    this.#times[kernel]! += time - this.#times[KERNELS.length]!;
+    this.#times[KERNELS.length] = time;
+    const commands = this.#words[COMMANDS]!;
+    const next = Atomics.load(this.#words, CANCELLED) ? commands : command + 1;
+    this.#open(next, false);
+    return next === commands ? 'last' : 'some';
+  }
+
+  /** Waits while `step` has this value: spins for a while, then sleeps. */
+  wait(step: number): void {
+    for (let spin = 0; spin < this.#spins; spin++) {
+      if (Atomics.load(this.#words, STEP) === step) continue;
+      this.#spins = Math.min(MOST_SPINS, this.#spins + MOST_SPINS / 8);
+      return;
     }
-    return this.get(index) !== value;
+    this.#spins = Math.max(LEAST_SPINS, this.#spins / 2);
+    Atomics.add(this.#words, ASLEEP, 1);
+    Atomics.wait(this.#words, STEP, step);
+    Atomics.sub(this.#words, ASLEEP, 1);
+  }
+
+  /** Milliseconds so far in each kind of command, of all threads together: from its opening to its last chunk. */
+  get milliseconds(): Partial<Record<(typeof KERNELS)[number], number>> {
+    return Object.fromEntries(KERNELS.flatMap((name, i) => (this.#times[i]! > 0 ? [[name, this.#times[i]!]] : [])));
   }
 }
 
@@ -105,29 +146,19 @@ export interface WorkerData {
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;
   thread: number;
-  threads: number;
 }
 
-/** The loop of a worker: wait for a program, run this thread's share of every command, repeat until terminated. */
-export function work({ module, memory, thread, threads }: WorkerData, ready: () => void): void {
-  const kernels = kernelsOf(module, memory);
-  const barrier = new Barrier(memory, threads);
-  let run = barrier.get(RUN);
-  ready();
+/**
+ * The loop of a worker, which never returns.
+ * @param say sends a word to the caller's thread: `ready` at first, then `done` whenever this worker ends a program
+ */
+export function work({ module, memory, thread }: WorkerData, say: (word: 'ready' | 'done') => void): void {
+  const program = new Program(memory, kernelsOf(module, memory), thread);
+  say('ready');
   for (;;) {
-    while (!barrier.waitWhile(RUN, run, 1e9));
-    run++;
-    const commands = barrier.get(COMMANDS);
-    const program = new Int32Array(memory.buffer, PROGRAM, (commands * COMMAND_BYTES) / 4);
-    try {
-      for (let i = 0; i < commands; i++) {
-        kernels[program[(i * COMMAND_BYTES) / 4]!]!(PROGRAM + i * COMMAND_BYTES + 4, thread, threads);
-        const generation = barrier.arrive();
-        while (!barrier.waitForAll(generation, 1000)) if (barrier.get(FAILED)) return;
-      }
-    } catch (error) {
-      barrier.set(FAILED, thread + 1);
-      throw error;
-    }
+    const { step } = program; // read before the claim: what is opened after a claim in vain ends the wait
+    const did = program.work();
+    if (did === 'last') say('done');
+    if (did === 'none') program.wait(step);
   }
 }

@@ -2,4 +2,4 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { type WorkerData, work } from './threads.ts';
 
-work(workerData as WorkerData, () => parentPort!.postMessage('ready'));
+work(workerData as WorkerData, (word) => parentPort!.postMessage(word));

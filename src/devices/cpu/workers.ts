@@ -1,0 +1,111 @@
+/** Starts the worker threads of the CPU device, in Node and in a page, and tells when they have run a program. */
+import { BertletError } from '../../errors.ts';
+import { inNode } from '../../platform.ts';
+import type { WorkerData } from './threads.ts';
+
+/** Running workers that share a memory. */
+export class Workers {
+  readonly #all: Handle[] = [];
+  readonly #threads: number;
+  #failed: BertletError | null = null;
+  /** Settles the promise of `done`. */
+  #settle: { resolve: () => void; reject: (error: BertletError) => void } | null = null;
+
+  private constructor(threads: number) {
+    this.#threads = threads;
+  }
+
+  /**
+   * Starts the workers and waits until each is ready.
+   * @throws BertletError `device` if a worker does not start; the others are then ended
+   */
+  static async start(module: WebAssembly.Module, memory: WebAssembly.Memory, threads: number): Promise<Workers> {
+    const workers = new Workers(threads);
+    const start = inNode ? await nodeWorkers() : pageWorker;
+    try {
+      let ready = 0;
+      await new Promise<void>((resolve, reject) => {
+        workers.#settle = { resolve: () => ++ready === threads && resolve(), reject };
+        for (let thread = 0; thread < threads; thread++) {
+          const say = () => workers.#settle?.resolve();
+          workers.#all.push(start({ module, memory, thread }, say, (error) => workers.#fail(error)));
+        }
+      });
+    } catch (cause) {
+      await workers.end();
+      if (cause instanceof BertletError) throw cause;
+      const message = `cpu: expected ${threads} threads, got ${cause instanceof Error ? cause.message : cause}`;
+      throw new BertletError('device', `${message}. Ask for fewer \`threads\`.`, { cause });
+    } finally {
+      workers.#settle = null;
+    }
+    for (const worker of workers.#all) worker.keepAlive(false); // a model without dispose() does not keep Node alive
+    return workers;
+  }
+
+  #fail(error: unknown): void {
+    const got = `a worker that ended (${error instanceof Error ? error.message : error})`;
+    const message = `cpu: expected ${this.#threads} threads at work, got ${got}. Load the model again.`;
+    this.#failed ??= new BertletError('device', message, { cause: error });
+    this.#settle?.reject(this.#failed);
+  }
+
+  /**
+   * Starts a program and waits until it has ended.
+   * @param begin opens the program to the workers
+   * @throws BertletError `device` if a worker has ended, now or earlier
+   */
+  async run(begin: () => void): Promise<void> {
+    if (this.#failed) throw this.#failed;
+    const [worker] = this.#all;
+    worker!.keepAlive(true);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#settle = { resolve, reject };
+        begin();
+      });
+    } finally {
+      this.#settle = null;
+      worker!.keepAlive(false);
+    }
+  }
+
+  /** Ends all workers, at once. */
+  async end(): Promise<void> {
+    this.#failed ??= new BertletError('device', 'cpu: expected threads at work, got none after dispose().');
+    await Promise.all(this.#all.splice(0).map((worker) => worker.terminate()));
+  }
+}
+
+/** A worker of Node or of a page. */
+interface Handle {
+  terminate(): unknown;
+  /** Whether the process waits for this worker. */
+  keepAlive(keep: boolean): void;
+}
+/** Starts a worker. Calls `say` for each of its messages, and `end` when it has ended or failed. */
+type Start = (data: WorkerData, say: () => void, end: (error: unknown) => void) => Handle;
+
+async function nodeWorkers(): Promise<Start> {
+  const { Worker } = await import('node:worker_threads');
+  const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js';
+  const url = new URL(file, import.meta.url);
+  return (data, say, end) => {
+    const worker = new Worker(url, { workerData: data, execArgv: [] }); // a worker may refuse this process's flags
+    worker.on('message', say);
+    worker.once('error', end);
+    worker.once('exit', (code) => end(`exit code ${code}`));
+    return {
+      terminate: () => worker.terminate(),
+      keepAlive: (keep) => (keep ? worker.ref() : worker.unref()),
+    };
+  };
+}
+
+const pageWorker: Start = (data, say, end) => {
+  const worker = new Worker(new URL('./pageWorker.js', import.meta.url), { type: 'module' });
+  worker.onmessage = say;
+  worker.onerror = (event) => end(event.message);
+  worker.postMessage(data);
+  return { terminate: () => worker.terminate(), keepAlive: () => {} };
+};
