@@ -97,7 +97,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
  * needs at first use, and a device that cannot run the model fails here and not in the first `answer`.
  */
 async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Precision) {
-  const weights = weightsOf(checkpoint, precision);
+  const weights = weightsOf(checkpoint, precision, runtime.device.float16);
   let weightBytes = 0;
   const counted: Weights = (name) => {
     const weight = weights(name);

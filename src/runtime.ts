@@ -16,7 +16,7 @@
  * tensor.
  */
 import { BertletError, inputError } from './errors.ts';
-import { optionsOf } from './options.ts';
+import { checkOneOf, optionsOf, shown } from './options.ts';
 
 /** The safetensors dtypes that bertlet reads and writes, and the bytes of an element. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
@@ -98,8 +98,13 @@ export type Step = Op & { readonly y: Tensor };
 
 /** A device. It need not check shapes: the runtime has done so. */
 export interface Device {
-  /** Copies a matrix to the device, where it stays until `dispose`. The return value becomes the tensor's `buffer`. */
-  upload(rows: number, columns: number, data: Float32Array): unknown;
+  /** Whether `upload` takes float16, too. */
+  readonly float16?: boolean;
+  /**
+   * Copies a matrix to the device, where it stays until `dispose`. The return value becomes the tensor's `buffer`.
+   * @param data float32, or the bits of float16
+   */
+  upload(rows: number, columns: number, data: Float32Array | Uint16Array): unknown;
   /**
    * Copies a linear layer to the device, packed as the device's kernels read it; bias [out]. `name`: for labels,
    * errors.
@@ -157,11 +162,18 @@ export class Runtime {
   }
 
   /**
-   * Uploads a vector [columns] or a matrix [rows, columns]. It stays on the device until `dispose`.
+   * Uploads a vector [columns] or a matrix [rows, columns]. It stays on the device until `dispose`, as float32.
+   * @param given float32; on `cpu` also float16, which the device widens
    * @throws BertletError `input` if shape and data do not match; `device` if the device has no room
    */
-  tensor({ shape, data }: Pick<HostTensor<Float32Array>, 'shape' | 'data'>): Tensor {
+  tensor(given: Pick<HostTensor<Float32Array>, 'shape' | 'data'> | HostTensor<Uint16Array>): Tensor {
     this.#checkAlive();
+    const { shape, data } = given;
+    const kind = data?.[Symbol.toStringTag]; // not instanceof: another realm has other classes
+    const float16 = kind === 'Uint16Array' && 'dtype' in given && given.dtype === 'F16';
+    if (kind !== 'Float32Array' && !(float16 && this.device.float16)) {
+      throw inputError('tensor', 'a Float32Array', kind ?? shown(data), 'Widen it with `toFloat32`.');
+    }
     const columns = shape.at(-1) ?? 0;
     const rows = shape.length === 1 ? 1 : shape[0]!;
     if (shape.length < 1 || shape.length > 2) throw inputError('tensor', 'a shape of 1 or 2 sizes', `[${shape}]`);
@@ -185,6 +197,9 @@ export class Runtime {
       throw inputError(name, 'a weight [out, in] with as many elements', `[${weight.shape}] of ${weight.data.length}`);
     }
     checkDtype(name, weight);
+    if (bias.data[Symbol.toStringTag] !== 'Float32Array') {
+      throw inputError(`${name}: bias`, 'a Float32Array', bias.data[Symbol.toStringTag], 'Widen it with `toFloat32`.');
+    }
     same(name, 'bias', out, bias.data.length);
     if ('scale' in weight) same(name, 'scale', out, weight.scale.length);
     return { name, runtime: this, out, features, buffer: this.device.uploadLinear(weight, bias.data, name) };
@@ -220,6 +235,7 @@ export class Runtime {
    * `x weight^T + bias`, then GELU if asked for: [tokens, in] -> [tokens, out]. An int8 weight multiplies in integers.
    */
   linear(x: Tensor, linear: Linear, activation?: 'gelu'): Tensor {
+    checkOneOf('linear: activation', activation, ['gelu']);
     this.#checkOwner('linear: layer', linear.runtime);
     const { name, out, features } = linear;
     same(`${name} [${x.shape}] x [${out},${features}]`, 'input features', features, x.shape[1]);

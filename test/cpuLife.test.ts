@@ -1,6 +1,7 @@
 /** The CPU device with threads, on whole models, and its life as a process. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { normal, runOp } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
@@ -125,12 +126,16 @@ describe('life of a process', () => {
     }
   });
   test('a worker that dies is an error, not a hang', async () => {
+    const workers: Worker[] = [];
+    const remember = (worker: Worker) => workers.push(worker);
+    process.on('worker', remember);
     const { device } = await startCpu({ threads: 2 });
+    process.off('worker', remember);
     const runtime = new Runtime(device);
     const x = runtime.tensor(normal([4, 64], 1));
     const norm = { gamma: runtime.tensor(normal([64], 2)), beta: runtime.tensor(normal([64], 3)) };
     expect((await runtime.read(runtime.layerNorm(x, null, norm, 1e-12))).length).toBe(256);
-    await device.dispose(); // as if the system had killed it
+    await workers[1]!.terminate(); // as if the system had killed it
     await expectError('device', /expected 2 threads at work, got a worker that ended/, () =>
       runtime.read(runtime.layerNorm(x, null, norm, 1e-12)),
     );

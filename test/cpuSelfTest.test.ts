@@ -3,9 +3,18 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { normal } from '../kernels/op.ts';
 import { buildKernels } from '../scripts/build.ts';
-import { startCpu } from '../src/devices/cpu/start.ts';
+import { type CpuOptions, startCpu } from '../src/devices/cpu/start.ts';
+import { Runtime } from '../src/runtime.ts';
 import { expectError, ROOT } from './support.ts';
+
+/** What the start of a device with these modules finds. */
+async function start(modules: Required<CpuOptions>['modules']) {
+  const { device, ...about } = await startCpu({ threads: 1, modules });
+  await device.dispose();
+  return about;
+}
 
 describe('self-test', () => {
   let folder: string;
@@ -21,39 +30,40 @@ describe('self-test', () => {
     const source = readFileSync(join(copy, file), 'utf8');
     expect(source).toContain(from);
     writeFileSync(join(copy, file), source.replaceAll(from, to));
-    for (const name of names) await buildKernels(copy, copy, name);
-    return Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(join(copy, `${name}.wasm`)))]));
+    const modules = names.map((name) => `${name}-shared`);
+    for (const name of modules) await buildKernels(copy, copy, name);
+    return Object.fromEntries(modules.map((name) => [name, new Uint8Array(readFileSync(join(copy, `${name}.wasm`)))]));
   }
   test('a broken relaxed product: the grouped one is used, and said so', async () => {
     const modules = await broken('linearInt8.wasm.ts', 'c10 = dot(a, w0, c10)', 'c10 = dot(w0, a, c10)', 'relaxed');
-    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    const { kernels, reason } = await start(modules);
     expect(kernels).toMatch(/^int8 grouped, .* relaxed SIMD$/);
     expect(reason).toMatch(/the relaxed kernels, 128 bits, failed their self-test \(linearInt8, /);
   });
   test.each([
-    ['a sum', 'pairs(a, w1, t11)', 'pairs(a, w0, t11)'],
-    ['the order', '(order);', '(order) & 15;'],
-    ['twos as ones', 'size >>= 1', 'size >>= 2'],
+    ['a sum', 't11 = i16x8.add(t11, pairs(a, w1))', 't11 = i16x8.add(t11, pairs(a, w0))'],
+    ['the order', '(order), a0', '(order) & 15, a0'],
+    ['sizes of sets', 'size >>= 1', 'size >>= 2'],
   ])('a broken grouped product (%s): it is not used', async (_, from, to) => {
     const modules = await broken('linearInt8Grouped.wasm.ts', from, to, 'relaxed');
-    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    const { kernels, reason } = await start(modules);
     expect(kernels).toMatch(/^int8 relaxed, /);
     expect(reason).toMatch(/the grouped kernels, 128 bits, failed their self-test \(linearInt8, /);
   });
   test('both broken: the int16 one is used', async () => {
     const modules = await broken(
       'linearInt8.wasm.ts',
-      'features << 1 : features)',
-      'features << 1 : features + 16)',
+      'row << 2), z = zeros',
+      'row << 2), z = int16 ? zeros + <usize>(row << 2) : scales + <usize>(row << 2), unused = zeros',
       'relaxed',
     );
-    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    const { kernels, reason } = await start(modules);
     expect(kernels).toMatch(/^int8 int16, .* relaxed SIMD$/);
     expect(reason).toMatch(/the relaxed kernels, .* failed .* the grouped kernels, .* failed/);
   });
   test('a broken layerNorm in the relaxed module: the baseline one is used', async () => {
     const modules = await broken('layerNorm.wasm.ts', '<f64>eps', '<f64>eps + 1.0', 'relaxed');
-    const { kernels, reason } = await startCpu({ threads: 1, modules });
+    const { kernels, reason } = await start(modules);
     expect(kernels).toMatch(/baseline SIMD$/);
     expect(reason).toMatch(/relaxed kernels, .* self-test \(layerNorm.*int16 kernels, .* failed/);
   });
@@ -64,8 +74,27 @@ describe('self-test', () => {
     );
   });
   test('a module that does not compile: the next one', async () => {
-    const { kernels, reason } = await startCpu({ threads: 1, modules: { relaxed: new Uint8Array([1, 2, 3]) } });
+    const { kernels, reason } = await start({ 'relaxed-shared': new Uint8Array([1, 2, 3]) });
     expect(kernels).toMatch(/baseline SIMD$/);
     expect(reason).toBe('this engine has no relaxed SIMD');
+  });
+  test('a trap in a thread is an error of that device', async () => {
+    const modules = await broken(
+      'layerNorm.wasm.ts',
+      'const whole = hidden',
+      'if (tokens == 77) unreachable();\n  const whole = hidden',
+      'relaxed',
+    );
+    const { device } = await startCpu({ threads: 2, modules });
+    const runtime = new Runtime(device);
+    const norm = { gamma: runtime.tensor(normal([64], 2)), beta: runtime.tensor(normal([64], 3)) };
+    const y = (rows: number) =>
+      runtime.read(runtime.layerNorm(runtime.tensor(normal([rows, 64], 1)), null, norm, 1e-12));
+    expect((await y(76)).length).toBe(76 * 64);
+    await expectError('device', /^cpu: expected 2 threads at work, got a worker that ended \(unreachable\)/, () =>
+      y(77),
+    );
+    await expectError('device', /Load the model again/, () => y(76));
+    await runtime.dispose();
   });
 });

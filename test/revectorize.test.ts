@@ -5,10 +5,8 @@ import { expect, test } from 'vitest';
 import { ROOT } from './support.ts';
 
 const KERNELS = [
-  ...['tileWide', 'tileNarrow', 'relaxedWide', 'relaxedNarrow', 'relaxedRow', 'int16Wide', 'int16Narrow', 'int16Row'],
+  ...['tileWide', 'tileNarrow', 'relaxedWide', 'relaxedNarrow', 'relaxedRow', 'int16Tile', 'groupedTile'],
   ...[
-    'groupedWide',
-    'groupedNarrow',
     'geluRows',
     'minMax',
     'toBytes',
@@ -17,6 +15,7 @@ const KERNELS = [
     'squares',
     'normalize',
     'embedding',
+    'widen',
   ],
 ];
 const FLAGS = [

@@ -79,12 +79,14 @@ export type Precision = 'fp32' | 'fp16' | Scheme;
  * Returns a reader of a checkpoint's tensors in the form that the model computes with: linears' weights in `precision`,
  * all other tensors widened to float32. The weights of an int8 checkpoint are passed on unchanged, so for an int8
  * checkpoint `precision` must be its scheme.
+ * @param float16Tables whether the embedding tables may stay in float16, for a device that widens them
  * @throws BertletError `input` for another precision than that; the reader throws `weights` for values that are not
  * finite
  */
 export function weightsOf(
   { config, scheme = null, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'> & Partial<Pick<Checkpoint, 'scheme'>>,
   precision: Precision,
+  float16Tables = false,
 ): Weights {
   const shapes = tensorShapes(config);
   if (scheme && scheme !== precision) throw inputError('precision', `${scheme}, the checkpoint's`, precision);
@@ -106,6 +108,10 @@ export function weightsOf(
       const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
       return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
     }
+    if (float16Tables && tensor.dtype === 'F16' && !linear && shape.length === 2) {
+      finite(name, tensor.data as Uint16Array);
+      return tensor as HostTensor<Uint16Array>;
+    }
     const data =
       tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, name) : toFloat32(tensor, name);
     if (data !== tensor.data) keep(data);
@@ -120,9 +126,11 @@ export function weightsOf(
 }
 
 /** @throws BertletError `weights` if a value is NaN or infinite */
-function finite(name: string, values: Float32Array): void {
+function finite(name: string, values: Float32Array | Uint16Array): void {
   let sum = 0;
-  for (const value of values) sum += 0 * value; // NaN as soon as a value is not finite; ten times as fast as `every`
+  // Index loops without a branch: `every` takes ten times as long.
+  if (values instanceof Float32Array) for (let i = 0; i < values.length; i++) sum += 0 * values[i]!; // NaN if one is not
+  else for (let i = 0; i < values.length; i++) sum |= ((values[i]! & 0x7c00) + 0x400) >> 15; // the exponent is 31
   if (sum === 0) return;
   throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
 }

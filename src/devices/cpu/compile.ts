@@ -26,8 +26,9 @@ const OTHER_BYTES = [0, 2, 1, 0x77];
  * process that was started with WebAssembly flags of its own
  */
 export async function compileWide(bytes: Uint8Array): Promise<WebAssembly.Module | null> {
-  if (!inNode || process.versions['bun'] || process.versions['deno'] || process.versions['electron']) return null;
-  if (!KNOWN.includes(process.versions.node.split('.')[0]!)) return null;
+  if (!inNode) return null;
+  const { node = '', bun, deno, electron } = process.versions as Partial<Record<string, string>>;
+  if (bun || deno || electron || !KNOWN.includes(node.split('.')[0]!)) return null;
   if (process.execArgv.some((flag) => /wasm|liftoff/.test(flag))) return null;
   const { setFlagsFromString } = await import('node:v8');
   const set = (on: boolean, flag: string) => setFlagsFromString(`--${on ? '' : 'no-'}${flag}`);

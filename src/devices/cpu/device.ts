@@ -19,9 +19,8 @@ import { type Device, type LinearWeight, refuseFloat16, type Step, type Tensor }
 import { groupPanel, tableBytes } from './grouping.ts';
 import {
   COMMAND_BYTES,
+  instantiate,
   KERNELS,
-  type Kernel,
-  kernelsOf,
   MOST_CHUNKS,
   MOST_COMMANDS,
   PROGRAM,
@@ -92,8 +91,9 @@ export class CpuDevice implements Device {
   readonly choice: KernelChoice;
   readonly #memory: WebAssembly.Memory;
   readonly #workers: Workers | null;
-  /** For programs that the caller's thread runs. Empty if there are workers. */
-  readonly #kernels: Kernel[];
+  /** For uploads, and for programs if there are no workers. */
+  readonly #exports: ReturnType<typeof instantiate>;
+  readonly float16 = true;
   /** Address of the row of zeros. */
   readonly #zeros: number;
   /** End of the weights, where the arena begins. */
@@ -111,7 +111,7 @@ export class CpuDevice implements Device {
   ) {
     this.#memory = memory;
     this.#workers = workers;
-    this.#kernels = workers ? [] : kernelsOf(module, memory);
+    this.#exports = instantiate(module, memory);
     this.choice = choice;
     this.threads = threads;
     this.#zeros = this.#allocate(4 * MOST_ZEROS);
@@ -147,12 +147,20 @@ export class CpuDevice implements Device {
 
   #floats = (at: number, length: number) => new Float32Array(this.#memory.buffer, at, length);
 
-  upload(rows: number, columns: number, data: Float32Array): Block {
+  /** Uploads float32, or float16 as its bits, which are widened to float32. */
+  upload(rows: number, columns: number, data: Float32Array | Uint16Array): Block {
     const stride = pad(columns, 16);
-    const at = this.#allocate(rows * stride * 4);
-    const to = this.#floats(at, rows * stride).fill(0);
-    for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
-    return { at, bytes: rows * stride * 4, stride };
+    const size = rows * stride;
+    const at = this.#allocate(size * 4);
+    const half = data instanceof Uint16Array; // copied to the second half of the block, then widened in place
+    const to = half ? new Uint16Array(this.#memory.buffer, at + size * 2, size) : this.#floats(at, size);
+    if (stride === columns) to.set(data);
+    else {
+      to.fill(0);
+      for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
+    }
+    if (half) this.#exports.widen(at + size * 2, at, size);
+    return { at, bytes: size * 4, stride };
   }
 
   /**
@@ -182,10 +190,9 @@ export class CpuDevice implements Device {
     const group = this.choice.int8 === 'int16' ? 2 : 4; // features of one column that lie side by side
     for (let n = 0; n < out; n++) {
       const panel = (n >> 4) * depth * 16 + (n & 15) * group;
-      for (let k = 0, from = n * features; k < features; k++, from++) {
-        const value = weight.data[from]!;
-        const inGroup = k & (group - 1);
-        to[panel + (k - inGroup) * 16 + inGroup] = value;
+      for (let k = 0, from = n * features; k < features; k += group, from += group) {
+        // Whole groups, but for the end of a row whose length is no multiple of `group`.
+        for (let i = 0; i < group && k + i < features; i++) to[panel + k * 16 + i] = weight.data[from + i]!;
       }
       const constant = (n >> 4) * 48 + (n & 15);
       constantSums[constant] = sums[n]!;
@@ -242,7 +249,9 @@ export class CpuDevice implements Device {
         const own = scratch(each * threads);
         const sizes = [rows, step.heads, headDim, qkv.stride, y.stride];
         const words = () => [qkv.at, y.at, ...sizes, own.at, each, Number(this.choice.wideFloat)];
-        return [{ kernel: 'attention', chunks: attentionChunks(rows, step.heads, headDim), reads, makes: [y, own], words }];
+        return [
+          { kernel: 'attention', chunks: attentionChunks(rows, step.heads, headDim), reads, makes: [y, own], words },
+        ];
       }
       case 'linear':
         return this.#linear(step.linear.buffer as Linear, Number(step.gelu), rows, reads[0]!, y);
@@ -358,7 +367,7 @@ export class CpuDevice implements Device {
 
   /** Lets the workers run the commands in the memory; or runs them in this thread, in slices. */
   async #run(commands: number, signal?: AbortSignal): Promise<void> {
-    const program = new Program(this.#memory, this.#kernels, 0);
+    const program = new Program(this.#memory, this.#exports.kernels, 0);
     const cancel = () => program.cancel();
     signal?.addEventListener('abort', cancel);
     try {

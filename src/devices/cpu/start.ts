@@ -6,7 +6,7 @@ import { BertletError, inputError } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { inNode, readAsset } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
-import { type Example, fastest, firstWrong, selfTestExamples, smallLinear } from '../check.ts';
+import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { compileWide } from './compile.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
 import { Workers } from './workers.ts';
@@ -96,8 +96,8 @@ async function findKernels(shared: boolean, wideSimd: boolean, modules: CpuOptio
     if (works.length === 0) continue;
     // A widened module runs at full speed from the first call; otherwise V8 replaces its first, slow code meanwhile.
     const warmUp = widened ? 0 : 150;
-    const { int8, wide } = await fastestOf(module, works, shared, smallLinear('linearInt8'), warmUp);
-    const { wideFloat } = await fastestOf(module, works, shared, smallLinear('linear'), warmUp && 20);
+    const { int8, wide } = await fastestOf(module, works, shared, 'quantized', warmUp);
+    const { wideFloat } = await fastestOf(module, works, shared, 'weight', warmUp && 20);
     const bits = (is: boolean) => (is ? 256 : 128);
     return {
       module,
@@ -131,17 +131,18 @@ const testMemory = (shared: boolean) => newMemory(shared, 1024);
 const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) =>
   firstWrong(new CpuDevice(module, testMemory(shared), choice, 1), examples);
 
-/** Times the choices on a linear that is small enough to stay in the cache. */
+/** Times the choices on a linear, int8 or float32, that is small enough to stay in the cache. */
 function fastestOf(
   module: WebAssembly.Module,
   choices: KernelChoice[],
   shared: boolean,
-  { x, weight, bias }: ReturnType<typeof smallLinear>,
+  kind: 'quantized' | 'weight',
   warmUp: number,
 ): Promise<KernelChoice> {
+  const inputs = timedLinear(130, 384, 96);
   const candidates = choices.map((choice) => {
     const runtime = new Runtime(new CpuDevice(module, testMemory(shared), choice, 1));
-    return { choice, y: runtime.linear(runtime.tensor(x), runtime.linearLayer(weight, bias)) };
+    return { choice, y: runtime.linear(runtime.tensor(inputs.x), runtime.linearLayer(inputs[kind], inputs.bias)) };
   });
   return fastest(candidates, warmUp, 20);
 }

@@ -132,13 +132,20 @@ export class Program {
   }
 }
 
-/** Instantiates a compiled module over a memory. Returns the module's kernels, in the order of `KERNELS`. */
-export function kernelsOf(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernel[] {
+/** What a module exports: the kernels in the order of `KERNELS`, and `widen`, which no program calls. */
+interface Exports {
+  readonly kernels: Kernel[];
+  /** Widens `count` float16 at address `from` to float32 at `to` (widen.wasm.ts). */
+  readonly widen: (from: number, to: number, count: number) => void;
+}
+
+/** Instantiates a compiled module over a memory. */
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Exports {
   const abort = () => {
     throw new Error('abort');
   };
-  const { exports } = new WebAssembly.Instance(module, { env: { memory, abort } });
-  return KERNELS.map((name) => exports[name] as Kernel);
+  const { widen, ...exports } = new WebAssembly.Instance(module, { env: { memory, abort } }).exports;
+  return { kernels: KERNELS.map((name) => exports[name] as Kernel), widen: widen as Exports['widen'] };
 }
 
 /** What a worker receives when it starts. */
@@ -153,7 +160,7 @@ export interface WorkerData {
  * @param say sends a word to the caller's thread: `ready` at first, then `done` whenever this worker ends a program
  */
 export function work({ module, memory, thread }: WorkerData, say: (word: 'ready' | 'done') => void): void {
-  const program = new Program(memory, kernelsOf(module, memory), thread);
+  const program = new Program(memory, instantiate(module, memory).kernels, thread);
   say('ready');
   for (;;) {
     const { step } = program; // read before the claim: what is opened after a claim in vain ends the wait

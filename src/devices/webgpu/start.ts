@@ -5,7 +5,7 @@
 import { BertletError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
-import { fastest, firstWrong, largeLinear, selfTestExamples } from '../check.ts';
+import { fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { WebgpuDevice } from './device.ts';
 import type { GpuChoice } from './plan.ts';
 
@@ -161,11 +161,11 @@ async function fasterProduct(
   software: boolean,
 ): Promise<GpuChoice['int8']> {
   const [tokens, chain] = software ? [32, 1] : [256, 24];
-  const { x, weight, bias } = largeLinear(tokens);
+  const { x, quantized, bias } = timedLinear(tokens, 768, 768);
   const devices = (['float', 'packed'] as const).map((int8) => ({ int8, device: make({ ...choice, int8 }) }));
   const candidates = devices.map(({ int8, device }) => {
     const runtime = new Runtime(device);
-    const layer = runtime.linearLayer(weight, bias);
+    const layer = runtime.linearLayer(quantized, bias);
     let y = runtime.tensor(x);
     for (let i = 0; i < chain; i++) y = runtime.linear(y, layer);
     return { choice: int8, y };
