@@ -1,4 +1,4 @@
-/** The kernels are compiled for 256 bits, and nothing else of the process is: V8's flags are set for one compilation. */
+/** The kernels are compiled for 256 bits, and nothing else of the process is: V8's flags are set only while the kernels are tested. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

@@ -15,8 +15,8 @@ export interface DeviceOptions {
   threads?: number | undefined;
   /**
    * cpu in Node: compiles the kernels with V8's revectorizer, which joins pairs of their 128-bit operations into 256-bit
-   * ones: up to twice as fast. V8's flags are changed for one compilation of some milliseconds and set back, so other
-   * WebAssembly of the process stays as it is. Default true; false leaves the flags alone.
+   * ones: up to twice as fast. V8's flags are changed while the kernels are tested, once in a process, and set back, so
+   * other WebAssembly of the process stays as it is. Default true; false leaves the flags alone.
    */
   wideSimd?: boolean | undefined;
   /** webgpu: measure each kernel for `info.milliseconds`, if the adapter has timestamps. Slower. */

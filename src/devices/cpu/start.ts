@@ -7,8 +7,8 @@ import { shown } from '../../options.ts';
 import { inNode, readAsset } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
-import { compileWide } from './compile.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
+import { whileWidening } from './widen.ts';
 import { Workers } from './workers.ts';
 
 export interface CpuOptions {
@@ -58,7 +58,7 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
     throw new BertletError('device', `cpu: expected shared memory for ${threads} threads, got none. ${advice}`);
   }
   const key = `${shared} ${wideSimd}`;
-  const finding = (!modules && found.get(key)) || findKernels(shared, wideSimd, modules);
+  const finding = (!modules && found.get(key)) || whileWidening(wideSimd, (widened) => findKernels(shared, widened, modules));
   if (!modules) found.set(key, finding);
   const { module, choice, name, reasons } = await finding.catch((error: unknown) => {
     found.delete(key);
@@ -71,14 +71,17 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
 }
 
 /** Relaxed SIMD is tried first, then baseline SIMD. Kernels are tested, then timed. */
-async function findKernels(shared: boolean, wideSimd: boolean, modules: CpuOptions['modules'] = {}): Promise<Kernels> {
+async function findKernels(
+  shared: boolean,
+  widened: ((module: Uint8Array) => Uint8Array<ArrayBuffer>) | null,
+  modules: CpuOptions['modules'] = {},
+): Promise<Kernels> {
   const reasons: string[] = [];
   const examples = await selfTestExamples();
   for (const set of ['relaxed', 'baseline'] as const) {
     const name: ModuleName = shared ? `${set}-shared` : set;
     const bytes = modules[name] ?? (await readAsset(MODULES[name]));
-    const widened = wideSimd ? await compileWide(bytes) : null;
-    const module = widened ?? (await WebAssembly.compile(bytes).catch(() => null));
+    const module = await WebAssembly.compile(widened ? widened(bytes) : bytes).catch(() => null);
     if (!module) {
       reasons.push(`this engine has no ${set} SIMD`);
       continue;
@@ -94,7 +97,7 @@ async function findKernels(shared: boolean, wideSimd: boolean, modules: CpuOptio
       }
     }
     if (works.length === 0) continue;
-    // A widened module runs at full speed from the first call; otherwise V8 replaces its first, slow code meanwhile.
+    // A widened module is optimized by now; otherwise V8 replaces its first, slow code in the background.
     const warmUp = widened ? 0 : 150;
     const { int8, wide } = await fastestOf(module, works, shared, 'quantized', warmUp);
     const { wideFloat } = await fastestOf(module, works, shared, 'weight', warmUp && 20);
