@@ -25,8 +25,8 @@ const qa: Add = (program, io) => {
       'after',
       `
 Examples:
-  $ bertlet qa --question "Who wrote it?" --context "Ada wrote the first program in 1843."
-  $ bertlet qa --question "Who wrote it?" --context-file - --dtype int8 --json < passage.txt
+  $ bertlet qa --question "Who wrote the program?" --context "Ada wrote the first program in 1843."
+  $ bertlet qa --question "Who wrote the program?" --context-file - --dtype int8 --json < passage.txt
   $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu`,
     )
     .action(async (options) => (await import('./qa.ts')).run(options, io));

@@ -1,6 +1,6 @@
 /**
- * `npm run docs`: writes into docs/quantization.md what is this code's own, its lines, the worked example and the figures of
- * `bertlet explain`, and into docs/results.md and README the results (results.ts). test/docs.test.ts says where they are not
+ * `npm run docs`: writes into docs/quantization.md what is this code's own, its lines, the worked examples, the figures of
+ * `bertlet explain` and of outlier weights (outliers.ts), and into docs/results.md and README the results (results.ts). test/docs.test.ts says where they are not
  * today's.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -12,9 +12,11 @@ import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { type HostTensor, type LinearWeight, Runtime, type Scheme } from '../src/runtime.ts';
+import { type Outliers, outliersOf, outliersText } from './outliers.ts';
 import { withResults } from './results.ts';
 
 const ROOT = join(import.meta.dirname, '..');
+const CHECKPOINT = join(ROOT, 'weights/minilm-l6-qa');
 
 /** A function of a file, without its comment. */
 export function functionText(file: string, name: string): string {
@@ -29,10 +31,23 @@ const matrix = (shape: [number, number], values: number[]): HostTensor<Float32Ar
   shape,
   data: Float32Array.from(values),
 });
+interface Layer {
+  x: HostTensor<Float32Array>;
+  weight: HostTensor<Float32Array>;
+  bias: HostTensor<Float32Array>;
+}
 /** Two tokens of three features, the second with an outlier, and two output features of different size. */
-const X = matrix([2, 3], [0.5, -0.25, 1, 0.2, -12, 0.1]);
-const WEIGHT = matrix([2, 3], [0.5, -0.3, 0.8, 0.02, 0.05, -0.04]);
-const BIAS = Float32Array.of(0.1, -0.2);
+const OUTLIER_IN_X: Layer = {
+  x: matrix([2, 3], [0.5, -0.25, 1, 0.2, -12, 0.1]),
+  weight: matrix([2, 3], [0.5, -0.3, 0.8, 0.02, 0.05, -0.04]),
+  bias: matrix([1, 2], [0.1, -0.2]),
+};
+/** One weight is a hundred times as large as the others. */
+const OUTLIER_IN_WEIGHT: Layer = {
+  x: matrix([2, 3], [0.5, -0.25, 1, 0.2, -0.75, 0.1]),
+  weight: matrix([2, 3], [0.05, -0.03, 8, 0.02, 0.05, -0.04]),
+  bias: matrix([1, 2], [0.1, -0.2]),
+};
 
 /** The fewest digits that are this float32 and no other. */
 function shortest(value: number): number {
@@ -47,10 +62,10 @@ const rows = (data: ArrayLike<number>, columns: number) =>
   `[${Array.from({ length: data.length / columns }, (_, i) => numbers(Array.from(data).slice(i * columns, (i + 1) * columns))).join(', ')}]`;
 
 /** Every number between `x` and `y`. */
-async function steps(scheme: Scheme, want: Float32Array): Promise<string> {
-  const [xq, wq] = [quantizeActivations(X, scheme), quantizeWeight(WEIGHT, scheme)];
+async function steps(scheme: Scheme, layer: Layer, want: Float32Array): Promise<string> {
+  const [xq, wq] = [quantizeActivations(layer.x, scheme), quantizeWeight(layer.weight, scheme)];
   const dots = matmulInt8({ ...xq, zeroPoint: new Int32Array(2) }, wq);
-  const y = await linear(wq);
+  const y = await linear(layer, wq);
   return `${scheme}
 scale      = ${numbers(xq.scale)}
 zeroPoint  = ${numbers(xq.zeroPoint)}
@@ -64,28 +79,33 @@ y          = ${rows(y, 2)}
 SQNR       = ${compare(want, y).sqnr!.toFixed(1)} dB`;
 }
 
-/** The example's layer with this weight. */
-function linear(weight: LinearWeight): Promise<Float32Array> {
+/** The layer with this weight instead of its own. */
+function linear({ x, bias }: Layer, weight: LinearWeight): Promise<Float32Array> {
   const runtime = new Runtime(new ReferenceDevice());
-  const layer = runtime.linearLayer(weight, matrix([1, 2], [...BIAS]));
-  return runtime.read(runtime.linear(runtime.tensor(X), layer));
+  return runtime.read(runtime.linear(runtime.tensor(x), runtime.linearLayer(weight, bias)));
 }
 
-async function example(): Promise<string> {
-  const y = await linear(WEIGHT);
-  return `x          = ${rows(X.data, 3)}
-weight     = ${rows(WEIGHT.data, 3)}
-bias       = ${numbers(BIAS)}
+async function example(layer: Layer): Promise<string> {
+  const y = await linear(layer, layer.weight);
+  return `x          = ${rows(layer.x.data, 3)}
+weight     = ${rows(layer.weight.data, 3)}
+bias       = ${numbers(layer.bias.data)}
 y, float32 = ${rows(y, 2)}
 
-${await steps('torch', y)}
+${await steps('torch', layer, y)}
 
-${await steps('accurate', y)}`;
+${await steps('accurate', layer, y)}`;
+}
+
+/** Of both editions of the embedded checkpoint: the first's figures are in a file, for git's history alone has its weights. */
+async function outliers(): Promise<string> {
+  const first = JSON.parse(readFileSync(join(ROOT, 'bench/results/outliers-first-edition.json'), 'utf8')) as Outliers[];
+  return `first edition\n${outliersText(first)}\n\nsecond edition\n${outliersText(await outliersOf(CHECKPOINT))}`;
 }
 
 /** The reference device computes it: the same digits on every machine. */
 async function explained(): Promise<string> {
-  const checkpoint = await openCheckpoint(join(ROOT, 'weights/minilm-l6-qa'));
+  const checkpoint = await openCheckpoint(CHECKPOINT);
   const start = async () => new ReferenceDevice();
   const explanation = await explain(checkpoint, { question: QUESTION, context: TEXT }, start);
   checkpoint.close();
@@ -101,7 +121,12 @@ export const withExamples = (readme: string): string =>
 
 /** The document with its blocks as they are today. */
 export async function updated(document: string): Promise<string> {
-  const blocks: Record<string, string> = { example: await example(), explain: await explained() };
+  const blocks: Record<string, string> = {
+    example: await example(OUTLIER_IN_X),
+    'example-weight': await example(OUTLIER_IN_WEIGHT),
+    explain: await explained(),
+    outliers: await outliers(),
+  };
   return document.replace(
     /<!-- (\S+)(?: (\S+))? -->\n```(\w*)\n.*?```/gs,
     (_, what: string, name: string, language: string) => {

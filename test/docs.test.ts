@@ -20,8 +20,8 @@ describe('quoted code', () => {
   });
 });
 
-describe('worked example', () => {
-  const [, block] = /<!-- example -->\n```\n(.*?)```/s.exec(document)!;
+describe.each(['example', 'example-weight'])('worked %s', (what) => {
+  const [, block] = new RegExp(`<!-- ${what} -->\\n\`\`\`\\n(.*?)\`\`\``, 's').exec(document)!;
   const [given, ...parts] = block!.split('\n\n');
   /** `name = numbers` of each line. */
   const numbers = (text: string) =>

@@ -1,4 +1,4 @@
-/** The embedded checkpoint's logits against PyTorch's: 20 questions on the CPU device, 5 of them on the reference. */
+/** The embedded checkpoint's logits against PyTorch's: 30 questions on the CPU device, 5 of them on the reference. */
 import { describe, expect, test } from 'vitest';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
@@ -9,15 +9,19 @@ import { CHECKPOINT, float32, goldenJson, goldenTensors, largestDifference, spli
 
 const argmax = (logits: Float32Array) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
 
-describe('embedded checkpoint, logits of 20 questions', () => {
+describe('embedded checkpoint, logits of 30 questions', () => {
   type Item = { inputIds: number[]; typeIds: number[] } & Record<'fp32' | 'int8', { start: number; end: number }>;
   const { items } = goldenJson<{ items: Item[] }>('minilm-questions');
   const goldens = goldenTensors('minilm-logits');
   const all = items.map((_, question) => question);
   /** The reference takes seconds for each: the CPU device, whose ops are held to it, answers all. */
-  const five = all.filter((question) => question % 4 === 0);
+  const five = all.filter((question) => question % 6 === 0);
 
-  /** Of some questions: the largest difference of a logit, and how many have both of PyTorch's argmax tokens. */
+  /**
+   * Of some questions: the largest difference of a logit, and how many have both of PyTorch's argmax tokens. PyTorch's int8
+   * with other, more exact float code is as far from itself as anyone is (golden/README.md), so int8 logits are compared with
+   * that (`int8Exact`), the answers with PyTorch as it is.
+   */
   async function run(device: string, dtype: 'fp32' | 'int8', precision: Precision, questions: number[]) {
     const runtime = new Runtime(await DEVICES[device]!());
     const checkpoint = await openCheckpoint(CHECKPOINT);
@@ -28,7 +32,7 @@ describe('embedded checkpoint, logits of 20 questions', () => {
     for (const question of questions) {
       const { inputIds, typeIds, [dtype]: want } = items[question]!;
       const { start, end } = splitLogits(await bert.forward(Int32Array.from(inputIds), Int32Array.from(typeIds)));
-      const of = (which: string) => float32(goldens.get(`${question}/${dtype}/${which}`)).data;
+      const of = (which: string) => float32(goldens.get(`${question}/${LOGITS[dtype]}/${which}`)).data;
       differences.push(Math.max(largestDifference(start, of('start')), largestDifference(end, of('end'))));
       if (argmax(start) === want.start && argmax(end) === want.end) same++;
     }
@@ -42,6 +46,7 @@ describe('embedded checkpoint, logits of 20 questions', () => {
     await runtime.dispose();
     return { median, most, same };
   }
+  const LOGITS = { fp32: 'fp32', int8: 'int8Exact' };
   const CPUS: Record<string, () => Promise<Device>> = {
     'cpu, 2 threads': async () => (await startCpu({ threads: 2 })).device,
     'cpu, 1 thread, wide': async () => (await startCpu({ threads: 1, wideSimd: true })).device,
@@ -53,7 +58,7 @@ describe('embedded checkpoint, logits of 20 questions', () => {
 
   const SLOW = { timeout: 300_000 }; // 9 s on a quiet machine; a hang is what a timeout is for
 
-  test('there are 20', () => expect([all.length, five.length]).toEqual([20, 5]));
+  test('there are 30', () => expect([all.length, five.length]).toEqual([30, 5]));
   test('reference, fp32: every logit of 5 questions within 1e-3, every answer the same', SLOW, async () => {
     const { most, same } = await run('reference', 'fp32', 'fp32', five);
     expect(most).toBeLessThan(1e-3);
@@ -67,16 +72,17 @@ describe('embedded checkpoint, logits of 20 questions', () => {
   test.each(Object.keys(CPUS))('%s, fp32: every logit within 1e-3, every answer the same', async (device) => {
     const { most, same } = await run(device, 'fp32', 'fp32', all);
     expect(most).toBeLessThan(1e-3);
-    expect(same).toBe(20);
+    expect(same).toBe(30);
   });
   // Float sums in another order round a few activations the other way (golden/README.md). The reference's limit of 0.02
-  // is not met here; this one was set after the fact, to notice a change for the worse.
-  test.each(Object.keys(CPUS))('%s, int8: at least 19 answers the same', async (device) => {
+  // is not met here; this one was set after the fact, to notice a change for the worse. Five of the
+  // questions are close in PyTorch's int8 itself (golden/make_numeric.py).
+  test.each(Object.keys(CPUS))('%s, int8: at least 28 answers the same', async (device) => {
     const { median, same } = await run(device, 'int8', 'torch', all);
     expect(median).toBeLessThanOrEqual(0.25);
-    expect(same).toBeGreaterThanOrEqual(19);
+    expect(same).toBeGreaterThanOrEqual(28);
   });
   test.each(Object.keys(CPUS))('%s, accurate: the answers of float32', async (device) => {
-    expect((await run(device, 'fp32', 'accurate', all)).same).toBeGreaterThanOrEqual(19);
+    expect((await run(device, 'fp32', 'accurate', all)).same).toBeGreaterThanOrEqual(29);
   });
 });

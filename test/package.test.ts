@@ -122,7 +122,7 @@ test('the same in strict TypeScript', () => {
 test('the command: an answer, help, exit codes', () => {
   const bin = join(project, 'node_modules', '.bin', 'bertlet');
   const bertlet = (...args: string[]) => run(bin, ...args);
-  const ask = ['--question', 'Who came?', '--context', 'Ada came yesterday.', '--samples', '1'];
+  const ask = ['--question', 'Who came yesterday?', '--context', 'Ada came yesterday.', '--samples', '1'];
   const cpu = ['--dtype', 'int8', '--device', 'cpu'];
   const { status, stdout } = run('npx', '--offline', 'bertlet', 'qa', '--model', CHECKPOINT, ...cpu, ...ask, '--json');
   expect([status, JSON.parse(stdout).answers.int8.text]).toEqual([0, 'Ada']);

@@ -140,7 +140,7 @@ export async function wrongAccumulators(device: Device, tokens: number, features
 export function runScript(body: string, { env = {}, root = ROOT }: { env?: NodeJS.ProcessEnv; root?: string } = {}) {
   const index = root === ROOT ? './src/index.ts' : './dist/src/index.js';
   const code = `import { load } from '${index}'; const folder = ${JSON.stringify(CHECKPOINT)};
-    const tiny = ${JSON.stringify(TINY)}; const ask = { question: 'Who came?', context: 'Ada came yesterday.' }; ${body}`;
+    const tiny = ${JSON.stringify(TINY)}; const ask = { question: 'Who came yesterday?', context: 'Ada came yesterday.' }; ${body}`;
   return spawnSync(process.execPath, ['--input-type=module', '-e', code], {
     cwd: root,
     encoding: 'utf8',

@@ -90,7 +90,7 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
   await answered(page); // by the model that was there before
   expect(await answer(page)).toBe('New York Times');
 
-  await page.locator('#question').fill('Who came?'); // the tiny model has 64 positions
+  await page.locator('#question').fill('Who came yesterday?'); // the tiny model has 64 positions
   await page.locator('#passage').fill('Ada came yesterday.');
   await files.setInputFiles(
     ['config.json', 'vocab.txt', 'tokenizer_config.json', 'model.safetensors'].map((name) => of(name)),

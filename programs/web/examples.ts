@@ -20,6 +20,7 @@ export const EXAMPLES: { name: string; texts: Texts }[] = [
     name: 'Why was the machine never finished?',
     texts: { question: 'Why was the machine never finished?', context: LOVELACE },
   },
-  { name: 'What colour was her dress?', texts: { question: 'What colour was her dress?', context: LOVELACE } },
+  // The passage does not say; the years in it are other ones.
+  { name: 'When did Babbage die?', texts: { question: 'When did Babbage die?', context: LOVELACE } },
   { name: 'How long does the dough rise?', texts: { question: 'How long does the dough rise?', context: BREAD } },
 ];
