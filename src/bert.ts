@@ -58,7 +58,8 @@ export class Bert {
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
     this.#runtime = runtime;
     this.config = config;
-    const upload = (name: string) => runtime.tensor(weights(name) as HostTensor<Float32Array> | HostTensor<Uint16Array>);
+    const upload = (name: string) =>
+      runtime.tensor(weights(name) as HostTensor<Float32Array> | HostTensor<Uint16Array>);
     const norm = (name: string): Norm => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
     const linear = (...names: string[]): Linear => {
       const all = (kind: string) =>

@@ -190,7 +190,8 @@ export class QuestionAnswering {
 
 /** @throws BertletError `input` if the signal is none; its reason if it has aborted */
 function checkedSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw inputError('signal', 'an AbortSignal', shown(signal));
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw inputError('signal', 'an AbortSignal', shown(signal));
   signal?.throwIfAborted();
   return signal;
 }

@@ -68,7 +68,9 @@ describe('groups that are added up in 16 bits', () => {
     const next = uniform(3);
     const panel = Int8Array.from({ length: 96 * LINE }, () => weight(next(), next()));
     const { sets, pairs, singles } = groupLines(panel);
-    console.log(`${name}: ${sets.map((n, i) => `${n} of ${SIZES[i]} pairs`).join(', ')}, ${singles.length} single lines`);
+    console.log(
+      `${name}: ${sets.map((n, i) => `${n} of ${SIZES[i]} pairs`).join(', ')}, ${singles.length} single lines`,
+    );
     const lines = [...pairs.flatMap((pair) => [2 * pair, 2 * pair + 1]), ...singles];
     expect(lines.toSorted((a, b) => a - b)).toEqual(lines.map((_, line) => line));
     let begin = 0;

@@ -6,17 +6,7 @@ import { ROOT } from './support.ts';
 
 const KERNELS = [
   ...['tileWide', 'tileNarrow', 'relaxedWide', 'relaxedNarrow', 'relaxedRow', 'int16Tile', 'groupedTile'],
-  ...[
-    'geluRows',
-    'minMax',
-    'toBytes',
-    'softmaxRow',
-    'addSum',
-    'squares',
-    'normalize',
-    'embedding',
-    'widen',
-  ],
+  ...['geluRows', 'minMax', 'toBytes', 'softmaxRow', 'addSum', 'squares', 'normalize', 'embedding', 'widen'],
 ];
 const FLAGS = [
   ...['--experimental-wasm-revectorize', '--trace-wasm-revectorize'],

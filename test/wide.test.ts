@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { ROOT, runScript } from './support.ts';
 
 /** The running Node, and those that the environment variable BERTLET_NODES names: paths with commas between them. */
-const NODES = [process.execPath, ...(process.env['BERTLET_NODES']?.split(',') ?? [])];
+const NODES = [process.execPath, ...((process.env as { BERTLET_NODES?: string }).BERTLET_NODES?.split(',') ?? [])];
 
 /** Compiles a module of other bytes, all functions at once, without touching the revectorizer's flag. */
 const CODE = `import { setFlagsFromString } from 'node:v8';

@@ -129,7 +129,8 @@ export function weightsOf(
 function finite(name: string, values: Float32Array | Uint16Array): void {
   let sum = 0;
   // Index loops without a branch: `every` takes ten times as long.
-  if (values instanceof Float32Array) for (let i = 0; i < values.length; i++) sum += 0 * values[i]!; // NaN if one is not
+  if (values instanceof Float32Array)
+    for (let i = 0; i < values.length; i++) sum += 0 * values[i]!; // NaN if one is not
   else for (let i = 0; i < values.length; i++) sum |= ((values[i]! & 0x7c00) + 0x400) >> 15; // the exponent is 31
   if (sum === 0) return;
   throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);

@@ -58,7 +58,8 @@ export async function startCpu(options: CpuOptions = {}): Promise<Started> {
     throw new BertletError('device', `cpu: expected shared memory for ${threads} threads, got none. ${advice}`);
   }
   const key = `${shared} ${wideSimd}`;
-  const finding = (!modules && found.get(key)) || whileWidening(wideSimd, (widened) => findKernels(shared, widened, modules));
+  const finding =
+    (!modules && found.get(key)) || whileWidening(wideSimd, (widened) => findKernels(shared, widened, modules));
   if (!modules) found.set(key, finding);
   const { module, choice, name, reasons } = await finding.catch((error: unknown) => {
     found.delete(key);
