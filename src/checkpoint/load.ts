@@ -5,7 +5,7 @@ import { BertletError, inputError } from '../errors.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor, LinearWeight, Scheme } from '../runtime.ts';
 import { Tokenizer } from '../tokenizer.ts';
-import { checkTensors, parseConfig, tensorShapes } from './config.ts';
+import { checkTensors, parseConfig, renamed, tensorShapes } from './config.ts';
 import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 import { type OnProgress, openFile, readFile, type WholeFile } from './source.ts';
@@ -34,7 +34,7 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
     throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
   }
-  const weights = await openWeights(folder, onProgress);
+  const weights = await openWeights(config, folder, onProgress);
   try {
     return { config, tokenizer, scheme: checkTensors(config, weights.entries), ...weights };
   } catch (error) {
@@ -44,7 +44,7 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
 }
 
 /** Opens model.safetensors, or pytorch_model.bin if there is none. Tensors are then read one by one. */
-async function openWeights(folder: string, onProgress?: OnProgress) {
+async function openWeights(config: BertConfig, folder: string, onProgress?: OnProgress) {
   let path = `${folder}/model.safetensors`;
   const file = await openFile(path, onProgress).catch(async (missing: unknown) => {
     path = `${folder}/pytorch_model.bin`;
@@ -58,9 +58,7 @@ async function openWeights(folder: string, onProgress?: OnProgress) {
     const found = path.endsWith('.bin')
       ? pytorchEntries(file, path)
       : parseHeader(read(8, 8 + headerLength(read(0, Math.min(8, total)), total, path)), total, path);
-    // Checkpoints converted from TensorFlow say gamma and beta. Hugging Face renames them in the same way.
-    for (const [name, entry] of found)
-      entries.set(name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias'), entry);
+    for (const [name, entry] of renamed(config, found)) entries.set(name, entry);
     const tensor = (name: string) => {
       const entry = entries.get(name)!;
       return viewTensor(entry, read(entry.begin, entry.end));
