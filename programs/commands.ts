@@ -83,7 +83,7 @@ const convert: Add = (program, io) => {
         .choices(['float', 'int8'])
         .default('float'),
     )
-    .option('--revision <name>', 'Hub: branch, tag or commit', 'main')
+    .option('--revision <name>', 'Hub: branch, tag or commit (default: main)')
     .option('--json', 'print the manifest instead: each file with its size and SHA-256')
     .addHelpText(
       'after',

@@ -14,7 +14,7 @@ interface ConvertOptions {
   dtype: Dtype;
   scheme: Scheme;
   embeddings: 'float' | 'int8';
-  revision: string;
+  revision?: string;
   json?: boolean;
 }
 

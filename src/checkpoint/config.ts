@@ -79,10 +79,10 @@ export function tensorShapes(config: BertConfig): Map<string, { shape: number[];
  * The tensors of a file by the names of the model: gamma and beta are what TensorFlow calls weight and bias, and a file
  * may leave out the first part of the names, `bert.`. Hugging Face renames them in the same way.
  */
-export function renamed(config: BertConfig, tensors: ReadonlyMap<string, TensorEntry>): Map<string, TensorEntry> {
+export function renamed<E extends TensorEntry>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
   const expected = [...tensorShapes(config).keys()].filter((name) => !name.startsWith('qa_outputs.'));
   const whole = new Map(expected.map((name) => [name.slice(name.indexOf('.') + 1), name]));
-  const found = new Map<string, TensorEntry>();
+  const found = new Map<string, E>();
   for (const [written, entry] of tensors) {
     const name = written.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
     const full = whole.get(name.replace(/_scale$/, ''));
