@@ -223,11 +223,69 @@ describe('pytorch_model.bin', () => {
     );
     expect(logits[1]).toEqual(logits[0]);
   });
-  test('neither file: an error that names the first', () => {
+  describe('in several files', () => {
+    const sharded = (name: string, map: unknown, files: Record<string, string>) => {
+      const copy = join(folder, name);
+      cpSync(TINY, copy, { recursive: true });
+      rmSync(join(copy, 'model.safetensors'));
+      for (const [file, from] of Object.entries(files)) cpSync(join(GOLDEN, from), join(copy, file));
+      writeFileSync(join(copy, 'pytorch_model.bin.index.json'), JSON.stringify({ weight_map: map }));
+      return copy;
+    };
+    const all = (file: string) => Object.fromEntries([...tensors(bin('tiny')).keys()].map((name) => [name, file]));
+    const [one, two] = ['pytorch_model-00001-of-00002.bin', 'pytorch_model-00002-of-00002.bin'];
+    const files = { [one]: 'pytorch/tiny.bin', [two]: 'pytorch/parameter.bin' };
+    test('the tensors of all of them', async () => {
+      const { tensor, close } = await openCheckpoint(sharded('shards', { ...all(one), a: two }, files));
+      const want = readSafetensors(readFileSync(join(TINY, 'model.safetensors'))).get('qa_outputs.weight');
+      expect(tensor('qa_outputs.weight')).toEqual(want);
+      close();
+    });
+    test.each<[string, unknown, Record<string, string>, 'file' | 'weights', RegExp]>([
+      [
+        'a file that is not there',
+        { ...all(one), a: two },
+        { [one]: 'pytorch/tiny.bin' },
+        'file',
+        /00002-of-00002\.bin: expected a readable file \(ENOENT/,
+      ],
+      [
+        'a tensor that is in none',
+        { ...all(one), b: one },
+        files,
+        'weights',
+        /index\.json: expected tensor "b" in a file of it, got none/,
+      ],
+      [
+        'a tensor that is in two',
+        { a: two, b: 'b.bin' },
+        { ...files, 'b.bin': 'pytorch/parameter.bin' },
+        'weights',
+        /expected tensor "a" in one file, got it in pytorch_model-00002-of-00002\.bin as well/,
+      ],
+      [
+        'a file outside',
+        { a: '../../etc/passwd.bin' },
+        files,
+        'weights',
+        /names of weight files beside it, got "\.\.\/\.\./,
+      ],
+      ['a number', { a: 3 }, files, 'weights', /names of weight files beside it, got 3/],
+      ['no file', {}, files, 'weights', /a weight_map of 1 to 1000 files, got 0/],
+      ['no map', 'x', files, 'weights', /a weight_map of 1 to 1000 files, got 0/],
+    ])('%s', (name, map, given, code, message) =>
+      expectError(code, message, () => openCheckpoint(sharded(name.replaceAll(' ', '-'), map, given))),
+    );
+  });
+  test('neither file: an error that names all that was looked for', () => {
     const copy = join(folder, 'none');
     cpSync(TINY, copy, { recursive: true });
     rmSync(join(copy, 'model.safetensors'));
-    return expectError('file', /none\/model\.safetensors: expected a readable file/, () => load(copy));
+    return expectError(
+      'file',
+      /none\/model\.safetensors: expected a readable file \(ENOENT.*, or model\.safetensors\.index\.json or pytorch_model\.bin or pytorch_model\.bin\.index\.json beside it/,
+      () => load(copy),
+    );
   });
 });
 

@@ -1,6 +1,6 @@
 /** Opening a checkpoint: the embedded one's manifest, and every way in which a folder can be wrong. */
 import { createHash } from 'node:crypto';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -166,6 +166,20 @@ describe('wrong files', () => {
   test.each(['config.json', 'model.safetensors', 'vocab.txt', 'tokenizer_config.json'])('%s missing', async (name) => {
     rmSync(join(folder, name));
     await expectError('file', new RegExp(`${name}: expected a readable file \\(ENOENT`), () => load(folder));
+  });
+  test.each(['config.json', 'model.safetensors', 'vocab.txt'])('%s is a Git LFS pointer', async (name) => {
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 94264\n`;
+    writeFileSync(join(folder, name), pointer);
+    await expectError(
+      'file',
+      new RegExp(`${name}: expected the file's content, got a Git LFS pointer to it\\. Run`),
+      () => load(folder),
+    );
+  });
+  test('a folder in place of a file', async () => {
+    rmSync(join(folder, 'config.json'));
+    mkdirSync(join(folder, 'config.json'));
+    await expectError('file', /config\.json: expected a readable file \(it is no file\)/, () => load(folder));
   });
   test('no such folder', () =>
     expectError('file', /nowhere\/config\.json: expected a readable file/, () => load(join(folder, 'nowhere'))));
