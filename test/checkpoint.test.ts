@@ -1,6 +1,6 @@
 /** pytorch_model.bin, and checkpoints written in other precisions. */
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -424,6 +424,32 @@ describe('convert', () => {
     ]);
     expect(JSON.parse(readFileSync(join(one.out, 'manifest.json'), 'utf8'))).toEqual(one.manifest);
   });
+  test('all that a tokenizer may need is kept', async () => {
+    const full = join(folder, 'full');
+    cpSync(TINY, full, { recursive: true });
+    const names = ['added_tokens.json', 'merges.txt', 'special_tokens_map.json', 'vocab.json'];
+    for (const name of names) writeFileSync(join(full, name), '{}');
+    const { manifest, out } = await converted(full, { precision: 'fp32' });
+    expect(Object.keys(manifest.files)).toEqual(
+      expect.arrayContaining([...names, 'tokenizer_config.json', 'vocab.txt']),
+    );
+    for (const name of names) expect(readFileSync(join(out, name), 'utf8')).toBe('{}');
+  });
+  test.each([
+    ['torch', false],
+    ['torch', true],
+    ['accurate', true],
+  ] as const)('%s, int8 embeddings %s: converted again, nothing changes', async (precision, int8Embeddings) => {
+    const first = await converted(TINY, { precision, int8Embeddings });
+    const second = await converted(first.out, { precision: 'int8' });
+    expect(second.manifest).toMatchObject({ precision, files: first.manifest.files });
+    expect(second.manifest.embeddings).toBe(int8Embeddings ? 'int8' : 'float');
+    const config = (out: string) => JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).bertlet_note as string;
+    if (!int8Embeddings) return expect(config(first.out)).toBe(undefined);
+    expect(config(first.out)).toMatch(/word_embeddings is int8 .* which bertlet reads and transformers does not/);
+    const float = await converted(first.out, { precision, int8Embeddings: false });
+    expect(config(float.out)).toBe(undefined);
+  });
   test('what cannot be: an int8 file in another precision, a folder that exists', async () => {
     const { out } = await converted(TINY, { precision: 'torch' });
     await expectError('input', /precision: expected torch, the checkpoint's, got fp32/, () =>
@@ -450,18 +476,34 @@ describe('convert', () => {
     const manifest = JSON.parse(readFileSync(join(folder, 'json', 'manifest.json'), 'utf8'));
     expect(JSON.parse(json.out)).toEqual(manifest);
   });
-  test('interrupted, it leaves nothing that loads', async () => {
-    const out = join(folder, 'interrupted');
+  const partial = (name: string) => readdirSync(folder).filter((other) => other.startsWith(`${name}.`));
+  /** Sends a signal to a conversion that has begun; returns what ended it. */
+  const interrupted = async (name: string, signal: NodeJS.Signals) => {
+    const out = join(folder, name);
     const args = ['programs/main.ts', 'convert', CHECKPOINT, '--out', out, '--scheme', 'accurate'];
-    const partial = () => readdirSync(folder).filter((name) => name.startsWith('interrupted.'));
-    while (partial().length === 0) {
-      rmSync(out, { recursive: true, force: true }); // it was done before this process saw it begin: once more
+    for (;;) {
       const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'ignore' });
-      const gone = new Promise((resolve) => child.once('exit', resolve));
-      while (partial().length === 0 && child.exitCode === null) await sleep(2);
-      child.kill('SIGKILL');
-      await gone;
+      const gone = new Promise((resolve) => child.once('exit', (code, by) => resolve(by ?? code)));
+      while (partial(name).length === 0 && child.exitCode === null) await sleep(2);
+      const begun = child.exitCode === null;
+      child.kill(signal);
+      const end = await gone;
+      if (begun && !existsSync(out)) return end;
+      rmSync(out, { recursive: true, force: true }); // it was done before it heard the signal: once more
     }
-    expect(existsSync(out)).toBe(false);
+  };
+  test('killed, it leaves nothing that loads, and the next one cleans up', async () => {
+    await interrupted('killed', 'SIGKILL');
+    expect(partial('killed').length).toBe(1);
+    mkdirSync(join(folder, `killed.${process.ppid}.partial`)); // a process that runs
+    mkdirSync(join(folder, 'killed.999999999.partial-not'));
+    await convert(TINY, join(folder, 'killed'), { precision: 'fp32' });
+    expect(partial('killed').toSorted()).toEqual(
+      ['killed.999999999.partial-not', `killed.${process.ppid}.partial`].toSorted(),
+    );
+  });
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s: it ends at once, and leaves nothing', async (signal) => {
+    expect(await interrupted(signal, signal)).toBe(signal);
+    expect(partial(signal)).toEqual([]);
   });
 });

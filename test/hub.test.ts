@@ -501,7 +501,7 @@ describe('names', () => {
     [
       'distilbert-qa',
       'file',
-      /"distilbert-qa": expected a folder or owner\/name, got no folder of this name\. .*huggingface\.co\/models\?search=distilbert-qa/,
+      /distilbert-qa\/config\.json: expected a readable file, or owner\/name, got no folder of this name\. .*huggingface\.co\/models\?search=distilbert-qa/,
     ],
     [
       'https://huggingface.co/distilbert-qa',

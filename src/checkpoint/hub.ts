@@ -97,11 +97,9 @@ function refuseName(model: string): void {
     throw inputError('model', 'in Node a folder, a file: address or owner/name', shown(model), advice);
   }
   if (/[/\\]|^\./.test(model)) return;
-  const advice = `A model of the Hub has an owner, as deepset/${model}: ${HUB}/models?search=${encodeURIComponent(model)} finds it.`;
-  throw new BertletError(
-    'file',
-    `${shown(model)}: expected a folder or owner/name, got no folder of this name. ${advice}`,
-  );
+  const advice = `A model of the Hub has an owner, as deepset/${model}: ${HUB}/models?search=${encodeURIComponent(model.toWellFormed())} finds it.`;
+  const message = `${model}/config.json: expected a readable file, or owner/name, got no folder of this name`;
+  throw new BertletError('file', `${message}. ${advice}`);
 }
 
 const isHash = (value: unknown, pattern: RegExp): value is string => typeof value === 'string' && pattern.test(value);
