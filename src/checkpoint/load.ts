@@ -57,7 +57,11 @@ export const readConfig = async (folder: string): Promise<BertConfig> =>
 /** Reads and checks all but the weights, which are so large that they come last. Its errors are those of `openCheckpoint`. */
 export async function openDescription(folder: string): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
   const config = await readConfig(folder);
-  const tokenizer = await openTokenizer(folder);
+  const tokenizer = await openTokenizer(folder).catch((cause: unknown) => {
+    if (cause instanceof BertletError) throw cause;
+    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${(cause as Error).message})`;
+    throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
+  });
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
     throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);

@@ -4,7 +4,7 @@ python test/golden/make_pytorch.py   (torch 2.15.0, transformers 5.23.0)
 """
 import os
 import torch
-from transformers import BertForQuestionAnswering
+from transformers import BertConfig, BertForQuestionAnswering, BertTokenizerFast
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, 'pytorch')
@@ -39,3 +39,13 @@ for name, value in files.items():
     torch.save(value, os.path.join(OUT, f'{name}.bin'))
 torch.save(torch.nn.LayerNorm(6).state_dict(), os.path.join(OUT, 'protocol4.bin'), pickle_protocol=4)
 torch.save(small, os.path.join(OUT, 'old.bin'), _use_new_zipfile_serialization=False)
+
+# The smallest model that answers, for test/fuzz.test.ts, which damages its files.
+torch.manual_seed(16)
+words = '[PAD] [UNK] [CLS] [SEP] [MASK] a b c ##d .'.split()
+sizes = dict(vocab_size=len(words), hidden_size=4, num_hidden_layers=1, num_attention_heads=2, intermediate_size=4)
+smallest = BertForQuestionAnswering(BertConfig(**sizes, max_position_embeddings=32, type_vocab_size=2))
+folder = os.path.join(HERE, 'smallest-bert')
+smallest.save_pretrained(folder)
+torch.save(smallest.state_dict(), os.path.join(folder, 'pytorch_model.bin'))
+BertTokenizerFast(vocab={word: i for i, word in enumerate(words)}).save_pretrained(folder)
