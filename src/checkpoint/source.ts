@@ -2,7 +2,7 @@
 
 import { BertletError } from '../errors.ts';
 import { inNode } from '../platform.ts';
-import { fetchBytes } from './http.ts';
+import { fetchBytes, HttpError } from './http.ts';
 
 /** Called while a file is downloaded or read. `loaded` and `total` are bytes. */
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
@@ -127,10 +127,11 @@ export const kept = {
 };
 
 async function fetched(url: string, onProgress?: (loaded: number, total: number) => void): Promise<Uint8Array> {
+  // The files of a commit on the Hub never change, and none is added, so they are asked for once.
+  const forever = /\/resolve\/[0-9a-f]{40}\//.test(url);
   try {
-    // The files of a commit on the Hub never change, so they are fetched once and cached.
-    const forever = /\/resolve\/[0-9a-f]{40}\//.test(url);
     const old = forever ? await kept.match(url) : undefined;
+    if (old && !old.ok) throw new HttpError(old);
     if (old) {
       const bytes = new Uint8Array(await old.arrayBuffer());
       onProgress?.(bytes.length, bytes.length);
@@ -141,9 +142,11 @@ async function fetched(url: string, onProgress?: (loaded: number, total: number)
       if (html) throw Object.assign(new Error('an HTML page'), { code: 'ENOENT' });
       onProgress?.(loaded, total);
     });
-    if (forever) await kept.put(url, new Response(bytes)); // only whole files are cached
+    if (forever) await kept.put(url, new Response(bytes)); // only whole files are kept
     return bytes;
   } catch (cause) {
+    const absent = forever && cause instanceof HttpError && cause.status === 404;
+    if (absent) await kept.put(url, new Response(null, { status: 404 }));
     throw unreadable(url, cause);
   }
 }
