@@ -93,7 +93,7 @@ function damageJson(value: unknown): string {
     const how = below(5);
     if (how === 0) delete node[key];
     else if (how === 1) node[key] = structuredClone(other[from]);
-    else if (how === 2 && Array.isArray(node)) node.push(pick(VALUES));
+    else if (how === 2 && Array.isArray(node)) node.push(structuredClone(pick(VALUES)));
     else if (how === 2) node[String(pick(VALUES)).slice(0, 20)] = node[key];
     else if (how === 3 && typeof node[key] === 'number') node[key] = (node[key] as number) + pick([-1, 1, 4, 8, 1e6]);
     else node[key] = structuredClone(pick(VALUES));
