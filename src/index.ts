@@ -57,9 +57,9 @@ const OPTIONS = ['device', 'dtype', 'scheme', ...DEVICE_OPTIONS, 'revision', 'en
 
 /**
  * Loads a BERT question answering checkpoint.
- * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name`, a
- * model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, and tokenizer.json
- * or vocab.txt with tokenizer_config.json.
+ * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name` or its
+ * address, a model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, whole or
+ * in parts with an index, and tokenizer.json or vocab.txt with tokenizer_config.json.
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if a file has
  * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model
  */
