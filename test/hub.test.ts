@@ -322,6 +322,20 @@ describe('the cache', () => {
       expect(downloads().every((line) => line.includes(name))).toBe(true);
     },
   );
+  test('a file too large to be hashed each time that was cut: its size tells', async () => {
+    const left = { dtype: 'U8', shape: [17 * 2 ** 20], data: new Uint8Array(17 * 2 ** 20) } as const;
+    const other = await changed((folder) => {
+      const path = join(folder, 'model.safetensors');
+      writeFileSync(path, writeSafetensors([...readSafetensors(readFileSync(path)), ['left', left]]));
+    });
+    await open();
+    const path = realpathSync(snapshot('model.safetensors'));
+    const { size } = fs.statSync(path);
+    truncateSync(path, size - 1);
+    await open();
+    expect(fs.statSync(path).size).toBe(size);
+    other.close();
+  });
   test('a small file with another content of the same size', async () => {
     await open();
     const path = realpathSync(snapshot('vocab.txt'));
