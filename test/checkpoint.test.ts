@@ -163,7 +163,7 @@ describe('pytorch_model.bin', () => {
       /got "(\\u001b){60}\.\.\.": null/,
     ],
     ['1,000,001 opcodes', zip([['data.pkl', pickled('N'.repeat(1_000_002))]]), /at most 1000000 opcodes, got more/],
-    ['more than 4 MB', zip([['data.pkl', new Uint8Array(5e6)]]), /data\.pkl of at most 4194304 bytes, got 5000000/],
+    ['more than 4 MB', zip([['data.pkl', new Uint8Array(5e6)]]), /"data\.pkl" of at most 4194304 bytes, got 5000000/],
     ['what it never kept', zip([['data.pkl', pickled('h', [7], '.')]]), /recalls what it never kept/],
     ['a name that is a number', zip([['data.pkl', pickled('NN', [0x93], '.')]]), /asks for , which no tensor needs/],
   ])('%s: refused at once, in a few words', async (_, bytes, message) => {

@@ -32,7 +32,8 @@ export function pytorchEntries(source: OpenFile, file: string): Map<string, Tens
   const [pickle] = pickles;
   if (!pickle || pickles.length > 1) return fail(file, `expected an archive with a data.pkl, got ${pickles.length}`);
   const [name, { begin, end }] = pickle;
-  if (end - begin > MOST_BYTES) fail(file, `expected ${name} of at most ${MOST_BYTES} bytes, got ${end - begin}`);
+  if (end - begin > MOST_BYTES)
+    fail(file, `expected ${shown(name)} of at most ${MOST_BYTES} bytes, got ${end - begin}`);
   const folder = name.slice(0, -'data.pkl'.length);
   const order = records.get(`${folder}byteorder`);
   const endian = order ? new TextDecoder().decode(source.read(order.begin, Math.min(order.end, order.begin + 20))) : '';
@@ -101,9 +102,10 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place>
     const long = (offset: number) => view(directory).getUint32(at + offset, true);
     const [nameLength, extraLength, commentLength] = [short(28), short(30), short(32)];
     const name = new TextDecoder().decode(directory.subarray(at + 46, at + 46 + nameLength));
-    if (records.has(name)) fail(file, `${name}: expected one file of this name, got two`);
-    if (short(8) & 1) fail(file, `${name}: expected a file stored as it is, got an encrypted one`);
-    if (short(10) !== 0) fail(file, `${name}: expected a file stored as it is, got compression method ${short(10)}`);
+    if (records.has(name)) fail(file, `${shown(name)}: expected one file of this name, got two`);
+    if (short(8) & 1) fail(file, `${shown(name)}: expected a file stored as it is, got an encrypted one`);
+    if (short(10) !== 0)
+      fail(file, `${shown(name)}: expected a file stored as it is, got compression method ${short(10)}`);
     // The extra field of kind 1 has 64-bit values in this order: length, compressed length, offset. A value is present
     // only if its 32-bit field is 0xffffffff.
     let [length, header] = [long(24), long(42)];
@@ -117,10 +119,10 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place>
       if (long(20) === 0xffffffff) from += 8;
       if (header === 0xffffffff) header = number64(extra, from);
     }
-    if (header + 30 > total) fail(file, `${name}: its place is beyond the end: the file is cut`);
+    if (header + 30 > total) fail(file, `${shown(name)}: its place is beyond the end: the file is cut`);
     const local = view(read(header, header + 30)); // the extra field here may have another length than the directory's
     const start = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
-    if (start + length > total) fail(file, `${name}: its end is beyond the file's: the file is cut`);
+    if (start + length > total) fail(file, `${shown(name)}: its end is beyond the file's: the file is cut`);
     records.set(name, { begin: start, end: start + length });
     at += 46 + nameLength + extraLength + commentLength;
   }
