@@ -76,14 +76,17 @@ const convert: Add = (program, io) => {
     .addOption(
       new Option('--scheme <name>', "int8: PyTorch's scales per tensor, or one per output feature")
         .choices(['torch', 'accurate'])
-        .default('torch'),
+        .default(undefined, "an int8 checkpoint's, otherwise torch"),
     )
     .addOption(
-      new Option('--embeddings <type>', 'int8: the word embeddings in int8 as well, a scale for each row')
+      new Option(
+        '--embeddings <type>',
+        'int8: the word embeddings in int8 as well, a scale for each row: for bertlet alone',
+      )
         .choices(['float', 'int8'])
-        .default('float'),
+        .default(undefined, "the checkpoint's, otherwise float"),
     )
-    .option('--revision <name>', 'Hub: branch, tag or commit', 'main')
+    .option('--revision <name>', 'Hub: branch, tag or commit (default: main)')
     .option('--json', 'print the manifest instead: each file with its size and SHA-256')
     .addHelpText(
       'after',

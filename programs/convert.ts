@@ -12,9 +12,9 @@ import { progressBars } from './progress.ts';
 interface ConvertOptions {
   out: string;
   dtype: Dtype;
-  scheme: Scheme;
-  embeddings: 'float' | 'int8';
-  revision: string;
+  scheme?: Scheme;
+  embeddings?: 'float' | 'int8';
+  revision?: string;
   json?: boolean;
 }
 
@@ -25,15 +25,16 @@ export async function run(model: string, options: ConvertOptions, io: Io): Promi
   const { onProgress, stop } = progressBars(io);
   const write = async () => {
     const folder = await locate(model, { revision, onProgress });
-    const config = parseConfig(JSON.parse(await readFile(`${folder}/config.json`, 'utf8')));
-    const precision = dtype === 'int8' ? scheme : dtype;
-    const how = { precision, int8Embeddings: embeddings === 'int8', source: model, onProgress };
-    return { config, ...(await convert(folder, out, how)) };
+    const precision = dtype === 'int8' ? (scheme ?? dtype) : dtype;
+    const int8Embeddings = embeddings === undefined ? undefined : embeddings === 'int8';
+    const how = { precision, int8Embeddings, source: model, onProgress };
+    return convert(folder, out, how);
   };
-  const { config, ...manifest } = await write().finally(stop);
+  const manifest = await write().finally(stop);
   if (json) return print(JSON.stringify(manifest, null, 2));
   const { files } = manifest;
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`;
+  const config = parseConfig(JSON.parse(await readFile(`${out}/config.json`, 'utf8')));
   print(`FP32 Model Size: ${megabytes(checkpointBytes(config, 'fp32'))}`);
   print(`${dtype.toUpperCase()} Model Size: ${megabytes(files['model.safetensors']!.bytes)}`);
   for (const [name, { bytes, sha256 }] of Object.entries(files)) {

@@ -106,12 +106,32 @@ const MUTANTS: Mutant[] = [
   ...mutants('src/checkpoint/safetensors.ts', 'safetensors', undefined, [
     ['entry.begin !== end', 'entry.begin < end'],
     ['if (end !== fileBytes)', 'if (end > fileBytes)'],
-    ['keys.at(-1)?.has(string)', 'false'],
+    ['keys.at(-1)!.has(string)', 'false'],
     ['if (end - begin !== bytes)', 'if (end - begin < bytes)'],
   ]),
   ...mutants('src/checkpoint/pytorch.ts', 'checkpoint', undefined, [
     ['if (short(10) !== 0)', 'if (short(10) === 99)'],
-    ['!CALLABLE.includes(name) && !(name in STORAGES)', 'false'],
+    ['!CALLABLE.includes(name) && !Object.hasOwn(STORAGES, name)', 'false'],
+    ['value.length <= MOST_DIMENSIONS && ', ''],
+    ['|| count > room', ''],
+  ]),
+  ...mutants('src/checkpoint/config.ts', 'load', undefined, [
+    ['!int8.has(name) && !FLOATS', 'false && !FLOATS'],
+    ['const matters = ofLayer ||', 'const matters ='],
+  ]),
+  ...mutants('src/checkpoint/hub.ts', 'hub.test', undefined, [
+    ['await readConfig(snapshot);', ''],
+    ['if (digest !== file.etag)', 'if (digest === "")'],
+    ['if (size !== undefined && got !== size) return false;', ''],
+    ['!isRunning(Number(pid))', 'false'],
+  ]),
+  ...mutants('src/checkpoint/http.ts', 'hub.test', undefined, [
+    ['let known = at - begin;', 'let known = 0;'],
+    ['wait > LONGEST_WAIT * 1000', 'false'],
+  ]),
+  ...mutants('src/checkpoint/convert.ts', 'checkpoint', 'nothing', [
+    ['const unguard = beforeEnd(remove);', 'const unguard = () => {};'],
+    ["(int8 && checkpoint.tensor(WORD_EMBEDDINGS).dtype === 'I8')", 'false'],
   ]),
   // The metric
   ...mutants('bench/squad/metric.ts', 'squad', undefined, [

@@ -17,7 +17,7 @@ const ASIDE = 'src/options.ts';
 const LOADING = ['index', 'checkpoint/load', 'checkpoint/source', 'checkpoint/config', 'checkpoint/safetensors'].map(
   (name) => `src/${name}.ts`,
 );
-const BUDGET = { pathLines: 850, pathFiles: 8, longestFunction: 60, allLines: 5145 };
+const BUDGET = { pathLines: 856, pathFiles: 8, longestFunction: 60, allLines: 5655 };
 
 interface File {
   path: string;

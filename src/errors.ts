@@ -5,9 +5,19 @@ export class BertletError extends Error {
   override readonly name = 'BertletError';
   readonly code: ErrorCode;
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.code = code;
   }
+}
+
+const LONGEST = 4000; // a message is for people; what a file holds may be of any length
+/** Characters that would move a terminal's cursor, change its colours or turn the direction of the text, and those that show nothing. */
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** Names of files and tensors come from strangers: escapes what a terminal would act on, and cuts out the middle of a long text. */
+export function printable(text: string): string {
+  const short = text.length > LONGEST ? `${text.slice(0, LONGEST - 800)} ... ${text.slice(-700)}` : text;
+  return short.replace(UNPRINTABLE, (char) => `\\u${char.codePointAt(0)!.toString(16).padStart(4, '0')}`);
 }
 /**
  * input: an argument is wrong. file: a file cannot be read or written. safetensors, tokenizer, config, weights: the

@@ -15,7 +15,6 @@ import {
 } from './devices/index.ts';
 import { inputError } from './errors.ts';
 import { checkOneOf, checkType, optionsOf, shown } from './options.ts';
-import { inNode } from './platform.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme } from './runtime.ts';
 
@@ -58,9 +57,9 @@ const OPTIONS = ['device', 'dtype', 'scheme', ...DEVICE_OPTIONS, 'revision', 'en
 
 /**
  * Loads a BERT question answering checkpoint.
- * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name`, a
- * model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, and tokenizer.json
- * or vocab.txt with tokenizer_config.json.
+ * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name` or its
+ * address, a model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, whole or
+ * in parts with an index, and tokenizer.json or vocab.txt with tokenizer_config.json.
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if a file has
  * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model
  */
@@ -72,7 +71,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
-  const checkpoint = await openCheckpoint(await locate(await placeOf(model), options), onProgress);
+  const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'torch';
   const int8 = dtype === 'int8';
   try {
@@ -115,17 +114,10 @@ async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Preci
   }
 }
 
-/** Turns `model` into a path, a URL or a name. In Node, a `file:` address becomes a path. */
-async function placeOf(model: string | URL): Promise<string> {
+/** Turns `model` into a path, an address or a name. */
+function placeOf(model: string | URL): string {
   if (!(typeof model === 'string' && model !== '') && !(model instanceof URL)) {
     throw inputError('model', 'a folder, an address or owner/name', shown(model));
   }
-  const place = String(model);
-  if (!inNode || !place.startsWith('file:')) return model instanceof URL ? place.replace(/\/+$/, '') : place;
-  const { fileURLToPath } = await import('node:url');
-  try {
-    return fileURLToPath(place);
-  } catch (cause) {
-    throw inputError('model', 'a file: address of this machine', shown(place), (cause as Error).message);
-  }
+  return model instanceof URL && model.protocol !== 'file:' ? model.href.replace(/\/+$/, '') : String(model);
 }

@@ -4,6 +4,15 @@ import { BertletError } from './errors.ts';
 /** Whether this is Node and not a page. */
 export const inNode = typeof process === 'object' && Boolean(process.versions?.node);
 
+/** Node: whether a process of this number runs on this machine. What a dead one left unfinished may be removed. */
+export function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'; // another user's
+  }
+}
+
 /**
  * Reads a file of this package: from disk in Node, with fetch in a page.
  * @throws BertletError `device` if the file cannot be read

@@ -1,6 +1,6 @@
 /** pytorch_model.bin, and checkpoints written in other precisions. */
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,6 +15,7 @@ import { readSafetensors, toFloat16, toFloat32, viewTensor } from '../src/checkp
 import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { load } from '../src/index.ts';
 import { quantizeWeight } from '../src/quantize.ts';
+import { cpuMilliseconds } from './cpuTime.ts';
 import { CHECKPOINT, expectError, float32, GOLDEN, ROOT, runProgram, spawnProgram, TINY } from './support.ts';
 
 let folder: string;
@@ -63,10 +64,123 @@ describe('pytorch_model.bin', () => {
   test.each([
     ['evil', /its pickle asks for posix system, which no tensor needs/],
     ['module', /its pickle asks for torch\.nn\.modules\.linear Linear/],
-    ['strided', /a tensor \[3,2\] has strides \[1,3\], expected \[2,1\]/],
+    ['expanded', /tensor "a": expected 4000000 bytes of storage, got fewer/],
     ['list', /its pickle has the opcode 0x61, which no tensor needs|expected a dictionary of tensors/],
     ['old', /expected a zip archive, got another file.*python -c "import torch/],
   ])('%s: refused, with what it is', (name, message) => expectError('weights', message, () => tensors(bin(name))));
+  test('views: transposed, columns, every third, permuted, empty', () => {
+    const views = tensors(bin('views'));
+    const want: [string, number[], number[]][] = [
+      ['transposed', [3, 2], [0, 3, 1, 4, 2, 5]],
+      ['columns', [3, 2], [1, 2, 5, 6, 9, 10]],
+      ['every', [4], [1, 4, 7, 10]],
+      ['permuted', [2, 2, 3], [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]],
+      ['empty', [4, 0], []],
+    ];
+    for (const [name, shape, data] of want) {
+      expect(views.get(name), name).toEqual({ dtype: 'F32', shape, data: Float32Array.from(data) });
+    }
+  });
+  test('doubles are rounded; protocol 4; a dtype without numbers here is passed over until it is read', () => {
+    const { double } = Object.fromEntries(pytorchEntries(source(bin('dtypes')), 'file.bin'));
+    const bytes = bin('dtypes').subarray(double!.begin, double!.end);
+    expect(viewTensor(double!, bytes)).toEqual({ dtype: 'F32', shape: [2], data: Float32Array.of(0, 1 / 3) });
+    const norm = tensors(bin('protocol4'));
+    expect([...norm.keys()]).toEqual(['weight', 'bias']);
+    expect(norm.get('weight')!.data).toEqual(new Float32Array(6).fill(1));
+    return expectError('weights', /tensor "tensor": expected dtype F32, .*, got BOOL/, () => tensors(bin('dtypes')));
+  });
+
+  /** An archive with these files, stored as they are. */
+  const zip = (files: [name: string, content: string | Uint8Array][], flags = 0) => {
+    const [locals, centrals]: [Buffer[], Buffer[]] = [[], []];
+    let at = 0;
+    for (const [name, content] of files) {
+      const [path, bytes] = [Buffer.from(name), Buffer.from(content as string)];
+      const local = Buffer.alloc(30);
+      local.writeUInt32LE(0x04034b50, 0);
+      local.writeUInt16LE(path.length, 26);
+      const central = Buffer.alloc(46);
+      central.writeUInt32LE(0x02014b50, 0);
+      central.writeUInt16LE(flags, 8);
+      central.writeUInt32LE(bytes.length, 20);
+      central.writeUInt32LE(bytes.length, 24);
+      central.writeUInt16LE(path.length, 28);
+      central.writeUInt32LE(at, 42);
+      locals.push(local, path, bytes);
+      centrals.push(central, path);
+      at += 30 + path.length + bytes.length;
+    }
+    const directory = Buffer.concat(centrals);
+    const end = Buffer.alloc(22);
+    end.writeUInt32LE(0x06054b50, 0);
+    end.writeUInt16LE(files.length, 10);
+    end.writeUInt32LE(directory.length, 12);
+    end.writeUInt32LE(at, 16);
+    return new Uint8Array(Buffer.concat([...locals, directory, end]));
+  };
+  const pickled = (...parts: (string | number[])[]) =>
+    Buffer.concat(parts.map((part) => Buffer.from(part as string, 'latin1')));
+  const empty = pickled([0x80, 2], '}.');
+  /** A tuple that 60 opcodes double: 2^60 elements if it is walked. */
+  const doubled = pickled(
+    [0x80, 2],
+    '}',
+    ')',
+    ...Array.from({ length: 60 }, (_, i) => ['q', [i], 'h', [i], [0x86]]).flat(),
+    'Ns.',
+  );
+  test.each<[string, Uint8Array, RegExp]>([
+    [
+      'two pickles',
+      zip([
+        ['a/data.pkl', empty],
+        ['b/data.pkl', empty],
+      ]),
+      /expected an archive with a data\.pkl, got 2/,
+    ],
+    [
+      'two of one name',
+      zip([
+        ['data.pkl', empty],
+        ['data.pkl', empty],
+      ]),
+      /expected one file of this name, got two/,
+    ],
+    [
+      'big-endian numbers',
+      zip([
+        ['a/data.pkl', empty],
+        ['a/byteorder', 'big'],
+      ]),
+      /little-endian numbers, got byteorder "big"/,
+    ],
+    ['an encrypted archive', zip([['a/data.pkl', empty]], 1), /stored as it is, got an encrypted one/],
+    ['a key that doubles 60 times', zip([['data.pkl', doubled]]), /expected tensors by name, got an array: null/],
+    [
+      'a key of 3 MB',
+      zip([['data.pkl', pickled('}X', [0, 0, 48, 0], '\x1b'.repeat(48 << 16), 'Ns.')]]),
+      /got "(\\u001b){60}\.\.\.": null/,
+    ],
+    ['1,000,001 opcodes', zip([['data.pkl', pickled('N'.repeat(1_000_002))]]), /at most 1000000 opcodes, got more/],
+    ['more than 4 MB', zip([['data.pkl', new Uint8Array(5e6)]]), /"data\.pkl" of at most 4194304 bytes, got 5000000/],
+    ['what it never kept', zip([['data.pkl', pickled('h', [7], '.')]]), /recalls what it never kept/],
+    ['a name that is a number', zip([['data.pkl', pickled('NN', [0x93], '.')]]), /asks for , which no tensor needs/],
+  ])('%s: refused at once, in a few words', async (_, bytes, message) => {
+    const refuse = async () => expectError('weights', message, () => tensors(bytes));
+    expect(await cpuMilliseconds(refuse)).toBeLessThan(2000); // 60 on the developer's machine
+    await expectError('weights', /^[ -~]{1,800}$/, () => tensors(bytes));
+  });
+  test('a tensor of 100,000 dimensions: its shape is not walked', async () => {
+    const word = (text: string) => ['X', [text.length, 0, 0, 0], text];
+    const shape = ['(', 'K\x01'.repeat(1e5), 'tq', [0]];
+    const storage = ['(', ...word('storage'), 'ctorch\nFloatStorage\n', ...word('0'), ...word('cpu'), 'K', [1], 'tQ'];
+    const call = ['ctorch._utils\n_rebuild_tensor_v2\n', '(', ...storage, 'K', [0], 'h', [0], 'h', [0], 'tR'];
+    const bytes = zip([['data.pkl', pickled(...shape, ...call, '.')]]);
+    const refuse = async () =>
+      expectError('weights', /rebuild_tensor_v2 in a way that makes no tensor/, () => tensors(bytes));
+    expect(await cpuMilliseconds(refuse)).toBeLessThan(500);
+  });
   test('a compressed archive, a bomb for one, is refused before it is unpacked', () => {
     const bytes = Buffer.from(bin('parameter'));
     const at = bytes.indexOf(Buffer.from([0x50, 0x4b, 1, 2]));
@@ -109,11 +223,69 @@ describe('pytorch_model.bin', () => {
     );
     expect(logits[1]).toEqual(logits[0]);
   });
-  test('neither file: an error that names the first', () => {
+  describe('in several files', () => {
+    const sharded = (name: string, map: unknown, files: Record<string, string>) => {
+      const copy = join(folder, name);
+      cpSync(TINY, copy, { recursive: true });
+      rmSync(join(copy, 'model.safetensors'));
+      for (const [file, from] of Object.entries(files)) cpSync(join(GOLDEN, from), join(copy, file));
+      writeFileSync(join(copy, 'pytorch_model.bin.index.json'), JSON.stringify({ weight_map: map }));
+      return copy;
+    };
+    const all = (file: string) => Object.fromEntries([...tensors(bin('tiny')).keys()].map((name) => [name, file]));
+    const [one, two] = ['pytorch_model-00001-of-00002.bin', 'pytorch_model-00002-of-00002.bin'];
+    const files = { [one]: 'pytorch/tiny.bin', [two]: 'pytorch/parameter.bin' };
+    test('the tensors of all of them', async () => {
+      const { tensor, close } = await openCheckpoint(sharded('shards', { ...all(one), a: two }, files));
+      const want = readSafetensors(readFileSync(join(TINY, 'model.safetensors'))).get('qa_outputs.weight');
+      expect(tensor('qa_outputs.weight')).toEqual(want);
+      close();
+    });
+    test.each<[string, unknown, Record<string, string>, 'file' | 'weights', RegExp]>([
+      [
+        'a file that is not there',
+        { ...all(one), a: two },
+        { [one]: 'pytorch/tiny.bin' },
+        'file',
+        /00002-of-00002\.bin: expected a readable file \(ENOENT/,
+      ],
+      [
+        'a tensor that is in none',
+        { ...all(one), b: one },
+        files,
+        'weights',
+        /index\.json: expected tensor "b" in a file of it, got none/,
+      ],
+      [
+        'a tensor that is in two',
+        { a: two, b: 'b.bin' },
+        { ...files, 'b.bin': 'pytorch/parameter.bin' },
+        'weights',
+        /expected tensor "a" in one file, got it in pytorch_model-00002-of-00002\.bin as well/,
+      ],
+      [
+        'a file outside',
+        { a: '../../etc/passwd.bin' },
+        files,
+        'weights',
+        /names of weight files beside it, got "\.\.\/\.\./,
+      ],
+      ['a number', { a: 3 }, files, 'weights', /names of weight files beside it, got 3/],
+      ['no file', {}, files, 'weights', /a weight_map of 1 to 1000 files, got 0/],
+      ['no map', 'x', files, 'weights', /a weight_map of 1 to 1000 files, got 0/],
+    ])('%s', (name, map, given, code, message) =>
+      expectError(code, message, () => openCheckpoint(sharded(name.replaceAll(' ', '-'), map, given))),
+    );
+  });
+  test('neither file: an error that names all that was looked for', () => {
     const copy = join(folder, 'none');
     cpSync(TINY, copy, { recursive: true });
     rmSync(join(copy, 'model.safetensors'));
-    return expectError('file', /none\/model\.safetensors: expected a readable file/, () => load(copy));
+    return expectError(
+      'file',
+      /none\/model\.safetensors: expected a readable file \(ENOENT.*, or model\.safetensors\.index\.json or pytorch_model\.bin or pytorch_model\.bin\.index\.json beside it/,
+      () => load(copy),
+    );
   });
 });
 
@@ -252,6 +424,32 @@ describe('convert', () => {
     ]);
     expect(JSON.parse(readFileSync(join(one.out, 'manifest.json'), 'utf8'))).toEqual(one.manifest);
   });
+  test('all that a tokenizer may need is kept', async () => {
+    const full = join(folder, 'full');
+    cpSync(TINY, full, { recursive: true });
+    const names = ['added_tokens.json', 'merges.txt', 'special_tokens_map.json', 'vocab.json'];
+    for (const name of names) writeFileSync(join(full, name), '{}');
+    const { manifest, out } = await converted(full, { precision: 'fp32' });
+    expect(Object.keys(manifest.files)).toEqual(
+      expect.arrayContaining([...names, 'tokenizer_config.json', 'vocab.txt']),
+    );
+    for (const name of names) expect(readFileSync(join(out, name), 'utf8')).toBe('{}');
+  });
+  test.each([
+    ['torch', false],
+    ['torch', true],
+    ['accurate', true],
+  ] as const)('%s, int8 embeddings %s: converted again, nothing changes', async (precision, int8Embeddings) => {
+    const first = await converted(TINY, { precision, int8Embeddings });
+    const second = await converted(first.out, { precision: 'int8' });
+    expect(second.manifest).toMatchObject({ precision, files: first.manifest.files });
+    expect(second.manifest.embeddings).toBe(int8Embeddings ? 'int8' : 'float');
+    const config = (out: string) => JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).bertlet_note as string;
+    if (!int8Embeddings) return expect(config(first.out)).toBe(undefined);
+    expect(config(first.out)).toMatch(/word_embeddings is int8 .* which bertlet reads and transformers does not/);
+    const float = await converted(first.out, { precision, int8Embeddings: false });
+    expect(config(float.out)).toBe(undefined);
+  });
   test('what cannot be: an int8 file in another precision, a folder that exists', async () => {
     const { out } = await converted(TINY, { precision: 'torch' });
     await expectError('input', /precision: expected torch, the checkpoint's, got fp32/, () =>
@@ -278,18 +476,34 @@ describe('convert', () => {
     const manifest = JSON.parse(readFileSync(join(folder, 'json', 'manifest.json'), 'utf8'));
     expect(JSON.parse(json.out)).toEqual(manifest);
   });
-  test('interrupted, it leaves nothing that loads', async () => {
-    const out = join(folder, 'interrupted');
+  const partial = (name: string) => readdirSync(folder).filter((other) => other.startsWith(`${name}.`));
+  /** Sends a signal to a conversion that has begun; returns what ended it. */
+  const interrupted = async (name: string, signal: NodeJS.Signals) => {
+    const out = join(folder, name);
     const args = ['programs/main.ts', 'convert', CHECKPOINT, '--out', out, '--scheme', 'accurate'];
-    const partial = () => readdirSync(folder).filter((name) => name.startsWith('interrupted.'));
-    while (partial().length === 0) {
-      rmSync(out, { recursive: true, force: true }); // it was done before this process saw it begin: once more
+    for (;;) {
       const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'ignore' });
-      const gone = new Promise((resolve) => child.once('exit', resolve));
-      while (partial().length === 0 && child.exitCode === null) await sleep(2);
-      child.kill('SIGKILL');
-      await gone;
+      const gone = new Promise((resolve) => child.once('exit', (code, by) => resolve(by ?? code)));
+      while (partial(name).length === 0 && child.exitCode === null) await sleep(2);
+      const begun = child.exitCode === null;
+      child.kill(signal);
+      const end = await gone;
+      if (begun && !existsSync(out)) return end;
+      rmSync(out, { recursive: true, force: true }); // it was done before it heard the signal: once more
     }
-    expect(existsSync(out)).toBe(false);
+  };
+  test('killed, it leaves nothing that loads, and the next one cleans up', async () => {
+    await interrupted('killed', 'SIGKILL');
+    expect(partial('killed').length).toBe(1);
+    mkdirSync(join(folder, `killed.${process.ppid}.partial`)); // a process that runs
+    mkdirSync(join(folder, 'killed.999999999.partial-not'));
+    await convert(TINY, join(folder, 'killed'), { precision: 'fp32' });
+    expect(partial('killed').toSorted()).toEqual(
+      ['killed.999999999.partial-not', `killed.${process.ppid}.partial`].toSorted(),
+    );
+  });
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s: it ends at once, and leaves nothing', async (signal) => {
+    expect(await interrupted(signal, signal)).toBe(signal);
+    expect(partial(signal)).toEqual([]);
   });
 });

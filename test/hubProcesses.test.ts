@@ -1,10 +1,11 @@
 /** Downloads of one model by several processes at once, from a local server in place of the Hugging Face Hub. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { hubServer } from './hubServer.ts';
+import { COMMIT, hubServer } from './hubServer.ts';
 import { ROOT, TINY } from './support.ts';
 
 test('two processes at once: both answer, and one blob of each file is kept', async () => {
@@ -29,6 +30,38 @@ test('two processes at once: both answer, and one blob of each file is kept', as
   expect(two).toBe(one);
   const kept = readdirSync(model, { recursive: true, encoding: 'utf8' });
   expect(kept.filter((path) => path.includes('incomplete'))).toEqual([]);
+  expect(readdirSync(join(model, 'blobs')).length).toBe(4);
+  server.close();
+  rmSync(cache, { recursive: true });
+});
+
+test('a process that is killed while it downloads: the next one goes on where that one ended', async () => {
+  const server = await hubServer(TINY);
+  const cache = mkdtempSync(join(tmpdir(), 'bertlet-hub-'));
+  const model = join(cache, 'models--owner--name');
+  const partial = () =>
+    readdirSync(cache, { recursive: true, encoding: 'utf8' }).filter(
+      (path) => path.includes('.incomplete') && statSync(join(cache, path)).size > 20_000,
+    );
+  const env = { ...process.env, HF_ENDPOINT: server.endpoint, HF_HUB_CACHE: cache };
+  const args = ['--input-type=module', '-e', `import { locate } from './src/tensor.ts'; await locate('owner/name');`];
+  const run = () => {
+    const child = spawn(process.execPath, args, { cwd: ROOT, env });
+    return { child, gone: new Promise((resolve) => child.once('exit', resolve)) };
+  };
+  server.faults.set('model.safetensors', 'slow');
+  const { child, gone } = run();
+  while (partial().length === 0 && child.exitCode === null) await sleep(2);
+  child.kill('SIGKILL');
+  await gone;
+  expect(partial().length).toBe(1);
+  server.faults.clear();
+  server.requests.length = 0;
+  expect(await run().gone).toBe(0);
+  const resumed = server.requests.map((line) => /^GET \/cdn\/model\.safetensors bytes=(\d+)-$/.exec(line)?.[1]);
+  expect(Number(resumed.find(Boolean))).toBeGreaterThan(20_000);
+  const file = readFileSync(join(model, 'snapshots', COMMIT, 'model.safetensors'));
+  expect(file).toEqual(readFileSync(join(TINY, 'model.safetensors')));
   expect(readdirSync(join(model, 'blobs')).length).toBe(4);
   server.close();
   rmSync(cache, { recursive: true });

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
-export type Fault = 'cut' | 'long' | 'changed' | 'html' | 'lfs-pointer' | 'slow' | 401 | 403 | 404 | 500;
+export type Fault = 'cut' | 'long' | 'changed' | 'html' | 'lfs-pointer' | 'slow' | 'silent' | 'no-range' | number;
 export const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 
 const sha = (kind: 'sha1' | 'sha256', ...parts: (string | Uint8Array)[]) => {
@@ -14,11 +14,17 @@ const sha = (kind: 'sha1' | 'sha256', ...parts: (string | Uint8Array)[]) => {
   return hash.digest('hex');
 };
 
-/** Serves a folder as the model `owner/name`; `faults` by file, '*' for the API. */
+/** Serves a folder as the model `owner/name`; `faults` by file, '*' for the API. A list of them has one for each request. */
 export async function hubServer(folder: string, id = 'owner/name') {
-  const faults = new Map<string, Fault>();
+  const faults = new Map<string, Fault | (Fault | 'none')[]>();
+  const faultOf = (name: string) => {
+    const fault = faults.get(name);
+    return Array.isArray(fault) ? fault.shift() : fault;
+  };
+  const settings = { cdn: '', retryAfter: '' };
   const requests: string[] = [];
   const tokens = new Set<string | undefined>();
+  const cdnTokens = new Set<string | undefined>();
   const files = new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]));
   const large = (name: string) => /\.(safetensors|bin)$/.test(name); // as Git LFS would keep them
   const about = (path: string) => {
@@ -28,17 +34,22 @@ export async function hubServer(folder: string, id = 'owner/name') {
   };
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, 'http://localhost');
-    requests.push(`${request.method} ${pathname}`);
-    tokens.add(request.headers.authorization);
+    requests.push([request.method, pathname, request.headers.range].filter(Boolean).join(' '));
+    (pathname.startsWith('/cdn/') && settings.cdn ? cdnTokens : tokens).add(request.headers.authorization);
     const cors = { 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' };
     const json = (value: unknown, status = 200) => {
-      response.writeHead(status, { 'content-type': 'application/json', ...cors });
+      const wait = settings.retryAfter && { 'retry-after': settings.retryAfter };
+      response.writeHead(status, { 'content-type': 'application/json', ...wait, ...cors });
       response.end(JSON.stringify(value));
     };
-    const api = faults.get('*');
+    const api = pathname.startsWith('/api/') ? faultOf('*') : undefined;
     if (typeof api === 'number') return json({ error: 'refused' }, api);
+    if (api === 'silent') return;
+    if (api === 'html') return json('<html>');
     if (pathname.startsWith(`/api/models/${id}/revision/`)) {
-      const known = ['main', 'v1', COMMIT].includes(decodeURIComponent(pathname.split('/').at(-1)!));
+      const known = ['main', 'v1', 'refs/pr/1', 'fix+1', COMMIT].includes(
+        decodeURIComponent(pathname.split('/').at(-1)!),
+      );
       if (!known) return json({ error: 'Invalid rev id' }, 404);
       return json({
         _id: '1',
@@ -65,25 +76,27 @@ export async function hubServer(folder: string, id = 'owner/name') {
     const { oid, lfs } = files.has(path) ? about(path) : { oid: '', lfs: false as const };
     if (pathname === `/${id}/resolve/${COMMIT}/${path}` && lfs) {
       const linked = { 'x-linked-size': lfs.size, 'x-linked-etag': `"${lfs.oid}"`, etag: `"${lfs.oid}"` };
-      response.writeHead(302, { location: `/cdn/${path}`, ...linked, ...cors });
+      response.writeHead(302, { location: `${settings.cdn}/cdn/${path}`, ...linked, ...cors });
       return response.end();
     }
     if (!files.has(path) || ![`/${id}/resolve/${COMMIT}/${path}`, `/cdn/${path}`].includes(pathname)) {
       return json({ error: 'Entry not found' }, 404);
     }
     const whole = files.get(path)!;
-    const fault = faults.get(path);
+    const fault = faultOf(path);
+    if (fault === 'silent') return;
     if (typeof fault === 'number') return json({ error: 'refused' }, fault);
     const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
     const begin = Number(first ?? 0);
     const end = last ? Math.min(Number(last) + 1, whole.length) : whole.length;
-    let body: Buffer = whole.subarray(begin, end);
+    let body: Buffer = fault === 'no-range' ? whole : whole.subarray(begin, end);
     const probing = request.headers.range === 'bytes=0-0';
     if (!probing && fault === 'html') body = Buffer.from('<!DOCTYPE html><title>Sign in</title>');
     if (!probing && fault === 'lfs-pointer') body = Buffer.from('version https://git-lfs.github.com/spec/v1\n');
     if (!probing && fault === 'long') body = Buffer.concat([body, body]);
     if (!probing && fault === 'changed') body = Buffer.from(body.map((byte, i) => (i === 5 ? byte ^ 1 : byte)));
-    const range = request.headers.range && (probing || !['html', 'lfs-pointer', 'long'].includes(String(fault)));
+    const range =
+      request.headers.range && (probing || !['html', 'lfs-pointer', 'long', 'no-range'].includes(String(fault)));
     response.writeHead(range ? 206 : 200, {
       ...cors,
       ...(range && { 'content-range': `bytes ${begin}-${end - 1}/${whole.length}` }),
@@ -111,5 +124,5 @@ export async function hubServer(folder: string, id = 'owner/name') {
     server.closeAllConnections();
     server.close();
   };
-  return { endpoint, faults, requests, tokens, close };
+  return { endpoint, faults, requests, tokens, cdnTokens, settings, close };
 }

@@ -1,6 +1,6 @@
 /** Opening a checkpoint: the embedded one's manifest, and every way in which a folder can be wrong. */
 import { createHash } from 'node:crypto';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -10,7 +10,7 @@ import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { type LoadOptions, load } from '../src/index.ts';
 import type { HostTensor } from '../src/runtime.ts';
-import { CHECKPOINT, expectError, TINY } from './support.ts';
+import { CHECKPOINT, expectError, rawSafetensors, TINY } from './support.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -80,6 +80,50 @@ describe('a good folder', () => {
   });
 });
 
+describe('the tensors of other files', () => {
+  test('no `bert.` in the names, F64, heads and buffers that nobody needs: the same logits', async () => {
+    const input = { inputIds: [2, 5, 6, 3], tokenTypeIds: [0, 0, 1, 1] };
+    const logits = async () => (await load(folder, { device: 'reference', dtype: 'fp32' })).logits(input);
+    const want = await logits();
+    const bare = [...weights()].map(([name, tensor]) => [name.replace(/^bert\./, ''), tensor] as const);
+    const wide = new Map<string, { dtype: string; shape: readonly number[]; data: ArrayBufferView }>(bare);
+    const norm = wide.get('embeddings.LayerNorm.weight')!;
+    const data = Float64Array.from(norm.data as Float32Array);
+    wide.set('embeddings.LayerNorm.weight', { ...norm, dtype: 'F64', data });
+    wide.set('classifier.weight', { dtype: 'BOOL', shape: [3], data: new Uint8Array(3) });
+    wide.set('distance', { dtype: 'C64', shape: [1], data: new Float64Array(1) });
+    writeFileSync(join(folder, 'model.safetensors'), rawSafetensors(wide));
+    expect(await logits()).toEqual(want);
+  });
+  test.each([
+    ['bert.embeddings.LayerNorm.weight', 'I8'],
+    ['qa_outputs.bias', 'I8'],
+    ['bert.embeddings.position_embeddings.weight', 'I8'],
+    ['bert.encoder.layer.0.output.dense.weight', 'U8'],
+    ['qa_outputs.weight', 'BOOL'],
+  ])('%s in %s is refused', async (name, dtype) => {
+    const tensors = new Map<string, { dtype: string; shape: readonly number[]; data: ArrayBufferView }>(weights());
+    const { shape } = tensors.get(name)!;
+    tensors.set(name, { dtype, shape, data: new Uint8Array(shape.reduce((a, b) => a * b, 1)) });
+    const scales = { dtype: 'F32', shape: [shape[0]!, 1], data: new Float32Array(shape[0]!) };
+    if (dtype === 'I8') tensors.set(`${name}_scale`, scales);
+    writeFileSync(join(folder, 'model.safetensors'), rawSafetensors(tensors));
+    await expectError('weights', new RegExp(`${name}: expected F32, F16 or BF16, got ${dtype}`), () => load(folder));
+  });
+  test('what a quantized weight has besides its scales is not passed over', async () => {
+    const zero: HostTensor = { dtype: 'F32', shape: [1], data: new Float32Array(1) };
+    writeWeights(weights().set('qa_outputs.weight_zero_point', zero));
+    await expectError('weights', /unexpected qa_outputs\.weight_zero_point/, () => load(folder));
+  });
+  test('1,000 problems: the first of them, on one line that can be printed', async () => {
+    writeWeights(new Map());
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...configJson(), num_hidden_layers: 1000 }));
+    await expectError('weights', /^checkpoint: 16007 tensors differ: missing [ -~]{100,3000}; and 15987 more\. /, () =>
+      load(folder),
+    );
+  });
+});
+
 describe('wrong weights', () => {
   test('all that is missing, unexpected or of a wrong shape, in one error', async () => {
     const tensors = weights();
@@ -123,6 +167,20 @@ describe('wrong files', () => {
     rmSync(join(folder, name));
     await expectError('file', new RegExp(`${name}: expected a readable file \\(ENOENT`), () => load(folder));
   });
+  test.each(['config.json', 'model.safetensors', 'vocab.txt'])('%s is a Git LFS pointer', async (name) => {
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 94264\n`;
+    writeFileSync(join(folder, name), pointer);
+    await expectError(
+      'file',
+      new RegExp(`${name}: expected the file's content, got a Git LFS pointer to it\\. Run`),
+      () => load(folder),
+    );
+  });
+  test('a folder in place of a file', async () => {
+    rmSync(join(folder, 'config.json'));
+    mkdirSync(join(folder, 'config.json'));
+    await expectError('file', /config\.json: expected a readable file \(it is no file\)/, () => load(folder));
+  });
   test('no such folder', () =>
     expectError('file', /nowhere\/config\.json: expected a readable file/, () => load(join(folder, 'nowhere'))));
   test.each(['', '[', 'null', '3'])('config.json is %j', async (text) => {
@@ -148,6 +206,10 @@ describe('wrong config', () => {
     [{ num_attention_heads: 5 }, /expected num_attention_heads to be a divisor of hidden_size 32, got 5/],
     [{ type_vocab_size: 1 }, /expected type_vocab_size to be an integer of at least 2, got 1/],
     [{ layer_norm_eps: -1 }, /expected layer_norm_eps to be a positive number, got -1/],
+    [{ num_hidden_layers: 1e9 }, /expected num_hidden_layers to be at most 1000, got 1000000000\. /],
+    [{ vocab_size: 2 ** 40 }, /expected vocab_size to be at most 16777216/],
+    [{ hidden_act: `\u001b${'x'.repeat(1e6)}` }, /got "\\u001bx{59}\.\.\."\. /],
+    [{ hidden_act: [[]] }, /got an array/],
     [{ vocab_size: null }, /expected vocab_size to be a positive integer, got undefined/],
   ])('%o', async (part, message) => {
     writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...configJson(), ...part }));

@@ -109,13 +109,34 @@ describe('a page', () => {
     expect(hub.requests.some((line) => line.includes('model.safetensors'))).toBe(true);
     hub.requests.length = 0;
     expect(await ask()).toEqual([...start]);
-    expect(hub.requests.filter((line) => !line.endsWith('/tokenizer.json'))).toEqual([
-      'GET /api/models/owner/name/revision/main', // what main is now; no file, but for one that is not there
-    ]);
+    expect(hub.requests).toEqual(['GET /api/models/owner/name/revision/main']); // what main is now; no file, not even one that is not there
     hub.close();
     expect(await ask(), 'without network').toEqual([...start]);
     errors.length = 0; // the browser's own line about the refused connection, and the tokenizer.json that is not there
   });
+  test.each(['open', 'put', 'match'])(
+    'Cache Storage that is denied or full (%s): the model loads all the same',
+    async (method) => {
+      const hub = await hubServer(TINY);
+      const page = await open(false);
+      const logits = await page.evaluate(
+        ([endpoint, method]) => {
+          const refuse = () => Promise.reject(new DOMException('The quota has been exceeded.', 'QuotaExceededError'));
+          const owner = method === 'open' ? CacheStorage.prototype : Cache.prototype;
+          (owner as unknown as Record<string, unknown>)[method] = refuse;
+          type Call = (model: string, options: object, ids: readonly number[]) => Promise<number[]>;
+          const { startLogits } = window as unknown as { startLogits: Call };
+          const options = { endpoint, revision: 'refs/pr/1', device: 'reference', dtype: 'fp32' };
+          return startLogits('owner/name', options, [2, 5, 6, 3]);
+        },
+        [hub.endpoint, method] as const,
+      );
+      expect(logits.length).toBe(4);
+      expect(hub.requests[0]).toBe('GET /api/models/owner/name/revision/refs%2Fpr%2F1');
+      hub.close();
+      errors.length = 0; // the browser's own lines about files that are not there
+    },
+  );
   test('what it cannot have it says: threads without the headers, a folder that is not there', async () => {
     const page = await open(false);
     const refused = (options: object) =>

@@ -18,7 +18,6 @@ const ELSEWHERE: Record<string, string> = {
   'npm install && npm run qa': '.ci/run',
   'npm install && npm test': '.ci/run',
   'npm run web': 'test/web.test.ts',
-  'npm install @huggingface/hub': 'test/hub.test.ts', // here it is installed
 };
 /** What makes them short here, on a busy machine as well; they are given after README's own options. */
 const SHORT: Record<string, string[]> = {

@@ -25,6 +25,24 @@ export const goldenTensors = (name: string): Map<string, HostTensor> =>
 
 export const goldenJson = <T>(name: string): T => JSON.parse(readFileSync(`${GOLDEN}/${name}.json`, 'utf8')) as T;
 
+/** A safetensors file of tensors of any dtype, as another program may write it. */
+export function rawSafetensors(
+  tensors: ReadonlyMap<string, { dtype: string; shape: readonly number[]; data: ArrayBufferView }>,
+): Uint8Array {
+  let end = 0;
+  const header: Record<string, unknown> = {};
+  for (const [name, { dtype, shape, data }] of tensors) {
+    const begin = end;
+    end += data.byteLength;
+    header[name] = { dtype, shape, data_offsets: [begin, end] };
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  const parts = [...tensors.values()].map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+  return Buffer.concat([length, json, ...parts]);
+}
+
 /** Tensors named `<group>/<case>/<tensor>`, as case -> tensor name -> tensor. */
 export function goldenCases(tensors: Map<string, HostTensor>, group: string): Map<string, Record<string, HostTensor>> {
   const cases = new Map<string, Record<string, HostTensor>>();

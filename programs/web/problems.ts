@@ -32,12 +32,14 @@ export function inWords(error: unknown): Problem {
   return { title: TITLES[code] ?? 'Something went wrong', text: message };
 }
 
+const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
+
 /** What a model's files lack, or null. */
 export function missing(names: readonly string[]): string | null {
   const has = (...any: string[]) => any.some((name) => names.includes(name));
   const lacks = [
     !has('config.json') && 'config.json',
-    !has('model.safetensors', 'pytorch_model.bin') && 'model.safetensors or pytorch_model.bin',
+    !has(...WEIGHTS, ...WEIGHTS.map((name) => `${name}.index.json`)) && WEIGHTS.join(' or '),
     !has('tokenizer.json', 'vocab.txt') && 'tokenizer.json or vocab.txt',
     !has('tokenizer.json', 'tokenizer_config.json') && 'tokenizer_config.json',
   ].filter((what) => what !== false);

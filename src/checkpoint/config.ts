@@ -2,7 +2,15 @@
 
 import type { BertConfig } from '../bert.ts';
 import { BertletError } from '../errors.ts';
-import type { HostTensor, Scheme } from '../runtime.ts';
+import { shown } from '../options.ts';
+import type { Scheme } from '../runtime.ts';
+import type { TensorEntry } from './safetensors.ts';
+
+/** The largest sizes that are believed, far above every model's: what is made from them must fit the memory. */
+const MOST: Record<string, number> = {
+  ...{ vocab_size: 2 ** 24, max_position_embeddings: 2 ** 20, type_vocab_size: 2 ** 16, num_hidden_layers: 1000 },
+  ...{ hidden_size: 2 ** 16, intermediate_size: 2 ** 20, num_attention_heads: 2 ** 16 },
+};
 
 /**
  * Reads the sizes of the model from config.json.
@@ -12,7 +20,7 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
   const expect = (key: string, expected: string, ok: (value: unknown) => boolean, absent?: unknown): unknown => {
     const value = json[key] ?? absent;
     if (ok(value)) return value;
-    const message = `${file}: expected ${key} to be ${expected}, got ${JSON.stringify(value)}.`;
+    const message = `${file}: expected ${key} to be ${expected}, got ${shown(value)}.`;
     throw new BertletError('config', `${message} bertlet runs BERT question answering checkpoints only.`);
   };
   const positive = (value: unknown) => Number.isSafeInteger(value) && (value as number) > 0;
@@ -20,6 +28,8 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
   expect('model_type', '"bert"', (value) => value === 'bert');
   expect('hidden_act', '"gelu" (the exact one)', (value) => value === 'gelu', 'gelu');
   expect('position_embedding_type', '"absolute"', (value) => value === 'absolute', 'absolute');
+  for (const [key, most] of Object.entries(MOST))
+    expect(key, `at most ${most}`, (n) => typeof n !== 'number' || n <= most);
   const hidden = size('hidden_size');
   return {
     vocab: size('vocab_size'),
@@ -67,40 +77,64 @@ export function tensorShapes(config: BertConfig): Map<string, { shape: number[];
 }
 
 /**
- * Tensors that a checkpoint may hold but question answering does not use. The pooler is for classification, `cls` holds
- * the heads of pretraining, and position_ids is the constant 0, 1, 2, ...
+ * The tensors of a file by the names of the model: gamma and beta are what TensorFlow calls weight and bias, and a file
+ * may leave out the first part of the names, `bert.`. Hugging Face renames them in the same way.
  */
-const UNUSED = /^(bert\.(pooler\.dense\.(weight|bias)|embeddings\.position_ids)|cls\..*)$/;
+export function renamed<E extends TensorEntry>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
+  const expected = [...tensorShapes(config).keys()].filter((name) => !name.startsWith('qa_outputs.'));
+  const whole = new Map(expected.map((name) => [name.slice(name.indexOf('.') + 1), name]));
+  const found = new Map<string, E>();
+  for (const [written, entry] of tensors) {
+    const name = written.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
+    const full = whole.get(name.replace(/_scale$/, ''));
+    const prefix = full && !tensors.has(full) ? full.slice(0, full.indexOf('.') + 1) : '';
+    found.set(prefix + name, entry);
+  }
+  return found;
+}
+
+const FLOATS = ['F32', 'F16', 'BF16', 'F64'];
+const MOST_SHOWN = 20; // problems in one message
 
 /**
- * Compares the names and shapes of a checkpoint's tensors with those of the model. A weight may be int8 if a tensor
- * with its scales is there as well (layout.ts).
+ * Compares the names, shapes and dtypes of a checkpoint's tensors with those of the model. A weight may be int8 if a tensor
+ * with its scales is there as well (layout.ts). Tensors that the model does not have, such as the pooler, the heads of
+ * pretraining and the positions' numbers, are passed over, as Hugging Face does, unless they would change what is computed:
+ * more layers than config.json says, and what belongs to a quantized weight.
  * @returns the scheme of an int8 checkpoint, otherwise null
- * @throws BertletError `weights`, naming every tensor that is missing, unexpected or of a wrong shape
+ * @throws BertletError `weights`, naming the tensors that are missing, unexpected, or of a wrong shape or dtype
  */
-export function checkTensors(
-  config: BertConfig,
-  tensors: ReadonlyMap<string, Pick<HostTensor, 'dtype' | 'shape'>>,
-): Scheme | null {
-  const expected = new Map([...tensorShapes(config)].map(([name, { shape }]) => [name, [`${shape}`]]));
+export function checkTensors(config: BertConfig, tensors: ReadonlyMap<string, TensorEntry>): Scheme | null {
+  const model = tensorShapes(config);
+  const expected = new Map([...model].map(([name, { shape }]) => [name, [`${shape}`]]));
   const schemes = new Set<Scheme | null>();
-  for (const [name, { shape, linear }] of tensorShapes(config)) {
-    const int8 = tensors.get(name)?.dtype === 'I8' && (linear || name === WORD_EMBEDDINGS);
-    if (int8) expected.set(`${name}_scale`, [...(linear ? ['1'] : []), `${shape[0]},1`]);
-    if (linear) schemes.add(int8 ? (tensors.get(`${name}_scale`)?.shape.length === 1 ? 'torch' : 'accurate') : null);
+  const int8 = new Set<string>();
+  for (const [name, { shape, linear }] of model) {
+    const quantized = tensors.get(name)?.dtype === 'I8' && (linear || name === WORD_EMBEDDINGS);
+    if (quantized) int8.add(name);
+    if (quantized) expected.set(`${name}_scale`, [...(linear ? ['1'] : []), `${shape[0]},1`]);
+    if (linear)
+      schemes.add(quantized ? (tensors.get(`${name}_scale`)?.shape.length === 1 ? 'torch' : 'accurate') : null);
   }
   const problems: string[] = [];
   for (const [name, shapes] of expected) {
-    const got = tensors.get(name)?.shape;
-    if (!got) problems.push(`missing ${name} [${shapes[0]}]`);
-    else if (!shapes.includes(`${got}`)) problems.push(`${name}: expected [${shapes.join('] or [')}], got [${got}]`);
+    const { shape, dtype } = tensors.get(name) ?? {};
+    if (!shape) problems.push(`missing ${name} [${shapes[0]}]`);
+    else if (!shapes.includes(`${shape}`))
+      problems.push(`${name}: expected [${shapes.join('] or [')}], got [${`${shape}`.slice(0, 100)}]`);
+    else if (!int8.has(name) && !FLOATS.includes(dtype!))
+      problems.push(`${name}: expected F32, F16 or BF16, got ${dtype}`);
   }
-  for (const name of tensors.keys()) if (!expected.has(name) && !UNUSED.test(name)) problems.push(`unexpected ${name}`);
+  for (const name of tensors.keys()) {
+    const ofLayer = model.has(name.replace(/\.layer\.\d+\./, '.layer.0.'));
+    const ofWeight = /^(.+\.)(weight|input|output)_\w+$/.exec(name);
+    const matters = ofLayer || (ofWeight && model.has(`${ofWeight[1]}weight`));
+    if (!expected.has(name) && matters) problems.push(`unexpected ${name.slice(0, 100)}`);
+  }
   if (problems.length === 0 && schemes.size > 1) problems.push('linears of different dtypes or schemes');
   if (problems.length === 0) return [...schemes][0]!;
   const advice = 'Use a BertForQuestionAnswering checkpoint with its own config.json.';
-  throw new BertletError(
-    'weights',
-    `checkpoint: ${problems.length} tensors differ. ${advice}\n  ${problems.join('\n  ')}`,
-  );
+  const more = problems.length > MOST_SHOWN ? [`and ${problems.length - MOST_SHOWN} more`] : [];
+  const listed = [...problems.slice(0, MOST_SHOWN), ...more].join('; ');
+  throw new BertletError('weights', `checkpoint: ${problems.length} tensors differ: ${listed}. ${advice}`);
 }

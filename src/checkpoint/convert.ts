@@ -1,20 +1,27 @@
 /** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
 import { BertletError, inputError } from '../errors.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
+import { isRunning } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
 import { checkpointLayout } from './layout.ts';
-import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './load.ts';
-import { toFloat16 } from './safetensors.ts';
+import { type Checkpoint, openCheckpoint, type Precision, TOKENIZER_FILES, weightsOf } from './load.ts';
+import { toFloat16, toFloat32 } from './safetensors.ts';
 import type { OnProgress } from './source.ts';
 import { planSafetensors } from './write.ts';
 
 /** Options of `convert`. */
 export interface ConvertOptions {
-  /** Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32. */
-  precision: Precision;
-  /** Only for int8: store the word embeddings in int8 as well, with one scale for each row. Default false. */
+  /**
+   * Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32. `int8` is
+   * the scheme of an int8 checkpoint, otherwise torch.
+   */
+  precision: Precision | 'int8';
+  /**
+   * Only for int8: store the word embeddings in int8 as well, with one scale for each row. Hugging Face's transformers does
+   * not read them, and config.json says so. Default: as the checkpoint has them.
+   */
   int8Embeddings?: boolean | undefined;
   onProgress?: OnProgress | undefined;
   /** The `source` in the manifest. Default: the name of the folder. */
@@ -28,14 +35,14 @@ export interface Manifest {
   readonly files: Record<string, { bytes: number; sha256: string }>;
 }
 
-const PRECISIONS = ['fp32', 'fp16', 'torch', 'accurate'];
-/** Files that are copied unchanged, if the checkpoint folder has them. */
-const COPIED = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
+const PRECISIONS = ['fp32', 'fp16', 'int8', 'torch', 'accurate'];
+/** What config.json says of int8 word embeddings, which are no part of compressed-tensors' format. */
+const NOTE = 'word_embeddings is int8 with a scale for each row, which bertlet reads and transformers does not.';
 
 /**
  * Converts the checkpoint in `folder` to a new folder `out` with model.safetensors, config.json, the tokenizer, and
  * manifest.json, which has the size and SHA-256 of each file. The same input gives the same bytes. `out` appears only
- * after all files are written.
+ * after all files are written; until then a folder beside it grows, which Ctrl-C and SIGTERM remove.
  * @throws BertletError `file` if `out` exists or cannot be written; `input` for a wrong option; and the errors of
  * `openCheckpoint`
  */
@@ -43,26 +50,35 @@ export async function convert(folder: string, out: string, given: ConvertOptions
   const options = optionsOf('convert', given, ['precision', 'int8Embeddings', 'onProgress', 'source']);
   const fs = await import('node:fs');
   const { basename, join, resolve } = await import('node:path');
-  const { precision, int8Embeddings = false, onProgress } = options;
-  if (precision === undefined) throw inputError('precision', PRECISIONS.join(', '), precision);
-  checkOneOf('precision', precision, PRECISIONS);
-  checkType('int8Embeddings', int8Embeddings, 'boolean');
-  const int8 = precision === 'torch' || precision === 'accurate';
-  if (int8Embeddings && !int8) throw inputError('embeddings', 'float with this dtype', 'int8', 'Use dtype int8.');
+  const { onProgress } = options;
+  if (options.precision === undefined) throw inputError('precision', PRECISIONS.join(', '), undefined);
+  checkOneOf('precision', options.precision, PRECISIONS);
+  checkType('int8Embeddings', options.int8Embeddings, 'boolean');
+  const int8 = options.precision !== 'fp32' && options.precision !== 'fp16';
+  if (options.int8Embeddings && !int8)
+    throw inputError('embeddings', 'float with this dtype', 'int8', 'Use dtype int8.');
   if (fs.existsSync(out)) throw new BertletError('file', `${out}: expected no such folder yet, got one. Remove it.`);
   const checkpoint = await openCheckpoint(folder, onProgress);
+  const precision = options.precision === 'int8' ? (checkpoint.scheme ?? 'torch') : options.precision;
   const temporary = `${resolve(out)}.${process.pid}.partial`;
+  const remove = () => fs.rmSync(temporary, { recursive: true, force: true });
+  const unguard = beforeEnd(remove);
   try {
+    const int8Embeddings = options.int8Embeddings ?? (int8 && checkpoint.tensor(WORD_EMBEDDINGS).dtype === 'I8');
+    await removeAbandoned(resolve(out));
+    remove();
     fs.mkdirSync(temporary, { recursive: true });
     await writeModel(checkpoint, join(temporary, 'model.safetensors'), precision, int8Embeddings);
-    for (const name of COPIED) {
+    for (const name of TOKENIZER_FILES) {
       if (fs.existsSync(join(folder, name))) fs.copyFileSync(join(folder, name), join(temporary, name));
     }
     const config = JSON.parse(fs.readFileSync(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>;
+    delete config.bertlet_note;
     const written = {
       ...config,
       dtype: precision === 'fp16' ? 'float16' : 'float32',
       ...(int8 && quantization(precision)),
+      ...(int8Embeddings && { bertlet_note: NOTE }),
     };
     fs.writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
     const files: Manifest['files'] = {};
@@ -79,7 +95,35 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     });
   } finally {
     checkpoint.close();
-    fs.rmSync(temporary, { recursive: true, force: true });
+    remove();
+    unguard();
+  }
+}
+
+/** Runs `cleanUp` before a signal ends the process. Returns what takes that back. */
+function beforeEnd(cleanUp: () => void): () => void {
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const end = (signal: NodeJS.Signals) => {
+    cleanUp();
+    unguard();
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal); // it ends as it would have without this
+  };
+  const unguard = () => {
+    for (const signal of signals) process.off(signal, end);
+  };
+  for (const signal of signals) process.on(signal, end);
+  return unguard;
+}
+
+/** Removes the partial folders of `out` whose process was killed. */
+async function removeAbandoned(out: string): Promise<void> {
+  const { existsSync, readdirSync, rmSync } = await import('node:fs');
+  const { basename, dirname, join } = await import('node:path');
+  const folder = dirname(out);
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const pid =
+      name.startsWith(`${basename(out)}.`) && /^\.(\d+)\.partial$/.exec(name.slice(basename(out).length))?.[1];
+    if (pid && !isRunning(Number(pid))) rmSync(join(folder, name), { recursive: true, force: true });
   }
 }
 
@@ -98,8 +142,14 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
   try {
     write(head, 0);
     for (const name of tensorShapes(checkpoint.config).keys()) {
-      const weight = weights(name);
+      await new Promise(setImmediate); // a signal is heard between two tensors
       const place = places.get(name)!;
+      if (name === WORD_EMBEDDINGS && int8Embeddings && checkpoint.tensor(name).dtype === 'I8') {
+        write(toFloat32(checkpoint.tensor(`${name}_scale`), name), places.get(`${name}_scale`)!.begin);
+        write(checkpoint.tensor(name).data, place.begin);
+        continue;
+      }
+      const weight = weights(name);
       const converted =
         place.dtype === 'F16' && weight.dtype === 'F32'
           ? toFloat16(weight as HostTensor<Float32Array>, name)

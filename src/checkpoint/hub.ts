@@ -1,5 +1,6 @@
 /**
- * Downloads a model from the Hugging Face Hub into the cache that Python's huggingface_hub uses as well:
+ * Finds a model: a folder, or a model of the Hugging Face Hub, which is downloaded into the cache that Python's
+ * huggingface_hub uses as well:
  *
  *   models--<owner>--<name>/blobs/<etag>               the content of each file
  *   models--<owner>--<name>/snapshots/<commit>/<file>  links to blobs
@@ -9,245 +10,444 @@
  */
 
 import { BertletError, inputError } from '../errors.ts';
-import { inNode } from '../platform.ts';
-import { CACHE, type OnProgress } from './source.ts';
+import { shown } from '../options.ts';
+import { inNode, isRunning } from '../platform.ts';
+import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
+import { openDescription, parseIndex, readConfig, TOKENIZER_FILES, VOCABULARIES, WEIGHTS } from './load.ts';
+import { kept, type OnProgress, readFile } from './source.ts';
 
 /** Options of `locate`. */
 export interface HubOptions {
   /** Branch, tag or commit. Default main. */
-  revision?: string;
+  revision?: string | undefined;
   /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
-  endpoint?: string;
-  onProgress?: OnProgress;
+  endpoint?: string | undefined;
+  onProgress?: OnProgress | undefined;
 }
 /** A file on the Hub. `etag`: the SHA-256 of a large file, the git hash (SHA-1) of a small one. */
 interface Remote {
   readonly path: string;
   readonly size: number;
   readonly etag: string;
-  readonly large: boolean;
 }
 
-/** Files that the Hub is asked about. `needed` picks the files to download. */
-const FILES = [
-  'config.json',
-  'model.safetensors',
-  'pytorch_model.bin',
-  'tokenizer.json',
-  'vocab.txt',
-  'tokenizer_config.json',
-];
+const FILES = ['config.json', ...WEIGHTS, ...TOKENIZER_FILES];
+const HUB = 'https://huggingface.co';
 const COMMIT = /^[0-9a-f]{40}$/;
+const ETAG = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 const ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
+/** What git allows in the name of a branch or a tag. */
+const REVISION = /^(?![-/.])(?!.*(\.\.|\/\/|\/\.|@\{|[./]$))[^\s\p{Cc}~^:?*[\\]+$/u;
 
 /**
- * Picks the files to load from those that are there. Prefers safetensors to pickles, and tokenizer.json to vocab.txt.
- * @throws BertletError `file` if a file is missing
- */
-function needed(id: string, there: (path: string) => boolean, where: string): string[] {
-  const choose = (...paths: string[]) => {
-    const found = paths.find(there);
-    if (found) return found;
-    const message = `${id}: expected ${paths.join(' or ')} ${where}, got none`;
-    const advice = `Fetch ${FILES.join(', ')} of https://huggingface.co/${id}, as far as it has them, into a folder and load that folder.`;
-    throw new BertletError('file', `${message}. ${advice}`);
-  };
-  const weights = choose('model.safetensors', 'pytorch_model.bin');
-  const files = [choose('config.json'), choose('tokenizer.json', 'vocab.txt'), 'tokenizer_config.json'];
-  return [...files.filter(there), weights]; // the weights come last: if they are in the cache, all other files are
-}
-
-/**
- * Finds the files of a model. A name `owner/name` that no folder here has is a model of the Hub; every other name is
- * returned unchanged, as a folder or an address. In Node, a model of the Hub is downloaded to the cache, and its folder
- * is returned. In a page, the address of the model's files is returned.
- * @throws BertletError `file` if a file is missing, cannot be downloaded, or has another hash than on the Hub; `input`
- * for an impossible revision
+ * Finds the files of a model. A name `owner/name` that no folder here has, and its address on the Hub, is a model of the
+ * Hub; every other name is returned unchanged, as a folder or an address. In Node, a `file:` address becomes a path, and a
+ * model of the Hub is downloaded to the cache, and its folder is returned. In a page, the address of the model's files is
+ * returned. A model that bertlet cannot run is refused before its weights are asked for.
+ * @throws BertletError `file` if a file is missing, cannot be downloaded, or has another hash than on the Hub; `config` or
+ * `tokenizer` if bertlet cannot run the model; `input` for an impossible name or revision
  */
 export async function locate(model: string, options: HubOptions = {}): Promise<string> {
-  const { revision = 'main', endpoint = (inNode && process.env.HF_ENDPOINT) || 'https://huggingface.co' } = options;
-  if (!ID.test(model) || model.includes('..')) return model;
+  const endpoint = (options.endpoint ?? ((inNode && process.env.HF_ENDPOINT) || HUB)).replace(/\/$/, '');
+  if (model.startsWith('file:')) return ofAddress(model);
   if (inNode && (await import('node:fs')).existsSync(model)) return model;
-  if (!/^\w[\w./-]*$/.test(revision) || revision.includes('..')) {
-    throw inputError('revision', 'a branch, a tag or a commit', JSON.stringify(revision));
+  const named = ofHub(model, endpoint);
+  const { id = model, revision = options.revision ?? 'main' } = named;
+  if (options.revision !== undefined && revision !== options.revision) {
+    throw inputError('revision', `${revision}, as in the address`, shown(options.revision));
   }
-  const hub = { ...options, revision, endpoint: endpoint.replace(/\/$/, '') };
-  return inNode ? download(model, hub) : address(model, hub);
+  if (!ID.test(id) || id.includes('..')) {
+    if (inNode) refuseName(model);
+    return model;
+  }
+  if (!REVISION.test(revision)) throw inputError('revision', 'a branch, a tag or a commit', shown(revision));
+  const hub = { ...options, revision, endpoint };
+  return inNode ? download(id, hub) : address(id, hub);
 }
-type Hub = HubOptions & Required<Pick<HubOptions, 'revision' | 'endpoint'>>;
+type Hub = HubOptions & Record<'revision' | 'endpoint', string>;
+
+/** The model and the revision of an address of the Hub, as the browser shows it: .../owner/name/tree/<revision>. */
+function ofHub(model: string, endpoint: string): { id?: string; revision?: string } {
+  const hosts = ['huggingface.co', 'www.huggingface.co', 'hf.co', endpoint.replace(/^https?:\/\//, '')];
+  const [, host, path] = /^(?:https?:\/\/)?([^/]+)\/([^?#]*)/.exec(model) ?? [];
+  if (!path || !hosts.includes(host!)) return {};
+  const [owner, name, kind, ...rest] = path.replaceAll('%2F', '/').split('/').filter(Boolean);
+  if (!name || ['datasets', 'spaces', 'models'].includes(owner!)) {
+    throw inputError('model', 'the address of a model, such as https://huggingface.co/owner/name', shown(model));
+  }
+  const revision = kind === 'tree' ? rest.join('/') : kind === 'blob' || kind === 'resolve' ? rest[0] : undefined;
+  return { id: `${owner}/${name}`, ...(revision && { revision }) };
+}
+
+/** The path of a `file:` address, for Node. */
+async function ofAddress(model: string): Promise<string> {
+  if (!inNode) throw inputError('model', 'an address that a page may fetch', shown(model), 'Serve the folder.');
+  const { fileURLToPath } = await import('node:url');
+  try {
+    return fileURLToPath(model);
+  } catch (cause) {
+    throw inputError('model', 'a file: address of this machine', shown(model), (cause as Error).message);
+  }
+}
+
+/** @throws BertletError for a name that is no path, and neither a folder nor a model */
+function refuseName(model: string): void {
+  if (/^\w{2,}:/.test(model)) {
+    const advice = `Download its files to a folder, or write owner/name for a model of ${HUB}.`;
+    throw inputError('model', 'in Node a folder, a file: address or owner/name', shown(model), advice);
+  }
+  if (/[/\\]|^\./.test(model)) return;
+  const advice = `A model of the Hub has an owner, as deepset/${model}: ${HUB}/models?search=${encodeURIComponent(model.toWellFormed())} finds it.`;
+  const message = `${model}/config.json: expected a readable file, or owner/name, got no folder of this name`;
+  throw new BertletError('file', `${message}. ${advice}`);
+}
+
+const isHash = (value: unknown, pattern: RegExp): value is string => typeof value === 'string' && pattern.test(value);
+
+/** Asks the Hub for the commit of a revision. */
+async function commitOf(id: string, { revision, endpoint }: Hub, headers: Record<string, string>) {
+  const url = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
+  const bytes = await fetchBytes(url, { headers });
+  const { sha } = parsed(bytes) as { sha?: unknown };
+  if (!isHash(sha, COMMIT)) throw new Error(`a commit that is none, ${shown(sha)}`);
+  return { url, bytes, sha };
+}
+
+function parsed(bytes: Uint8Array): object {
+  const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+  if (typeof value !== 'object' || value === null) throw new Error(`${shown(value)} in place of an object`);
+  return value;
+}
 
 /** In a page: returns the address of a commit's files. Without a network, the commit is that of the last visit. */
-async function address(id: string, { revision, endpoint }: Hub): Promise<string> {
-  const url = `${endpoint}/api/models/${id}/revision/${revision}`;
-  const kept = await globalThis.caches?.open(CACHE);
+async function address(id: string, hub: Hub): Promise<string> {
+  const { revision, endpoint } = hub;
+  const of = (sha: string) => `${endpoint}/${id}/resolve/${sha}`;
   try {
-    const response = await fetch(url);
-    if (!response.ok) throw Object.assign(new Error(), { statusCode: response.status });
-    await kept?.put(url, response.clone());
-    const { sha } = (await response.json()) as { sha: string };
-    return `${endpoint}/${id}/resolve/${sha}`;
+    const { url, bytes, sha } = await commitOf(id, hub, {});
+    await kept.put(url, new Response(bytes));
+    return of(sha);
   } catch (cause) {
-    const last = cause instanceof TypeError ? await kept?.match(url) : undefined;
-    if (!last) throw refusal(id, { revision, endpoint }, cause);
-    return `${endpoint}/${id}/resolve/${((await last.json()) as { sha: string }).sha}`;
+    const url = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
+    const last = cause instanceof HttpError && !isPassing(cause) ? undefined : await kept.match(url);
+    if (!last) throw refusal(id, hub, cause);
+    return of(((await last.json()) as { sha: string }).sha);
   }
+}
+
+/** Where the files of a model are looked for. */
+interface Store {
+  /** The folder that `get` puts them in. */
+  readonly snapshot: string;
+  /** Those of these files that the model has. */
+  readonly has: (paths: string[]) => Promise<string[]>;
+  readonly get: (path: string) => Promise<void>;
+  /** The place, for the message of a missing file. */
+  readonly where: string;
+}
+
+/**
+ * Gets the files of a model in the order in which it can be refused: config.json, the tokenizer, and the weights last.
+ * Prefers safetensors to pickles, and tokenizer.json to vocab.txt.
+ * @throws BertletError `file` if a file is missing, and the errors of `openCheckpoint`
+ */
+async function collect(id: string, { snapshot, has, get, where }: Store): Promise<string> {
+  const there = await has(FILES);
+  const choose = (label: string, paths: string[]) => {
+    const found = paths.find((path) => there.includes(path));
+    if (found) return found;
+    const files = `${FILES.join(', ')} of ${HUB}/${id}, as far as it has them,`;
+    const advice = `Fetch ${files} into a folder and load that folder.`;
+    throw new BertletError('file', `${id}: expected ${label} ${where}, got none. ${advice}`);
+  };
+  if (there.includes('config.json')) {
+    await get('config.json');
+    await readConfig(snapshot);
+  }
+  const weights = choose('model.safetensors or pytorch_model.bin', WEIGHTS);
+  choose('config.json', ['config.json']);
+  const vocabulary = choose('tokenizer.json or vocab.txt', VOCABULARIES);
+  const others = TOKENIZER_FILES.filter((path) => !VOCABULARIES.includes(path) && there.includes(path));
+  for (const path of [vocabulary, ...others]) await get(path);
+  await openDescription(snapshot);
+  await get(weights);
+  if (!weights.endsWith('.json')) return snapshot;
+  const { files } = parseIndex(await readFile(`${snapshot}/${weights}`));
+  there.push(...(await has(files)));
+  for (const path of files) await get(choose(path, [path]));
+  return snapshot;
 }
 
 /**
  * In Node: returns the snapshot folder of a model, after downloading the files that the cache lacks. Reads the
- * environment variables HF_TOKEN and HF_HUB_OFFLINE, and HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME for the cache's
- * place.
+ * environment variables HF_TOKEN, HF_HUB_OFFLINE, and those of `places`.
  */
 async function download(id: string, hub: Hub): Promise<string> {
-  const { revision } = hub;
-  const { existsSync } = await import('node:fs');
-  const { join } = await import('node:path');
-  const folder = join(await cacheFolder(), `models--${id.replace('/', '--')}`);
-  const complete = async () => {
+  const { revision, endpoint } = hub;
+  const { existsSync, realpathSync } = await import('node:fs');
+  const { rm } = await import('node:fs/promises');
+  const { basename, join } = await import('node:path');
+  const { cache, token } = await places();
+  const folder = join(cache, `models--${id.replace('/', '--')}`);
+  const where = `of revision ${revision} in the cache ${folder}`;
+  const fromCache = async () => {
     const snapshot = join(folder, 'snapshots', (await cachedCommit(folder, revision)) ?? 'none');
-    needed(id, (path) => existsSync(join(snapshot, path)), `of revision ${revision} in the cache ${folder}`);
-    return snapshot;
+    const get = async (path: string) => {
+      const etag = basename(realpathSync(join(snapshot, path)));
+      if (!ETAG.test(etag) || (await isWhole(join(snapshot, path), { etag }))) return; // copies, where links are not allowed
+      throw new BertletError(
+        'file',
+        `${id}: expected a whole ${path} ${where}, got a damaged one. Load it with a network.`,
+      );
+    };
+    const has = async (paths: string[]) => paths.filter((path) => existsSync(join(snapshot, path)));
+    return collect(id, { snapshot, has, get, where });
   };
-  if (/^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '')) {
-    return complete().catch((error: BertletError) => {
-      throw new BertletError('file', `HF_HUB_OFFLINE is set, and ${error.message}`);
+  const { HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN } = process.env;
+  if (isSet(HF_HUB_OFFLINE || TRANSFORMERS_OFFLINE)) {
+    return fromCache().catch((error: unknown) => {
+      if (!(error instanceof BertletError)) throw error;
+      throw new BertletError(error.code, `HF_HUB_OFFLINE is set, and ${error.message}`);
     });
   }
   if (COMMIT.test(revision)) {
-    const snapshot = await complete().catch(() => null);
+    const snapshot = await fromCache().catch(() => null);
     if (snapshot) return snapshot; // a commit never changes
   }
-  let remote: Awaited<ReturnType<typeof ask>>;
+  const secret = isSet(HF_HUB_DISABLE_IMPLICIT_TOKEN) ? '' : await token();
+  const headers: Record<string, string> = secret ? { authorization: `Bearer ${secret}` } : {};
+  const remote = new Map<string, Remote>();
+  let commit = '';
+  const has = async (paths: string[]) => {
+    for (const file of await about(id, commit, paths, endpoint, headers)) remote.set(file.path, file);
+    return paths.filter((path) => remote.has(path));
+  };
+  let first: string[];
   try {
-    remote = await ask(id, hub);
+    ({ sha: commit } = await commitOf(id, hub, headers));
+    first = await has(FILES);
   } catch (cause) {
-    const snapshot = cause instanceof TypeError ? await complete().catch(() => null) : null; // no network
+    const refused = cause instanceof HttpError && !isPassing(cause);
+    const snapshot = refused ? null : await fromCache().catch(() => null); // no network, or an answer that is not the Hub's
     if (snapshot) return snapshot;
     throw refusal(id, hub, cause);
   }
-  const there = (path: string) => remote.files.has(path);
-  for (const path of needed(id, there, `at revision ${revision}`)) {
-    await fetchFile(id, folder, remote.commit, remote.files.get(path)!, hub);
-  }
-  await writeRef(folder, revision, remote.commit);
-  return join(folder, 'snapshots', remote.commit);
+  const snapshot = join(folder, 'snapshots', commit);
+  const get = (path: string) => fetchFile(id, folder, commit, remote.get(path)!, { ...hub, headers });
+  const known = (paths: string[]) => (paths === FILES ? Promise.resolve(first) : has(paths));
+  await collect(id, { snapshot, has: known, get, where: `at revision ${revision}` });
+  await writeRef(folder, revision, commit);
+  for (const path of await leftOvers(join(folder, 'blobs'))) await rm(path, { force: true }).catch(() => {});
+  return snapshot;
 }
 
-/** Loads the package @huggingface/hub, only when a model of the Hub is needed: folders work without the package. */
-async function library() {
-  try {
-    return await import('@huggingface/hub');
-  } catch (cause) {
-    const advice = 'Install it: `npm install @huggingface/hub`. Or download the files and load their folder.';
-    const message = `hub: expected the package \`@huggingface/hub\`, got none that loads (${(cause as Error).message}).`;
-    throw new BertletError('file', `${message} ${advice}`, { cause });
-  }
-}
+const isSet = (variable: string | undefined) => /^(1|on|yes|true)$/i.test(variable ?? '');
 
-const access = ({ endpoint }: Hub) => ({
-  hubUrl: endpoint,
-  ...(process.env.HF_TOKEN && { accessToken: process.env.HF_TOKEN }),
-});
-
-/** Asks the Hub for the commit of a revision and the files of that commit. */
-async function ask(id: string, hub: Hub): Promise<{ commit: string; files: Map<string, Remote> }> {
-  const { modelInfo, pathsInfo } = await library();
-  const { sha } = await modelInfo({ name: id, revision: hub.revision, additionalFields: ['sha'], ...access(hub) });
-  const found = await pathsInfo({ repo: id, revision: sha, paths: FILES, ...access(hub) });
-  const files = found.map(
-    ({ path, size, lfs, oid }) => [path, { path, size, etag: lfs?.oid ?? oid!, large: lfs !== undefined }] as const,
+/** Asks the Hub for the size and hash of those of these files that a commit has. */
+async function about(
+  id: string,
+  commit: string,
+  paths: string[],
+  endpoint: string,
+  headers: object,
+): Promise<Remote[]> {
+  const found = parsed(
+    await fetchBytes(`${endpoint}/api/models/${id}/paths-info/${commit}`, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify({ paths }),
+    }),
   );
-  if (!COMMIT.test(sha) || files.some(([, { etag }]) => !/^[0-9a-f]{40,64}$/.test(etag))) {
-    throw new Error('hashes that are none');
-  }
-  return { commit: sha, files: new Map(files) };
+  if (!Array.isArray(found)) throw new Error('an object in place of files');
+  return (found as { path: string; size: number; oid: unknown; lfs?: { oid: unknown } }[]).flatMap((file) => {
+    const { path, size, oid, lfs } = file;
+    if (!paths.includes(path)) return [];
+    const etag = lfs?.oid ?? oid;
+    if (!isHash(etag, ETAG) || !(size >= 0)) throw new Error(`a hash or size that is none, for ${shown(path)}`);
+    return [{ path, size, etag }];
+  });
 }
 
 /** Makes the error for a model that is neither a folder nor available on the Hub. */
 function refusal(id: string, { revision, endpoint }: Pick<Hub, 'revision' | 'endpoint'>, cause: unknown): BertletError {
   if (cause instanceof BertletError) return cause;
-  const status = (cause as { statusCode?: number }).statusCode;
-  const advice =
-    {
-      401: 'Set HF_TOKEN to a token that may read it, and check the name.',
-      403: 'Set HF_TOKEN to a token that may read it, and accept its terms on the Hub.',
-      404: 'Check the name and the revision.',
-    }[status ?? 0] ?? 'Check the network and HF_ENDPOINT, or load a folder.';
-  const got = status ? `HTTP status ${status}` : `${(cause as Error).message}`;
-  const message = `${id}: no folder here has this name, and of ${endpoint} an answer was expected for revision ${revision}, got ${got}. ${advice}`;
+  const advice = adviceOf(cause) ?? 'Check the network and HF_ENDPOINT, or load a folder.';
+  const message = `${id}: no folder here has this name, and of ${endpoint} an answer was expected for revision ${revision}, got ${reason(cause)}. ${advice}`;
   return new BertletError('file', message, { cause });
 }
+const adviceOf = (cause: unknown) =>
+  ({
+    401: 'Set HF_TOKEN to a token that may read it, and check the name.',
+    403: 'Set HF_TOKEN to a token that may read it, and accept its terms on the Hub.',
+    404: 'Check the name and the revision.',
+  })[(cause as Partial<HttpError> | undefined)?.status ?? 0];
+/** `fetch` says only that it failed; what failed is its cause. */
+const reason = (error: unknown): string => {
+  const { message, cause } = error as Error;
+  return cause instanceof Error ? `${message}: ${cause.message || (cause as NodeJS.ErrnoException).code}` : message;
+};
 
-/**
- * Downloads a file to a temporary name and renames it to its blob after size and hash were checked. Then links the
- * snapshot to the blob.
- */
-async function fetchFile(id: string, folder: string, commit: string, file: Remote, hub: Hub) {
+/** Puts a file of a commit into the cache, if it is not there as a whole. A cache that has it all may be read-only. */
+async function fetchFile(
+  id: string,
+  folder: string,
+  commit: string,
+  file: Remote,
+  hub: Hub & { headers: Record<string, string> },
+): Promise<void> {
   const fs = await import('node:fs');
   const { join } = await import('node:path');
-  const { createHash, randomUUID } = await import('node:crypto');
   const link = join(folder, 'snapshots', commit, file.path);
-  if (fs.existsSync(link)) return;
   const blob = join(folder, 'blobs', file.etag);
-  const temporary = `${blob}.${randomUUID()}.incomplete`;
-  const wrong = (expected: unknown, got: unknown, cause?: unknown) => {
-    const message = `${id}/${file.path}: expected ${expected}, got ${got}. Nothing is kept of it: try again.`;
-    return new BertletError('file', message, { cause });
-  };
-  for (const path of [join(folder, 'blobs'), join(folder, 'snapshots', commit)])
-    fs.mkdirSync(path, { recursive: true });
-  if (!fs.existsSync(blob)) {
-    const hash = createHash(file.large ? 'sha256' : 'sha1');
-    if (!file.large) hash.update(`blob ${file.size}\0`); // the hash of a file in git begins with this header
-    const output = fs.openSync(temporary, 'w');
-    let loaded = 0;
-    let begin = '';
-    try {
-      const { downloadFile } = await library();
-      const body = await downloadFile({ repo: id, path: file.path, revision: commit, ...access(hub) });
-      if (!body) throw wrong('a file', 'none');
-      for await (const chunk of body.stream() as unknown as AsyncIterable<Uint8Array>) {
-        if (loaded === 0) begin = new TextDecoder().decode(chunk.subarray(0, 64));
-        hash.update(chunk);
-        fs.writeSync(output, chunk);
-        loaded += chunk.length;
-        if (loaded > file.size) break;
-        hub.onProgress?.({ file: file.path, loaded, total: file.size });
-      }
-      fs.fsyncSync(output);
-      const kind = /^\s*<(!doctype|html)/i.test(begin)
-        ? ', an HTML page'
-        : begin.startsWith('version https://git-lfs')
-          ? ', a git-LFS pointer'
-          : '';
-      if (loaded !== file.size) throw wrong(`${file.size} bytes`, `${loaded > file.size ? 'more' : loaded}${kind}`);
-      const digest = hash.digest('hex');
-      if (digest !== file.etag) throw wrong(`the hash ${file.etag}`, `${digest}${kind}`);
-      fs.renameSync(temporary, blob);
-    } catch (cause) {
-      throw cause instanceof BertletError
-        ? cause
-        : wrong(`${file.size} bytes`, `${loaded} (${(cause as Error).message})`, cause);
-    } finally {
-      fs.closeSync(output);
-      fs.rmSync(temporary, { force: true });
-    }
-  }
+  if (await isWhole(link, file)) return;
   try {
-    fs.symlinkSync(join('..', '..', 'blobs', file.etag), link);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was first
-    fs.copyFileSync(blob, link); // Windows without permission to make links
+    for (const path of [join(folder, 'blobs'), join(folder, 'snapshots', commit)])
+      fs.mkdirSync(path, { recursive: true });
+    if (!(await isWhole(blob, file)))
+      await fetchBlob(`${hub.endpoint}/${id}/resolve/${commit}/${file.path}`, blob, id, file, hub);
+    const target = join('..', '..', 'blobs', file.etag);
+    fs.rmSync(link, { force: true });
+    try {
+      fs.symlinkSync(target, link);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was first
+      fs.copyFileSync(blob, link); // Windows without permission to make links
+    }
+  } catch (cause) {
+    if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
+    const message = `${folder}: expected a cache with room for the ${file.size} bytes of ${file.path}, got ${cause.message}`;
+    throw new BertletError('file', `${message}. Set HF_HOME to a folder that can be written.`, { cause });
   }
 }
 
-/** The cache folder, by the rules of huggingface_hub. */
-async function cacheFolder(): Promise<string> {
+/** Downloads a file under another name, and renames it to its blob after its size and hash were checked. */
+async function fetchBlob(
+  url: string,
+  blob: string,
+  id: string,
+  file: Remote,
+  hub: Hub & { headers: Record<string, string> },
+) {
+  const fs = await import('node:fs');
+  const { hostname } = await import('node:os');
+  const { dirname } = await import('node:path');
+  const { randomUUID } = await import('node:crypto');
+  const temporary = `${blob}.${hostname()}.${process.pid}.${randomUUID()}.incomplete`;
+  const wrong = (expected: unknown, got: unknown, cause?: unknown) => {
+    const advice = adviceOf(cause) ?? 'Nothing is kept of it: try again.';
+    return new BertletError('file', `${id}/${file.path}: expected ${expected}, got ${got}. ${advice}`, { cause });
+  };
+  const [left] = await leftOvers(dirname(blob), file.etag);
+  if (left) fs.renameSync(left, temporary); // of a process that was killed: it goes on where that one ended
+  const hash = await gitHash(file);
+  let loaded = 0;
+  let begin = '';
+  const take = (chunk: Uint8Array) => {
+    if (loaded === 0) begin = new TextDecoder().decode(chunk.subarray(0, 64));
+    hash.update(chunk);
+    loaded += chunk.length;
+    hub.onProgress?.({ file: file.path, loaded, total: Math.max(file.size, loaded) });
+  };
+  const output = fs.openSync(temporary, 'a');
+  try {
+    if (left) for await (const chunk of fs.createReadStream(temporary)) take(chunk as Uint8Array);
+    if (loaded < file.size || loaded === 0) {
+      try {
+        for await (const { chunk } of pieces(url, { headers: hub.headers }, loaded)) {
+          for (let at = 0; at < chunk.length; ) at += fs.writeSync(output, chunk, at); // a full disk may take a part
+          take(chunk);
+          if (loaded > file.size) break;
+        }
+      } catch (cause) {
+        if ('syscall' in (cause as Error)) throw cause;
+        throw wrong(`${file.size} bytes`, loaded ? `${loaded} (${reason(cause)})` : reason(cause), cause);
+      }
+    }
+    fs.fsyncSync(output);
+    const kind = kindOf(begin);
+    if (loaded !== file.size) throw wrong(`${file.size} bytes`, `${loaded > file.size ? 'more' : loaded}${kind}`);
+    const digest = hash.digest('hex');
+    if (digest !== file.etag) throw wrong(`the hash ${file.etag}`, `${digest}${kind}`);
+    if (fs.fstatSync(output).size !== file.size) throw wrong(`${file.size} bytes on the disk`, 'fewer');
+    fs.renameSync(temporary, blob);
+  } finally {
+    fs.closeSync(output);
+    fs.rmSync(temporary, { force: true });
+  }
+}
+
+/** What a wrong file is, by its first characters. */
+function kindOf(begin: string): string {
+  if (/^\s*<(!doctype|html)/i.test(begin)) return ', an HTML page';
+  return begin.startsWith('version https://git-lfs') ? ', a git-LFS pointer' : '';
+}
+
+/** The hash that a file's etag is: SHA-256, or for a small file git's, which begins with a header. */
+async function gitHash({ etag, size }: Pick<Remote, 'etag' | 'size'>) {
+  const { createHash } = await import('node:crypto');
+  return etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
+}
+
+const MOST_HASHED = 2 ** 24; // bytes; a file of weights tells its size itself, and takes seconds to hash
+
+/** Whether a file of the cache has the size that it should have, and a small one also the content. */
+async function isWhole(path: string, { etag, size }: Pick<Remote, 'etag'> & Partial<Remote>): Promise<boolean> {
+  const { readFile, stat } = await import('node:fs/promises');
+  try {
+    const { size: got } = await stat(path);
+    if (size !== undefined && got !== size) return false;
+    return (
+      got > MOST_HASHED || (await gitHash({ etag, size: got })).update(await readFile(path)).digest('hex') === etag
+    );
+  } catch {
+    return false; // it is not there, or cannot be read
+  }
+}
+
+const DAY = 24 * 60 * 60 * 1000;
+/** Partial files whose process is gone; those of another machine or program, if nobody wrote to them for a day. */
+async function leftOvers(blobs: string, etag = ''): Promise<string[]> {
+  const { existsSync, readdirSync, statSync } = await import('node:fs');
+  const { join } = await import('node:path');
+  const { hostname } = await import('node:os');
+  const names = existsSync(blobs) ? readdirSync(blobs) : [];
+  const partial = names.filter((name) => name.startsWith(etag) && name.endsWith('.incomplete'));
+  return partial
+    .filter((name) => {
+      const [, host, pid] = /^\w+\.(.+)\.(\d+)\.[\w-]+\.incomplete$/.exec(name) ?? [];
+      if (host === hostname()) return !isRunning(Number(pid));
+      const written = statSync(join(blobs, name), { throwIfNoEntry: false })?.mtimeMs;
+      return written !== undefined && Date.now() - written > DAY;
+    })
+    .map((name) => join(blobs, name));
+}
+
+interface Places {
+  readonly cache: string;
+  readonly token: () => Promise<string>;
+}
+/**
+ * The cache folder and the token, by the rules of huggingface_hub: HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME; HF_TOKEN, or
+ * else what `hf auth login` wrote, at HF_TOKEN_PATH.
+ */
+async function places(): Promise<Places> {
   const { homedir } = await import('node:os');
   const { join } = await import('node:path');
-  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
-  const home = HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
-  return HF_HUB_CACHE ?? HUGGINGFACE_HUB_CACHE ?? join(home, 'hub');
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HF_TOKEN_PATH } = process.env;
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = process.env;
+  const expanded = (path: string) =>
+    path
+      .replace(/^~(?=\/|\\|$)/, () => homedir())
+      .replace(/\$(\w+|\{[^}]*\})/g, (whole, name: string) => process.env[name.replace(/[{}]/g, '')] ?? whole);
+  const home = expanded(HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface'));
+  const token = async () => {
+    const path = expanded(HF_TOKEN_PATH ?? join(home, 'token'));
+    const { readFile } = await import('node:fs/promises');
+    const secret = (HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await readFile(path, 'utf8').catch(() => ''))).trim();
+    if (/^[!-~]*$/.test(secret)) return secret;
+    throw inputError('HF_TOKEN', `a token of printable characters, here or in ${path}`, 'others');
+  };
+  return { cache: expanded(HF_HUB_CACHE ?? HUGGINGFACE_HUB_CACHE ?? join(home, 'hub')), token };
 }
 
 /** The commit of a revision at the last download, or null. */
@@ -255,19 +455,19 @@ async function cachedCommit(folder: string, revision: string): Promise<string | 
   if (COMMIT.test(revision)) return revision;
   const { readFile } = await import('node:fs/promises');
   const { join } = await import('node:path');
-  return readFile(join(folder, 'refs', revision), 'utf8').then(
-    (text) => text.trim(),
-    () => null,
-  );
+  const commit = (await readFile(join(folder, 'refs', revision), 'utf8').catch(() => '')).trim();
+  return COMMIT.test(commit) ? commit : null;
 }
 
-/** Records the commit of a branch or tag in the cache. */
+/** Records the commit of a branch or tag in the cache. A cache that cannot be written works without it. */
 async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
-  if (revision === commit) return;
+  if ((await cachedCommit(folder, revision)) === commit) return;
   const { mkdir, rename, writeFile } = await import('node:fs/promises');
   const { dirname, join } = await import('node:path');
   const path = join(folder, 'refs', revision);
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(`${path}.${process.pid}`, commit);
-  await rename(`${path}.${process.pid}`, path);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(`${path}.${process.pid}`, commit);
+    await rename(`${path}.${process.pid}`, path);
+  } catch {}
 }

@@ -1,14 +1,15 @@
-/** Opens a checkpoint folder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt. */
+/** Opens a checkpoint folder: config.json, the files of the weights, tokenizer.json or vocab.txt. */
 
 import type { BertConfig, Weights } from '../bert.ts';
 import { BertletError, inputError } from '../errors.ts';
+import { shown } from '../options.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor, LinearWeight, Scheme } from '../runtime.ts';
 import { Tokenizer } from '../tokenizer.ts';
-import { checkTensors, parseConfig, tensorShapes } from './config.ts';
+import { checkTensors, parseConfig, renamed, tensorShapes } from './config.ts';
 import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
-import { type OnProgress, openFile, readFile, type WholeFile } from './source.ts';
+import { isMissing, type OnProgress, type OpenFile, openFile, readFile, unreadable, type WholeFile } from './source.ts';
 
 /** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {
@@ -22,19 +23,25 @@ export interface Checkpoint {
   readonly close: () => void;
 }
 
+/** The files of the weights, the best first. An index names the files that share the tensors. */
+export const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
+
+/** The vocabulary's file: one of these. */
+export const VOCABULARIES = ['tokenizer.json', 'vocab.txt', 'vocab.json'];
+/** All files that a tokenizer may need. */
+export const TOKENIZER_FILES = [
+  ...VOCABULARIES,
+  ...['merges.txt', 'tokenizer_config.json', 'added_tokens.json', 'special_tokens_map.json'],
+];
+
 /**
  * Opens a checkpoint folder and checks its contents.
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if the content of
  * a file is not that of a BERT question answering model
  */
 export async function openCheckpoint(folder: string, onProgress?: OnProgress): Promise<Checkpoint> {
-  const config = parseConfig(json(await readFile(`${folder}/config.json`)), `${folder}/config.json`);
-  const tokenizer = await openTokenizer(folder);
-  if (tokenizer.vocabSize > config.vocab) {
-    const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
-    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
-  }
-  const weights = await openWeights(folder, onProgress);
+  const { config, tokenizer } = await openDescription(folder);
+  const weights = await openWeights(config, folder, onProgress);
   try {
     return { config, tokenizer, scheme: checkTensors(config, weights.entries), ...weights };
   } catch (error) {
@@ -43,33 +50,103 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
   }
 }
 
-/** Opens model.safetensors, or pytorch_model.bin if there is none. Tensors are then read one by one. */
-async function openWeights(folder: string, onProgress?: OnProgress) {
-  let path = `${folder}/model.safetensors`;
-  const file = await openFile(path, onProgress).catch(async (missing: unknown) => {
-    path = `${folder}/pytorch_model.bin`;
-    return openFile(path, onProgress).catch(() => {
-      throw missing;
-    });
+/** Reads and checks config.json. Its errors are those of `openCheckpoint`. */
+export const readConfig = async (folder: string): Promise<BertConfig> =>
+  parseConfig(json(await readFile(`${folder}/config.json`)), `${folder}/config.json`);
+
+/** Reads and checks all but the weights, which are so large that they come last. Its errors are those of `openCheckpoint`. */
+export async function openDescription(folder: string): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
+  const config = await readConfig(folder);
+  const tokenizer = await openTokenizer(folder).catch((cause: unknown) => {
+    if (cause instanceof BertletError) throw cause;
+    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${(cause as Error).message})`;
+    throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
   });
-  const { total, read, close } = file;
+  if (tokenizer.vocabSize > config.vocab) {
+    const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
+    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
+  }
+  return { config, tokenizer };
+}
+
+/** Opens the files of the weights. Tensors are then read one by one. */
+async function openWeights(config: BertConfig, folder: string, onProgress?: OnProgress) {
+  const files: OpenFile[] = [];
+  const open = async (name: string) => {
+    const file = await openFile(`${folder}/${name}`, onProgress);
+    files.push(file);
+    return file;
+  };
+  const close = () => {
+    for (const file of files) file.close();
+  };
   try {
-    const entries = new Map<string, TensorEntry>();
-    const found = path.endsWith('.bin')
-      ? pytorchEntries(file, path)
-      : parseHeader(read(8, 8 + headerLength(read(0, Math.min(8, total)), total, path)), total, path);
-    // Checkpoints converted from TensorFlow say gamma and beta. Hugging Face renames them in the same way.
-    for (const [name, entry] of found)
-      entries.set(name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias'), entry);
+    const [name, first] = await firstThere(folder, open);
+    const path = `${folder}/${name}`;
+    const index = name.endsWith('.json') ? parseIndex({ name: path, bytes: first.read(0, first.total) }) : null;
+    const found = new Map<string, TensorEntry & { file: OpenFile }>();
+    for (const shard of index?.files ?? [name]) {
+      const file = index ? await open(shard) : first;
+      for (const [tensor, entry] of entriesOf(file, `${folder}/${shard}`)) {
+        if (found.has(tensor)) throw ofIndex(path, `tensor ${shown(tensor)} in one file`, `it in ${shard} as well`);
+        found.set(tensor, { ...entry, file });
+      }
+    }
+    const lost = index?.tensors.find((tensor) => !found.has(tensor));
+    if (lost) throw ofIndex(path, `tensor ${shown(lost)} in a file of it`, 'none');
+    const entries = renamed(config, found);
     const tensor = (name: string) => {
       const entry = entries.get(name)!;
-      return viewTensor(entry, read(entry.begin, entry.end));
+      return viewTensor(entry, entry.file.read(entry.begin, entry.end), name);
     };
     return { entries, tensor, close };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/** Opens the first of `WEIGHTS` that the folder has. */
+async function firstThere(folder: string, open: (name: string) => Promise<OpenFile>): Promise<[string, OpenFile]> {
+  let [missing]: unknown[] = [];
+  for (const name of WEIGHTS) {
+    try {
+      return [name, await open(name)];
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      missing ??= error.cause;
+    }
+  }
+  const [name, ...others] = WEIGHTS;
+  throw unreadable(`${folder}/${name}`, missing, `, or ${others.join(' or ')} beside it`);
+}
+
+/** The tensors of one file. */
+const entriesOf = (file: OpenFile, path: string): Map<string, TensorEntry> => {
+  const { total, read } = file;
+  if (path.endsWith('.bin')) return pytorchEntries(file, path);
+  const length = headerLength(read(0, Math.min(8, total)), total, path);
+  return parseHeader(read(8, 8 + length), total, path);
+};
+
+const MOST_FILES = 1000; // that share the tensors of one checkpoint
+const ofIndex = (path: string, expected: string, got: string) =>
+  new BertletError('weights', `${path}: expected ${expected}, got ${got}. Fetch the checkpoint's files anew.`);
+
+/**
+ * Reads an index of weights: `{ weight_map: { <tensor>: <file> } }`.
+ * @throws BertletError `weights` if it is none, or names files outside of its folder
+ */
+export function parseIndex(file: WholeFile): { tensors: string[]; files: string[] } {
+  const { weight_map: map } = json(file);
+  const names: unknown[] = typeof map === 'object' && map !== null ? Object.values(map) : [];
+  const wrong = names.find((name) => typeof name !== 'string' || !/^\w[\w.-]*\.(safetensors|bin)$/.test(name));
+  const files = [...new Set(names as string[])].toSorted();
+  if (wrong !== undefined) throw ofIndex(file.name, 'names of weight files beside it', shown(wrong));
+  if (files.length === 0 || files.length > MOST_FILES) {
+    throw ofIndex(file.name, `a weight_map of 1 to ${MOST_FILES} files`, `${files.length}`);
+  }
+  return { tensors: Object.keys(map as object), files };
 }
 
 /** The precision of the linears' weights: float32, float16, or int8 in one of the two schemes. */

@@ -10,15 +10,17 @@
  * Sources: PKWARE's APPNOTE 6.3.10 (zip, 4.3.12-4.3.16), Python's pickletools (opcodes), torch/serialization.py.
  */
 import { BertletError } from '../errors.ts';
-import { DTYPE_BYTES, type DType } from '../runtime.ts';
-import { elements, type TensorEntry } from './safetensors.ts';
+import { shown } from '../options.ts';
+import { elements, FILE_DTYPE_BYTES, type FileDType, type TensorEntry } from './safetensors.ts';
 import type { OpenFile } from './source.ts';
 
 const fail = (file: string, message: string): never => {
   throw new BertletError('weights', `${file}: ${message}. Use a model.safetensors, or save the checkpoint anew.`);
 };
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-const MOST_PICKLE = 16 * 2 ** 20; // the pickle of bert-large has 40 KB
+const MOST_BYTES = 4 * 2 ** 20; // of a pickle or a directory; the pickle of bert-large has 40 KB
+const MOST_OPCODES = 1e6; // each takes a constant time and memory, so this bounds the stack and the memo as well
+const MOST_DIMENSIONS = 8;
 
 /**
  * Finds the tensors of a file: name, dtype, shape and place of each.
@@ -26,27 +28,51 @@ const MOST_PICKLE = 16 * 2 ** 20; // the pickle of bert-large has 40 KB
  */
 export function pytorchEntries(source: OpenFile, file: string): Map<string, TensorEntry> {
   const records = zipRecords(source, file);
-  const pickle = [...records].find(([name]) => name === 'data.pkl' || name.endsWith('/data.pkl'));
-  if (!pickle) return fail(file, 'expected an archive with a data.pkl, got none');
+  const pickles = [...records].filter(([name]) => name === 'data.pkl' || name.endsWith('/data.pkl'));
+  const [pickle] = pickles;
+  if (!pickle || pickles.length > 1) return fail(file, `expected an archive with a data.pkl, got ${pickles.length}`);
   const [name, { begin, end }] = pickle;
-  if (end - begin > MOST_PICKLE) fail(file, `expected ${name} of at most ${MOST_PICKLE} bytes, got ${end - begin}`);
+  if (end - begin > MOST_BYTES)
+    fail(file, `expected ${shown(name)} of at most ${MOST_BYTES} bytes, got ${end - begin}`);
   const folder = name.slice(0, -'data.pkl'.length);
+  const order = records.get(`${folder}byteorder`);
+  const endian = order ? new TextDecoder().decode(source.read(order.begin, Math.min(order.end, order.begin + 20))) : '';
+  if (order && endian !== 'little') fail(file, `expected little-endian numbers, got byteorder ${shown(endian)}`);
   const tensors = new Map<string, TensorEntry>();
   for (const [key, value] of unpickle(source.read(begin, end).slice(), file)) {
-    if (typeof key !== 'string' || !(value instanceof PickledTensor))
-      fail(file, `expected tensors by name, got ${key}`);
-    const { dtype, shape, storage, offset } = value as PickledTensor;
-    const record = records.get(`${folder}data/${storage}`);
-    const at = (record?.begin ?? 0) + offset * DTYPE_BYTES[dtype];
-    const to = at + elements(shape) * DTYPE_BYTES[dtype];
-    if (!record || to > record.end) fail(file, `tensor ${key}: expected ${to - at} bytes of storage, got fewer`);
-    tensors.set(key as string, { dtype, shape, begin: at, end: to });
+    if (typeof key !== 'string' || !(value instanceof PickledTensor)) {
+      fail(file, `expected tensors by name, got ${shown(key)}: ${shown(value)}`);
+    }
+    const { storage } = value as PickledTensor;
+    tensors.set(key as string, placed(value as PickledTensor, records.get(`${folder}data/${storage}`), key, file));
   }
   return tensors;
 }
 
+/** Where a tensor lies: from its first element to its last. A view has others between them, or takes them in another order. */
+function placed(tensor: PickledTensor, storage: Place | undefined, key: unknown, file: string): TensorEntry {
+  const { dtype, shape, strides, offset } = tensor;
+  const bytes = FILE_DTYPE_BYTES[dtype];
+  const count = elements(shape);
+  const contiguous = shape.every((size, i) => size === 1 || strides[i] === elements(shape.slice(i + 1)));
+  const last = shape.reduce((sum, size, i) => sum + (size - 1) * strides[i]!, 0);
+  const extent = count === 0 ? 0 : contiguous ? count : last + 1;
+  const begin = (storage?.begin ?? 0) + offset * bytes;
+  const room = storage ? (storage.end - begin) / bytes : -1;
+  if (extent > room || count > room) {
+    fail(file, `tensor ${shown(key)}: expected ${Math.max(extent, count) * bytes} bytes of storage, got fewer`);
+  }
+  const place = { dtype, shape, begin, end: begin + extent * bytes };
+  return contiguous || count === 0 ? place : { ...place, strides };
+}
+
+interface Place {
+  readonly begin: number;
+  readonly end: number;
+}
+
 /** Finds the content of each file in a zip archive. Compressed files are refused, because torch writes none. */
-function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begin: number; end: number }> {
+function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place> {
   const tail = read(Math.max(0, total - 22 - 65535), total).slice();
   if (total >= 4 && view(read(0, 4)).getUint32(0, true) !== 0x04034b50) {
     const convert = `python -c "import torch; f = '${file}'; torch.save(torch.load(f, weights_only=True), f)"`;
@@ -67,16 +93,19 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
     const record = read(at, at + 56);
     [count, size, begin] = [number64(record, 32), number64(record, 40), number64(record, 48)];
   }
-  if (begin + size > total || size > MOST_PICKLE) fail(file, `expected a directory inside the file, got ${size} bytes`);
+  if (begin + size > total || size > MOST_BYTES) fail(file, `expected a directory inside the file, got ${size} bytes`);
   const directory = read(begin, begin + size).slice();
-  const records = new Map<string, { begin: number; end: number }>();
+  const records = new Map<string, Place>();
   for (let at = 0, i = 0; i < count; i++) {
     if (at + 46 > size || view(directory).getUint32(at, true) !== 0x02014b50) fail(file, 'its directory is damaged');
     const short = (offset: number) => view(directory).getUint16(at + offset, true);
     const long = (offset: number) => view(directory).getUint32(at + offset, true);
     const [nameLength, extraLength, commentLength] = [short(28), short(30), short(32)];
     const name = new TextDecoder().decode(directory.subarray(at + 46, at + 46 + nameLength));
-    if (short(10) !== 0) fail(file, `${name}: expected a file stored as it is, got compression method ${short(10)}`);
+    if (records.has(name)) fail(file, `${shown(name)}: expected one file of this name, got two`);
+    if (short(8) & 1) fail(file, `${shown(name)}: expected a file stored as it is, got an encrypted one`);
+    if (short(10) !== 0)
+      fail(file, `${shown(name)}: expected a file stored as it is, got compression method ${short(10)}`);
     // The extra field of kind 1 has 64-bit values in this order: length, compressed length, offset. A value is present
     // only if its 32-bit field is 0xffffffff.
     let [length, header] = [long(24), long(42)];
@@ -84,14 +113,16 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
     for (let e = 0; e + 4 <= extra.length; e += 4 + view(extra).getUint16(e + 2, true)) {
       if (view(extra).getUint16(e, true) !== 1) continue;
       let from = e + 4;
+      const wide = [length, long(20), header].filter((value) => value === 0xffffffff).length;
+      if (from + 8 * wide > extra.length) fail(file, `${shown(name)}: its zip64 sizes are cut`);
       if (length === 0xffffffff) [length, from] = [number64(extra, from), from + 8];
       if (long(20) === 0xffffffff) from += 8;
       if (header === 0xffffffff) header = number64(extra, from);
     }
-    if (header + 30 > total) fail(file, `${name}: its place is beyond the end: the file is cut`);
+    if (header + 30 > total) fail(file, `${shown(name)}: its place is beyond the end: the file is cut`);
     const local = view(read(header, header + 30)); // the extra field here may have another length than the directory's
     const start = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
-    if (start + length > total) fail(file, `${name}: its end is beyond the file's: the file is cut`);
+    if (start + length > total) fail(file, `${shown(name)}: its end is beyond the file's: the file is cut`);
     records.set(name, { begin: start, end: start + length });
     at += 46 + nameLength + extraLength + commentLength;
   }
@@ -100,13 +131,15 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, { begi
 
 /** A tensor as the pickle describes it. `offset` counts elements from the start of the storage. */
 class PickledTensor {
-  readonly dtype: DType;
+  readonly dtype: FileDType;
   readonly shape: number[];
+  readonly strides: number[];
   readonly storage: string;
   readonly offset: number;
-  constructor(dtype: DType, shape: number[], storage: string, offset: number) {
+  constructor(dtype: FileDType, shape: number[], strides: number[], storage: string, offset: number) {
     this.dtype = dtype;
     this.shape = shape;
+    this.strides = strides;
     this.storage = storage;
     this.offset = offset;
   }
@@ -119,7 +152,7 @@ class Global {
   }
 }
 /** The storage classes, and their dtypes. */
-const STORAGES: Record<string, DType> = {
+const STORAGES: Record<string, FileDType> = {
   'torch FloatStorage': 'F32',
   'torch HalfStorage': 'F16',
   'torch BFloat16Storage': 'BF16',
@@ -127,12 +160,15 @@ const STORAGES: Record<string, DType> = {
   'torch ByteStorage': 'U8',
   'torch IntStorage': 'I32',
   'torch LongStorage': 'I64',
+  'torch DoubleStorage': 'F64',
+  'torch ShortStorage': 'I16',
+  'torch BoolStorage': 'BOOL',
 };
 /** The only functions that a pickle may call. */
 const CALLABLE = ['collections OrderedDict', 'torch._utils _rebuild_tensor_v2', 'torch._utils _rebuild_parameter'];
 const MARK = Symbol('mark');
 
-/** Runs a pickle (protocol 2) that builds a dictionary of tensors. Refuses every other pickle. */
+/** Runs a pickle (protocols 2 to 5) that builds a dictionary of tensors. Refuses every other pickle. */
 function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
   const stack: unknown[] = [];
   const memo = new Map<number, unknown>();
@@ -162,6 +198,8 @@ function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
     if (!(map instanceof Map)) return fail(file, 'its pickle sets items of something else than a dictionary');
     for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
   };
+  const known = (at: number) =>
+    stack.push(memo.has(at) ? memo.get(at) : fail(file, 'its pickle recalls what it never kept'));
   const opcodes: Record<number, () => unknown> = {
     128: () => take(1), // PROTO
     40: () => stack.push(MARK),
@@ -183,18 +221,23 @@ function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
     88: () => stack.push(text(take(4).getUint32(0, true))), // BINUNICODE
     113: () => memo.set(take(1).getUint8(0), stack.at(-1)), // BINPUT
     114: () => memo.set(take(4).getUint32(0, true), stack.at(-1)), // LONG_BINPUT
-    104: () => stack.push(memo.get(take(1).getUint8(0))), // BINGET
-    106: () => stack.push(memo.get(take(4).getUint32(0, true))), // LONG_BINGET
+    104: () => known(take(1).getUint8(0)), // BINGET
+    106: () => known(take(4).getUint32(0, true)), // LONG_BINGET
     115: () => setItems([pop(), pop()].reverse()), // SETITEM
     117: () => setItems(sinceMark()), // SETITEMS
     99: () => stack.push(allowed(`${line()} ${line()}`, file)), // GLOBAL
+    147: () => stack.push(allowed([pop(), pop()].reverse().filter(isString).join(' '), file)), // STACK_GLOBAL
+    140: () => stack.push(text(take(1).getUint8(0))), // SHORT_BINUNICODE
+    148: () => memo.set(memo.size, stack.at(-1)), // MEMOIZE
+    149: () => take(8), // FRAME
     81: () => stack.push({ storage: pop() }), // BINPERSID
     82: () => stack.push(call(...([pop(), pop()].reverse() as [unknown, unknown]), file)), // REDUCE
     98: () => pop(), // BUILD: drops the attributes of the dictionary (torch's _metadata)
   };
-  for (;;) {
+  for (let count = 0; ; count++) {
     const opcode = take(1).getUint8(0);
     if (opcode === 0x2e) break; // STOP
+    if (count === MOST_OPCODES) fail(file, `expected a pickle of at most ${MOST_OPCODES} opcodes, got more`);
     const run = opcodes[opcode];
     if (!run) fail(file, `its pickle has the opcode 0x${opcode.toString(16)}, which no tensor needs`);
     run!();
@@ -202,6 +245,8 @@ function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
   const result = stack.pop();
   return result instanceof Map ? result : fail(file, 'expected a dictionary of tensors, got something else');
 }
+
+const isString = (value: unknown) => typeof value === 'string';
 
 /** An unsigned little-endian integer of any length. */
 const littleEndian = (bytes: DataView): number => {
@@ -212,7 +257,8 @@ const littleEndian = (bytes: DataView): number => {
 
 /** @throws BertletError `weights` for a Python name that no tensor needs */
 function allowed(name: string, file: string): Global {
-  if (!CALLABLE.includes(name) && !(name in STORAGES)) fail(file, `its pickle asks for ${name}, which no tensor needs`);
+  if (!CALLABLE.includes(name) && !Object.hasOwn(STORAGES, name))
+    fail(file, `its pickle asks for ${name.slice(0, 100)}, which no tensor needs`);
   return new Global(name);
 }
 
@@ -225,23 +271,15 @@ function call(callee: unknown, args: unknown, file: string): unknown {
   if (!Array.isArray(args)) return fail(file, `its pickle calls ${name} with something else than a tuple`);
   if (name === CALLABLE[0] && args.length === 0) return new Map();
   if (name === CALLABLE[2]) return args[0]; // _rebuild_parameter: the tensor of the Parameter
-  const [{ storage } = { storage: null }, offset, shape, stride] = args as [
-    { storage: unknown }?,
-    unknown?,
-    unknown?,
-    unknown?,
-  ];
+  const [id, offset, shape, stride] = args as [{ storage?: unknown } | null | undefined, ...unknown[]];
+  const storage = id?.storage;
   const integers = (value: unknown): value is number[] =>
-    Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
+    Array.isArray(value) && value.length <= MOST_DIMENSIONS && value.every((n) => Number.isSafeInteger(n) && n >= 0);
   const [kind, type, key] = Array.isArray(storage) ? storage : [];
   const dtype = type instanceof Global ? STORAGES[type.name] : undefined;
   const whole = kind === 'storage' && dtype && typeof key === 'string' && integers([offset]);
-  if (name !== CALLABLE[1] || !whole || !integers(shape) || !integers(stride)) {
+  if (name !== CALLABLE[1] || !whole || !integers(shape) || !integers(stride) || shape.length !== stride.length) {
     return fail(file, `its pickle calls ${name} in a way that makes no tensor`);
   }
-  const contiguous = shape.map((_, i) => elements(shape.slice(i + 1)));
-  if (shape.some((size, i) => size > 1 && stride[i] !== contiguous[i])) {
-    return fail(file, `a tensor [${shape}] has strides [${stride}], expected [${contiguous}]`);
-  }
-  return new PickledTensor(dtype, shape, key, offset as number);
+  return new PickledTensor(dtype, shape, stride, key, offset as number);
 }

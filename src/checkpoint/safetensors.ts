@@ -5,17 +5,27 @@
  *
  * Enforces every rule of the official parser (huggingface/safetensors, safetensors/src/tensor.rs:
  * `SafeTensors::read_metadata`, `Metadata::validate`) and four more, so that no two readers see different tensors in
- * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `DTYPE_BYTES`.
+ * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `FILE_DTYPE_BYTES`.
  */
 import { BertletError } from '../errors.ts';
+import { shown } from '../options.ts';
 import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
+
+/** Bytes of an element of each dtype that a file may have. A tensor of one that bertlet lacks may be there, but not be read. */
+export const FILE_DTYPE_BYTES = {
+  ...DTYPE_BYTES,
+  ...{ F64: 8, BOOL: 1, I16: 2, U16: 2, U32: 4, U64: 8, F8_E4M3: 1, F8_E5M2: 1, C64: 8 },
+} as const;
+export type FileDType = keyof typeof FILE_DTYPE_BYTES;
 
 /** Where a tensor lies: `begin` and `end` count from the start of the file. */
 export interface TensorEntry {
-  readonly dtype: DType;
+  readonly dtype: FileDType;
   readonly shape: readonly number[];
   readonly begin: number;
   readonly end: number;
+  /** Distances between neighbours along each dimension, in elements, where they are not those of `shape`. */
+  readonly strides?: readonly number[];
 }
 
 const MAX_HEADER_BYTES = 100_000_000; // the official parser's limit
@@ -27,6 +37,7 @@ const ARRAYS = {
   U8: Uint8Array,
   I32: Int32Array,
   I64: BigInt64Array,
+  F64: Float64Array,
 } as const;
 
 function fail(file: string, message: string): never {
@@ -74,7 +85,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
   let end = dataStart;
   for (const [name, entry] of tensors) {
     if (entry.begin !== end) {
-      fail(file, `tensor ${JSON.stringify(name)}: expected to begin at byte ${end}, got ${entry.begin}`);
+      fail(file, `tensor ${shown(name)}: expected to begin at byte ${end}, got ${entry.begin}`);
     }
     end = entry.end;
   }
@@ -84,47 +95,72 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
 
 const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** Refuses what JSON.parse accepts: duplicate keys, numbers that are not plain integers, lone surrogates. */
+const [QUOTE, BACKSLASH, COLON, OPEN, CLOSE] = Array.from('"\\:{}', (char) => char.charCodeAt(0));
+
+/**
+ * Refuses what JSON.parse accepts: duplicate keys, numbers that are not plain integers, lone surrogates. `json` is valid
+ * JSON of up to 100 MB, so this is one walk over its characters; a regular expression of its tokens runs out of stack in
+ * a long string.
+ */
 function checkTokens(json: string, file: string): void {
   const keys: Set<string>[] = [];
-  for (const [token, colon] of json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}]|[-\d][-+.\deE]*/g)) {
-    if (token === '{') keys.push(new Set());
-    else if (token === '}') keys.pop();
-    else if (token[0] !== '"') {
-      if (!/^\d+$/.test(token) || !Number.isSafeInteger(Number(token))) {
-        fail(file, `expected integers from 0 to 2^53 - 1, got ${token}`);
+  let string = ''; // the last one, and how it is written
+  let written = '';
+  for (let at = 0; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === QUOTE) {
+      const begin = at + 1;
+      let escaped = false;
+      while (json.charCodeAt(++at) !== QUOTE) {
+        if (json.charCodeAt(at) !== BACKSLASH) continue;
+        escaped = true;
+        at++;
       }
-    } else {
-      const string = JSON.parse(colon === undefined ? token : token.slice(0, -colon.length)) as string;
-      if (!string.isWellFormed()) fail(file, `expected UTF-8 strings, got ${token}`);
-      if (colon === undefined) continue;
-      if (keys.at(-1)?.has(string)) fail(file, `duplicate key ${token.slice(0, -colon.length)}`);
-      keys.at(-1)?.add(string);
+      written = json.slice(begin, at);
+      string = escaped ? (JSON.parse(`"${written}"`) as string) : written;
+      if (escaped && !string.isWellFormed()) fail(file, `expected UTF-8 strings, got ${cut(written)}`);
+    } else if (code === OPEN) keys.push(new Set());
+    else if (code === CLOSE) keys.pop();
+    else if (code === COLON) {
+      if (keys.at(-1)!.has(string)) fail(file, `duplicate key "${cut(written)}"`);
+      keys.at(-1)!.add(string);
+    } else if (isOfNumber(code)) {
+      const begin = at;
+      while (isOfNumber(json.charCodeAt(at + 1))) at++;
+      const number = json.slice(begin, at + 1);
+      if (!/^\d{1,16}$/.test(number) || !Number.isSafeInteger(Number(number))) {
+        fail(file, `expected integers from 0 to 2^53 - 1, got ${cut(number)}`);
+      }
     }
   }
 }
 
+/** Whether this is a digit or one of - + . e E, outside of strings: `true` and `false` are no integers either. */
+const isOfNumber = (code: number) =>
+  (code >= 48 && code <= 57) || code === 45 || code === 43 || code === 46 || code === 101 || code === 69;
+/** Keeps the beginning of what a file wrote. */
+const cut = (text: string) => (text.length > 60 ? `${text.slice(0, 60)}...` : text);
+
 /** Validates the header's entry of one tensor. */
 function parseEntry(name: string, value: unknown, dataStart: number, file: string): TensorEntry {
-  const refuse = (message: string) => fail(file, `tensor ${JSON.stringify(name)}: ${message}`);
+  const refuse = (message: string) => fail(file, `tensor ${shown(name)}: ${message}`);
   if (!isRecord(value)) refuse('expected an object');
   const { dtype, shape, data_offsets: offsets, ...unknown } = value as Record<string, unknown>;
-  if (Object.keys(unknown).length > 0) refuse(`unknown field ${JSON.stringify(Object.keys(unknown)[0])}`);
-  if (typeof dtype !== 'string' || !Object.hasOwn(DTYPE_BYTES, dtype)) {
-    refuse(`expected dtype ${Object.keys(DTYPE_BYTES).join(', ')}, got ${JSON.stringify(dtype)}`);
+  if (Object.keys(unknown).length > 0) refuse(`unknown field ${shown(Object.keys(unknown)[0])}`);
+  if (typeof dtype !== 'string' || !Object.hasOwn(FILE_DTYPE_BYTES, dtype)) {
+    refuse(`expected dtype ${Object.keys(FILE_DTYPE_BYTES).join(', ')}, got ${shown(dtype)}`);
   }
-  if (!isIntegers(shape)) refuse(`expected a shape of integers, got ${JSON.stringify(shape)}`);
-  if (!isIntegers(offsets) || offsets.length !== 2) {
-    refuse(`expected two data_offsets, got ${JSON.stringify(offsets)}`);
-  }
+  const short = (value: unknown) => (Array.isArray(value) ? `[${value.slice(0, 9).map(shown)}]` : shown(value));
+  if (!isIntegers(shape)) refuse(`expected a shape of integers, got ${short(shape)}`);
+  if (!isIntegers(offsets) || offsets.length !== 2) refuse(`expected two data_offsets, got ${short(offsets)}`);
   const [begin, end] = offsets as [number, number];
-  let bytes: number = DTYPE_BYTES[dtype as DType];
+  let bytes: number = FILE_DTYPE_BYTES[dtype as FileDType];
   for (const size of shape as number[]) {
     bytes *= size;
-    if (!Number.isSafeInteger(bytes)) refuse(`shape [${shape}] is too large`);
+    if (!Number.isSafeInteger(bytes)) refuse(`shape [${cut(`${shape}`)}] is too large`);
   }
-  if (end - begin !== bytes) refuse(`expected ${bytes} bytes for ${dtype} [${shape}], got ${end - begin}`);
-  return { dtype: dtype as DType, shape: shape as number[], begin: dataStart + begin, end: dataStart + end };
+  if (end - begin !== bytes) refuse(`expected ${bytes} bytes for ${dtype} [${cut(`${shape}`)}], got ${end - begin}`);
+  return { dtype: dtype as FileDType, shape: shape as number[], begin: dataStart + begin, end: dataStart + end };
 }
 
 /** Number of elements of a shape; 1 for a scalar's `[]`. */
@@ -132,21 +168,49 @@ export const elements = (shape: readonly number[]): number => shape.reduce((prod
 
 const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every((n) => typeof n === 'number');
 
-/** Makes a tensor from bytes of a file: a view if the bytes are aligned for the dtype, otherwise a copy. */
-export function viewTensor({ dtype, shape }: TensorEntry, bytes: Uint8Array): HostTensor {
-  const aligned = bytes.byteOffset % DTYPE_BYTES[dtype] === 0 ? bytes : bytes.slice();
-  const data: TensorData = new ARRAYS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, elements(shape));
-  return { dtype, shape, data };
+/**
+ * Makes a tensor from bytes of a file: a view if the bytes are aligned for the dtype, otherwise a copy. F64 is rounded to
+ * F32, and a tensor with strides is put in order.
+ * @throws BertletError `weights` for a dtype that bertlet has no numbers of
+ */
+export function viewTensor({ dtype, shape, strides }: TensorEntry, bytes: Uint8Array, name = 'tensor'): HostTensor {
+  if (!(dtype in ARRAYS)) {
+    const message = `tensor ${shown(name)}: expected dtype ${Object.keys(ARRAYS).join(', ')}, got ${dtype}`;
+    throw new BertletError('weights', `${message}. Convert the checkpoint.`);
+  }
+  const { [dtype as keyof typeof ARRAYS]: Numbers } = ARRAYS;
+  const aligned = bytes.byteOffset % FILE_DTYPE_BYTES[dtype] === 0 ? bytes : bytes.slice();
+  const all = new Numbers(aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / FILE_DTYPE_BYTES[dtype]);
+  const data = strides ? inOrder(all, shape, strides) : all;
+  if (data instanceof Float64Array) return { dtype: 'F32', shape, data: Float32Array.from(data) };
+  return { dtype: dtype as DType, shape, data };
+}
+
+/** Copies the elements of a view, such as a transposed matrix, row by row: its last dimension varies fastest. */
+function inOrder<A extends TensorData | Float64Array>(all: A, shape: readonly number[], strides: readonly number[]): A {
+  const data = new (all.constructor as new (length: number) => A)(elements(shape));
+  const place = shape.map(() => 0); // the index along each dimension
+  for (let i = 0, from = 0; i < data.length; i++) {
+    data[i] = all[from]!;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += strides[axis]!;
+      if (++place[axis]! < shape[axis]!) break;
+      from -= strides[axis]! * shape[axis]!;
+      place[axis] = 0;
+    }
+  }
+  return data;
 }
 
 /**
- * Reads all tensors of a file that is in memory. The tensors are views of `bytes` where alignment permits.
- * @throws BertletError `safetensors`
+ * Reads all tensors of a file that is in memory. The tensors are views of `bytes` where alignment permits; F64 is
+ * rounded to F32.
+ * @throws BertletError `safetensors`; `weights` for a dtype that bertlet has no numbers of
  */
 export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<string, HostTensor> {
   const length = headerLength(bytes, bytes.length, file);
   const entries = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
-  return new Map([...entries].map(([name, e]) => [name, viewTensor(e, bytes.subarray(e.begin, e.end))]));
+  return new Map([...entries].map(([name, e]) => [name, viewTensor(e, bytes.subarray(e.begin, e.end), name)]));
 }
 
 /**

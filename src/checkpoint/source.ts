@@ -2,6 +2,7 @@
 
 import { BertletError } from '../errors.ts';
 import { inNode } from '../platform.ts';
+import { fetchBytes, HttpError } from './http.ts';
 
 /** Called while a file is downloaded or read. `loaded` and `total` are bytes. */
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
@@ -18,22 +19,37 @@ export interface OpenFile {
   readonly close: () => void;
 }
 
-const unreadable = (path: string, cause: unknown) => {
-  const message = `${path}: expected a readable file (${(cause as Error).message}).`;
+/** The error for a file that cannot be read. `others`: what was looked for as well. */
+export const unreadable = (path: string, cause: unknown, others = ''): BertletError => {
+  const message = `${path}: expected a readable file (${(cause as Error).message})${others}.`;
   return new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
 };
+
+/** Whether this is the error of a file that is not there, and not of one that cannot be read. */
+export const isMissing = (error: unknown): error is BertletError =>
+  error instanceof BertletError &&
+  ['ENOENT', 'ENOTDIR'].includes((error.cause as { code?: string } | undefined)?.code ?? '');
+
+/** @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS */
+function refusePointer(path: string, begin: Uint8Array): void {
+  if (!new TextDecoder().decode(begin.subarray(0, 40)).startsWith('version https://git-lfs.github.com/spec/')) return;
+  const advice = 'Run `git lfs pull` in that folder, or download the file itself.';
+  throw new BertletError('file', `${path}: expected the file's content, got a Git LFS pointer to it. ${advice}`);
+}
+
+const MOST_WHOLE = 2 ** 28; // bytes; a tokenizer.json of 500,000 tokens has 40 MB
 
 /**
  * Reads a whole file.
  * @throws BertletError `file` if the file cannot be read
  */
 export async function readFile(path: string): Promise<WholeFile> {
-  if (!inNode) return { name: path, bytes: await fetched(path) };
-  const { readFile } = await import('node:fs/promises');
+  const { total, read, close } = await openFile(path);
   try {
-    return { name: path, bytes: await readFile(path) };
-  } catch (cause) {
-    throw unreadable(path, cause);
+    if (total > MOST_WHOLE) throw unreadable(path, new Error(`at most ${MOST_WHOLE} bytes, got ${total}`));
+    return { name: path, bytes: read(0, total) };
+  } finally {
+    close();
   }
 }
 
@@ -46,55 +62,91 @@ export async function openFile(path: string, onProgress?: OnProgress): Promise<O
   const file = path.slice(path.lastIndexOf('/') + 1);
   if (!inNode) {
     const bytes = await fetched(path, (loaded, total) => onProgress?.({ file, loaded, total }));
+    refusePointer(path, bytes);
     return { total: bytes.length, read: (begin, end) => bytes.subarray(begin, end), close: () => {} };
   }
-  const { closeSync, fstatSync, openSync, readSync } = await import('node:fs');
+  const { closeSync, openSync, readSync, statSync } = await import('node:fs');
   let descriptor: number;
+  let total: number;
   try {
+    const about = statSync(path);
+    if (!about.isFile()) throw new Error('it is no file');
+    total = about.size;
     descriptor = openSync(path, 'r');
   } catch (cause) {
     throw unreadable(path, cause);
   }
-  const total = fstatSync(descriptor).size;
   let last: ArrayBuffer | undefined;
   let loaded = 0;
   const read = (begin: number, end: number) => {
     last?.transfer(0); // frees the last part now; garbage collection would let parts pile up
     const bytes = new Uint8Array(end - begin);
     last = bytes.buffer;
-    const got = readSync(descriptor, bytes, 0, bytes.length, begin);
-    if (got !== bytes.length) throw unreadable(path, new Error(`${bytes.length} bytes at ${begin}, got ${got}`));
-    loaded += got;
+    try {
+      for (let at = 0; at < bytes.length; ) {
+        const got = readSync(descriptor, bytes, at, bytes.length - at, begin + at);
+        if (got === 0) throw new Error(`${bytes.length} bytes at ${begin}, got ${at}`);
+        at += got;
+      }
+    } catch (cause) {
+      throw unreadable(path, cause);
+    }
+    loaded += bytes.length;
     onProgress?.({ file, loaded, total });
     return bytes;
   };
-  return { total, read, close: () => closeSync(descriptor) };
+  const close = () => closeSync(descriptor);
+  try {
+    refusePointer(path, total < 1000 ? read(0, total) : new Uint8Array(0));
+  } catch (error) {
+    close();
+    throw error;
+  }
+  loaded = 0;
+  return { total, read, close };
 }
 
-/** Name of bertlet's cache in the Cache Storage of a page. */
-export const CACHE = 'bertlet';
+const CACHE = 'bertlet';
+/**
+ * What a page keeps of the Hub, in its Cache Storage. A page may be denied it, and it may be full: then nothing is kept,
+ * and nothing fails.
+ */
+export const kept = {
+  match: async (url: string): Promise<Response | undefined> => {
+    try {
+      return await (await globalThis.caches?.open(CACHE))?.match(url);
+    } catch {
+      return undefined;
+    }
+  },
+  put: async (url: string, response: Response): Promise<void> => {
+    try {
+      await (await globalThis.caches?.open(CACHE))?.put(url, response);
+    } catch {}
+  },
+};
 
 async function fetched(url: string, onProgress?: (loaded: number, total: number) => void): Promise<Uint8Array> {
+  // The files of a commit on the Hub never change, and none is added, so they are asked for once.
+  const forever = /\/resolve\/[0-9a-f]{40}\//.test(url);
   try {
-    // The files of a commit on the Hub never change, so they are fetched once and cached.
-    const kept = /\/resolve\/[0-9a-f]{40}\//.test(url) ? await globalThis.caches?.open(CACHE) : undefined;
-    const response = (await kept?.match(url)) ?? (await fetch(url));
-    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    // Hosts of single-page apps answer with an HTML page where a file is missing.
-    if (response.headers.get('content-type')?.startsWith('text/html')) throw new Error('an HTML page');
-    const total = Number(response.headers.get('content-length') ?? 0);
-    let loaded = 0;
-    const count = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-      transform(chunk, controller) {
-        loaded += chunk.length;
-        onProgress?.(loaded, Math.max(loaded, total)); // content-length counts compressed bytes
-        controller.enqueue(chunk);
-      },
+    const old = forever ? await kept.match(url) : undefined;
+    if (old && !old.ok) throw new HttpError(old);
+    if (old) {
+      const bytes = new Uint8Array(await old.arrayBuffer());
+      onProgress?.(bytes.length, bytes.length);
+      return bytes;
+    }
+    const bytes = await fetchBytes(url, {}, ({ total, html }, loaded) => {
+      // Hosts of single-page apps answer with an HTML page where a file is missing.
+      if (html) throw Object.assign(new Error('an HTML page'), { code: 'ENOENT' });
+      onProgress?.(loaded, total);
     });
-    const bytes = new Uint8Array(await new Response(response.body!.pipeThrough(count)).arrayBuffer());
-    await kept?.put(url, new Response(bytes)); // only whole files are cached
+    if (forever) await kept.put(url, new Response(bytes)); // only whole files are kept
     return bytes;
   } catch (cause) {
+    const absent = forever && cause instanceof HttpError && cause.status === 404;
+    if (absent) await kept.put(url, new Response(null, { status: 404 }));
     throw unreadable(url, cause);
   }
 }
