@@ -77,7 +77,16 @@ export interface Answer {
 /** A window's tokens and the two logits of each token. */
 type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
 
-const NAMES = ['question', 'context', 'topK', 'maxAnswerTokens', 'maxTokens', 'stride', 'nullThreshold', 'signal'] as const;
+const NAMES = [
+  'question',
+  'context',
+  'topK',
+  'maxAnswerTokens',
+  'maxTokens',
+  'stride',
+  'nullThreshold',
+  'signal',
+] as const;
 const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, stride: 128, nullThreshold: 0 };
 /** Lower bounds of the integer options. */
 const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
