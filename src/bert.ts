@@ -6,20 +6,28 @@
  *   a layer:  x -> query | key | value -> attention -> linear -> + x -> layerNorm -> y
  *             y -> linear, GELU -> linear -> + y -> layerNorm -> the next layer's x
  *
- * Tensors have the names of the Hugging Face checkpoint, so there is no table that maps names.
+ * Tensors have the names of BERT's Hugging Face checkpoint. DistilBERT, ELECTRA and RoBERTa are the same computation:
+ * checkpoint/families.ts has their names.
  */
+import type { FamilyName } from './checkpoint/families.ts';
 import type { HostTensor, Linear, LinearWeight, Norm, Runtime, Tables, Tensor } from './runtime.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
+  /** Whose names the checkpoint's tensors have. Default bert. */
+  readonly family?: FamilyName;
   /** Tokens in the vocabulary. */
   readonly vocab: number;
   /** Longest input, in tokens: each position has an embedding. */
   readonly positions: number;
-  /** Token types: 0 for the question, 1 for the passage. */
+  /** Row of the position table that the first token gets. Default 0; 2 in RoBERTa. */
+  readonly firstPosition?: number;
+  /** Token types: 0 for the question, 1 for the passage. 0 if there is no table of them: DistilBERT. */
   readonly types: number;
   /** Width of the activations [tokens, hidden]. */
   readonly hidden: number;
+  /** Width of the embedding tables, where a linear widens them to `hidden`: ELECTRA small. Default `hidden`. */
+  readonly embedding?: number;
   readonly layers: number;
   /** Attention heads; headDim = hidden / heads. */
   readonly heads: number;
@@ -51,6 +59,7 @@ export class Bert {
   readonly #runtime: Runtime;
   readonly #tables: Tables;
   readonly #norm: Norm;
+  readonly #project: Linear | null;
   readonly #layers: Layer[];
   readonly #qaOutputs: Linear;
 
@@ -69,12 +78,19 @@ export class Bert {
       const bias = all('bias') as HostTensor<Float32Array>;
       return runtime.linearLayer(all('weight'), bias, names.join(' | '));
     };
+    const { hidden, embedding = hidden, types } = config;
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
-      position: upload('bert.embeddings.position_embeddings.weight'),
-      type: upload('bert.embeddings.token_type_embeddings.weight'),
+      position: runtime.tensor(
+        rowsFrom(config.firstPosition ?? 0, weights('bert.embeddings.position_embeddings.weight')),
+      ),
+      type:
+        types > 0
+          ? upload('bert.embeddings.token_type_embeddings.weight')
+          : runtime.tensor({ shape: [2, embedding], data: new Float32Array(2 * embedding) }), // adds nothing
     };
     this.#norm = norm('bert.embeddings.LayerNorm');
+    this.#project = embedding === hidden ? null : linear('bert.embeddings_project');
     this.#layers = Array.from({ length: config.layers }, (_, i) => {
       const layer = `bert.encoder.layer.${i}`;
       return {
@@ -100,6 +116,7 @@ export class Bert {
     const rt = this.#runtime;
     let x = rt.embedding(ids, typeIds, this.#tables); // [tokens] -> [tokens, hidden]
     x = rt.layerNorm(x, null, this.#norm, eps); // [tokens, hidden] -> same
+    if (this.#project) x = rt.linear(x, this.#project); // [tokens, embedding] -> [tokens, hidden]
     for (const layer of this.#layers) {
       const queryKeyValue = rt.linear(x, layer.queryKeyValue); // [tokens, hidden] -> [tokens, 3 hidden]
       const context = rt.attention(queryKeyValue, heads); // [tokens, 3 hidden] -> [tokens, hidden]
@@ -119,6 +136,11 @@ export class Bert {
   forward(ids: Int32Array, typeIds: Int32Array): Promise<Float32Array> {
     return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs)); // -> [tokens, 2]
   }
+}
+
+/** The rows of a table from `first` on. */
+function rowsFrom(first: number, { shape: [rows = 0, columns = 0], data }: LinearWeight) {
+  return { shape: [rows - first, columns], data: data.subarray(first * columns) as Float32Array };
 }
 
 /**

@@ -138,7 +138,7 @@ export class QuestionAnswering {
     const { vocab, types, positions } = this.config;
     const { inputIds, tokenTypeIds } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds']);
     const ids = checkedIds('inputIds', inputIds, vocab, positions);
-    const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types, positions);
+    const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
     const logits = await this.#bert.forward(ids, typeIds);

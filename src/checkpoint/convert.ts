@@ -97,18 +97,18 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
   };
   try {
     write(head, 0);
-    for (const name of tensorShapes(checkpoint.config).keys()) {
+    for (const [name, { own }] of tensorShapes(checkpoint.config)) {
       const weight = weights(name);
-      const place = places.get(name)!;
+      const place = places.get(own)!;
       const converted =
         place.dtype === 'F16' && weight.dtype === 'F32'
-          ? toFloat16(weight as HostTensor<Float32Array>, name)
+          ? toFloat16(weight as HostTensor<Float32Array>, own)
           : name === WORD_EMBEDDINGS && int8Embeddings
             ? quantizeWeight(weight as HostTensor<Float32Array>, 'accurate')
             : weight;
       write(converted.data, place.begin);
       if (!('scale' in converted)) continue;
-      const { begin, end } = places.get(`${name}_scale`)!;
+      const { begin, end } = places.get(`${own}_scale`)!;
       write(converted.scale.subarray(0, (end - begin) / 4), begin); // one scale for the whole matrix in `torch`
     }
     fsyncSync(file);

@@ -96,24 +96,24 @@ export function weightsOf(
   return (name) => {
     for (const buffer of made) (buffer as ArrayBuffer).transfer(0); // frees the tensor of the previous call (`Weights`)
     made = [];
-    const { linear } = shapes.get(name)!;
+    const { linear, own } = shapes.get(name)!;
     // Copied before the weight is read: a tensor is valid only until the next read.
-    const scale = linear && scheme ? toFloat32(read(`${name}_scale`), `${name}_scale`).slice() : null;
-    const tensor = read(name);
+    const scale = linear && scheme ? toFloat32(read(`${own}_scale`), `${own}_scale`).slice() : null;
+    const tensor = read(own);
     const { shape } = tensor;
     if (scale && scheme) {
-      finite(`${name}_scale`, scale);
+      finite(`${own}_scale`, scale);
       const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
       return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
     }
     const data =
-      tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, name) : toFloat32(tensor, name);
+      tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, own) : toFloat32(tensor, own);
     if (data !== tensor.data) keep(data);
-    finite(name, data);
+    finite(own, data);
     const float32 = { dtype: 'F32', shape, data } as const;
     if (precision === 'fp32' || !linear) return float32;
     if (precision === 'fp16' && tensor.dtype === 'F16') return tensor as HostTensor<Uint16Array>;
-    const converted = precision === 'fp16' ? toFloat16(float32, name) : quantizeWeight(float32, precision);
+    const converted = precision === 'fp16' ? toFloat16(float32, own) : quantizeWeight(float32, precision);
     keep(converted.data);
     return converted;
   };
