@@ -1,7 +1,7 @@
 /** The tokenizer against Hugging Face's fast BertTokenizer: every id and every offset. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { type TokenizerJson, tokenizerFromJson } from '../src/checkpoint/load.ts';
+import type { TokenizerJson } from '../src/checkpoint/tokenizer.ts';
 import { Tokenizer } from '../src/index.ts';
 import { isPunctuation, normalizeChar } from '../src/tokenizer.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
@@ -18,7 +18,7 @@ interface Goldens {
 }
 
 const tokenizerJson = JSON.parse(readFileSync(`${CHECKPOINT}/tokenizer.json`, 'utf8')) as TokenizerJson;
-const uncased = tokenizerFromJson(tokenizerJson);
+const uncased = Tokenizer.fromJson(tokenizerJson);
 const uncasedFromVocab = Tokenizer.fromVocab(readFileSync(`${CHECKPOINT}/vocab.txt`, 'utf8'));
 const casedVocab = readFileSync(`${GOLDEN}/cased-vocab.txt`, 'utf8');
 const cased = Tokenizer.fromVocab(casedVocab, { lowercase: false });
@@ -190,7 +190,7 @@ describe('vocabularies', () => {
     [{ pre_tokenizer: { type: 'Whitespace' } }, /pre_tokenizer\.type "BertPreTokenizer", got "Whitespace"/],
     [{ added_tokens: [{ id: 1, content: '<x>', lstrip: true }] }, /lstrip of added token <x>/],
   ])('another tokenizer is refused by name: %#', (part, message) =>
-    expectError('tokenizer', message, () => tokenizerFromJson({ ...tokenizerJson, ...part })),
+    expectError('tokenizer', message, () => Tokenizer.fromJson({ ...tokenizerJson, ...part })),
   );
 });
 

@@ -15,6 +15,8 @@ interface Family {
   readonly noTypes?: boolean;
   /** Whether positions are counted from the padding's id + 1, as in fairseq, where padding has a position. */
   readonly positionsAfterPadding?: boolean;
+  /** The class of its tokenizer where no file names another. */
+  readonly tokenizer: string;
   /** Well-known models of the Hub: README's table. */
   readonly models: readonly string[];
 }
@@ -23,6 +25,7 @@ interface Family {
 export const FAMILIES = {
   bert: {
     names: [],
+    tokenizer: 'BertTokenizer',
     models: [
       'deepset/bert-base-cased-squad2',
       'google-bert/bert-large-uncased-whole-word-masking-finetuned-squad',
@@ -50,16 +53,19 @@ export const FAMILIES = {
       ['output.LayerNorm', 'output_layer_norm'],
     ],
     noTypes: true,
+    tokenizer: 'BertTokenizer',
     models: ['distilbert/distilbert-base-cased-distilled-squad', 'distilbert/distilbert-base-uncased-distilled-squad'],
   },
   electra: {
     embeddingSize: 128,
     names: [['bert.', 'electra.']],
+    tokenizer: 'BertTokenizer',
     models: ['deepset/electra-base-squad2'],
   },
   roberta: {
     names: [['bert.', 'roberta.']],
     positionsAfterPadding: true,
+    tokenizer: 'RobertaTokenizer',
     models: ['deepset/roberta-base-squad2', 'deepset/tinyroberta-squad2'],
   },
 } as const satisfies Record<string, Family>;

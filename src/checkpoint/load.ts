@@ -1,4 +1,4 @@
-/** Opens a checkpoint folder: config.json, model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt. */
+/** Opens a checkpoint folder: config.json, model.safetensors or pytorch_model.bin, the tokenizer. */
 
 import type { BertConfig, Weights } from '../bert.ts';
 import { BertletError, inputError } from '../errors.ts';
@@ -6,9 +6,11 @@ import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor, LinearWeight, Scheme } from '../runtime.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, tensorShapes } from './config.ts';
+import { type FamilyName, familyOf } from './families.ts';
 import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 import { type OnProgress, openFile, readFile, type WholeFile } from './source.ts';
+import { readMerges, readVocab, type TokenizerFiles, tokenizerOf } from './tokenizer.ts';
 
 /** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {
@@ -28,11 +30,17 @@ export interface Checkpoint {
  * a file is not that of a BERT question answering model
  */
 export async function openCheckpoint(folder: string, onProgress?: OnProgress): Promise<Checkpoint> {
-  const config = parseConfig(json(await readFile(`${folder}/config.json`)), `${folder}/config.json`);
-  const tokenizer = await openTokenizer(folder);
+  const model = json(await readFile(`${folder}/config.json`));
+  const config = parseConfig(model, `${folder}/config.json`);
+  const tokenizer = await openTokenizer(folder, model);
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
     throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
+  }
+  const types = Math.max(...tokenizer.encodePair('', '').typeIds) + 1;
+  if (config.types > 0 && types > config.types) {
+    const message = `expected at most ${config.types} token types (type_vocab_size in config.json), got ${types}`;
+    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own tokenizer.`);
   }
   const weights = await openWeights(folder, onProgress);
   try {
@@ -136,76 +144,32 @@ function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['t
   return values;
 }
 
-/** The fields of tokenizer.json that bertlet reads. */
-export interface TokenizerJson {
-  model?: {
-    type?: string;
-    vocab: Record<string, number>;
-    unk_token?: string;
-    continuing_subword_prefix?: string;
-    max_input_chars_per_word?: number;
+/** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */
+async function openTokenizer(folder: string, model: Record<string, unknown>): Promise<Tokenizer> {
+  const there = (name: string) => readFile(`${folder}/${name}`).catch(() => undefined);
+  const jsonOf = async (name: string) => {
+    const file = await there(name);
+    return file && json(file);
   };
-  normalizer?: {
-    type?: string;
-    clean_text?: boolean;
-    lowercase: boolean;
-    strip_accents: boolean | null;
-    handle_chinese_chars: boolean;
-  };
-  pre_tokenizer?: { type?: string };
-  added_tokens?: {
-    id: number;
-    content: string;
-    normalized?: boolean;
-    single_word?: boolean;
-    lstrip?: boolean;
-    rstrip?: boolean;
-  }[];
-}
-
-/**
- * Makes the tokenizer that a tokenizer.json describes.
- * @throws BertletError `tokenizer` if the tokenizer is not BERT's
- */
-export function tokenizerFromJson(json: TokenizerJson): Tokenizer {
-  const { model, normalizer, pre_tokenizer: splitter, added_tokens: added = [] } = json;
-  const expect = (what: string, expected: unknown, got: unknown): void => {
-    if (expected === got) return;
-    const message = `tokenizer.json: expected ${what} ${JSON.stringify(expected)}, got ${JSON.stringify(got)}.`;
-    throw new BertletError('tokenizer', `${message} bertlet has BERT's tokenizer only.`);
-  };
-  expect('model.type', 'WordPiece', model?.type);
-  expect('model.unk_token', '[UNK]', model?.unk_token);
-  expect('model.continuing_subword_prefix', '##', model?.continuing_subword_prefix);
-  expect('model.max_input_chars_per_word', 100, model?.max_input_chars_per_word);
-  expect('normalizer.type', 'BertNormalizer', normalizer?.type);
-  expect('normalizer.clean_text', true, normalizer?.clean_text);
-  expect('pre_tokenizer.type', 'BertPreTokenizer', splitter?.type);
-  for (const { content, ...flags } of added) {
-    for (const flag of ['normalized', 'single_word', 'lstrip', 'rstrip'] as const) {
-      expect(`${flag} of added token ${content}`, false, flags[flag] ?? false);
-    }
+  const text = (file: WholeFile) => new TextDecoder().decode(file.bytes);
+  const config = (await jsonOf('tokenizer_config.json')) ?? {};
+  const files: TokenizerFiles = { config, json: await jsonOf('tokenizer.json') };
+  if (!config.added_tokens_decoder) {
+    files.special = await jsonOf('special_tokens_map.json');
+    files.added = await jsonOf('added_tokens.json');
   }
-  const vocab = new Map([...Object.entries(model!.vocab), ...added.map(({ content, id }) => [content, id] as const)]);
-  return new Tokenizer(vocab, {
-    lowercase: normalizer!.lowercase,
-    stripAccents: normalizer!.strip_accents,
-    chineseChars: normalizer!.handle_chinese_chars,
-    addedTokens: added.map(({ content }) => content),
-  });
-}
-
-/** Opens tokenizer.json, or vocab.txt and tokenizer_config.json if there is none. */
-async function openTokenizer(folder: string): Promise<Tokenizer> {
-  const whole = await readFile(`${folder}/tokenizer.json`).catch(() => null);
-  if (whole) return tokenizerFromJson(json(whole) as TokenizerJson);
-  const vocab = await readFile(`${folder}/vocab.txt`);
-  const config = json(await readFile(`${folder}/tokenizer_config.json`));
-  return Tokenizer.fromVocab(new TextDecoder().decode(vocab.bytes), {
-    lowercase: (config.do_lower_case as boolean | undefined) ?? true,
-    stripAccents: config.strip_accents as boolean | null,
-    chineseChars: (config.tokenize_chinese_chars as boolean | undefined) ?? true,
-  });
+  // transformers' rule: the tokenizer's own file names its class, or the model's does, or its family has one.
+  const own = familyOf(model.model_type as FamilyName).tokenizer;
+  const names = [config.tokenizer_class, model.tokenizer_class].filter((name) => typeof name === 'string');
+  const className = [...names.filter((name) => name.startsWith('BertJapanese')), ...names, own][0]!.replace(
+    /Fast$/,
+    '',
+  );
+  if (!files.json && own === 'RobertaTokenizer') {
+    files.vocab = new Map(Object.entries(json(await readFile(`${folder}/vocab.json`)) as Record<string, number>));
+    files.merges = readMerges(text(await readFile(`${folder}/merges.txt`)));
+  } else if (!files.json) files.vocab = readVocab(text(await readFile(`${folder}/vocab.txt`)));
+  return new Tokenizer(...tokenizerOf(files, className));
 }
 
 /** Parses a file as a JSON object. */

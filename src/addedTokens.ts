@@ -1,0 +1,54 @@
+/**
+ * Added tokens: those of a vocabulary that are found in the text as they are, before the text is split into words, such
+ * as [SEP]. Source of the rules: added_vocabulary.rs of huggingface/tokenizers.
+ */
+
+/** A token that is found literally, and how. */
+export interface AddedToken {
+  content: string;
+  /** Find it in the normalized text: in an uncased model, in any case. Default false. */
+  normalized?: boolean | undefined;
+  /** It takes the spaces before it. Default false. */
+  lstrip?: boolean | undefined;
+  /** It takes the spaces after it. Default false. */
+  rstrip?: boolean | undefined;
+  /** Find it only where no letter or digit stands beside it. Default false. */
+  singleWord?: boolean | undefined;
+  /** `decode` can leave it out. Default false. */
+  special?: boolean | undefined;
+}
+
+/** A part of a text: [begin, end), and the added token that it is, or null. */
+export type TextPart = [begin: number, end: number, token: AddedToken | null];
+
+const WORD = '[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]'; // \w of Rust's regular expressions
+const WORD_BEFORE = new RegExp(`${WORD}$`, 'u');
+const WORD_AFTER = new RegExp(`^${WORD}`, 'u');
+const SPACE = /\p{White_Space}/u; // all are of one UTF-16 unit
+
+/**
+ * Makes a function that cuts a text at added tokens: at the leftmost, of those that begin there at the longest.
+ * @param patterns what to look for, in the form of the text that is cut
+ */
+export function cutter(patterns: ReadonlyMap<string, AddedToken>): (text: string) => Iterable<TextPart> {
+  const all = [...patterns.keys()].filter((pattern) => pattern !== '');
+  if (all.length === 0) return (text) => [[0, text.length, null]];
+  all.sort((a, b) => b.length - a.length); // longest first: an alternation takes its first match
+  const found = new RegExp(all.map((pattern) => pattern.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'g');
+  return function* cut(text: string): Iterable<TextPart> {
+    let done = 0;
+    for (const { 0: match, index } of text.matchAll(found)) {
+      const token = patterns.get(match)!;
+      let [begin, end] = [index, index + match.length];
+      const beside =
+        WORD_BEFORE.test(text.slice(Math.max(0, begin - 2), begin)) || WORD_AFTER.test(text.slice(end, end + 2));
+      if (begin < done || (token.singleWord && beside)) continue;
+      while (token.lstrip && begin > done && SPACE.test(text[begin - 1]!)) begin--;
+      while (token.rstrip && end < text.length && SPACE.test(text[end]!)) end++;
+      yield [done, begin, null];
+      yield [begin, end, token];
+      done = end;
+    }
+    yield [done, text.length, null];
+  };
+}
