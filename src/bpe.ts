@@ -25,7 +25,8 @@ for (let byte = 0, next = 256; byte < 256; byte++) {
   CHARS.push(/[!-~¡-¬®-ÿ]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : String.fromCharCode(next++));
 }
 const BYTES = new Map(CHARS.map((char, byte) => [char, byte]));
-const SPACE = CHARS[32]!;
+/** The spaces at the ends of a token. */
+const SPACES = /^([\u0120\p{White_Space}]*)(?:.*[^\u0120\p{White_Space}])?([\u0120\p{White_Space}]*)$/su;
 
 /** Letters, digits and spaces as the reference's tables have them (test/golden/checkpoints.json tests this). */
 const WORDS =
@@ -101,7 +102,7 @@ export class ByteLevelBpe implements TokenModel {
         const token = this.#tokens[id]!;
         encoding.ids.push(id);
         encoding.tokens.push(token);
-        encoding.offsets.push(this.#trimmed(token, begins[byte]!, finishes[byte + token.length - 1]!, encoding));
+        encoding.offsets.push([begins[byte]!, finishes[byte + token.length - 1]!]);
         byte += token.length;
       }
     }
@@ -117,15 +118,17 @@ export class ByteLevelBpe implements TokenModel {
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes));
   }
 
-  /** Without the spaces at the token's ends; but the space that was put before the text is no part of it. */
-  #trimmed(token: string, start: number, end: number, { offsets }: Encoding): [number, number] {
-    if (!this.#trim) return [start, end];
-    let [leading, trailing] = [0, 0];
-    while (token[leading] === SPACE) leading++;
-    while (token[token.length - 1 - trailing] === SPACE) trailing++;
-    if (this.#prefixSpace && (offsets.length === 0 || start === 0)) leading = 0;
-    const from = Math.min(start + leading, end);
-    return [from, trailing > 0 && end >= trailing ? Math.max(end - trailing, from) : end];
+  /** Leaves the spaces at a token's ends out of its offsets; but a space that was put before the text is not there. */
+  finish({ tokens, offsets }: Encoding): void {
+    if (!this.#trim) return;
+    for (const [i, token] of tokens.entries()) {
+      const [start, end] = offsets[i]!;
+      const [, before = '', after = ''] = SPACES.exec(token)!;
+      const leading = this.#prefixSpace && (i === 0 || start === 0) ? 0 : before.length;
+      const trailing = before.length === token.length ? before.length : after.length;
+      const from = Math.min(start + leading, end);
+      offsets[i] = [from, trailing > 0 && end >= trailing ? Math.max(end - trailing, from) : end];
+    }
   }
 
   /** Ids of a word's pieces. */

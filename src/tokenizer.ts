@@ -51,6 +51,8 @@ export interface TokenModel {
   normalize(text: string, offset: number): Normalized;
   /** Appends the tokens of a normalized text. */
   tokenize(text: Normalized, encoding: Encoding): void;
+  /** Works on all tokens of a text at its end. */
+  finish?(encoding: Encoding): void;
   /** The text that tokens make. */
   decode(tokens: string[]): string;
 }
@@ -58,6 +60,7 @@ export interface TokenModel {
 /** The tokens of one text, as three parallel arrays. */
 export interface Encoding {
   ids: number[];
+  /** The vocabulary's words for them; of an added token, the text that it was found as. */
   tokens: string[];
   /** [start, end) of each token in the text, in UTF-16 units; [0, 0] for [CLS] and [SEP]. */
   offsets: [start: number, end: number][];
@@ -163,7 +166,9 @@ export class Tokenizer {
   readonly #cutText: ReturnType<typeof cutter>;
   readonly #cutNormalized: ReturnType<typeof cutter>;
   readonly #pair: readonly PairPart[];
-  readonly #special: ReadonlySet<string>;
+  readonly #special: ReadonlySet<number>;
+  /** What `decode` makes of added tokens that are normalized, by their ids. */
+  readonly #forms: ReadonlyMap<number, string>;
   /** The tokens by id, made at the first `decode`. */
   #tokens: string[] | null = null;
   /** Largest id of the vocabulary + 1. */
@@ -194,11 +199,14 @@ export class Tokenizer {
     const added = (options.addedTokens ?? SPECIAL)
       .map((token): AddedToken => (typeof token === 'string' ? { content: token, special: true } : token))
       .filter(({ content }) => vocab.has(content));
-    this.#special = new Set(added.filter(({ special }) => special).map(({ content }) => content));
-    const patterns = (normalized: boolean, form: (content: string) => string) =>
-      new Map(added.filter((t) => (t.normalized ?? false) === normalized).map((t) => [form(t.content), t]));
-    this.#cutText = cutter(patterns(false, (content) => content));
-    this.#cutNormalized = cutter(patterns(true, (content) => this.#model.normalize(content, 0).text));
+    this.#special = new Set(added.filter(({ special }) => special).map(({ content }) => vocab.get(content)!));
+    const literal = added.filter(({ normalized }) => !normalized).map((token) => [token.content, token] as const);
+    const normal = added
+      .filter(({ normalized }) => normalized)
+      .map((token) => [this.#model.normalize(token.content, 0).text, token] as const);
+    this.#cutText = cutter(new Map(literal));
+    this.#cutNormalized = cutter(new Map(normal));
+    this.#forms = new Map(normal.map(([form, { content }]) => [vocab.get(content)!, form]));
   }
 
   /**
@@ -225,24 +233,19 @@ export class Tokenizer {
     if (typeof text !== 'string') throw inputError('text', 'a string', shown(text));
     const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
     for (const [begin, end, added] of this.#cutText(text)) {
-      if (added) this.#push(encoding, added.content, begin, end);
+      if (added) push(encoding, this.#vocab.get(added.content)!, text.slice(begin, end), begin, end);
       else if (begin < end) this.#encodePlain(this.#model.normalize(text.slice(begin, end), begin), encoding);
     }
+    this.#model.finish?.(encoding);
     return encoding;
   }
 
   /** Encodes a normalized text, in which there may be added tokens that are normalized as well. */
   #encodePlain({ text, starts, ends }: Normalized, encoding: Encoding): void {
     for (const [begin, end, added] of this.#cutNormalized(text)) {
-      if (added) this.#push(encoding, added.content, starts[begin]!, ends[end - 1]!);
-      else {
-        const [part, from, to] = [text, starts, ends].map((all) => all.slice(begin, end)) as [
-          string,
-          number[],
-          number[],
-        ];
-        this.#model.tokenize({ text: part, starts: from, ends: to }, encoding);
-      }
+      const part = { text: text.slice(begin, end), starts: starts.slice(begin, end), ends: ends.slice(begin, end) };
+      if (!added) this.#model.tokenize(part, encoding);
+      else push(encoding, this.#vocab.get(added.content)!, part.text, part.starts[0]!, part.ends.at(-1)!);
     }
   }
 
@@ -256,7 +259,7 @@ export class Tokenizer {
     const parts = this.#pair.map((part) => {
       const sequence = 'sequence' in part ? part.sequence : null;
       const one = { ids: [], tokens: [], offsets: [] };
-      if ('token' in part) this.#push(one, part.token, 0, 0);
+      if ('token' in part) push(one, this.#vocab.get(part.token)!, part.token, 0, 0);
       return { ...part, sequence, encoding: sequence === null ? one : sequence === 0 ? first : second };
     });
     const each = <V>(value: (part: (typeof parts)[number]) => V): V[] =>
@@ -280,20 +283,21 @@ export class Tokenizer {
       this.#tokens = [];
       for (const [token, id] of this.#vocab) this.#tokens[id] = token;
     }
-    const tokens = Array.from(ids, (id, i) => {
-      const token = this.#tokens![id];
-      if (token === undefined) throw inputError(`ids[${i}]`, 'an id of the vocabulary', shown(id));
+    const known = Array.from(ids).filter((id) => !(skipSpecial && this.#special.has(id)));
+    const tokens = known.map((id) => {
+      const token = this.#forms.get(id) ?? this.#tokens![id];
+      if (token === undefined) throw inputError('ids', 'ids of the vocabulary', shown(id));
       return token;
     });
-    return this.#model.decode(skipSpecial ? tokens.filter((token) => !this.#special.has(token)) : tokens);
+    return this.#model.decode(tokens);
   }
+}
 
-  /** Appends one token to an encoding. */
-  #push(encoding: Encoding, token: string, start: number, end: number): void {
-    encoding.ids.push(this.#vocab.get(token)!);
-    encoding.tokens.push(token);
-    encoding.offsets.push([start, end]);
-  }
+/** Appends one token to an encoding. */
+export function push(encoding: Encoding, id: number, token: string, start: number, end: number): void {
+  encoding.ids.push(id);
+  encoding.tokens.push(token);
+  encoding.offsets.push([start, end]);
 }
 
 /** Splits words into the longest pieces that a vocabulary has. */
@@ -376,9 +380,7 @@ class WordPiece implements TokenModel {
       [begin, end] = [end, to];
     }
     for (const [token, first, last] of begin < to ? [[this.#unknown, from, to] as const] : pieces) {
-      encoding.ids.push(this.#vocab.get(token)!);
-      encoding.tokens.push(token);
-      encoding.offsets.push([starts[first]!, ends[last - 1]!]);
+      push(encoding, this.#vocab.get(token)!, token, starts[first]!, ends[last - 1]!);
     }
   }
 

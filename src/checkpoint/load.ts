@@ -10,7 +10,7 @@ import { type FamilyName, familyOf } from './families.ts';
 import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 import { type OnProgress, openFile, readFile, type WholeFile } from './source.ts';
-import { readMerges, readVocab, type TokenizerFiles, tokenizerOf } from './tokenizer.ts';
+import { CLASSES, readMerges, readVocab, type TokenizerFiles, tokenizerOf } from './tokenizer.ts';
 
 /** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {
@@ -165,7 +165,7 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
     /Fast$/,
     '',
   );
-  if (!files.json && own === 'RobertaTokenizer') {
+  if (!files.json && CLASSES[className] === 'bpe') {
     files.vocab = new Map(Object.entries(json(await readFile(`${folder}/vocab.json`)) as Record<string, number>));
     files.merges = readMerges(text(await readFile(`${folder}/merges.txt`)));
   } else if (!files.json) files.vocab = readVocab(text(await readFile(`${folder}/vocab.txt`)));

@@ -44,7 +44,7 @@ export interface TokenizerFiles {
 
 type Kind = 'wordpiece' | 'bpe' | 'file';
 /** The classes that bertlet has: those of transformers with the same tokenizer under other names as well. */
-const CLASSES: Record<string, Kind> = {
+export const CLASSES: Readonly<Record<string, Kind>> = {
   BertTokenizer: 'wordpiece',
   DistilBertTokenizer: 'wordpiece',
   ElectraTokenizer: 'wordpiece',
@@ -328,15 +328,15 @@ function namesOf({ config = {}, special }: TokenizerFiles, kind: Kind): Json {
 /** The added tokens of all files, in order of their ids, so that those that the vocabulary lacks get the next ones. */
 function addedTokensOf({ config = {}, json, ...files }: TokenizerFiles, kind: Kind, vocab: Parts[0], names: Json) {
   const listed = kind === 'file' ? addedOf(json!) : [];
-  const { additional_special_tokens: old, extra_special_tokens: given = old } = { ...config, ...files.special };
-  const unnamed = Array.isArray(given) ? given : isObject(given) ? Object.values(given) : [];
-  const specials = [...Object.values(names), ...unnamed].map((token) => addedToken(token, true));
+  const extra = config.extra_special_tokens ?? config.additional_special_tokens;
+  const marked = [...Object.values(names), ...listOf(extra), ...listOf(files.special?.extra_special_tokens)];
+  const specials = [...marked, ...listOf(files.special?.additional_special_tokens)].map((t) => addedToken(t, true));
   if (isObject(config.added_tokens_decoder)) {
     for (const [id, token] of Object.entries(config.added_tokens_decoder))
       listed.push([Number(id), addedToken(token, false)]);
   } else {
     for (const [content, id] of Object.entries(files.added ?? {})) {
-      const special = specials.some((token) => token.content === content);
+      const special = specials.slice(0, marked.length).some((token) => token.content === content); // as in transformers 5
       listed.push([Number(id), { content, special, normalized: !special }]);
     }
     if (json && kind !== 'file') listed.push(...addedOf(json));
@@ -347,3 +347,7 @@ function addedTokensOf({ config = {}, json, ...files }: TokenizerFiles, kind: Ki
   const named = specials.filter(({ content }, i) => i >= Object.keys(names).length || vocab.has(content));
   return [...tokens, ...named.filter(({ content }) => !known.has(content))];
 }
+
+/** Special tokens without a name: a list, or an object of names that are not known. */
+const listOf = (tokens: unknown): unknown[] =>
+  Array.isArray(tokens) ? tokens : isObject(tokens) ? Object.values(tokens) : [];
