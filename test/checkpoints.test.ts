@@ -4,7 +4,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { WORDS } from '../src/bpe.ts';
 import { convert, load, type PairEncoding, Tokenizer } from '../src/index.ts';
+import { cpuMilliseconds } from './cpuTime.ts';
 import { expectError, GOLDEN, goldenJson, largestDifference, splitLogits } from './support.ts';
 
 interface Pair {
@@ -135,12 +137,27 @@ describe('byte-level BPE', () => {
     expect(wrong.slice(0, 5)).toEqual([]);
     expect(golden.hashes.length).toBe(8 * strings.length);
   });
+  test('the time grows with the length of a text, and of a word', async () => {
+    const time = (text: string) => cpuMilliseconds(() => tokenizer.encode(text));
+    for (const unit of ['a', ' the machine, 1843', ' ', '\u{1f4a9}']) {
+      await time(unit.repeat(5_000));
+      const [short, long] = [await time(unit.repeat(5_000)), await time(unit.repeat(50_000))];
+      expect(long, JSON.stringify(unit)).toBeLessThan(30 * (short + 5)); // a square would be 100 times
+    }
+  });
   test('every code point is a letter, a number, a space or none of them, as in the reference', () => {
     const kinds = new Uint8Array(0x110000);
     for (const [kind, ranges] of [golden.letters, golden.numbers, golden.spaces].entries()) {
       for (const [first, last] of ranges) kinds.fill(kind + 1, first, last + 1);
     }
-    const alone = (text: string) => tokenizer.encode(text).offsets.at(-1)![0] === 0;
-    void alone;
+    const alone = (text: string) => text.match(WORDS)!.length === 1;
+    const wrong: string[] = [];
+    for (let c = 0; c < 0x110000; c++) {
+      if (c >= 0xd800 && c < 0xe000) continue;
+      const char = String.fromCodePoint(c);
+      const got = alone(`a${char}`) ? 1 : alone(`1${char}`) ? 2 : alone(`!${char}`) ? 0 : 3;
+      if (got !== kinds[c]) wrong.push(`${c.toString(16)}: ${got}, not ${kinds[c]}`);
+    }
+    expect(wrong.slice(0, 5)).toEqual([]);
   });
 });
