@@ -12,7 +12,7 @@ const PATH = ['tokenizer', 'qa', 'bert', 'runtime', 'devices/reference', 'quanti
   (name) => `src/${name}.ts`,
 );
 /** Checks of arguments, added tokens and the files of a tokenizer, which a reader may pass over. */
-const ASIDE = ['src/options.ts', 'src/addedTokens.ts', 'src/checkpoint/tokenizer.ts'];
+const ASIDE = ['src/options.ts', 'src/vocabulary.ts', 'src/checkpoint/tokenizer.ts'];
 /** What opens a checkpoint before that. */
 const LOADING = [
   'index',

@@ -7,6 +7,7 @@
  */
 import { BertletError } from './errors.ts';
 import type { Encoding, Normalized, TokenModel } from './tokenizer.ts';
+import { sizeOf } from './vocabulary.ts';
 
 /** Options of `ByteLevelBpe`. */
 export interface BpeOptions {
@@ -65,7 +66,7 @@ export class ByteLevelBpe implements TokenModel {
     this.#prefixSpace = options.prefixSpace ?? false;
     this.#trim = options.trimOffsets ?? true;
     for (const [token, id] of vocab) this.#tokens[id] = token;
-    this.#size = this.#tokens.length;
+    this.#size = sizeOf(vocab);
     const idOf = (token: string, what: string): number => {
       const id = vocab.get(token);
       if (id !== undefined) return id;

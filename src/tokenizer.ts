@@ -7,10 +7,10 @@
  * Ids and offsets equal those of the reference, Hugging Face's fast BertTokenizer (huggingface/tokenizers:
  * normalizers/bert.rs, pre_tokenizers/bert.rs, models/wordpiece), the tokenizer that checkpoints are trained with.
  */
-import { type AddedToken, cutter } from './addedTokens.ts';
 import { readVocab, type TokenizerJson, tokenizerJson } from './checkpoint/tokenizer.ts';
 import { BertletError, inputError } from './errors.ts';
 import { checkType, optionsOf, shown } from './options.ts';
+import { type AddedToken, cutter, joined, sizeOf } from './vocabulary.ts';
 
 export interface TokenizerOptions {
   /** Lowercase the text (an uncased checkpoint). Default true, as `do_lower_case` in Hugging Face. */
@@ -125,40 +125,10 @@ export function normalizeChar(char: string, options: Normalization): string {
   return options.chineseChars && CHINESE.test(char) ? ` ${normal} ` : normal;
 }
 
-/** @throws BertletError `tokenizer` unless the ids are integers from 0, each once */
-function sizeOf(vocab: ReadonlyMap<string, number>): number {
-  let size = 0;
-  const seen = new Set<number>();
-  for (const [token, id] of vocab) {
-    if (!Number.isSafeInteger(id) || id < 0 || seen.has(id)) {
-      const got = `${shown(id)} for ${shown(token)}${seen.has(id) ? ', again' : ''}`;
-      throw new BertletError('tokenizer', `vocabulary: expected ids that are integers from 0, each once, got ${got}.`);
-    }
-    seen.add(id);
-    size = Math.max(size, id + 1);
-  }
-  return size;
-}
-
 const OPTIONS = [
   ...(['lowercase', 'stripAccents', 'chineseChars', 'addedTokens', 'unknown', 'prefix', 'maxWord', 'pair'] as const),
   ...(['maxTokens', 'model'] as const),
 ];
-/** What `decode` replaces in each word. */
-const CLEANED = [
-  [' .', '.'],
-  [' ?', '?'],
-  [' !', '!'],
-  [' ,', ','],
-  [" ' ", "'"],
-  [" n't", "n't"],
-  [" 'm", "'m"],
-  [' do not', " don't"],
-  [" 's", "'s"],
-  [" 've", "'ve"],
-  [" 're", "'re"],
-] as const;
-
 /** Splits texts into tokens of one vocabulary. */
 export class Tokenizer {
   readonly #vocab: ReadonlyMap<string, number>;
@@ -384,11 +354,7 @@ class WordPiece implements TokenModel {
     }
   }
 
-  /** Words with a space between them, but none before punctuation and English contractions, as the reference has it. */
   decode(tokens: string[]): string {
-    const words = tokens.map((token, i) =>
-      i > 0 && token.startsWith(this.#prefix) ? token.slice(this.#prefix.length) : `${i > 0 ? ' ' : ''}${token}`,
-    );
-    return words.map((word) => CLEANED.reduce((text, [from, to]) => text.replaceAll(from, to), word)).join('');
+    return joined(tokens, this.#prefix);
   }
 }

@@ -6,11 +6,12 @@
  * RobertaTokenizer are older than that file: they take their options from tokenizer_config.json, and their defaults
  * where it is silent, whatever tokenizer.json says.
  */
-import type { AddedToken } from '../addedTokens.ts';
+
 import { ByteLevelBpe } from '../bpe.ts';
 import { BertletError } from '../errors.ts';
 import { shown } from '../options.ts';
 import type { PairPart, TokenizerOptions } from '../tokenizer.ts';
+import type { AddedToken } from '../vocabulary.ts';
 
 type Json = Record<string, unknown>;
 type Merges = readonly (readonly [string, string])[];

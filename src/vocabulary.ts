@@ -1,7 +1,9 @@
 /**
- * Added tokens: those of a vocabulary that are found in the text as they are, before the text is split into words, such
- * as [SEP]. Source of the rules: added_vocabulary.rs of huggingface/tokenizers.
+ * What a tokenizer's vocabulary is beside word pieces. Its added tokens are found in the text as they are, before the
+ * text is split into words, such as [SEP]. Source of their rules: added_vocabulary.rs of huggingface/tokenizers.
  */
+import { BertletError } from './errors.ts';
+import { shown } from './options.ts';
 
 /** A token that is found literally, and how. */
 export interface AddedToken {
@@ -51,4 +53,45 @@ export function cutter(patterns: ReadonlyMap<string, AddedToken>): (text: string
     }
     yield [done, text.length, null];
   };
+}
+
+/**
+ * The largest id + 1.
+ * @throws BertletError `tokenizer` unless the ids are integers from 0, each once
+ */
+export function sizeOf(vocab: ReadonlyMap<string, number>): number {
+  let size = 0;
+  const seen = new Set<number>();
+  for (const [token, id] of vocab) {
+    if (!Number.isSafeInteger(id) || id < 0 || seen.has(id)) {
+      const got = `${shown(id)} for ${shown(token)}${seen.has(id) ? ', again' : ''}`;
+      throw new BertletError('tokenizer', `vocabulary: expected ids that are integers from 0, each once, got ${got}.`);
+    }
+    seen.add(id);
+    size = Math.max(size, id + 1);
+  }
+  return size;
+}
+
+/** What the reference replaces in each word: the space before punctuation and English contractions. */
+const CLEANED = [
+  [' .', '.'],
+  [' ?', '?'],
+  [' !', '!'],
+  [' ,', ','],
+  [" ' ", "'"],
+  [" n't", "n't"],
+  [" 'm", "'m"],
+  [' do not', " don't"],
+  [" 's", "'s"],
+  [" 've", "'ve"],
+  [" 're", "'re"],
+] as const;
+
+/** Makes a text of word pieces: words with a space between them. */
+export function joined(tokens: string[], prefix: string): string {
+  const words = tokens.map((token, i) =>
+    i > 0 && token.startsWith(prefix) ? token.slice(prefix.length) : `${i > 0 ? ' ' : ''}${token}`,
+  );
+  return words.map((word) => CLEANED.reduce((text, [from, to]) => text.replaceAll(from, to), word)).join('');
 }
