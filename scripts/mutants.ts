@@ -89,8 +89,10 @@ const MUTANTS: Mutant[] = [
     ['const end = start + char.length;', 'const end = start + 1;'],
     ['[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cs}]', '[\\p{Cc}\\p{Co}\\p{Cs}]'],
   ]),
+  ...mutants('src/vocabulary.ts', 'tokenizer', 'begin alike', [
+    ['all.sort((a, b) => b - a)', 'all.sort((a, b) => a - b)'],
+  ]),
   ...mutants('src/vocabulary.ts', 'checkpoints', 'opened or refused', [
-    ['b.length - a.length', 'a.length - b.length'],
     ['token.singleWord && beside', 'beside'],
     ['token.lstrip && begin > done', 'token.rstrip && begin > done'],
   ]),

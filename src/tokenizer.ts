@@ -163,7 +163,10 @@ export class Tokenizer {
     this.specialTokens = parts.length;
     for (const token of options.model ? parts : [options.unknown ?? '[UNK]', ...parts]) {
       if (vocab.has(token)) continue;
-      throw new BertletError('tokenizer', `vocabulary: expected the token ${token}, got ${vocab.size} others.`);
+      throw new BertletError(
+        'tokenizer',
+        `vocabulary: expected the token ${shown(token).slice(1, -1)}, got ${vocab.size} others.`,
+      );
     }
     this.#model = options.model ?? new WordPiece(vocab, options);
     const added = (options.addedTokens ?? SPECIAL)

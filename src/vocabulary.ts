@@ -33,18 +33,25 @@ const SPACE = /\p{White_Space}/u; // all are of one UTF-16 unit
  * @param patterns what to look for, in the form of the text that is cut
  */
 export function cutter(patterns: ReadonlyMap<string, AddedToken>): (text: string) => Iterable<TextPart> {
-  const all = [...patterns.keys()].filter((pattern) => pattern !== '');
-  if (all.length === 0) return (text) => [[0, text.length, null]];
-  all.sort((a, b) => b.length - a.length); // longest first: an alternation takes its first match
-  const found = new RegExp(all.map((pattern) => pattern.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'g');
+  const lengths = new Map<string, number[]>(); // of the patterns, by their first character, the longest first
+  for (const pattern of patterns.keys()) {
+    const all = lengths.get(pattern.charAt(0)) ?? [];
+    if (!all.includes(pattern.length)) all.push(pattern.length);
+    lengths.set(pattern.charAt(0), all);
+  }
+  for (const all of lengths.values()) all.sort((a, b) => b - a);
+  const beside = (text: string, begin: number, end: number) =>
+    WORD_BEFORE.test(text.slice(Math.max(0, begin - 2), begin)) || WORD_AFTER.test(text.slice(end, end + 2));
   return function* cut(text: string): Iterable<TextPart> {
     let done = 0;
-    for (const { 0: match, index } of text.matchAll(found)) {
-      const token = patterns.get(match)!;
-      let [begin, end] = [index, index + match.length];
-      const beside =
-        WORD_BEFORE.test(text.slice(Math.max(0, begin - 2), begin)) || WORD_AFTER.test(text.slice(end, end + 2));
-      if (begin < done || (token.singleWord && beside)) continue;
+    for (let at = 0; at < text.length; at++) {
+      const here = (length: number) => at + length <= text.length && patterns.has(text.slice(at, at + length));
+      const length = lengths.get(text[at]!)?.find(here);
+      if (length === undefined) continue;
+      const token = patterns.get(text.slice(at, at + length))!;
+      let [begin, end] = [at, at + length];
+      at = end - 1; // no other token begins inside of this one, even if this one does not count
+      if (begin < done || (token.singleWord && beside(text, begin, end))) continue;
       while (token.lstrip && begin > done && SPACE.test(text[begin - 1]!)) begin--;
       while (token.rstrip && end < text.length && SPACE.test(text[end]!)) end++;
       yield [done, begin, null];

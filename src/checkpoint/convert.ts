@@ -8,6 +8,7 @@ import { checkpointLayout } from './layout.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './load.ts';
 import { toFloat16 } from './safetensors.ts';
 import type { OnProgress } from './source.ts';
+import { TOKENIZER_FILES } from './tokenizer.ts';
 import { planSafetensors } from './write.ts';
 
 /** Options of `convert`. */
@@ -29,9 +30,6 @@ export interface Manifest {
 }
 
 const PRECISIONS = ['fp32', 'fp16', 'torch', 'accurate'];
-/** Files that are copied unchanged, if the checkpoint folder has them. */
-const COPIED = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
-
 /**
  * Converts the checkpoint in `folder` to a new folder `out` with model.safetensors, config.json, the tokenizer, and
  * manifest.json, which has the size and SHA-256 of each file. The same input gives the same bytes. `out` appears only
@@ -55,7 +53,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
   try {
     fs.mkdirSync(temporary, { recursive: true });
     await writeModel(checkpoint, join(temporary, 'model.safetensors'), precision, int8Embeddings);
-    for (const name of COPIED) {
+    for (const name of TOKENIZER_FILES) {
       if (fs.existsSync(join(folder, name))) fs.copyFileSync(join(folder, name), join(temporary, name));
     }
     const config = JSON.parse(fs.readFileSync(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>;

@@ -43,6 +43,12 @@ export interface TokenizerFiles {
   added?: Json | undefined;
 }
 
+/** All files that a tokenizer may have. */
+export const TOKENIZER_FILES = [
+  ...['tokenizer.json', 'vocab.txt', 'vocab.json', 'merges.txt'],
+  ...['tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'],
+];
+
 type Kind = 'wordpiece' | 'bpe' | 'file';
 /** The classes that bertlet has: those of transformers with the same tokenizer under other names as well. */
 export const CLASSES: Readonly<Record<string, Kind>> = {
@@ -149,13 +155,16 @@ function fromFile({ model, normalizer, pre_tokenizer, post_processor: processor 
   expect('normalizer.type', 'BertNormalizer', normalizer?.type);
   expect('normalizer.clean_text', true, normalizer?.clean_text);
   expect('pre_tokenizer.type', 'BertPreTokenizer', pre_tokenizer?.type);
+  const longest = model.max_input_chars_per_word ?? 100;
+  if (!Number.isSafeInteger(longest))
+    refuse(`tokenizer.json: expected max_input_chars_per_word an integer, got ${brief(longest)}`);
   const wordPiece = {
     lowercase: flag(normalizer!.lowercase, 'normalizer.lowercase', 'tokenizer.json'),
     stripAccents: normalizer!.strip_accents as boolean | null,
     chineseChars: flag(normalizer!.handle_chinese_chars, 'normalizer.handle_chinese_chars', 'tokenizer.json'),
     unknown: String(model.unk_token ?? '[UNK]'),
     prefix: String(model.continuing_subword_prefix ?? '##'),
-    maxWord: Number(model.max_input_chars_per_word ?? 100),
+    maxWord: longest as number,
   };
   return { vocab, pair, wordPiece };
 }

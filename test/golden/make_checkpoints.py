@@ -2,7 +2,7 @@
 
     python test/golden/make_checkpoints.py   (torch 2.15.0, transformers 5.24.0, tokenizers; it needs no network)
 
-- checkpoints/<model>/: config.json and model.safetensors of each family, hidden size 16, seeded.
+- checkpoints/<model>/: a checkpoint of each family, hidden size 16, seeded.
 - checkpoints/cases.json: `models`, logits of each in fp32 and with quantize_dynamic; `cases`, each the files of a tokenizer
   with the ids, offsets (UTF-16), types and logits of pairs of texts, or with `refused` where bertlet must refuse.
 - checkpoints/bytes.json: byte-level BPE. The class of every code point, and a hash of ids and offsets for each of the 6,000
@@ -271,6 +271,7 @@ def main():
         model.save_pretrained(OUT / name)
         made[name] = AutoModelForQuestionAnswering.from_pretrained(OUT / name).eval()
         (OUT / name / "generation_config.json").unlink(missing_ok=True)
+        write(OUT / name, BYTES if kind == "roberta" else TXT)
         ids = torch.randint(5, 300, (100,)).tolist()
         types = [0] * 40 + [0 if name == "roberta" else 1] * 60
         int8 = torch.ao.quantization.quantize_dynamic(copy.deepcopy(made[name]), {torch.nn.Linear}, dtype=torch.qint8)
