@@ -139,10 +139,14 @@ export class QuestionAnswering {
     start: Float32Array;
     end: Float32Array;
   }> {
-    const { vocab, types, positions } = this.config;
+    const { vocab, types, positions, firstPosition = 0 } = this.config;
     const { inputIds, tokenTypeIds } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds']);
     const ids = checkedIds('inputIds', inputIds, vocab, positions);
     const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
+    // RoBERTa does not count padding in its positions, and here every token has the next.
+    if (firstPosition > 0 && ids.includes(firstPosition - 1)) {
+      throw inputError('inputIds', 'no padding', firstPosition - 1, 'A text must not have the token of padding in it.');
+    }
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
     const logits = await this.#bert.forward(ids, typeIds);
