@@ -127,14 +127,15 @@ export class ByteLevelBpe implements TokenModel {
   }
 
   /** Leaves the spaces at a token's ends out of its offsets; but a space that was put before the text is not there. */
-  finish({ tokens, offsets }: Encoding): void {
+  finish({ tokens, offsets }: Encoding, text: string): void {
     if (!this.#trim) return;
     for (const [i, token] of tokens.entries()) {
       const [start, end] = offsets[i]!;
       const [, before = '', after = ''] = SPACES.exec(token)!;
       const leading = this.#prefixSpace && (i === 0 || start === 0) ? 0 : before.length;
       const trailing = before.length === token.length ? before.length : after.length;
-      const from = Math.min(start + leading, end);
+      let from = start;
+      for (let i = 0; i < leading && from < end; i++) from += text.codePointAt(from)! > 0xffff ? 2 : 1;
       offsets[i] = [from, trailing > 0 && end >= trailing ? Math.max(end - trailing, from) : end];
     }
   }

@@ -10,7 +10,7 @@
 import { readVocab, type TokenizerJson, tokenizerJson } from './checkpoint/tokenizer.ts';
 import { BertletError, inputError } from './errors.ts';
 import { checkType, optionsOf, shown } from './options.ts';
-import { type AddedToken, cutter, joined, sizeOf } from './vocabulary.ts';
+import { type AddedToken, cutter, inOrder, joined, sizeOf } from './vocabulary.ts';
 
 export interface TokenizerOptions {
   /** Lowercase the text (an uncased checkpoint). Default true, as `do_lower_case` in Hugging Face. */
@@ -52,7 +52,7 @@ export interface TokenModel {
   /** Appends the tokens of a normalized text. */
   tokenize(text: Normalized, encoding: Encoding): void;
   /** Works on all tokens of a text at its end. */
-  finish?(encoding: Encoding): void;
+  finish?(encoding: Encoding, text: string): void;
   /** The text that tokens make. */
   decode(tokens: string[]): string;
 }
@@ -136,8 +136,8 @@ export class Tokenizer {
   readonly #cutText: ReturnType<typeof cutter>;
   readonly #cutNormalized: ReturnType<typeof cutter>;
   readonly #pair: readonly PairPart[];
-  readonly #special: ReadonlySet<number>;
-  /** What `decode` makes of added tokens that are normalized, by their ids. */
+  readonly #special: ReadonlySet<string>;
+  /** What `decode` makes of added tokens, by their ids. */
   readonly #forms: ReadonlyMap<number, string>;
   /** The tokens by id, made at the first `decode`. */
   #tokens: string[] | null = null;
@@ -172,14 +172,14 @@ export class Tokenizer {
     const added = (options.addedTokens ?? SPECIAL)
       .map((token): AddedToken => (typeof token === 'string' ? { content: token, special: true } : token))
       .filter(({ content }) => vocab.has(content));
-    this.#special = new Set(added.filter(({ special }) => special).map(({ content }) => vocab.get(content)!));
-    const literal = added.filter(({ normalized }) => !normalized).map((token) => [token.content, token] as const);
-    const normal = added
-      .filter(({ normalized }) => normalized)
-      .map((token) => [this.#model.normalize(token.content, 0).text, token] as const);
-    this.#cutText = cutter(new Map(literal));
-    this.#cutNormalized = cutter(new Map(normal));
-    this.#forms = new Map(normal.map(([form, { content }]) => [vocab.get(content)!, form]));
+    this.#special = new Set(added.filter(({ special }) => special).map(({ content }) => content));
+    const formOf = ({ content, normalized }: AddedToken) =>
+      normalized ? this.#model.normalize(content, 0).text : content;
+    const patterns = (normalized: boolean) =>
+      new Map(inOrder(added).flatMap((t) => ((t.normalized ?? false) === normalized ? [[formOf(t), t] as const] : [])));
+    this.#cutText = cutter(patterns(false));
+    this.#cutNormalized = cutter(patterns(true));
+    this.#forms = new Map(added.map((token) => [vocab.get(token.content)!, formOf(token)]));
   }
 
   /**
@@ -209,7 +209,7 @@ export class Tokenizer {
       if (added) push(encoding, this.#vocab.get(added.content)!, text.slice(begin, end), begin, end);
       else if (begin < end) this.#encodePlain(this.#model.normalize(text.slice(begin, end), begin), encoding);
     }
-    this.#model.finish?.(encoding);
+    this.#model.finish?.(encoding, text);
     return encoding;
   }
 
@@ -256,13 +256,12 @@ export class Tokenizer {
       this.#tokens = [];
       for (const [token, id] of this.#vocab) this.#tokens[id] = token;
     }
-    const known = Array.from(ids).filter((id) => !(skipSpecial && this.#special.has(id)));
-    const tokens = known.map((id) => {
+    const tokens = Array.from(ids, (id) => {
       const token = this.#forms.get(id) ?? this.#tokens![id];
       if (token === undefined) throw inputError('ids', 'ids of the vocabulary', shown(id));
       return token;
     });
-    return this.#model.decode(tokens);
+    return this.#model.decode(tokens.filter((token) => !(skipSpecial && this.#special.has(token))));
   }
 }
 

@@ -63,6 +63,20 @@ export function cutter(patterns: ReadonlyMap<string, AddedToken>): (text: string
 }
 
 /**
+ * Added tokens in the order in which a later one counts instead of an earlier one with the same pattern: of files that
+ * have a token twice, with other rules, the reference takes the first special one, or else the first.
+ */
+export function inOrder(tokens: readonly AddedToken[]): AddedToken[] {
+  const special = new Map<string, AddedToken>();
+  const others: AddedToken[] = [];
+  for (const token of tokens) {
+    if (token.special && !special.has(token.content)) special.set(token.content, token);
+    if (!special.has(token.content)) others.push(token);
+  }
+  return [...special.values(), ...others].reverse();
+}
+
+/**
  * The largest id + 1.
  * @throws BertletError `tokenizer` unless the ids are integers from 0, each once
  */

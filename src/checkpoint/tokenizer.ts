@@ -235,15 +235,12 @@ const addedOf = ({ added_tokens: added }: TokenizerJson): [id: number, token: Ad
  * Gives ids to added tokens that the vocabulary lacks: the next free ones, in order, whatever ids their file says. So
  * does the reference.
  */
-function number(vocab: Map<string, number>, tokens: readonly AddedToken[]): AddedToken[] {
+function number(vocab: Map<string, number>, tokens: readonly AddedToken[]): void {
   let next = vocab.size;
-  const all = new Map<string, AddedToken>();
-  for (const token of tokens) {
-    if (!vocab.has(token.content)) vocab.set(token.content, next);
-    next = Math.max(next, vocab.get(token.content)! + 1);
-    all.set(token.content, token);
+  for (const { content } of tokens) {
+    if (!vocab.has(content)) vocab.set(content, next);
+    next = Math.max(next, vocab.get(content)! + 1);
   }
-  return [...all.values()];
 }
 
 /** What a tokenizer.json by itself says. */
@@ -256,10 +253,8 @@ export function tokenizerJson(given: string | TokenizerJson): Parts {
     return refuse(`tokenizer.json: expected a JSON object, got ${brief(given)}`, 'Give its text or its content.');
   const { vocab, pair, wordPiece, bpe } = fromFile(json);
   if (!pair) return refuse('tokenizer.json: expected a post_processor, got none');
-  const addedTokens = number(
-    vocab,
-    addedOf(json).map(([, token]) => token),
-  );
+  const addedTokens = addedOf(json).map(([, token]) => token);
+  number(vocab, addedTokens);
   return [vocab, { addedTokens, pair, ...wordPiece, ...(bpe && { model: new ByteLevelBpe(vocab, bpe.merges, bpe) }) }];
 }
 
@@ -279,7 +274,8 @@ export function tokenizerOf(files: TokenizerFiles, className: string): Parts {
   const names = namesOf(files, kind);
   const { wordPiece, bpe, pair } = kind === 'file' ? filed : fromConfig(files, className, filed, names);
   if (!pair) return refuse('tokenizer.json: expected a post_processor, got none');
-  const addedTokens = number(filed.vocab, addedTokensOf(files, kind, filed.vocab, names));
+  const addedTokens = addedTokensOf(files, kind, filed.vocab, names);
+  number(filed.vocab, addedTokens);
   const longest = config.model_max_length ?? config.max_len;
   const options: TokenizerOptions = {
     ...{ ...wordPiece, pair, addedTokens },
@@ -337,21 +333,24 @@ function namesOf({ config = {}, special }: TokenizerFiles, kind: Kind): Json {
 
 /** The added tokens of all files, in order of their ids, so that those that the vocabulary lacks get the next ones. */
 function addedTokensOf({ config = {}, json, ...files }: TokenizerFiles, kind: Kind, vocab: Parts[0], names: Json) {
-  const listed = kind === 'file' ? addedOf(json!) : [];
-  const extra = config.extra_special_tokens ?? config.additional_special_tokens;
-  const marked = [...Object.values(names), ...listOf(extra), ...listOf(files.special?.extra_special_tokens)];
-  const specials = [...marked, ...listOf(files.special?.additional_special_tokens)].map((t) => addedToken(t, true));
+  // As in transformers 5: the list of special_tokens_map.json counts where there is no other, and marks no token.
+  const extra = listOf(config.extra_special_tokens ?? config.additional_special_tokens);
+  const marked = [...Object.values(names), ...extra, ...listOf(files.special?.extra_special_tokens)];
+  const old = extra.length > 0 ? [] : listOf(files.special?.additional_special_tokens);
+  const specials = [...marked, ...old].map((token) => addedToken(token, true));
+  const byId = new Map<number, AddedToken>();
   if (isObject(config.added_tokens_decoder)) {
     for (const [id, token] of Object.entries(config.added_tokens_decoder))
-      listed.push([Number(id), addedToken(token, false)]);
+      byId.set(Number(id), addedToken(token, false));
   } else {
     for (const [content, id] of Object.entries(files.added ?? {})) {
-      const special = specials.slice(0, marked.length).some((token) => token.content === content); // as in transformers 5
-      listed.push([Number(id), { content, special, normalized: !special }]);
+      const special = specials.slice(0, marked.length).some((token) => token.content === content);
+      byId.set(Number(id), { content, special, normalized: !special });
     }
-    if (json && kind !== 'file') listed.push(...addedOf(json));
+    if (json) for (const [id, token] of addedOf(json)) byId.set(id, token);
   }
-  const tokens = listed.toSorted(([a], [b]) => a - b).map(([, token]) => token);
+  const listed = [...byId].sort(([a], [b]) => a - b);
+  const tokens = [...(kind === 'file' ? addedOf(json!) : []), ...listed].map(([, token]) => token);
   const known = new Set(tokens.map(({ content }) => content));
   // A name that the vocabulary lacks is of a token that the model lacks.
   const named = specials.filter(({ content }, i) => i >= Object.keys(names).length || vocab.has(content));
