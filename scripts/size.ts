@@ -23,7 +23,7 @@ const LOADING = [
   'checkpoint/tokenizer',
   'checkpoint/safetensors',
 ].map((name) => `src/${name}.ts`);
-const BUDGET = { pathLines: 976, pathFiles: 8, longestFunction: 60, allLines: 5886 };
+const BUDGET = { pathLines: 976, pathFiles: 8, longestFunction: 60, allLines: 5889 };
 
 interface File {
   path: string;

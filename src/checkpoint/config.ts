@@ -27,7 +27,7 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
     return ok(value) ? value : refuse(own, expected, value);
   };
   // Refused before the weights are downloaded: a model with another head has no qa_outputs.
-  const heads = Array.isArray(json.architectures) ? json.architectures.map(String) : [];
+  const heads = Array.isArray(json.architectures) ? json.architectures.filter((head) => typeof head === 'string') : [];
   if (heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering'))) {
     refuse('architectures', 'a model for question answering', heads.join(', '));
   }

@@ -128,7 +128,7 @@ function fromFile({ model, normalizer, pre_tokenizer, post_processor: processor 
     refuse(`tokenizer.json: expected model.type "WordPiece" or "BPE", got ${brief(type)}`);
   const vocab = new Map<string, number>(
     Array.isArray(model.vocab)
-      ? model.vocab.map((token, id) => [String(token), id])
+      ? model.vocab.map((token, id) => [text(token, 'tokens'), id])
       : (Object.entries(isObject(model.vocab) ? model.vocab : {}) as [string, number][]),
   );
   const pair = processor ? pairOf(processor, vocab) : undefined;
@@ -162,11 +162,15 @@ function fromFile({ model, normalizer, pre_tokenizer, post_processor: processor 
     lowercase: flag(normalizer!.lowercase, 'normalizer.lowercase', 'tokenizer.json'),
     stripAccents: normalizer!.strip_accents as boolean | null,
     chineseChars: flag(normalizer!.handle_chinese_chars, 'normalizer.handle_chinese_chars', 'tokenizer.json'),
-    unknown: String(model.unk_token ?? '[UNK]'),
-    prefix: String(model.continuing_subword_prefix ?? '##'),
+    unknown: text(model.unk_token ?? '[UNK]', 'unk_token'),
+    prefix: text(model.continuing_subword_prefix ?? '##', 'continuing_subword_prefix'),
     maxWord: longest as number,
   };
   return { vocab, pair, wordPiece };
+}
+
+function text(value: unknown, what: string): string {
+  return typeof value === 'string' ? value : refuse(`tokenizer.json: expected ${what} as text, got ${brief(value)}`);
 }
 
 function flag(value: unknown, what: string, file: string): boolean {
