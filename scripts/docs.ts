@@ -1,6 +1,7 @@
 /**
  * `npm run docs`: writes into docs/quantization.md what is this code's own, its lines, the worked examples, the figures of
- * `bertlet explain` and of outlier weights (outliers.ts), and into docs/results.md and README the results (results.ts). test/docs.test.ts says where they are not
+ * `bertlet explain` and of outlier weights (outliers.ts), into docs/results.md and README the results (results.ts), and into
+ * README the families of models. test/docs.test.ts says where they are not
  * today's.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -8,6 +9,7 @@ import { join } from 'node:path';
 import { QUESTION, TEXT } from '../programs/article.ts';
 import { compare, explain } from '../programs/explain/explain.ts';
 import { explainText } from '../programs/explain/text.ts';
+import { FAMILIES } from '../src/checkpoint/families.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
@@ -119,6 +121,21 @@ export const withExamples = (readme: string): string =>
     return `<!-- example ${file} -->\n\`\`\`ts\n${code}\n\`\`\`\n<!-- /example -->`;
   });
 
+/** README with its table of families as the code has them. */
+export const withFamilies = (readme: string): string => {
+  const rows = Object.entries(FAMILIES).map(([name, { tokenizer, models }]) => {
+    const links = models.map((model) => `[${model}](https://huggingface.co/${model})`);
+    return `| \`${name}\` | \`${tokenizer}\` | ${links.join(', ')} |`;
+  });
+  const table = ['| `model_type` | tokenizer, where no file names another | models |', '|---|---|---|', ...rows].join(
+    '\n',
+  );
+  return readme.replace(
+    /<!-- families -->\n.*?<!-- \/families -->/s,
+    `<!-- families -->\n${table}\n<!-- /families -->`,
+  );
+};
+
 /** The document with its blocks as they are today. */
 export async function updated(document: string): Promise<string> {
   const blocks: Record<string, string> = {
@@ -142,5 +159,6 @@ export const WITH_RESULTS = ['docs/results.md', 'README.md'].map((name) => join(
 
 if (import.meta.main) {
   writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));
-  for (const path of WITH_RESULTS) writeFileSync(path, withExamples(withResults(readFileSync(path, 'utf8'))));
+  for (const path of WITH_RESULTS)
+    writeFileSync(path, withFamilies(withExamples(withResults(readFileSync(path, 'utf8')))));
 }

@@ -88,7 +88,27 @@ const MUTANTS: Mutant[] = [
     ['const MAX_WORD = 100;', 'const MAX_WORD = 99;'],
     ['const end = start + char.length;', 'const end = start + 1;'],
     ['[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cs}]', '[\\p{Cc}\\p{Co}\\p{Cs}]'],
-    ['b.length - a.length', 'a.length - b.length'],
+  ]),
+  ...mutants('src/vocabulary.ts', 'tokenizer', 'begin alike', [
+    ['all.sort((a, b) => b - a)', 'all.sort((a, b) => a - b)'],
+  ]),
+  ...mutants('src/vocabulary.ts', 'checkpoints', 'opened or refused', [
+    ['token.singleWord && beside', 'beside'],
+    ['token.lstrip && begin > done', 'token.rstrip && begin > done'],
+  ]),
+  // Other families
+  ...mutants('src/bpe.ts', 'checkpoints', 'byte-level', [
+    ['a.rank === b.rank && a.left < b.left', 'a.rank === b.rank && a.left > b.left'],
+    ['?.[1] !== id) continue', '?.[1] === undefined) continue'],
+    ['187f8-187ff', '187f8-187fe'],
+  ]),
+  ...mutants('src/checkpoint/families.ts', 'checkpoints', undefined, [
+    ['positionsAfterPadding: true', 'positionsAfterPadding: false'],
+  ]),
+  ...mutants('src/checkpoint/tokenizer.ts', 'checkpoints', 'opened or refused', [
+    ["on('do_lower_case', true)", "on('do_lower_case', false)"],
+    ["on('trim_offsets', true)", "on('trim_offsets', false)"],
+    ['normalized: !special }', 'normalized: special }'],
   ]),
   // Spans and windows
   ...mutants('src/qa.ts', 'qa.test', undefined, [

@@ -11,13 +11,19 @@ const ROOT = join(import.meta.dirname, '..');
 const PATH = ['tokenizer', 'qa', 'bert', 'runtime', 'devices/reference', 'quantize', 'errors'].map(
   (name) => `src/${name}.ts`,
 );
-/** Checks of arguments, which a reader may pass over. */
-const ASIDE = 'src/options.ts';
+/** Checks of arguments, added tokens and the files of a tokenizer, which a reader may pass over. */
+const ASIDE = ['src/options.ts', 'src/vocabulary.ts', 'src/checkpoint/tokenizer.ts'];
 /** What opens a checkpoint before that. */
-const LOADING = ['index', 'checkpoint/load', 'checkpoint/source', 'checkpoint/config', 'checkpoint/safetensors'].map(
-  (name) => `src/${name}.ts`,
-);
-const BUDGET = { pathLines: 856, pathFiles: 8, longestFunction: 60, allLines: 5655 };
+const LOADING = [
+  'index',
+  'checkpoint/load',
+  'checkpoint/source',
+  'checkpoint/config',
+  'checkpoint/families',
+  'checkpoint/tokenizer',
+  'checkpoint/safetensors',
+].map((name) => `src/${name}.ts`);
+const BUDGET = { pathLines: 1020, pathFiles: 8, longestFunction: 60, allLines: 6600 };
 
 interface File {
   path: string;
@@ -80,7 +86,7 @@ const path = new Set(PATH);
 const onPath = PATH.map((name) => files.get(name)!);
 // The list is complete: nothing on it needs a file that is not.
 for (const { path: name, imports } of onPath) {
-  const missing = imports.filter((imported) => !path.has(imported) && imported !== ASIDE);
+  const missing = imports.filter((imported) => !path.has(imported) && !ASIDE.includes(imported));
   if (missing.length > 0) throw new Error(`${name} imports ${missing}, which PATH lacks`);
 }
 

@@ -6,20 +6,28 @@
  *   a layer:  x -> query | key | value -> attention -> linear -> + x -> layerNorm -> y
  *             y -> linear, GELU -> linear -> + y -> layerNorm -> the next layer's x
  *
- * Tensors have the names of the Hugging Face checkpoint, so there is no table that maps names.
+ * Tensors have the names of BERT's Hugging Face checkpoint. DistilBERT, ELECTRA and RoBERTa are the same computation:
+ * checkpoint/families.ts has their names.
  */
+import type { FamilyName } from './checkpoint/families.ts';
 import type { HostTensor, Linear, LinearWeight, Norm, ReadOptions, Runtime, Tables, Tensor } from './runtime.ts';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
+  /** Whose names the checkpoint's tensors have. Default bert. */
+  readonly family?: FamilyName;
   /** Tokens in the vocabulary. */
   readonly vocab: number;
   /** Longest input, in tokens: each position has an embedding. */
   readonly positions: number;
-  /** Token types: 0 for the question, 1 for the passage. */
+  /** Row of the position table that the first token gets. Default 0; 2 in RoBERTa. */
+  readonly firstPosition?: number;
+  /** Token types: 0 for the question, 1 for the passage. 0 if there is no table of them: DistilBERT. */
   readonly types: number;
   /** Width of the activations [tokens, hidden]. */
   readonly hidden: number;
+  /** Width of the embedding tables, where a linear widens them to `hidden`: ELECTRA small. Default `hidden`. */
+  readonly embedding?: number;
   readonly layers: number;
   /** Attention heads; headDim = hidden / heads. */
   readonly heads: number;
@@ -51,6 +59,7 @@ export class Bert {
   readonly #runtime: Runtime;
   readonly #tables: Tables;
   readonly #norm: Norm;
+  readonly #project: Linear | null;
   readonly #layers: Layer[];
   readonly #qaOutputs: Linear;
 
@@ -58,8 +67,7 @@ export class Bert {
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
     this.#runtime = runtime;
     this.config = config;
-    const upload = (name: string) =>
-      runtime.tensor(weights(name) as HostTensor<Float32Array> | HostTensor<Uint16Array>);
+    const upload = (name: string, first = 0) => runtime.tensor(rowsFrom(first, weights(name) as Float));
     const norm = (name: string): Norm => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
     const linear = (...names: string[]): Linear => {
       const all = (kind: string) =>
@@ -70,12 +78,17 @@ export class Bert {
       const bias = all('bias') as HostTensor<Float32Array>;
       return runtime.linearLayer(all('weight'), bias, names.join(' | '));
     };
+    const { hidden, embedding = hidden, types } = config;
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
-      position: upload('bert.embeddings.position_embeddings.weight'),
-      type: upload('bert.embeddings.token_type_embeddings.weight'),
+      position: upload('bert.embeddings.position_embeddings.weight', config.firstPosition),
+      type:
+        types > 0
+          ? upload('bert.embeddings.token_type_embeddings.weight')
+          : runtime.tensor({ shape: [2, embedding], data: new Float32Array(2 * embedding) }), // adds nothing
     };
     this.#norm = norm('bert.embeddings.LayerNorm');
+    this.#project = embedding === hidden ? null : linear('bert.embeddings_project');
     this.#layers = Array.from({ length: config.layers }, (_, i) => {
       const layer = `bert.encoder.layer.${i}`;
       return {
@@ -101,6 +114,7 @@ export class Bert {
     const rt = this.#runtime;
     let x = rt.embedding(ids, typeIds, this.#tables); // [tokens] -> [tokens, hidden]
     x = rt.layerNorm(x, null, this.#norm, eps); // [tokens, hidden] -> same
+    if (this.#project) x = rt.linear(x, this.#project); // [tokens, embedding] -> [tokens, hidden]
     for (const layer of this.#layers) {
       const queryKeyValue = rt.linear(x, layer.queryKeyValue); // [tokens, hidden] -> [tokens, 3 hidden]
       const context = rt.attention(queryKeyValue, heads); // [tokens, 3 hidden] -> [tokens, hidden]
@@ -120,6 +134,15 @@ export class Bert {
   forward(ids: Int32Array, typeIds: Int32Array, options?: ReadOptions): Promise<Float32Array> {
     return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs), options); // [tokens, 2]
   }
+}
+
+/** A tensor of float32 or float16. */
+type Float = HostTensor<Float32Array> | HostTensor<Uint16Array>;
+/** The rows of a table from `first` on; of a vector, and from 0 on, all. */
+function rowsFrom(first: number, table: Float): Float {
+  if (first === 0) return table;
+  const [rows = 0, columns = 0] = table.shape;
+  return { ...table, shape: [rows - first, columns], data: table.data.subarray(first * columns) } as Float;
 }
 
 /**

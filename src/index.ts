@@ -22,11 +22,20 @@ export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
 export type { Precision } from './checkpoint/load.ts';
 export type { OnProgress } from './checkpoint/source.ts';
+export type { TokenizerJson } from './checkpoint/tokenizer.ts';
 export type { DeviceName, DeviceOptions, Dtype } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';
-export { type Encoding, type PairEncoding, Tokenizer, type TokenizerOptions } from './tokenizer.ts';
+export {
+  type Encoding,
+  type PairEncoding,
+  type PairPart,
+  Tokenizer,
+  type TokenizerOptions,
+  type TokenModel,
+} from './tokenizer.ts';
+export type { AddedToken } from './vocabulary.ts';
 
 /** Options of `load`. */
 export interface LoadOptions extends DeviceOptions {
@@ -56,10 +65,10 @@ export interface LoadOptions extends DeviceOptions {
 const OPTIONS = ['device', 'dtype', 'scheme', ...DEVICE_OPTIONS, 'revision', 'endpoint', 'onProgress'] as const;
 
 /**
- * Loads a BERT question answering checkpoint.
+ * Loads a question answering checkpoint of BERT, DistilBERT, ELECTRA or RoBERTa.
  * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name` or its
  * address, a model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, whole or
- * in parts with an index, and tokenizer.json or vocab.txt with tokenizer_config.json.
+ * in parts with an index, and the tokenizer's files: tokenizer.json, or vocab.txt, or vocab.json and merges.txt.
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if a file has
  * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model
  */

@@ -39,11 +39,11 @@ export interface Question {
   /** Longest answer, in tokens. Default 30. */
   maxAnswerTokens?: number | undefined;
   /**
-   * Longest window in tokens: question, part of the passage, and 3 special tokens. Default 384. A window is never
-   * longer than the model's positions.
+   * Longest window in tokens: question, part of the passage, and special tokens. Default 384. A window is never longer
+   * than the model's positions, nor than the tokenizer's `model_max_length`.
    */
   maxTokens?: number | undefined;
-  /** Number of passage tokens that two consecutive windows share. Default 128. */
+  /** Number of passage tokens that two consecutive windows share. Default 128, but at most half of a window's. */
   stride?: number | undefined;
   /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
   nullThreshold?: number | undefined;
@@ -78,16 +78,12 @@ export interface Answer {
 type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
 
 const NAMES = [
-  'question',
-  'context',
-  'topK',
-  'maxAnswerTokens',
-  'maxTokens',
-  'stride',
-  'nullThreshold',
-  'signal',
-] as const;
-const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, stride: 128, nullThreshold: 0 };
+  ...(['question', 'context', 'topK', 'maxAnswerTokens', 'maxTokens', 'stride', 'nullThreshold', 'signal'] as const),
+];
+const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, nullThreshold: 0 };
+const STRIDE = 128;
+/** All options, but `stride` and `signal` only if they were given. */
+type Options = Required<Omit<Given<Question>, 'stride' | 'signal'>> & { stride?: number; signal?: AbortSignal };
 /** Lower bounds of the integer options. */
 const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
 
@@ -126,13 +122,14 @@ export class QuestionAnswering {
    * `disposed` after `dispose()`; the reason of `signal` if it aborts
    */
   async answer(input: Question): Promise<[Answer, ...Answer[]]> {
-    const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Required<Given<Question>>;
+    const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Options;
     for (const name of ['question', 'context'] as const) {
       if (typeof options[name] !== 'string') throw inputError(name, 'a string', shown(options[name]));
     }
     for (const [name, least] of Object.entries(LEAST) as [keyof typeof LEAST, number][]) {
-      if (Number.isSafeInteger(options[name]) && options[name] >= least) continue;
-      throw inputError(name, `an integer of at least ${least}`, shown(options[name]));
+      const value = options[name] ?? least;
+      if (Number.isSafeInteger(value) && value >= least) continue;
+      throw inputError(name, `an integer of at least ${least}`, shown(value));
     }
     const { nullThreshold } = options;
     const signal = checkedSignal(options.signal);
@@ -152,11 +149,15 @@ export class QuestionAnswering {
    * after `dispose()`; the reason of `signal` if it aborts
    */
   async logits(input: Tokens): Promise<{ start: Float32Array; end: Float32Array }> {
-    const { vocab, types, positions } = this.config;
-    const { inputIds, tokenTypeIds } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds', 'signal']);
-    const signal = checkedSignal(input.signal);
+    const { vocab, types, positions, firstPosition = 0 } = this.config;
+    const { inputIds, tokenTypeIds, ...given } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds', 'signal']);
+    const signal = checkedSignal(given.signal);
     const ids = checkedIds('inputIds', inputIds, vocab, positions);
-    const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types, positions);
+    const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
+    // RoBERTa does not count padding in its positions, and here every token has the next.
+    if (firstPosition > 0 && ids.includes(firstPosition - 1)) {
+      throw inputError('inputIds', 'no padding', firstPosition - 1, 'A text must not have the token of padding in it.');
+    }
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
     const logits = await this.#bert.forward(ids, typeIds, { signal });
@@ -177,16 +178,23 @@ export class QuestionAnswering {
   }
 
   /** Cuts the passage into windows: the whole question, and `stride` passage tokens shared with the window before. */
-  *#windows({ maxTokens, stride, ...texts }: Required<Given<Question>>): Generator<PairEncoding> {
-    if (this.#passage[0] !== texts.context) this.#passage = [texts.context, this.tokenizer.encode(texts.context)];
-    const [question, context] = [this.tokenizer.encode(texts.question), this.#passage[1]];
-    const room = Math.min(maxTokens, this.config.positions) - question.ids.length - 3;
+  *#windows({ maxTokens, ...options }: Options): Generator<PairEncoding> {
+    const { tokenizer } = this;
+    if (this.#passage[0] !== options.context) this.#passage = [options.context, tokenizer.encode(options.context)];
+    const [question, context] = [tokenizer.encode(options.question), this.#passage[1]];
     if (question.ids.length === 0) throw inputError('question', 'words', 'none');
-    // A window must hold the whole passage, or advance by at least one token.
-    const least = Math.min(stride + 1, context.ids.length);
+    const longest = Math.min(maxTokens, this.config.positions, tokenizer.maxTokens);
+    const room = longest - question.ids.length - tokenizer.specialTokens;
+    const least = Math.min(1, context.ids.length);
     if (room < least) {
       const most = `at most ${question.ids.length + room - least} tokens`;
-      throw inputError('question', most, question.ids.length, 'It is never cut: shorten it, or lower `stride`.');
+      throw inputError('question', most, question.ids.length, 'It is never cut: shorten it, or raise `maxTokens`.');
+    }
+    const { stride = Math.min(STRIDE, Math.floor(room / 2)) } = options;
+    // A window must hold the whole passage, or advance by at least one token.
+    if (stride >= room && room < context.ids.length) {
+      const of = `fewer than the ${room} tokens of the passage that a window has beside the question`;
+      throw inputError('stride', of, stride, 'Lower it, or raise `maxTokens`.');
     }
     for (let begin = 0; ; begin += room - stride) {
       const slice = <V>(values: V[]) => values.slice(begin, begin + room);
@@ -221,39 +229,45 @@ function checkedIds(name: string, ids: ArrayLike<number> | undefined, limit: num
  * Finds the `topK` best candidates among all spans and "no answer", in one pass over the windows: each end is paired
  * with every start that makes a span of at most `maxAnswerTokens`. A span that two windows share counts once.
  */
-function bestSpans(windows: Window[], options: Required<Given<Question>>): [Answer, ...Answer[]] {
+function bestSpans(windows: Window[], options: Options): [Answer, ...Answer[]] {
   const { context, topK, maxAnswerTokens, nullThreshold } = options;
   const nulls = windows.map(({ start, end }) => start[0]! + end[0]!);
   const nullScore = Math.min(...nulls);
   const [starts, ends] = [logSumExp(windows, 'start'), logSumExp(windows, 'end')];
-  const candidate = (start: number, end: number, startLogit: number, endLogit: number, noAnswer = false): Answer => {
-    const score = Math.exp(startLogit - starts + endLogit - ends);
-    return { text: context.slice(start, end), start, end, score, noAnswer, startLogit, endLogit, nullScore };
-  };
-  const rank = (a: Answer) => a.startLogit + a.endLogit - (a.noAnswer ? nullThreshold : 0);
+  const rank = (a: Span) => a.startLogit + a.endLogit - (a.noAnswer ? nullThreshold : 0);
   /** A tie goes to the earlier span, then to the shorter one, so that the order does not depend on the windows. */
-  const compare = (a: Answer, b: Answer) => rank(b) - rank(a) || a.start - b.start || a.end - b.end;
+  const compare = (a: Span, b: Span) => rank(b) - rank(a) || a.start - b.start || a.end - b.end;
   const none = windows[nulls.indexOf(nullScore)]!;
-  const best: [Answer, ...Answer[]] = [candidate(0, 0, none.start[0]!, none.end[0]!, true)];
-  const insert = (span: Answer) => {
-    const same = best.findIndex(({ start, end }) => start === span.start && end === span.end && end > 0);
-    if (same >= 0 && compare(span, best[same]!) >= 0) return;
-    if (same >= 0) best.splice(same, 1);
-    const at = best.findIndex((other) => compare(span, other) < 0);
-    best.splice(at < 0 ? best.length : at, 0, span);
-    best.splice(topK);
+  let best: Span[] = [{ start: 0, end: 0, startLogit: none.start[0]!, endLogit: none.end[0]!, noAnswer: true }];
+  let least = Number.NEGATIVE_INFINITY; // what a span needs to be among the `topK` best that were seen
+  const sort = () => {
+    const seen = new Set<number>();
+    const first = ({ start, end, noAnswer }: Span) =>
+      noAnswer || seen.size < seen.add(start * context.length + end).size;
+    best = best.sort(compare).filter(first).slice(0, topK);
+    if (best.length === topK) least = rank(best.at(-1)!);
   };
   for (const { pair, start, end } of windows) {
     const first = pair.sequence.indexOf(1);
     for (let j = first; j >= 0 && pair.sequence[j] === 1; j++) {
       for (let i = Math.max(first, j - maxAnswerTokens + 1); i <= j; i++) {
-        if (best.length >= topK && start[i]! + end[j]! < rank(best.at(-1)!)) continue;
-        insert(candidate(pair.offsets[i]![0], pair.offsets[j]![1], start[i]!, end[j]!));
+        const [startLogit, endLogit] = [start[i]!, end[j]!];
+        if (startLogit + endLogit < least) continue;
+        best.push({ start: pair.offsets[i]![0], end: pair.offsets[j]![1], startLogit, endLogit, noAnswer: false });
+        if (best.length >= 2 * topK + 1000) sort(); // seldom: sorting costs little for each span
       }
     }
   }
-  return best;
+  sort();
+  return best.map((span) => ({
+    ...{ text: context.slice(span.start, span.end), start: span.start, end: span.end },
+    score: Math.exp(span.startLogit - starts + span.endLogit - ends),
+    ...{ noAnswer: span.noAnswer, startLogit: span.startLogit, endLogit: span.endLogit, nullScore },
+  })) as [Answer, ...Answer[]];
 }
+
+/** A candidate. */
+type Span = Pick<Answer, 'start' | 'end' | 'startLogit' | 'endLogit' | 'noAnswer'>;
 
 /** `log(sum exp(logit))` over the tokens that may be an answer: [CLS] and the passage tokens of all windows. */
 function logSumExp(windows: Window[], logits: 'start' | 'end'): number {

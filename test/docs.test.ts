@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
-import { DOCUMENT, updated, WITH_RESULTS, withExamples } from '../scripts/docs.ts';
+import { DOCUMENT, updated, WITH_RESULTS, withExamples, withFamilies } from '../scripts/docs.ts';
 import { withResults } from '../scripts/results.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import type { Scheme } from '../src/runtime.ts';
@@ -84,4 +84,10 @@ test('README shows examples/linear.ts as it is', () => {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
   expect(readme).toMatch(/<!-- example examples\/linear\.ts -->/);
   expect(withExamples(readme)).toBe(readme);
+});
+
+test("README's table of families is the code's", () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  expect(readme).toMatch(/<!-- families -->\n\| `model_type`/);
+  expect(withFamilies(readme)).toBe(readme);
 });

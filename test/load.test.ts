@@ -163,7 +163,7 @@ describe('wrong weights', () => {
 });
 
 describe('wrong files', () => {
-  test.each(['config.json', 'model.safetensors', 'vocab.txt', 'tokenizer_config.json'])('%s missing', async (name) => {
+  test.each(['config.json', 'model.safetensors', 'vocab.txt'])('%s missing', async (name) => {
     rmSync(join(folder, name));
     await expectError('file', new RegExp(`${name}: expected a readable file \\(ENOENT`), () => load(folder));
   });
@@ -195,8 +195,16 @@ describe('wrong files', () => {
 
 describe('wrong config', () => {
   test.each<[Record<string, unknown>, RegExp]>([
-    [{ model_type: 'roberta' }, /expected model_type to be "bert", got "roberta"\. bertlet runs BERT/],
-    [{ model_type: undefined }, /expected model_type to be "bert", got undefined/],
+    [
+      { model_type: 'albert' },
+      /expected model_type to be bert, distilbert, electra, roberta, got "albert"\. bertlet runs/,
+    ],
+    [{ model_type: undefined }, /expected model_type to be bert, .*, got undefined/],
+    [
+      { architectures: ['BertForMaskedLM'] },
+      /expected architectures to be .* question answering, got "BertForMaskedLM"/,
+    ],
+    [{ is_decoder: true }, /expected is_decoder to be false, got true/],
     [{ hidden_act: 'relu' }, /expected hidden_act to be "gelu" \(the exact one\), got "relu"/],
     [{ hidden_act: 'gelu_new' }, /expected hidden_act .* got "gelu_new"/],
     [{ position_embedding_type: 'relative_key' }, /expected position_embedding_type to be "absolute"/],

@@ -6,12 +6,13 @@ import { ReferenceDevice } from '../src/devices/reference.ts';
 import { load, type QuestionAnswering, Tokenizer } from '../src/index.ts';
 import { QuestionAnswering as QA } from '../src/qa.ts';
 import { Runtime } from '../src/runtime.ts';
+import { cpuMilliseconds } from './cpuTime.ts';
 import { CHECKPOINT, expectError, goldenJson, TINY } from './support.ts';
 
 const tokenizer = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));
 
 /** A model that gives each token of the input the logits that `logits` makes of its text. */
-function model(logits: (token: string, at: number) => [start: number, end: number], positions = 512) {
+function model(logits: (token: string, at: number) => [start: number, end: number], positions = 512, own = tokenizer) {
   const lengths: number[] = [];
   const names = readFileSync(`${TINY}/vocab.txt`, 'utf8').split('\n');
   const config = { vocab: 100, types: 2, positions } as BertConfig;
@@ -23,7 +24,7 @@ function model(logits: (token: string, at: number) => [start: number, end: numbe
     },
   } as unknown as Bert;
   const runtime = new Runtime(new ReferenceDevice());
-  const qa = new QA(tokenizer, bert, runtime, { device: 'reference', dtype: 'fp32', weightBytes: 0 });
+  const qa = new QA(own, bert, runtime, { device: 'reference', dtype: 'fp32', weightBytes: 0 });
   return { qa, lengths };
 }
 /** Start wants `s`, end wants `e`, [CLS] says `none`. */
@@ -147,14 +148,47 @@ describe('windows', () => {
     expect(Math.max(...lengths)).toBe(64);
   });
   test('a long question is refused, never cut', () =>
-    expectError('input', /question: expected at most 252 tokens, got 500\. It is never cut: shorten it/, () =>
+    expectError('input', /question: expected at most 380 tokens, got 500\. It is never cut: shorten it/, () =>
       markers(0).qa.answer({ question: filler(500), context: filler(500) }),
     ));
   test('a question just short enough', async () => {
     const { qa, lengths } = markers(0);
-    await qa.answer({ question: filler(252), context: filler(130) });
+    await qa.answer({ question: filler(252), context: filler(130), stride: 128 });
     expect(lengths).toEqual([384, 384]);
   });
+  test('the default stride is at most half of what a window has for the passage', async () => {
+    const { qa, lengths } = markers(0);
+    await qa.answer({ question: 'q', context: filler(120), maxTokens: 64 }); // room for 60: windows begin at 0, 30, 60
+    expect(lengths).toEqual([64, 64, 64]);
+    lengths.length = 0;
+    await qa.answer({ question: filler(252), context: filler(130) }); // room for 129, 64 shared
+    expect(lengths).toEqual([384, 320]);
+  });
+  test('a stride that is too large says how much of the passage a window has', () =>
+    expectError('input', /stride: expected fewer than the 60 tokens of the passage .*, got 60\. Lower it/, () =>
+      markers(0).qa.answer({ question: 'q', context: filler(120), maxTokens: 64, stride: 60 }),
+    ));
+  test("no longer than the tokenizer's model_max_length", async () => {
+    const short = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'), { maxTokens: 48 });
+    const { qa, lengths } = model(() => [0, 0], 64, short);
+    await qa.answer({ question: 'q', context: filler(100) });
+    expect(Math.max(...lengths)).toBe(48);
+  });
+});
+
+test('20,000 answers from 100,000 tokens: each once, best first, the first of them those of a small topK', async () => {
+  const logit = (at: number) => ((at * 7919) % 9973) / 1000;
+  const { qa } = model((_, at) => [logit(at), logit(at + 5)]);
+  const input = { question: 'q', context: filler(100_000) };
+  let answers: { start: number; end: number; startLogit: number; endLogit: number }[] = [];
+  const time = await cpuMilliseconds(async () => {
+    answers = await qa.answer({ ...input, topK: 20_000 });
+  });
+  expect(new Set(answers.map(({ start, end }) => `${start} ${end}`)).size).toBe(20_000);
+  const sums = answers.map(({ startLogit, endLogit }) => startLogit + endLogit);
+  expect(sums).toEqual(sums.toSorted((a, b) => b - a));
+  expect(answers.slice(0, 10)).toEqual(await qa.answer({ ...input, topK: 10 }));
+  expect(time).toBeLessThan(30_000); // 3 s; inserting each into a list took 73 s
 });
 
 describe('wrong input', () => {

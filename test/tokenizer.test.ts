@@ -1,7 +1,7 @@
 /** The tokenizer against Hugging Face's fast BertTokenizer: every id and every offset. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { type TokenizerJson, tokenizerFromJson } from '../src/checkpoint/load.ts';
+import type { TokenizerJson } from '../src/checkpoint/tokenizer.ts';
 import { Tokenizer } from '../src/index.ts';
 import { isPunctuation, normalizeChar } from '../src/tokenizer.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
@@ -18,7 +18,7 @@ interface Goldens {
 }
 
 const tokenizerJson = JSON.parse(readFileSync(`${CHECKPOINT}/tokenizer.json`, 'utf8')) as TokenizerJson;
-const uncased = tokenizerFromJson(tokenizerJson);
+const uncased = Tokenizer.fromJson(tokenizerJson);
 const uncasedFromVocab = Tokenizer.fromVocab(readFileSync(`${CHECKPOINT}/vocab.txt`, 'utf8'));
 const casedVocab = readFileSync(`${GOLDEN}/cased-vocab.txt`, 'utf8');
 const cased = Tokenizer.fromVocab(casedVocab, { lowercase: false });
@@ -185,14 +185,43 @@ describe('vocabularies', () => {
       Tokenizer.fromVocab('[UNK]\n[SEP]'),
     ));
   test.each([
-    [{ model: { ...tokenizerJson.model!, type: 'BPE' } }, /model\.type "WordPiece", got "BPE"/],
+    [{ model: { ...tokenizerJson.model!, type: 'Unigram' } }, /model\.type "WordPiece" or "BPE", got "Unigram"/],
     [{ normalizer: { ...tokenizerJson.normalizer!, type: 'NFC' } }, /normalizer\.type "BertNormalizer", got "NFC"/],
     [{ pre_tokenizer: { type: 'Whitespace' } }, /pre_tokenizer\.type "BertPreTokenizer", got "Whitespace"/],
-    [{ added_tokens: [{ id: 1, content: '<x>', lstrip: true }] }, /lstrip of added token <x>/],
+    [{ post_processor: { type: 'Sequence' } }, /post_processor\.type "TemplateProcessing", got "Sequence"/],
   ])('another tokenizer is refused by name: %#', (part, message) =>
-    expectError('tokenizer', message, () => tokenizerFromJson({ ...tokenizerJson, ...part })),
+    expectError('tokenizer', message, () => Tokenizer.fromJson({ ...tokenizerJson, ...part })),
   );
 });
+
+test('a vocabulary of 500,000 tokens', () => {
+  const tokens = ['[UNK]', '[CLS]', '[SEP]', ...Array.from({ length: 499_997 }, (_, i) => `t${i}`)];
+  const model = { ...tokenizerJson.model, vocab: Object.fromEntries(tokens.map((token, id) => [token, id])) };
+  for (const tokenizer of [
+    Tokenizer.fromVocab(tokens.join('\n')),
+    Tokenizer.fromJson({ ...tokenizerJson, model, added_tokens: [], post_processor: BERT_PROCESSING }),
+  ]) {
+    expect(tokenizer.vocabSize).toBe(500_000);
+    expect(tokenizer.encode('t499996 t0').ids).toEqual([499_999, 3]);
+    expect(tokenizer.decode([499_999, 3])).toBe('t499996 t0');
+  }
+});
+const BERT_PROCESSING = { type: 'BertProcessing', cls: ['[CLS]', 1], sep: ['[SEP]', 2] };
+
+test.each([-1, 1.5, 3, '4'])('an id %s is no id, or not the only one', (id) =>
+  expectError('tokenizer', /vocabulary: expected ids that are integers from 0, each once, got/, () => {
+    const vocab = { '[UNK]': 0, '[CLS]': 1, '[SEP]': 2, a: 3, b: id };
+    Tokenizer.fromJson({
+      ...tokenizerJson,
+      model: { ...tokenizerJson.model, vocab },
+      added_tokens: [],
+      post_processor: BERT_PROCESSING,
+    });
+  }),
+);
+
+test('decode: an id that the vocabulary lacks is refused', () =>
+  expectError('input', /ids: expected ids of the vocabulary, got 999999/, () => uncased.decode([999_999])));
 
 test('of two added tokens that begin alike, the longer one is found', () => {
   const tokenizer = Tokenizer.fromVocab('[UNK]\n[CLS]\n[SEP]\n[X\n[XY]\na', { addedTokens: ['[X', '[XY]'] });

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { uniform } from '../kernels/op.ts';
 import { load, type QuestionAnswering } from '../src/index.ts';
-import { CHECKPOINT, largestDifference, TINY } from './support.ts';
+import { CHECKPOINT, GOLDEN, goldenJson, largestDifference, TINY } from './support.ts';
 
 describe('the embedded checkpoint, all layers', () => {
   const question = 'Who wrote the tests?';
@@ -61,4 +61,24 @@ describe('passages of many windows', () => {
     const spans = (answers: typeof got) => answers.map(({ start, end }) => [start, end]);
     expect(spans(got)).toEqual(spans(want));
   });
+});
+
+/** checkpoints.test.ts compares the same goldens with the CPU. */
+interface Golden {
+  models: Record<string, { ids: number[]; types: number[]; fp32: number[]; int8: number[] }>;
+}
+describe('families', () => {
+  const { bert: _, ...others } = goldenJson<Golden>('checkpoints/cases').models;
+  test.each(Object.entries(others))(
+    '%s: fp32 within 1e-4 of PyTorch, int8 near quantize_dynamic',
+    async (name, { ids, types, ...want }) => {
+      for (const [dtype, most] of [['fp32', 1e-4] as const, ['int8', 0.02] as const]) {
+        const qa = await load(`${GOLDEN}/checkpoints/${name}`, { device: 'webgpu', dtype });
+        const { start, end } = await qa.logits({ inputIds: ids, tokenTypeIds: types });
+        const both = Array.from(start).flatMap((value, i) => [value, end[i]!]);
+        expect(largestDifference(both, want[dtype])).toBeLessThan(most);
+        await qa.dispose();
+      }
+    },
+  );
 });

@@ -40,7 +40,8 @@ export function missing(names: readonly string[]): string | null {
   const lacks = [
     !has('config.json') && 'config.json',
     !has(...WEIGHTS, ...WEIGHTS.map((name) => `${name}.index.json`)) && WEIGHTS.join(' or '),
-    !has('tokenizer.json', 'vocab.txt') && 'tokenizer.json or vocab.txt',
+    !has('tokenizer.json', 'vocab.txt', 'vocab.json') && 'tokenizer.json, vocab.txt or vocab.json',
+    has('vocab.json') && !has('tokenizer.json', 'merges.txt') && 'merges.txt',
     !has('tokenizer.json', 'tokenizer_config.json') && 'tokenizer_config.json',
   ].filter((what) => what !== false);
   if (lacks.length === 0) return null;

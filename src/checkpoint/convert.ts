@@ -6,9 +6,10 @@ import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
 import { checkpointLayout } from './layout.ts';
-import { type Checkpoint, openCheckpoint, type Precision, TOKENIZER_FILES, weightsOf } from './load.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './load.ts';
 import { toFloat16, toFloat32 } from './safetensors.ts';
 import type { OnProgress } from './source.ts';
+import { TOKENIZER_FILES } from './tokenizer.ts';
 import { planSafetensors } from './write.ts';
 
 /** Options of `convert`. */
@@ -64,7 +65,8 @@ export async function convert(folder: string, out: string, given: ConvertOptions
   const remove = () => fs.rmSync(temporary, { recursive: true, force: true });
   const unguard = beforeEnd(remove);
   try {
-    const int8Embeddings = options.int8Embeddings ?? (int8 && checkpoint.tensor(WORD_EMBEDDINGS).dtype === 'I8');
+    const table = tensorShapes(checkpoint.config).get(WORD_EMBEDDINGS)!.own;
+    const int8Embeddings = options.int8Embeddings ?? (int8 && checkpoint.tensor(table).dtype === 'I8');
     await removeAbandoned(resolve(out));
     remove();
     fs.mkdirSync(temporary, { recursive: true });
@@ -141,24 +143,24 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
   };
   try {
     write(head, 0);
-    for (const name of tensorShapes(checkpoint.config).keys()) {
+    for (const [name, { own }] of tensorShapes(checkpoint.config)) {
       await new Promise(setImmediate); // a signal is heard between two tensors
-      const place = places.get(name)!;
-      if (name === WORD_EMBEDDINGS && int8Embeddings && checkpoint.tensor(name).dtype === 'I8') {
-        write(toFloat32(checkpoint.tensor(`${name}_scale`), name), places.get(`${name}_scale`)!.begin);
-        write(checkpoint.tensor(name).data, place.begin);
+      const place = places.get(own)!;
+      if (name === WORD_EMBEDDINGS && int8Embeddings && checkpoint.tensor(own).dtype === 'I8') {
+        write(toFloat32(checkpoint.tensor(`${own}_scale`), own), places.get(`${own}_scale`)!.begin);
+        write(checkpoint.tensor(own).data, place.begin);
         continue;
       }
       const weight = weights(name);
       const converted =
         place.dtype === 'F16' && weight.dtype === 'F32'
-          ? toFloat16(weight as HostTensor<Float32Array>, name)
+          ? toFloat16(weight as HostTensor<Float32Array>, own)
           : name === WORD_EMBEDDINGS && int8Embeddings
             ? quantizeWeight(weight as HostTensor<Float32Array>, 'accurate')
             : weight;
       write(converted.data, place.begin);
       if (!('scale' in converted)) continue;
-      const { begin, end } = places.get(`${name}_scale`)!;
+      const { begin, end } = places.get(`${own}_scale`)!;
       write(converted.scale.subarray(0, (end - begin) / 4), begin); // one scale for the whole matrix in `torch`
     }
     fsyncSync(file);

@@ -13,8 +13,9 @@ import { BertletError, inputError } from '../errors.ts';
 import { shown } from '../options.ts';
 import { inNode, isRunning } from '../platform.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
-import { openDescription, parseIndex, readConfig, TOKENIZER_FILES, VOCABULARIES, WEIGHTS } from './load.ts';
+import { openDescription, parseIndex, readConfig, WEIGHTS } from './load.ts';
 import { kept, type OnProgress, readFile } from './source.ts';
+import { TOKENIZER_FILES, VOCABULARIES } from './tokenizer.ts';
 
 /** Options of `locate`. */
 export interface HubOptions {

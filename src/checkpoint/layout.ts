@@ -21,14 +21,14 @@ type Entry = [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
  * I8 [vocab, hidden] with scales F32 [vocab, 1] in both int8 precisions.
  */
 export function checkpointLayout(config: BertConfig, precision: Precision, int8Embeddings = false): Entry[] {
-  return [...tensorShapes(config)].flatMap(([name, { shape, linear }]): Entry[] => {
+  return [...tensorShapes(config)].flatMap(([name, { own, shape, linear }]): Entry[] => {
     const float = precision === 'fp16' ? 'F16' : 'F32';
     const int8 = linear ? float === 'F32' && precision !== 'fp32' : int8Embeddings && name === WORD_EMBEDDINGS;
-    if (!int8) return [[name, { dtype: float, shape }]];
+    if (!int8) return [[own, { dtype: float, shape }]];
     const scales = linear && precision === 'torch' ? [1] : [shape[0]!, 1];
     return [
-      [name, { dtype: 'I8', shape }],
-      [`${name}_scale`, { dtype: 'F32', shape: scales }],
+      [own, { dtype: 'I8', shape }],
+      [`${own}_scale`, { dtype: 'F32', shape: scales }],
     ];
   });
 }

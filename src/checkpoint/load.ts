@@ -7,9 +7,11 @@ import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor, LinearWeight, Scheme } from '../runtime.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, renamed, tensorShapes } from './config.ts';
+import { type FamilyName, familyOf } from './families.ts';
 import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 import { isMissing, type OnProgress, type OpenFile, openFile, readFile, unreadable, type WholeFile } from './source.ts';
+import { CLASSES, readMerges, readVocab, type TokenizerFiles, tokenizerOf } from './tokenizer.ts';
 
 /** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {
@@ -25,14 +27,6 @@ export interface Checkpoint {
 
 /** The files of the weights, the best first. An index names the files that share the tensors. */
 export const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
-
-/** The vocabulary's file: one of these. */
-export const VOCABULARIES = ['tokenizer.json', 'vocab.txt', 'vocab.json'];
-/** All files that a tokenizer may need. */
-export const TOKENIZER_FILES = [
-  ...VOCABULARIES,
-  ...['merges.txt', 'tokenizer_config.json', 'added_tokens.json', 'special_tokens_map.json'],
-];
 
 /**
  * Opens a checkpoint folder and checks its contents.
@@ -51,20 +45,25 @@ export async function openCheckpoint(folder: string, onProgress?: OnProgress): P
 }
 
 /** Reads and checks config.json. Its errors are those of `openCheckpoint`. */
-export const readConfig = async (folder: string): Promise<BertConfig> =>
-  parseConfig(json(await readFile(`${folder}/config.json`)), `${folder}/config.json`);
+export const readConfig = async (folder: string): Promise<BertConfig> => (await readModel(folder)).config;
+
+async function readModel(folder: string) {
+  const model = json(await readFile(`${folder}/config.json`));
+  return { model, config: parseConfig(model, `${folder}/config.json`) };
+}
 
 /** Reads and checks all but the weights, which are so large that they come last. Its errors are those of `openCheckpoint`. */
 export async function openDescription(folder: string): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
-  const config = await readConfig(folder);
-  const tokenizer = await openTokenizer(folder).catch((cause: unknown) => {
-    if (cause instanceof BertletError) throw cause;
-    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${(cause as Error).message})`;
-    throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
-  });
+  const { model, config } = await readModel(folder);
+  const tokenizer = await openTokenizer(folder, model);
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
     throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
+  }
+  const types = Math.max(...tokenizer.encodePair('', '').typeIds) + 1;
+  if (config.types > 0 && types > config.types) {
+    const message = `expected at most ${config.types} token types (type_vocab_size in config.json), got ${types}`;
+    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own tokenizer.`);
   }
   return { config, tokenizer };
 }
@@ -175,13 +174,13 @@ export function weightsOf(
   return (name) => {
     for (const buffer of made) (buffer as ArrayBuffer).transfer(0); // frees the tensor of the previous call (`Weights`)
     made = [];
-    const { linear } = shapes.get(name)!;
+    const { linear, own } = shapes.get(name)!;
     // Copied before the weight is read: a tensor is valid only until the next read.
-    const scale = linear && scheme ? toFloat32(read(`${name}_scale`), `${name}_scale`).slice() : null;
-    const tensor = read(name);
+    const scale = linear && scheme ? toFloat32(read(`${own}_scale`), `${own}_scale`).slice() : null;
+    const tensor = read(own);
     const { shape } = tensor;
     if (scale && scheme) {
-      finite(`${name}_scale`, scale);
+      finite(`${own}_scale`, scale);
       const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
       return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
     }
@@ -190,13 +189,13 @@ export function weightsOf(
       return tensor as HostTensor<Uint16Array>;
     }
     const data =
-      tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, name) : toFloat32(tensor, name);
+      tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, own) : toFloat32(tensor, own);
     if (data !== tensor.data) keep(data);
-    finite(name, data);
+    finite(own, data);
     const float32 = { dtype: 'F32', shape, data } as const;
     if (precision === 'fp32' || !linear) return float32;
     if (precision === 'fp16' && tensor.dtype === 'F16') return tensor as HostTensor<Uint16Array>;
-    const converted = precision === 'fp16' ? toFloat16(float32, name) : quantizeWeight(float32, precision);
+    const converted = precision === 'fp16' ? toFloat16(float32, own) : quantizeWeight(float32, precision);
     keep(converted.data);
     return converted;
   };
@@ -222,76 +221,36 @@ function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['t
   return values;
 }
 
-/** The fields of tokenizer.json that bertlet reads. */
-export interface TokenizerJson {
-  model?: {
-    type?: string;
-    vocab: Record<string, number>;
-    unk_token?: string;
-    continuing_subword_prefix?: string;
-    max_input_chars_per_word?: number;
+/** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */
+async function openTokenizer(folder: string, model: Record<string, unknown>): Promise<Tokenizer> {
+  const there = (name: string) =>
+    readFile(`${folder}/${name}`).catch((error: unknown) => {
+      if (isMissing(error)) return undefined;
+      throw error;
+    });
+  const jsonOf = async (name: string) => {
+    const file = await there(name);
+    return file && json(file);
   };
-  normalizer?: {
-    type?: string;
-    clean_text?: boolean;
-    lowercase: boolean;
-    strip_accents: boolean | null;
-    handle_chinese_chars: boolean;
-  };
-  pre_tokenizer?: { type?: string };
-  added_tokens?: {
-    id: number;
-    content: string;
-    normalized?: boolean;
-    single_word?: boolean;
-    lstrip?: boolean;
-    rstrip?: boolean;
-  }[];
-}
-
-/**
- * Makes the tokenizer that a tokenizer.json describes.
- * @throws BertletError `tokenizer` if the tokenizer is not BERT's
- */
-export function tokenizerFromJson(json: TokenizerJson): Tokenizer {
-  const { model, normalizer, pre_tokenizer: splitter, added_tokens: added = [] } = json;
-  const expect = (what: string, expected: unknown, got: unknown): void => {
-    if (expected === got) return;
-    const message = `tokenizer.json: expected ${what} ${JSON.stringify(expected)}, got ${JSON.stringify(got)}.`;
-    throw new BertletError('tokenizer', `${message} bertlet has BERT's tokenizer only.`);
-  };
-  expect('model.type', 'WordPiece', model?.type);
-  expect('model.unk_token', '[UNK]', model?.unk_token);
-  expect('model.continuing_subword_prefix', '##', model?.continuing_subword_prefix);
-  expect('model.max_input_chars_per_word', 100, model?.max_input_chars_per_word);
-  expect('normalizer.type', 'BertNormalizer', normalizer?.type);
-  expect('normalizer.clean_text', true, normalizer?.clean_text);
-  expect('pre_tokenizer.type', 'BertPreTokenizer', splitter?.type);
-  for (const { content, ...flags } of added) {
-    for (const flag of ['normalized', 'single_word', 'lstrip', 'rstrip'] as const) {
-      expect(`${flag} of added token ${content}`, false, flags[flag] ?? false);
-    }
+  const text = (file: WholeFile) => new TextDecoder().decode(file.bytes);
+  const config = (await jsonOf('tokenizer_config.json')) ?? {};
+  const files: TokenizerFiles = { config, json: await jsonOf('tokenizer.json') };
+  if (!config.added_tokens_decoder) {
+    files.special = await jsonOf('special_tokens_map.json');
+    files.added = await jsonOf('added_tokens.json');
   }
-  const vocab = new Map([...Object.entries(model!.vocab), ...added.map(({ content, id }) => [content, id] as const)]);
-  return new Tokenizer(vocab, {
-    lowercase: normalizer!.lowercase,
-    stripAccents: normalizer!.strip_accents,
-    chineseChars: normalizer!.handle_chinese_chars,
-    addedTokens: added.map(({ content }) => content),
-  });
-}
-
-/** Opens tokenizer.json, or vocab.txt and tokenizer_config.json if there is none. */
-async function openTokenizer(folder: string): Promise<Tokenizer> {
-  const whole = await readFile(`${folder}/tokenizer.json`).catch(() => null);
-  if (whole) return tokenizerFromJson(json(whole) as TokenizerJson);
-  const vocab = await readFile(`${folder}/vocab.txt`);
-  const config = json(await readFile(`${folder}/tokenizer_config.json`));
-  return Tokenizer.fromVocab(new TextDecoder().decode(vocab.bytes), {
-    lowercase: (config.do_lower_case as boolean | undefined) ?? true,
-    stripAccents: config.strip_accents as boolean | null,
-    chineseChars: (config.tokenize_chinese_chars as boolean | undefined) ?? true,
-  });
+  // transformers' rule: the tokenizer's own file names its class, or the model's does, or its family has one.
+  const own = familyOf(model.model_type as FamilyName).tokenizer;
+  const names = [config.tokenizer_class, model.tokenizer_class].filter((name) => typeof name === 'string');
+  const className = [...names.filter((name) => name.startsWith('BertJapanese')), ...names, own][0]!.replace(
+    /Fast$/,
+    '',
+  );
+  if (!files.json && CLASSES[className] === 'bpe') {
+    files.vocab = new Map(Object.entries(json(await readFile(`${folder}/vocab.json`)) as Record<string, number>));
+    files.merges = readMerges(text(await readFile(`${folder}/merges.txt`)));
+  } else if (!files.json) files.vocab = readVocab(text(await readFile(`${folder}/vocab.txt`)));
+  return new Tokenizer(...tokenizerOf(files, className));
 }
 
 /** Parses a file as a JSON object. */
