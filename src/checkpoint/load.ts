@@ -184,9 +184,13 @@ export function weightsOf(
       const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
       return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
     }
-    if (float16Tables && tensor.dtype === 'F16' && !linear && shape.length === 2) {
-      finite(name, tensor.data as Uint16Array);
-      return tensor as HostTensor<Uint16Array>;
+    const float16 = tensor.dtype === 'F16' && shape.length === 2 ? (tensor as HostTensor<Uint16Array>) : null;
+    if (float16 && (linear ? precision !== 'fp32' : float16Tables)) {
+      finite(own, float16.data);
+      if (!linear || precision === 'fp16') return float16;
+      const converted = quantizeWeight(float16, precision as Scheme);
+      keep(converted.data);
+      return converted;
     }
     const data =
       tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, own) : toFloat32(tensor, own);
@@ -194,7 +198,6 @@ export function weightsOf(
     finite(own, data);
     const float32 = { dtype: 'F32', shape, data } as const;
     if (precision === 'fp32' || !linear) return float32;
-    if (precision === 'fp16' && tensor.dtype === 'F16') return tensor as HostTensor<Uint16Array>;
     const converted = precision === 'fp16' ? toFloat16(float32, own) : quantizeWeight(float32, precision);
     keep(converted.data);
     return converted;

@@ -8,6 +8,7 @@
  * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `FILE_DTYPE_BYTES`.
  */
 import { BertletError } from '../errors.ts';
+import { allHalves } from '../float16.ts';
 import { shown } from '../options.ts';
 import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
 
@@ -227,22 +228,10 @@ export function toFloat32(tensor: HostTensor, name = 'tensor'): Float32Array {
   const values = new Float32Array(bits.buffer);
   if (dtype === 'BF16') for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
   else {
-    HALVES ??= Float32Array.from({ length: 65536 }, (_, half) => halfToFloat(half));
-    for (let i = 0; i < data.length; i++) values[i] = HALVES[data[i]!]!;
+    const halves = allHalves();
+    for (let i = 0; i < data.length; i++) values[i] = halves[data[i]!]!;
   }
   return values;
-}
-
-/** Table of all float16 numbers, made at first use: a look-up is several times faster than the computation. */
-let HALVES: Float32Array | undefined;
-
-/** IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is subnormal, 31 is Inf or NaN. */
-function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - 25);
 }
 
 /**

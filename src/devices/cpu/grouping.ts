@@ -17,10 +17,12 @@ export const LINE = 64;
 /** 16-bit sums of a line: the instruction adds 2 neighbouring features of a column. */
 const SUMS = LINE / 2;
 /**
- * Limits of the weights in one 16-bit sum. An activation is at most 128, so positive weights may add up to 255
- * (255 x 128 = 32,640 < 2^15) and negative weights to -256 (-256 x 128 = -2^15).
+ * Limit of the weights in one 16-bit sum. An activation is at most 128, so the positive weights may add up to 255
+ * (255 x 128 = 32,640 < 2^15), and so may the magnitudes of the negative ones (256 would fit as well).
  */
-const [MOST, LEAST] = [255, -256];
+const MOST = 255;
+/** Both sums share a word: positive in the low half, negative magnitudes in the high half. These bits are above 255. */
+const ABOVE = ~(MOST | (MOST << 16));
 /** Most unfinished sets that are kept open for further pairs. */
 const OPEN = 16;
 /** Pairs of a set, in the order in which the kernel takes them. */
@@ -46,7 +48,7 @@ export function groupLines(panel: Int8Array): Groups {
   const sets: number[] = [];
   let rest: number[] = [];
   for (let pair = 0; pair < panel.length / (2 * LINE); pair++) {
-    if (fits(sums, pair, 0, ZEROS)) rest.push(pair);
+    if (fits(sums, pair, ZEROS)) rest.push(pair);
     else singles.push(2 * pair, 2 * pair + 1);
   }
   for (const size of SIZES) {
@@ -58,27 +60,24 @@ export function groupLines(panel: Int8Array): Groups {
   return { sets, pairs, singles };
 }
 
-/** What each pair adds to each 16-bit sum: [pairs][2][32], the positive weights, then the negative ones. */
-function pairSums(panel: Int8Array): Int16Array {
-  const sums = new Int16Array(panel.length / 2);
-  for (let pair = 0; pair < sums.length; pair += 2 * SUMS) {
-    for (let i = 0, at = 2 * pair; i < SUMS; i++, at += 2) {
+/** What each pair adds to each 16-bit sum: [pairs][32] words, as `ABOVE` says. */
+function pairSums(panel: Int8Array): Int32Array {
+  const sums = new Int32Array(panel.length / 4);
+  for (let pair = 0; pair < sums.length; pair += SUMS) {
+    for (let i = 0, at = 4 * pair; i < SUMS; i++, at += 2) {
       const [a, b, c, d] = [panel[at]!, panel[at + 1]!, panel[at + LINE]!, panel[at + LINE + 1]!];
-      // The positive part of w is w & ~(w >> 31), the negative part w & (w >> 31).
+      // The negative part of w is w & (w >> 31).
       const negative = (a & (a >> 31)) + (b & (b >> 31)) + (c & (c >> 31)) + (d & (d >> 31));
-      sums[pair + i] = a + b + c + d - negative;
-      sums[pair + SUMS + i] = negative;
+      sums[pair + i] = (a + b + c + d - negative) | (-negative << 16);
     }
   }
   return sums;
 }
 
-const ZEROS = new Int16Array(2 * SUMS);
-/** Whether a pair may join a set: the limits hold for the sums of both. `set` is the place of its sums in `open`. */
-function fits(sums: Int16Array, pair: number, set: number, open: Int16Array): boolean {
-  for (let i = 0, at = pair * 2 * SUMS; i < SUMS; i++, at++, set++) {
-    if (open[set]! + sums[at]! > MOST || open[set + SUMS]! + sums[at + SUMS]! < LEAST) return false;
-  }
+const ZEROS = new Int32Array(SUMS);
+/** Whether a pair may join a set with these sums. */
+function fits(sums: Int32Array, pair: number, set: Int32Array): boolean {
+  for (let i = 0, at = pair * SUMS; i < SUMS; i++, at++) if ((set[i]! + sums[at]!) & ABOVE) return false;
   return true;
 }
 
@@ -87,18 +86,18 @@ function fits(sums: Int16Array, pair: number, set: number, open: Int16Array): bo
  * one is given up and its pairs go to `rest`.
  * @param size pairs of a finished set
  */
-function firstFit(sums: Int16Array, pairs: readonly number[], size: number) {
+function firstFit(sums: Int32Array, pairs: readonly number[], size: number) {
   const [sets, rest]: [number[], number[]] = [[], []];
-  const open: { pairs: number[]; sums: Int16Array }[] = [];
+  const open: { pairs: number[]; sums: Int32Array }[] = [];
   for (const pair of pairs) {
-    let index = open.findIndex((set) => fits(sums, pair, 0, set.sums));
+    let index = open.findIndex((set) => fits(sums, pair, set.sums));
     if (index < 0) {
       if (open.length === OPEN) rest.push(...open.shift()!.pairs);
-      index = open.push({ pairs: [], sums: new Int16Array(2 * SUMS) }) - 1;
+      index = open.push({ pairs: [], sums: new Int32Array(SUMS) }) - 1;
     }
     const set = open[index]!;
     set.pairs.push(pair);
-    for (let i = 0, at = pair * 2 * SUMS; i < 2 * SUMS; i++, at++) set.sums[i]! += sums[at]!;
+    for (let i = 0, at = pair * SUMS; i < SUMS; i++, at++) set.sums[i]! += sums[at]!;
     if (set.pairs.length === size) sets.push(...open.splice(index, 1)[0]!.pairs);
   }
   return { sets, rest: [...rest, ...open.flatMap((set) => set.pairs)].sort((a, b) => a - b) };
