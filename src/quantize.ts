@@ -48,12 +48,15 @@ export function quantizeWeight(weight: HostTensor<Float32Array | Uint16Array>, s
     for (let i = 0; i < values.length; i++) {
       quantized[i] = Math.min(127, Math.max(-128, roundHalfEven(fround(values[i]! * inverse))));
     }
-    if (tabled) for (let i = 0; i < part.length; i++) data[begin + i] = quantized[part[i]!]!;
+    if (tabled) lookUp(part as Uint16Array, quantized, data.subarray(begin, begin + group));
     scale.fill(step, begin / columns, (begin + group) / columns);
   }
   return { dtype: 'I8', shape: weight.shape, data, scale, scheme };
 }
 
+function lookUp(bits: Uint16Array, table: Int8Array, to: Int8Array): void {
+  for (let i = 0; i < to.length; i++) to[i] = table[bits[i]!]!;
+}
 /** The largest magnitude; NaN if there is one. */
 function largestOf(values: Float32Array): number {
   let largest = 0;

@@ -48,7 +48,7 @@ export function groupLines(panel: Int8Array): Groups {
   const sets: number[] = [];
   let rest: number[] = [];
   for (let pair = 0; pair < panel.length / (2 * LINE); pair++) {
-    if (fits(sums, pair, ZEROS)) rest.push(pair);
+    if (fits(sums, pair, ZEROS, 0)) rest.push(pair);
     else singles.push(2 * pair, 2 * pair + 1);
   }
   for (const size of SIZES) {
@@ -75,9 +75,9 @@ function pairSums(panel: Int8Array): Int32Array {
 }
 
 const ZEROS = new Int32Array(SUMS);
-/** Whether a pair may join a set with these sums. */
-function fits(sums: Int32Array, pair: number, set: Int32Array): boolean {
-  for (let i = 0, at = pair * SUMS; i < SUMS; i++, at++) if ((set[i]! + sums[at]!) & ABOVE) return false;
+/** Whether a pair may join the set whose sums begin at `set` of `open`. */
+function fits(sums: Int32Array, pair: number, open: Int32Array, set: number): boolean {
+  for (let i = set, at = pair * SUMS; i < set + SUMS; i++, at++) if ((open[i]! + sums[at]!) & ABOVE) return false;
   return true;
 }
 
@@ -88,19 +88,27 @@ function fits(sums: Int32Array, pair: number, set: Int32Array): boolean {
  */
 function firstFit(sums: Int32Array, pairs: readonly number[], size: number) {
   const [sets, rest]: [number[], number[]] = [[], []];
-  const open: { pairs: number[]; sums: Int32Array }[] = [];
+  const open: number[][] = []; // the pairs of each open set; its sums are at the same place in `openSums`
+  const openSums = new Int32Array((OPEN + 1) * SUMS);
+  const close = (set: number) => {
+    openSums.copyWithin(set * SUMS, (set + 1) * SUMS, open.length * SUMS);
+    return open.splice(set, 1)[0]!;
+  };
   for (const pair of pairs) {
-    let index = open.findIndex((set) => fits(sums, pair, set.sums));
-    if (index < 0) {
-      if (open.length === OPEN) rest.push(...open.shift()!.pairs);
-      index = open.push({ pairs: [], sums: new Int32Array(SUMS) }) - 1;
+    let set = 0;
+    while (set < open.length && !fits(sums, pair, openSums, set * SUMS)) set++;
+    if (set === open.length) {
+      if (set === OPEN) {
+        rest.push(...close(0));
+        set--;
+      }
+      open.push([]);
+      openSums.fill(0, set * SUMS, (set + 1) * SUMS);
     }
-    const set = open[index]!;
-    set.pairs.push(pair);
-    for (let i = 0, at = pair * SUMS; i < SUMS; i++, at++) set.sums[i]! += sums[at]!;
-    if (set.pairs.length === size) sets.push(...open.splice(index, 1)[0]!.pairs);
+    for (let i = set * SUMS, at = pair * SUMS; at < (pair + 1) * SUMS; i++, at++) openSums[i]! += sums[at]!;
+    if (open[set]!.push(pair) === size) sets.push(...close(set));
   }
-  return { sets, rest: [...rest, ...open.flatMap((set) => set.pairs)].sort((a, b) => a - b) };
+  return { sets, rest: [...rest, ...open.flat()].sort((a, b) => a - b) };
 }
 
 /** Bytes of the table of a panel with `depth` features: the ends, and a word for each line at most. */
