@@ -17,6 +17,9 @@ override ACCURATE: bool = false; // a scale for each row, not for the whole matr
 override RANGE: bool = false;    // a later linear quantizes y: note y's range
 @group(0) @binding(6) var<storage, read> constants: array<vec4u>; // [3][out]: column sums (int32), scales, biases
 
+// The exponent's bits of a float32 that is infinite or NaN.
+const NOT_FINITE: u32 = 0x7f800000u;
+
 struct Quantizer {
   scale: f32,
   inverse: f32,   // 1 / scale
@@ -38,7 +41,12 @@ fn prepareRows(thread: u32, first: u32, count: u32) {
     let at = rangeAt(step.rangeOfX, first + thread);
     let low = bitcast<f32>(atomicLoad(&ranges[at]));
     let high = bitcast<f32>(atomicLoad(&ranges[at + 1u]));
-    quantizers[thread] = chooseQuantizer(low, high);
+    var chosen = chooseQuantizer(low, high);
+    let largest = max(bitcast<u32>(low), bitcast<u32>(high));
+    if (largest >= NOT_FINITE) {
+      chosen.scale = bitcast<f32>(largest | 0x400000u); // NaN, and so are the results
+    }
+    quantizers[thread] = chosen;
   }
   workgroupBarrier();
 }
@@ -65,7 +73,12 @@ fn note(row: u32, value: vec4f) {
   }
   let a = max(value.xy, value.zw);
   let b = min(value.xy, value.zw);
-  let pair = max(vec2f(-min(b.x, b.y), max(a.x, a.y)), vec2f(0.0));
+  var pair = max(vec2f(-min(b.x, b.y), max(a.x, a.y)), vec2f(0.0));
+  // By bits, because a driver may assume that no value is NaN or infinite.
+  let exponents = bitcast<vec4u>(value) & vec4u(NOT_FINITE);
+  if (any(exponents == vec4u(NOT_FINITE))) {
+    pair = bitcast<vec2f>(exponents.xy | exponents.zw | vec2u(NOT_FINITE));
+  }
   if (ACCURATE) {
     // Several threads may share a row.
     atomicMax(&noted[2u * row], bitcast<u32>(pair.x));

@@ -125,6 +125,50 @@ describe('life of a process', () => {
       vi.unstubAllGlobals();
     }
   });
+  test('a worker that does not start is an error, the others end, and auto goes on', async () => {
+    const workers: Worker[] = [];
+    const kill = (worker: Worker) => {
+      if (workers.push(worker) % 3 === 0) worker.terminate();
+    };
+    process.on('worker', kill);
+    try {
+      await expectError('device', /^cpu: expected 3 threads at work, got a worker that ended/, () =>
+        startCpu({ threads: 3 }),
+      );
+      await Promise.all(workers.map((worker) => worker.terminate())); // resolves at once: they have ended
+      const qa = await load(TINY, { device: 'auto', threads: 3 });
+      expect([qa.info.device, qa.info.reason]).toEqual([
+        'reference',
+        expect.stringMatching(/cpu: expected 3 threads at work/),
+      ]);
+      await qa.dispose();
+    } finally {
+      process.off('worker', kill);
+    }
+  });
+  test('dispose gives the memory back, also of models that are still referred to', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const kept: unknown[] = [];
+    const size = async () => {
+      for (let i = 0; i < 3; i++) {
+        collect();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return process.memoryUsage().rss / 2 ** 20;
+    };
+    const cycle = async () => {
+      const qa = await load(CHECKPOINT, { threads: 2 });
+      await qa.dispose();
+      kept.push(qa);
+    };
+    await cycle();
+    const before = await size();
+    for (let i = 0; i < 4; i++) await cycle();
+    const grown = (await size()) - before;
+    console.log(`RSS grew by ${grown.toFixed(0)} MB in 4 loads of 73 MB each`);
+    expect(grown).toBeLessThan(73);
+  });
   test('a worker that dies is an error, not a hang', async () => {
     const workers: Worker[] = [];
     const remember = (worker: Worker) => workers.push(worker);

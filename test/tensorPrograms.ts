@@ -83,6 +83,26 @@ export function runtimeTests(open: () => Device | Promise<Device>, clear: (devic
     }),
   );
 
+  describe('activations that are not finite', () => {
+    const bad = [Number.NaN, Infinity, -Infinity];
+    const cases = (['torch', 'accurate'] as const).flatMap((scheme) => bad.map((value) => [scheme, value] as const));
+    test(
+      'int8: results made of them are NaN, never numbers',
+      withRuntime(async (rt) => {
+        for (const [scheme, value] of cases) {
+          const x = matrix(5, 32, 1);
+          x.data[2 * 32 + 17] = value;
+          const linear = rt.linearLayer(quantizeWeight(matrix(16, 32, 2), scheme), constant([16], 0));
+          const y = await rt.read(rt.linear(rt.tensor(x), linear));
+          expect(y.subarray(32, 48).every(Number.isNaN), `${scheme}, ${value}`).toBe(true);
+          const next = rt.linearLayer(quantizeWeight(matrix(3, 16, 3), scheme), constant([3], 0));
+          const used = await rt.read(rt.linear(rt.linear(rt.tensor(x), linear), next));
+          expect(used.subarray(6, 9).every(Number.isNaN), `${scheme}, ${value}, used`).toBe(true);
+        }
+      }),
+    );
+  });
+
   describe('a program may have its ops in any order', () => {
     const tables = (rt: Runtime) => ({
       word: rt.tensor(matrix(20, 16, 1)),

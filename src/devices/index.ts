@@ -107,8 +107,9 @@ export async function startDevice<T>(
       };
       return { name, used, info };
     } catch (error) {
-      if (!auto || !(error instanceof BertletError) || error.code !== 'device') throw error;
-      reasons.push(error.message); // only `auto` falls back to another device
+      // Only `auto` falls back to another device: where one does not start, or has no room for the model's shape.
+      if (!auto || !(error instanceof BertletError) || !['device', 'input'].includes(error.code)) throw error;
+      reasons.push(error.message);
     }
   }
   throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);

@@ -78,6 +78,7 @@ function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Ar
  */
 function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Float32Array {
   const out = weight.shape[0]!;
+  if (!x.data.every(Number.isFinite)) return new Float32Array(x.shape[0]! * out).fill(Number.NaN); // no range, no result
   const quantized = quantizeActivations(x, weight.scheme);
   return Float32Array.from(matmulInt8(quantized, weight), (accumulator, i) => {
     const [row, column] = [Math.floor(i / out), i % out];

@@ -89,10 +89,9 @@ const floatBits = (value: number) => new Int32Array(Float32Array.of(value).buffe
 export class CpuDevice implements Device {
   readonly threads: number;
   readonly choice: KernelChoice;
-  readonly #memory: WebAssembly.Memory;
   readonly #workers: Workers | null;
-  /** For uploads, and for programs if there are no workers. */
-  readonly #exports: ReturnType<typeof instantiate>;
+  /** The memory, and the kernels over it for uploads, and for programs if there are no workers. Null after `dispose`. */
+  #open: { memory: WebAssembly.Memory; exports: ReturnType<typeof instantiate> } | null;
   readonly float16 = true;
   /** Address of the row of zeros. */
   readonly #zeros: number;
@@ -109,17 +108,24 @@ export class CpuDevice implements Device {
     threads: number,
     workers: Workers | null = null,
   ) {
-    this.#memory = memory;
+    this.#open = { memory, exports: instantiate(module, memory) };
     this.#workers = workers;
-    this.#exports = instantiate(module, memory);
     this.choice = choice;
     this.threads = threads;
     this.#zeros = this.#allocate(4 * MOST_ZEROS);
   }
 
+  get #state() {
+    if (!this.#open) throw new BertletError('disposed', 'cpu: expected a device in use, got one after dispose().');
+    return this.#open;
+  }
+  get #memory(): WebAssembly.Memory {
+    return this.#state.memory;
+  }
+
   /** Milliseconds so far in each kind of command, from the end of the command before to its own. */
   get milliseconds(): Partial<Record<Command['kernel'], number>> {
-    return new Program(this.#memory, [], 0).milliseconds;
+    return this.#open ? new Program(this.#open.memory, [], 0).milliseconds : {};
   }
 
   /**
@@ -159,7 +165,7 @@ export class CpuDevice implements Device {
       to.fill(0);
       for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
     }
-    if (half) this.#exports.widen(at + size * 2, at, size);
+    if (half) this.#state.exports.widen(at + size * 2, at, size);
     return { at, bytes: size * 4, stride };
   }
 
@@ -362,7 +368,7 @@ export class CpuDevice implements Device {
 
   /** Lets the workers run the commands in the memory; or runs them in this thread, in slices. */
   async #run(commands: number, signal?: AbortSignal): Promise<void> {
-    const program = new Program(this.#memory, this.#exports.kernels, 0);
+    const program = new Program(this.#memory, this.#state.exports.kernels, 0);
     const cancel = () => program.cancel();
     signal?.addEventListener('abort', cancel);
     try {
@@ -381,6 +387,7 @@ export class CpuDevice implements Device {
 
   async dispose(): Promise<void> {
     await this.#workers?.end();
+    this.#open = null; // the memory is free when nothing refers to it
   }
 }
 
