@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Contention } from '../bench/contention.ts';
 import type { Environment } from '../bench/environment.ts';
 import type { Peers } from '../bench/peers/run.ts';
 import type { Point, Result } from '../bench/result.ts';
@@ -107,6 +108,21 @@ function peers(): string {
   return `${about}\n\n${table(['engine', 'median ms', 'min ms', 'bertlet / it'], rows)}`;
 }
 
+/** Medians and longest next to busy processes, and the delay of the caller's events. */
+function contention(): string {
+  const { environment, forwards, answers, crowded, delays } = read<Contention>('contention');
+  const rows = crowded.map(({ beside, tokens, threads, median, longest }) => [
+    ...[String(beside), String(tokens), String(threads), shown(median), shown(longest)],
+  ]);
+  const late = delays.map(({ threads, p99, longest }) => [String(threads), shown(p99), shown(longest)]);
+  return [
+    `${forwards} forwards of each, in turns; ${machine(environment)}`,
+    table(['busy processes beside', 'tokens', 'threads', 'median ms', 'longest ms'], rows),
+    `Delay of the caller's event loop while ${answers} answers are queued:`,
+    table(['threads', 'p99 ms', 'longest ms'], late),
+  ].join('\n\n');
+}
+
 /** README's table: one row for each variant of the embedded checkpoint. */
 function summary(): string {
   const { benchmarks, environment } = read<Result>('bench');
@@ -127,7 +143,7 @@ const BLOCKS: Record<string, () => string> = {
   'bert-base-cased': () => latency('bench-bert-base-cased'),
   tokens: () => growth('tokens'),
   threads: () => growth('threads'),
-  ...{ stages, accuracy, share, speed, peers, summary },
+  ...{ stages, accuracy, share, speed, peers, contention, summary },
   ops: opTable,
 };
 
