@@ -13,7 +13,9 @@
  *   for each panel of this chunk:
  *     for each tile of 6 rows:
  *       c[6][16] = bias
- *       for each k: for each row r: c[r][:] += x[r][k] * panel[k][:]
+ *       for each block of k:
+ *         s[6][16] = 0; for each k: for each row r: s[r][:] += x[r][k] * panel[k][:]
+ *         c += s
  *       y[6][16] = gelu(c) or c
  *
  * Why 6 x 16: with 256-bit registers c takes 12, the panel's line 2 and the splat 1 of AVX2's 16 registers.
@@ -22,83 +24,133 @@
  */
 import { geluRows, madd, share } from './math.wasm';
 
+/**
+ * Products that are added up before their sum is added to c: 256, or all of a row that is not much longer. The fewer, the
+ * smaller the rounding errors (test/accuracy.test.ts compares them with PyTorch's).
+ */
+// @ts-ignore: decorator
+@inline
+function blockOf(k: i32): usize {
+  return k > 384 ? 1024 : 1536; // in bytes of a row
+}
+/** 0.0. It is loaded for each block: a literal would keep a register through the loop, which needs them all. */
+const ZERO: usize = memory.data<f32>([0]);
 /** Rows of a tile. Tensors have room for a multiple of 6 rows; results beyond the last row are never read. */
 const ROWS: i32 = 6;
 
-/** Tile of 6 x 16: c[6][16] = init[16] + a[6][k] b[k][16], where b is a panel. Strides are in bytes. */
+/**
+ * Tile of 6 x 16: c[6][16] = init[16] + a[6][k] b[k][16], where b is a panel. Strides are in bytes. The sums of a block
+ * of k start from 0 and are then added to c, so that rounding errors do not grow with the whole of k.
+ */
 export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
-  // Row r's 16 sums are cr0 to cr3. All rows start from `init`: the bias, or zeros in attention.
-  let c00 = v128.load(init, 0), c01 = v128.load(init, 16), c02 = v128.load(init, 32), c03 = v128.load(init, 48);
-  let c10 = c00, c11 = c01, c12 = c02, c13 = c03;
-  let c20 = c00, c21 = c01, c22 = c02, c23 = c03;
-  let c30 = c00, c31 = c01, c32 = c02, c33 = c03;
-  let c40 = c00, c41 = c01, c42 = c02, c43 = c03;
-  let c50 = c00, c51 = c01, c52 = c02, c53 = c03;
-  const a1 = a + aStride, a2 = a1 + aStride, a3 = a2 + aStride, a4 = a3 + aStride, a5 = a4 + aStride;
-  const end = <usize>k << 2;
-  for (let at: usize = 0; at < end; at += 4, b += 64) {
-    // One line of the panel, loaded once for six rows; then one splat of x for each row.
-    const b0 = v128.load(b, 0), b1 = v128.load(b, 16), b2 = v128.load(b, 32), b3 = v128.load(b, 48);
-    let x = v128.load_splat<f32>(a + at);
-    c00 = madd(x, b0, c00); c01 = madd(x, b1, c01); c02 = madd(x, b2, c02); c03 = madd(x, b3, c03);
-    x = v128.load_splat<f32>(a1 + at);
-    c10 = madd(x, b0, c10); c11 = madd(x, b1, c11); c12 = madd(x, b2, c12); c13 = madd(x, b3, c13);
-    x = v128.load_splat<f32>(a2 + at);
-    c20 = madd(x, b0, c20); c21 = madd(x, b1, c21); c22 = madd(x, b2, c22); c23 = madd(x, b3, c23);
-    x = v128.load_splat<f32>(a3 + at);
-    c30 = madd(x, b0, c30); c31 = madd(x, b1, c31); c32 = madd(x, b2, c32); c33 = madd(x, b3, c33);
-    x = v128.load_splat<f32>(a4 + at);
-    c40 = madd(x, b0, c40); c41 = madd(x, b1, c41); c42 = madd(x, b2, c42); c43 = madd(x, b3, c43);
-    x = v128.load_splat<f32>(a5 + at);
-    c50 = madd(x, b0, c50); c51 = madd(x, b1, c51); c52 = madd(x, b2, c52); c53 = madd(x, b3, c53);
-  }
-  // V8's revectorizer joins two stores only if the higher address comes first.
-  v128.store(c, c03, 48); v128.store(c, c02, 32); v128.store(c, c01, 16); v128.store(c, c00, 0);
-  c += cStride;
-  v128.store(c, c13, 48); v128.store(c, c12, 32); v128.store(c, c11, 16); v128.store(c, c10, 0);
-  c += cStride;
-  v128.store(c, c23, 48); v128.store(c, c22, 32); v128.store(c, c21, 16); v128.store(c, c20, 0);
-  c += cStride;
-  v128.store(c, c33, 48); v128.store(c, c32, 32); v128.store(c, c31, 16); v128.store(c, c30, 0);
-  c += cStride;
-  v128.store(c, c43, 48); v128.store(c, c42, 32); v128.store(c, c41, 16); v128.store(c, c40, 0);
-  c += cStride;
-  v128.store(c, c53, 48); v128.store(c, c52, 32); v128.store(c, c51, 16); v128.store(c, c50, 0);
+  const last = a + (<usize>k << 2), block = blockOf(k);
+  // Each block adds to what lies here: first to `init`, the same for all rows, then to c.
+  let from = init, fromStride: usize = 0;
+  do {
+    const end = min(a + block, last), a1 = a + aStride, a2 = a1 + aStride, a3 = a2 + aStride, a4 = a3 + aStride;
+    const a5 = a4 + aStride, zero = v128.load_splat<f32>(ZERO);
+    // Row r's 16 sums are cr0 to cr3.
+    let c00 = zero, c01 = zero, c02 = zero, c03 = zero, c10 = zero, c11 = zero, c12 = zero, c13 = zero;
+    let c20 = zero, c21 = zero, c22 = zero, c23 = zero, c30 = zero, c31 = zero, c32 = zero, c33 = zero;
+    let c40 = zero, c41 = zero, c42 = zero, c43 = zero, c50 = zero, c51 = zero, c52 = zero, c53 = zero;
+    const size = end - a;
+    for (let at: usize = 0; at < size; at += 4, b += 64) {
+      // One line of the panel, loaded once for six rows; then one splat of x for each row.
+      const b0 = v128.load(b, 0), b1 = v128.load(b, 16), b2 = v128.load(b, 32), b3 = v128.load(b, 48);
+      let x = v128.load_splat<f32>(a + at);
+      c00 = madd(x, b0, c00); c01 = madd(x, b1, c01); c02 = madd(x, b2, c02); c03 = madd(x, b3, c03);
+      x = v128.load_splat<f32>(a1 + at);
+      c10 = madd(x, b0, c10); c11 = madd(x, b1, c11); c12 = madd(x, b2, c12); c13 = madd(x, b3, c13);
+      x = v128.load_splat<f32>(a2 + at);
+      c20 = madd(x, b0, c20); c21 = madd(x, b1, c21); c22 = madd(x, b2, c22); c23 = madd(x, b3, c23);
+      x = v128.load_splat<f32>(a3 + at);
+      c30 = madd(x, b0, c30); c31 = madd(x, b1, c31); c32 = madd(x, b2, c32); c33 = madd(x, b3, c33);
+      x = v128.load_splat<f32>(a4 + at);
+      c40 = madd(x, b0, c40); c41 = madd(x, b1, c41); c42 = madd(x, b2, c42); c43 = madd(x, b3, c43);
+      x = v128.load_splat<f32>(a5 + at);
+      c50 = madd(x, b0, c50); c51 = madd(x, b1, c51); c52 = madd(x, b2, c52); c53 = madd(x, b3, c53);
+    }
+    // V8's revectorizer joins two stores only if the higher address comes first.
+    let to = c;
+    c00 = f32x4.add(c00, v128.load(from, 0)); c01 = f32x4.add(c01, v128.load(from, 16));
+    c02 = f32x4.add(c02, v128.load(from, 32)); c03 = f32x4.add(c03, v128.load(from, 48));
+    v128.store(to, c03, 48); v128.store(to, c02, 32); v128.store(to, c01, 16); v128.store(to, c00, 0);
+    from += fromStride; to += cStride;
+    c10 = f32x4.add(c10, v128.load(from, 0)); c11 = f32x4.add(c11, v128.load(from, 16));
+    c12 = f32x4.add(c12, v128.load(from, 32)); c13 = f32x4.add(c13, v128.load(from, 48));
+    v128.store(to, c13, 48); v128.store(to, c12, 32); v128.store(to, c11, 16); v128.store(to, c10, 0);
+    from += fromStride; to += cStride;
+    c20 = f32x4.add(c20, v128.load(from, 0)); c21 = f32x4.add(c21, v128.load(from, 16));
+    c22 = f32x4.add(c22, v128.load(from, 32)); c23 = f32x4.add(c23, v128.load(from, 48));
+    v128.store(to, c23, 48); v128.store(to, c22, 32); v128.store(to, c21, 16); v128.store(to, c20, 0);
+    from += fromStride; to += cStride;
+    c30 = f32x4.add(c30, v128.load(from, 0)); c31 = f32x4.add(c31, v128.load(from, 16));
+    c32 = f32x4.add(c32, v128.load(from, 32)); c33 = f32x4.add(c33, v128.load(from, 48));
+    v128.store(to, c33, 48); v128.store(to, c32, 32); v128.store(to, c31, 16); v128.store(to, c30, 0);
+    from += fromStride; to += cStride;
+    c40 = f32x4.add(c40, v128.load(from, 0)); c41 = f32x4.add(c41, v128.load(from, 16));
+    c42 = f32x4.add(c42, v128.load(from, 32)); c43 = f32x4.add(c43, v128.load(from, 48));
+    v128.store(to, c43, 48); v128.store(to, c42, 32); v128.store(to, c41, 16); v128.store(to, c40, 0);
+    from += fromStride; to += cStride;
+    c50 = f32x4.add(c50, v128.load(from, 0)); c51 = f32x4.add(c51, v128.load(from, 16));
+    c52 = f32x4.add(c52, v128.load(from, 32)); c53 = f32x4.add(c53, v128.load(from, 48));
+    v128.store(to, c53, 48); v128.store(to, c52, 32); v128.store(to, c51, 16); v128.store(to, c50, 0);
+    from = c;
+    fromStride = cStride;
+    a = end;
+  } while (a < last);
 }
 
 /** Tile of 6 x 8 for 128-bit registers: the first 8 of the 16 columns at b, init and c. Otherwise as tileWide. */
 export function tileNarrow(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
-  let c00 = v128.load(init, 0), c01 = v128.load(init, 16);
-  let c10 = c00, c11 = c01, c20 = c00, c21 = c01, c30 = c00, c31 = c01, c40 = c00, c41 = c01, c50 = c00, c51 = c01;
-  const a1 = a + aStride, a2 = a1 + aStride, a3 = a2 + aStride, a4 = a3 + aStride, a5 = a4 + aStride;
-  const end = <usize>k << 2;
-  for (let at: usize = 0; at < end; at += 4, b += 64) {
-    // Half a line of the panel; b still advances by the whole line of 64 bytes.
-    const b0 = v128.load(b, 0), b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a + at);
-    c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
-    x = v128.load_splat<f32>(a1 + at);
-    c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
-    x = v128.load_splat<f32>(a2 + at);
-    c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
-    x = v128.load_splat<f32>(a3 + at);
-    c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
-    x = v128.load_splat<f32>(a4 + at);
-    c40 = madd(x, b0, c40); c41 = madd(x, b1, c41);
-    x = v128.load_splat<f32>(a5 + at);
-    c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);
-  }
-  v128.store(c, c01, 16); v128.store(c, c00, 0);
-  c += cStride;
-  v128.store(c, c11, 16); v128.store(c, c10, 0);
-  c += cStride;
-  v128.store(c, c21, 16); v128.store(c, c20, 0);
-  c += cStride;
-  v128.store(c, c31, 16); v128.store(c, c30, 0);
-  c += cStride;
-  v128.store(c, c41, 16); v128.store(c, c40, 0);
-  c += cStride;
-  v128.store(c, c51, 16); v128.store(c, c50, 0);
+  const last = a + (<usize>k << 2), block = blockOf(k);
+  // Each block adds to what lies here: first to `init`, the same for all rows, then to c.
+  let from = init, fromStride: usize = 0;
+  do {
+    const end = min(a + block, last), a1 = a + aStride, a2 = a1 + aStride, a3 = a2 + aStride, a4 = a3 + aStride;
+    const a5 = a4 + aStride, zero = v128.load_splat<f32>(ZERO);
+    let c00 = zero, c01 = zero, c10 = zero, c11 = zero;
+    let c20 = zero, c21 = zero, c30 = zero, c31 = zero;
+    let c40 = zero, c41 = zero, c50 = zero, c51 = zero;
+    const size = end - a;
+    for (let at: usize = 0; at < size; at += 4, b += 64) {
+      // Half a line of the panel; b still advances by the whole line of 64 bytes.
+      const b0 = v128.load(b, 0), b1 = v128.load(b, 16);
+      let x = v128.load_splat<f32>(a + at);
+      c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
+      x = v128.load_splat<f32>(a1 + at);
+      c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
+      x = v128.load_splat<f32>(a2 + at);
+      c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
+      x = v128.load_splat<f32>(a3 + at);
+      c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
+      x = v128.load_splat<f32>(a4 + at);
+      c40 = madd(x, b0, c40); c41 = madd(x, b1, c41);
+      x = v128.load_splat<f32>(a5 + at);
+      c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);
+    }
+    let to = c;
+    c00 = f32x4.add(c00, v128.load(from, 0)); c01 = f32x4.add(c01, v128.load(from, 16));
+    v128.store(to, c01, 16); v128.store(to, c00, 0);
+    from += fromStride; to += cStride;
+    c10 = f32x4.add(c10, v128.load(from, 0)); c11 = f32x4.add(c11, v128.load(from, 16));
+    v128.store(to, c11, 16); v128.store(to, c10, 0);
+    from += fromStride; to += cStride;
+    c20 = f32x4.add(c20, v128.load(from, 0)); c21 = f32x4.add(c21, v128.load(from, 16));
+    v128.store(to, c21, 16); v128.store(to, c20, 0);
+    from += fromStride; to += cStride;
+    c30 = f32x4.add(c30, v128.load(from, 0)); c31 = f32x4.add(c31, v128.load(from, 16));
+    v128.store(to, c31, 16); v128.store(to, c30, 0);
+    from += fromStride; to += cStride;
+    c40 = f32x4.add(c40, v128.load(from, 0)); c41 = f32x4.add(c41, v128.load(from, 16));
+    v128.store(to, c41, 16); v128.store(to, c40, 0);
+    from += fromStride; to += cStride;
+    c50 = f32x4.add(c50, v128.load(from, 0)); c51 = f32x4.add(c51, v128.load(from, 16));
+    v128.store(to, c51, 16); v128.store(to, c50, 0);
+    from = c;
+    fromStride = cStride;
+    a = end;
+  } while (a < last);
 }
 
 /** A tile of 6 x 16, at once where `wide`, else as two halves of 6 x 8. The device chooses at load. */

@@ -1,0 +1,115 @@
+/**
+ * The float ops on `cpu` are at least as exact as PyTorch's own: both are compared with float64 on the inputs of the
+ * goldens. Rounding errors of float ops flip quantized values, and so move the logits of an int8 model.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { OPS } from '../kernels/index.ts';
+import { type Op, runOp, U } from '../kernels/op.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
+import { erf } from '../src/devices/reference.ts';
+import { type HostTensor, Runtime } from '../src/runtime.ts';
+import { float32, goldenCases, goldenTensors } from './support.ts';
+
+type Tensors = Record<string, HostTensor>;
+const numbers = (t: HostTensor | undefined) => Array.from(float32(t).data);
+const rowsOf = (values: readonly number[], columns: number) =>
+  Array.from({ length: values.length / columns }, (_, i) => values.slice(i * columns, (i + 1) * columns));
+const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+
+function linear64({ x, weight, bias }: Tensors): number[] {
+  const b = numbers(bias);
+  const columns = rowsOf(numbers(weight), weight!.shape[1]!);
+  return rowsOf(numbers(x), x!.shape[1]!).flatMap((row) => columns.map((column, n) => dot(row, column) + b[n]!));
+}
+const gelu64 = (x: number) => (x * (1 + erf(x / Math.SQRT2))) / 2;
+
+function layerNorm64({ x, residual, gamma, beta }: Tensors): number[] {
+  const [g, b, r] = [numbers(gamma), numbers(beta), residual ? numbers(residual) : []];
+  const sums = numbers(x).map((value, i) => value + (r[i] ?? 0));
+  return rowsOf(sums, g.length).flatMap((row) => {
+    const mean = row.reduce((sum, value) => sum + value, 0) / row.length;
+    const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / row.length;
+    return row.map((value, i) => ((value - mean) / Math.sqrt(variance + 1e-12)) * g[i]! + b[i]!);
+  });
+}
+
+function attention64({ qkv }: Tensors, heads: number): number[] {
+  const rows = rowsOf(numbers(qkv), qkv!.shape[1]!);
+  const size = qkv!.shape[1]! / 3 / heads;
+  const part = (row: number[], which: number, head: number) => {
+    const begin = (which * heads + head) * size;
+    return row.slice(begin, begin + size);
+  };
+  return rows.flatMap((row) =>
+    Array.from({ length: heads }, (_, head) => {
+      const scores = rows.map((other) => dot(part(row, 0, head), part(other, 1, head)) / Math.sqrt(size));
+      const most = Math.max(...scores);
+      const weights = scores.map((score) => Math.exp(score - most));
+      const total = weights.reduce((sum, value) => sum + value, 0);
+      return part(row, 2, head).map(
+        (_, i) => rows.reduce((sum, other, j) => sum + weights[j]! * part(other, 2, head)[i]!, 0) / total,
+      );
+    }).flat(),
+  );
+}
+
+describe('errors against float64, ours and PyTorch’s', () => {
+  let runtime: Runtime;
+  beforeAll(async () => {
+    runtime = new Runtime((await startCpu({ threads: 1 })).device);
+  });
+  afterAll(() => runtime.dispose());
+  const goldens = goldenTensors('ops');
+  const linearInputs = ({ x, weight, bias }: Tensors) => ({
+    x: float32(x),
+    weight: float32(weight),
+    bias: float32(bias),
+  });
+  const eachOp: Record<
+    string,
+    [op: Op<never>, inputs: (t: Tensors, name: string) => unknown, exact: (t: Tensors, name: string) => number[]]
+  > = {
+    linear: [OPS.linear as Op<never>, linearInputs, linear64],
+    linearGelu: [
+      OPS.linear as Op<never>,
+      (t) => ({ ...linearInputs(t), activation: 'gelu' }),
+      (t) => linear64(t).map(gelu64),
+    ],
+    layerNorm: [
+      OPS.layerNorm as Op<never>,
+      ({ x, residual, gamma, beta }) => ({
+        x: float32(x),
+        residual: residual ? float32(residual) : null,
+        gamma: float32(gamma),
+        beta: float32(beta),
+        eps: 1e-12,
+      }),
+      layerNorm64,
+    ],
+    attention: [
+      OPS.attention as Op<never>,
+      ({ qkv }, name) => ({ qkv: float32(qkv), heads: Number(/-h(\d+)$/.exec(name)![1]) }),
+      (t, name) => attention64(t, Number(/-h(\d+)$/.exec(name)![1])),
+    ],
+  };
+  /** Root mean square of the errors in units of U times the largest number of the case. */
+  const errorOf = (got: ArrayLike<number>, want: readonly number[]) => {
+    const size = Math.max(...want.map(Math.abs)) || 1;
+    return Math.sqrt(want.reduce((sum, value, i) => sum + ((got[i]! - value) / size) ** 2, 0) / want.length) / U;
+  };
+  for (const [name, [op, inputs, exact]] of Object.entries(eachOp)) {
+    test(name, async () => {
+      const rows: { case: string; ours: number; torch: number }[] = [];
+      for (const [key, tensors] of goldenCases(goldens, name)) {
+        const want = exact(tensors, key);
+        const got = await runOp(runtime, op as Op<unknown>, inputs(tensors, key));
+        rows.push({ case: key, ours: errorOf(got, want), torch: errorOf(numbers(tensors.y), want) });
+      }
+      console.log(
+        `${name}: error in U, root mean square\n${rows.map((row) => `  ${row.case}: ours ${row.ours.toFixed(3)}, PyTorch ${row.torch.toFixed(3)}`).join('\n')}`,
+      );
+      const mean = (which: 'ours' | 'torch') => rows.reduce((sum, row) => sum + row[which], 0) / rows.length;
+      expect(mean('ours')).toBeLessThanOrEqual(1.05 * mean('torch'));
+    });
+  }
+});
