@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
+import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { CpuDevice, type KernelChoice } from '../src/devices/cpu/device.ts';
 import { groupLines, LINE, SIZES } from '../src/devices/cpu/grouping.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
@@ -89,6 +90,16 @@ describe('groups that are added up in 16 bits', () => {
     if (name === 'small weights') expect(sets[0]! + sets[1]!).toBeGreaterThan(0);
     if (name === '-128 alone') expect(singles.length).toBe(lines.length);
   });
+});
+
+test('every float16 is widened exactly by the device', async () => {
+  const data = Uint16Array.from({ length: 65536 }, (_, bits) => bits);
+  const tensor = { dtype: 'F16', shape: [64, 1024], data } as const;
+  const runtime = new Runtime(CHOICES[0]![1]());
+  expect(await runtime.read(runtime.tensor(tensor))).toEqual(toFloat32(tensor));
+  // Rows that are no multiple of a vector.
+  const odd = { dtype: 'F16', shape: [3, 5], data: data.slice(15000, 15015) } as const;
+  expect(await runtime.read(runtime.tensor(odd))).toEqual(toFloat32(odd));
 });
 
 describe('whole model', () => {
