@@ -12,7 +12,6 @@
  * token.
  */
 import { inputError } from './errors.ts';
-import { allHalves } from './float16.ts';
 import type { HostTensor, QuantizedTensor, Scheme } from './runtime.ts';
 
 const { fround } = Math;
@@ -26,48 +25,26 @@ export function roundHalfEven(x: number): number {
 /**
  * Quantizes a weight to symmetric int8: `scale = max|w| / 127.5` (float32), `q = clamp(round(w / scale), -128, 127)`.
  * Source: torch.ao MinMaxObserver (qint8, per_tensor_symmetric) and PerChannelMinMaxObserver, quantize_per_tensor.
- * @param weight [out, in] float32 or float16
+ * @param weight [out, in] float32
  * @throws BertletError `input` if a weight is NaN or infinite
  */
-export function quantizeWeight(weight: HostTensor<Float32Array | Uint16Array>, scheme: Scheme): QuantizedTensor {
+export function quantizeWeight(weight: HostTensor<Float32Array>, scheme: Scheme): QuantizedTensor {
   const [rows = 0, columns = 0] = weight.shape;
   const data = new Int8Array(weight.data.length);
   const scale = new Float32Array(rows);
   const group = (scheme === 'torch' ? rows : 1) * columns; // weights that share a scale
-  // A float16 weight is one of 65,536 numbers, so each of these is quantized once where a group has more weights.
-  const halves = weight.dtype === 'F16' ? allHalves() : null;
-  const tabled = halves && group > halves.length;
   for (let begin = 0; begin < data.length; begin += group) {
-    const part = weight.data.subarray(begin, begin + group);
-    const values = part instanceof Float32Array ? part : tabled ? halves : Float32Array.from(part, (h) => halves![h]!);
-    const largest = tabled ? halves[largestHalf(part as Uint16Array)]! : largestOf(values);
+    let largest = 0;
+    for (let i = begin; i < begin + group; i++) largest = Math.max(largest, Math.abs(weight.data[i]!));
     if (!(largest < Infinity)) throw inputError(`weight [${weight.shape}]`, 'finite values', largest);
     const step = Math.max(fround(largest / 127.5), 2 ** -23); // the observer's eps: a group of zeros has a scale, too
     const inverse = fround(1 / step);
-    const quantized = tabled ? new Int8Array(values.length) : data.subarray(begin, begin + group);
-    for (let i = 0; i < values.length; i++) {
-      quantized[i] = Math.min(127, Math.max(-128, roundHalfEven(fround(values[i]! * inverse))));
+    for (let i = begin; i < begin + group; i++) {
+      data[i] = Math.min(127, Math.max(-128, roundHalfEven(fround(weight.data[i]! * inverse))));
     }
-    if (tabled) lookUp(part as Uint16Array, quantized, data.subarray(begin, begin + group));
     scale.fill(step, begin / columns, (begin + group) / columns);
   }
   return { dtype: 'I8', shape: weight.shape, data, scale, scheme };
-}
-
-function lookUp(bits: Uint16Array, table: Int8Array, to: Int8Array): void {
-  for (let i = 0; i < to.length; i++) to[i] = table[bits[i]!]!;
-}
-/** The largest magnitude; NaN if there is one. */
-function largestOf(values: Float32Array): number {
-  let largest = 0;
-  for (let i = 0; i < values.length; i++) largest = Math.max(largest, Math.abs(values[i]!));
-  return largest;
-}
-/** The float16 with the largest magnitude, as bits without the sign, which grow with it; NaN has the largest of all. */
-function largestHalf(bits: Uint16Array): number {
-  let largest = 0;
-  for (let i = 0; i < bits.length; i++) largest = Math.max(largest, bits[i]! & 0x7fff);
-  return largest;
 }
 
 /** Quantized activations: `x ≈ (data - zeroPoint) * scale`. */
