@@ -137,7 +137,7 @@ async function start(
   extra: Partial<Job['options']> = {},
 ): Promise<Running | Skipped> {
   const { folder, threads, question, context } = options;
-  const loading = { ...variant, wideSimd: true, ...(threads && { threads }), ...extra };
+  const loading = { ...variant, ...(threads && { threads }), ...extra };
   const job: Job = { model: folder, options: loading, question, context };
   const name = nameOf(variant);
   const child = startChild(name, process.execPath, [VARIANT, JSON.stringify(job)]);

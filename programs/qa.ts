@@ -84,7 +84,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   const { scheme, threads } = options;
   const open = async (device: DeviceName, dtype: Dtype) => {
     const { onProgress, stop } = progressBars(io);
-    const model = { device, dtype, wideSimd: true, onProgress, ...(scheme && { scheme }), ...(threads && { threads }) };
+    const model = { device, dtype, onProgress, ...(scheme && { scheme }), ...(threads && { threads }) };
     return load(options.model, model).finally(stop);
   };
   const dtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'int8'];

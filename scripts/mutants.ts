@@ -38,7 +38,10 @@ const MUTANTS: Mutant[] = [
     ['rows = 1;', 'rows = 2;'],
   ]),
   ...mutants('kernels/linearInt8Grouped.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [
-    ['t13 = i16x8.add(t13, pairs(a, w3));\n        a = v128.load_splat<i32>(a2, 4)', 't13 = i16x8.add(t13, pairs(a, w2));\n        a = v128.load_splat<i32>(a2, 4)'],
+    [
+      't13 = i16x8.add(t13, pairs(a, w3));\n        a = v128.load_splat<i32>(a2, 4)',
+      't13 = i16x8.add(t13, pairs(a, w2));\n        a = v128.load_splat<i32>(a2, 4)',
+    ],
     ['size >>= 1', 'size >>= 2'],
   ]),
   ...mutants('kernels/linearInt16.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [

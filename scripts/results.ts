@@ -96,15 +96,15 @@ function speed(): string {
   return `${dataset.questions} questions, 2 threads each; ${machine(environment)}\n\n${table(head, rows)}`;
 }
 
-function peers(): string {
-  const { environment, shape, tokens, threads, engines } = read<Peers>('peers');
+function peers(name = 'peers'): string {
+  const { environment, shape, tokens, threads, engines } = read<Peers>(name);
   const rows = engines.map(({ name, median, best, ratio }) => [
     name,
     median.toFixed(1),
     best.toFixed(1),
     ratio.toFixed(2),
   ]);
-  const about = `${shape}'s shape, ${tokens} tokens, ${threads} threads; ${machine(environment)}`;
+  const about = `${shape}, ${tokens} tokens, ${threads} threads; ${machine(environment)}`;
   return `${about}\n\n${table(['engine', 'median ms', 'min ms', 'bertlet / it'], rows)}`;
 }
 
@@ -143,7 +143,9 @@ const BLOCKS: Record<string, () => string> = {
   'bert-base-cased': () => latency('bench-bert-base-cased'),
   tokens: () => growth('tokens'),
   threads: () => growth('threads'),
-  ...{ stages, accuracy, share, speed, peers, contention, summary },
+  ...{ stages, accuracy, share, speed, contention, summary },
+  peers: () => peers(),
+  answers: () => peers('peers-answers'),
   ops: opTable,
 };
 

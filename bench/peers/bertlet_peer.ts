@@ -8,7 +8,7 @@ import { SHAPES } from '../shapes.ts';
 const [tokens, threads] = process.argv.slice(2).map(Number) as [number, number];
 const config = SHAPES['bert-base-cased']!;
 const model = async (precision: Precision) => {
-  const { device, kernels } = await startCpu({ threads, wideSimd: true });
+  const { device, kernels } = await startCpu({ threads });
   return { kernels, forward: forwardOf(device, config, randomWeights(config, precision)) };
 };
 const models = { fp32: await model('fp32'), int8: await model('torch') };

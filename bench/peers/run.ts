@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import { QUESTION, TEXT } from '../../programs/article.ts';
 import { environment } from '../environment.ts';
 import { startChild, takeTurns } from '../turns.ts';
 
@@ -11,6 +12,10 @@ const command = new Command('run')
   .option('--threads <n>', 'threads of each engine', '2')
   .option('--rounds <n>', 'turns of each', '12')
   .option('--only <names>', 'which of them', 'bertlet,torch,ort-node,ort-web')
+  .option(
+    '--answers',
+    "whole answers to the article's question by the embedded checkpoint: bertlet, torch, transformers.js",
+  )
   .option('--avx2', 'hold PyTorch to AVX2')
   .option('--json <file>', 'write all samples there')
   .parse();
@@ -19,6 +24,7 @@ const options = command.opts<{
   threads: string;
   rounds: string;
   only: string;
+  answers?: boolean;
   avx2?: boolean;
   json?: string;
 }>();
@@ -32,6 +38,14 @@ const PEERS: Record<string, string[]> = {
   'ort-node': [process.execPath, join(here, 'ort_peer.mjs'), tokens, threads, dir, 'node'],
   'ort-web': [process.execPath, join(here, 'ort_peer.mjs'), tokens, threads, dir, 'web'],
 };
+const checkpoint = join(here, '..', '..', 'weights', 'minilm-l6-qa');
+const asked = [threads, QUESTION, TEXT];
+const ANSWERS: Record<string, string[]> = {
+  bertlet: [process.execPath, join(here, 'bertlet_answers.ts'), checkpoint, ...asked],
+  torch: [join(dir, 'venv/bin/python'), join(here, 'torch_answers.py'), checkpoint, ...asked],
+  'transformers.js': [process.execPath, join(here, 'transformersjs_answers.mjs'), dir, ...asked],
+};
+const shape = options.answers ? "the embedded checkpoint's weights, whole answers" : "bert-base-cased's shape";
 const AVX2 = { ATEN_CPU_CAPABILITY: 'avx2', FBGEMM_ENABLE_INSTRUCTIONS: 'AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2' };
 
 interface Variant {
@@ -41,8 +55,9 @@ interface Variant {
 }
 const variants: Variant[] = [];
 const children = [];
-for (const peer of options.only.split(',')) {
-  const [file, ...args] = PEERS[peer]!;
+const names = options.answers ? Object.keys(ANSWERS) : options.only.split(',');
+for (const peer of names) {
+  const [file, ...args] = (options.answers ? ANSWERS : PEERS)[peer]!;
   const env = options.avx2 && peer === 'torch' ? { ...process.env, ...AVX2 } : process.env;
   const child = startChild(peer, file!, args, env);
   children.push(child);
@@ -77,13 +92,13 @@ const own = (int8: boolean) =>
     variants.find(({ name }) => name.startsWith('bertlet') && isInt8(name) === int8)?.milliseconds ?? [Number.NaN],
   );
 const result: Peers = {
-  ...{ environment: begun, shape: 'bert-base-cased', tokens: Number(tokens), threads: Number(threads) },
+  ...{ environment: begun, shape, tokens: Number(tokens), threads: Number(threads) },
   engines: variants.map(({ name, milliseconds }) => {
     const [middle, best] = [median(milliseconds), Math.min(...milliseconds)];
     return { name, median: middle, best, ratio: own(isInt8(name)) / middle, milliseconds };
   }),
 };
-console.log(`bert-base-cased's shape, ${tokens} tokens, ${threads} threads, ${begun.cpu}, Node ${process.version}\n`);
+console.log(`${shape}, ${tokens} tokens, ${threads} threads, ${begun.cpu}, Node ${process.version}\n`);
 console.log('| engine | median ms | min ms | bertlet / it |\n|---|---|---|---|');
 for (const { name, median, best, ratio } of result.engines) {
   console.log(`| ${name} | ${median.toFixed(1)} | ${best.toFixed(1)} | ${ratio.toFixed(2)} |`);

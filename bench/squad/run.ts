@@ -51,7 +51,7 @@ export const variantsOf = (devices: DeviceName[], dtypes: Dtype[], schemes: Sche
 
 /** Loads a variant. The best span is what counts, whatever "no answer" has: a threshold is put to it afterwards. */
 export async function loadVariant(model: string, variant: Variant, options: LoadOptions): Promise<Loaded> {
-  const qa = await load(model, { wideSimd: true, ...options, ...variant });
+  const qa = await load(model, { ...options, ...variant });
   const forward = qa.logits.bind(qa);
   let windows = 0; // `answer` asks for the logits of each
   qa.logits = (input) => {
