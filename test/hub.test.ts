@@ -24,7 +24,7 @@ import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { type BertletError, load } from '../src/index.ts';
 import { locate } from '../src/tensor.ts';
 import { COMMIT, type Fault, hubServer } from './hubServer.ts';
-import { expectError, TINY } from './support.ts';
+import { expectError, GOLDEN, TINY } from './support.ts';
 
 let server: Awaited<ReturnType<typeof hubServer>>;
 let cache: string;
@@ -188,6 +188,19 @@ describe('what cannot run is refused before its weights are asked for', () => {
       `GET /owner/name/resolve/${COMMIT}/config.json`,
     ]);
     other.close();
+  });
+  test('a RoBERTa without tokenizer.json: vocab.json and merges.txt come with it', async () => {
+    const folder = join(GOLDEN, 'checkpoints', 'roberta');
+    const options = { device: 'reference', dtype: 'fp32' } as const;
+    const ask = { question: 'Who came?', context: 'Ada came to town.' };
+    const want = await (await load(folder, options)).answer(ask);
+    const hub = await hubServer(folder, 'owner/roberta');
+    try {
+      const qa = await load('owner/roberta', { ...options, endpoint: hub.endpoint });
+      expect(await qa.answer(ask)).toEqual(want);
+    } finally {
+      await hub.close();
+    }
   });
   test('a tokenizer of another model', async () => {
     const other = await changed((folder) => fs.appendFileSync(join(folder, 'vocab.txt'), '\nzz\nzzz\n'));
