@@ -271,11 +271,15 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
   return new Tokenizer(...tokenizerOf(files, className));
 }
 
+/** Whether a value of JSON is nested more than 100 times: what walks through it would run out of stack. */
+const isDeep = (value: unknown, left = 100): boolean =>
+  typeof value === 'object' && value !== null && (left === 0 || Object.values(value).some((v) => isDeep(v, left - 1)));
+
 /** Parses a file as a JSON object. */
 function json({ name, bytes }: WholeFile): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+    if (typeof value === 'object' && value !== null && !isDeep(value)) return value as Record<string, unknown>;
   } catch {}
   throw new BertletError('config', `${name}: expected a JSON object. The file is damaged.`);
 }
