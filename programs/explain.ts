@@ -9,7 +9,7 @@ import { explain } from './explain/explain.ts';
 import { explainText } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
-import { progressBars } from './progress.ts';
+import { progressBars, stopOf } from './progress.ts';
 import { writeWhole } from './write.ts';
 
 interface ExplainOptions extends QuestionOptions {
@@ -31,6 +31,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     stream: io.stderr,
     clearOnComplete: true,
   });
+  const stopBar = stopOf(bar);
   if (io.stderr.isTTY) bar.start(0, 0);
   const onLinear = ({ done, total }: { done: number; total: number }) => {
     bar.setTotal(total);
@@ -42,13 +43,13 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     async () => (await openRuntime(options.device)).device,
     onLinear,
   ).finally(() => {
-    bar.stop();
+    stopBar();
     checkpoint.close();
   });
   if (options.report) {
     const file = options.report.endsWith('.html') ? options.report : join(options.report, 'explain.html');
     const { explainPage } = await import('./report/explain.ts'); // Plot: only where it is asked for
-    await writeWhole(file, explainPage(explanation, options.device));
+    await writeWhole(file, explainPage(explanation, options.device), io);
     if (!options.json) print(`${file}\n`);
   }
   print(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation));

@@ -69,6 +69,9 @@ interface QaOptions extends QuestionOptions {
   threads?: number;
   dtype?: Dtype;
   scheme?: Scheme;
+  revision?: string;
+  topK?: number;
+  threshold?: number;
   samples?: number;
   json?: boolean;
 }
@@ -84,8 +87,8 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   const { scheme, threads } = options;
   const open = async (device: DeviceName, dtype: Dtype) => {
     const { onProgress, stop } = progressBars(io);
-    const model = { device, dtype, wideSimd: true, onProgress, ...(scheme && { scheme }), ...(threads && { threads }) };
-    return load(options.model, model).finally(stop);
+    const given = { scheme, threads, revision: options.revision };
+    return load(options.model, { device, dtype, wideSimd: true, onProgress, ...given }).finally(stop);
   };
   const dtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'int8'];
   const models: [Dtype, QuestionAnswering][] = [];
@@ -101,20 +104,27 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   say(`Text: \n${context}\nQuestion: \n${question}`);
   const answers: Record<string, unknown> = {};
   for (const [dtype, qa] of models) {
-    const [best] = await qa.answer({ question, context });
-    const { text, start, end, score, noAnswer } = best!;
+    const [best, ...others] = await qa.answer({
+      question,
+      context,
+      topK: options.topK,
+      nullThreshold: options.threshold,
+    });
     const tokens = await joinedTokens(qa, question, context).catch(() => null); // a passage of several windows has none
-    answers[dtype] = { tokens, ...best };
+    answers[dtype] = { tokens, ...best, ...(others.length > 0 && { others }) };
     say(`${ANSWERS[dtype]}: `);
     if (tokens !== null) say(tokens);
-    say(
-      noAnswer
-        ? `  (no answer in the text, score ${score.toFixed(3)})`
-        : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
-    );
+    for (const { text, start, end, score, noAnswer } of [best, ...others]) {
+      say(
+        noAnswer
+          ? `  (no answer in the text, score ${score.toFixed(3)})`
+          : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
+      );
+    }
   }
 
-  section('BERT QA Inference Latencies');
+  const timing = options.samples !== 0;
+  if (timing) section('BERT QA Inference Latencies');
   const tokens = models[0]![1].tokenizer.encodePair(question, context).ids.length;
   const latencies: Record<string, Latency> = {};
   const time = async (qa: QuestionAnswering, first: boolean) => {
@@ -127,10 +137,10 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
     say(`${latencyLabel(qa.info)}: ${mean.toFixed(2)} ms / sample  (${counts})`);
     await qa.dispose();
   };
-  for (const [dtype, qa] of models) await time(qa, dtype === dtypes[0]);
+  for (const [dtype, qa] of models) await (timing ? time(qa, dtype === dtypes[0]) : qa.dispose());
   const gpuDtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'fp16', 'int8'];
   try {
-    for (const dtype of options.device ? [] : gpuDtypes)
+    for (const dtype of options.device || !timing ? [] : gpuDtypes)
       await time(await open('webgpu', dtype), dtype === gpuDtypes[0]);
   } catch (error) {
     if (!(error instanceof BertletError && error.code === 'device')) throw error;
