@@ -4,6 +4,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
+import { environment } from '../bench/environment.ts';
 import { decode, fileError } from '../bench/files.ts';
 import type { MatrixOptions } from '../bench/matrix.ts';
 import { randomCheckpoint } from '../bench/model.ts';
@@ -87,6 +88,9 @@ export async function run(options: BenchOptions, argv: readonly string[], io: Io
   const evaluation = options.evaluation ? await readEvaluation(options.evaluation) : undefined;
   if (typeof options.json === 'string') await checkWritable(options.json);
   if (options.report) await mkdir(options.report, { recursive: true });
+  const { busyLine, textOf } = await import('../bench/text.ts');
+  const busy = busyLine(environment());
+  if (busy) io.stderr.write(`${busy}\n`);
   const result = await measure(options, command(argv), io);
   const json = JSON.stringify(result, null, 2);
   const files: [string, string][] = typeof options.json === 'string' ? [[options.json, json]] : [];
@@ -100,7 +104,6 @@ export async function run(options: BenchOptions, argv: readonly string[], io: Io
     await writeWhole(path, text, io);
     io.stderr.write(`${path}\n`);
   }
-  const { textOf } = await import('../bench/text.ts');
   printer(io.stdout)(options.json === true ? json : textOf(result));
 }
 

@@ -37,6 +37,8 @@ async function joinedTokens(qa: QuestionAnswering, question: string, context: st
   return tokens.slice(argmax(start), argmax(end) + 1).join(' ');
 }
 
+type Tokens = Parameters<QuestionAnswering['logits']>[0];
+
 interface Latency {
   mean: number;
   median: number;
@@ -47,10 +49,15 @@ interface Latency {
 /** The article's counts; a device that would need longer than 10 seconds for them does as many as it can. */
 const [WARMUPS, SAMPLES, SECONDS] = [10, 100, 10];
 
+/** What is timed: question and passage, or as much as the model has positions for. */
+function inputOf({ tokenizer, config }: QuestionAnswering, question: string, context: string): Tokens {
+  const { ids, typeIds } = tokenizer.encodePair(question, context);
+  return { inputIds: ids.slice(0, config.positions), tokenTypeIds: typeIds.slice(0, config.positions) };
+}
+
 /** Time of one forward of the tokenized input to its logits, after some that are not counted. */
-async function latency(qa: QuestionAnswering, question: string, context: string, samples = SAMPLES): Promise<Latency> {
-  const { ids, typeIds } = qa.tokenizer.encodePair(question, context);
-  const forward = () => qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
+async function latency(qa: QuestionAnswering, input: Tokens, samples = SAMPLES): Promise<Latency> {
+  const forward = () => qa.logits(input);
   const sampler = new Sampler(forward, { warmups: WARMUPS, samples, seconds: SECONDS }, () => performance.now());
   await sampler.turn(Number.POSITIVE_INFINITY);
   const { warmups, milliseconds } = sampler;
@@ -125,12 +132,12 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
 
   const timing = options.samples !== 0;
   if (timing) section('BERT QA Inference Latencies');
-  const tokens = models[0]![1].tokenizer.encodePair(question, context).ids.length;
+  const input = inputOf(models[0]![1], question, context);
   const latencies: Record<string, Latency> = {};
   const time = async (qa: QuestionAnswering, first: boolean) => {
-    if (first) say(`${described(qa.info)}; ${tokens} tokens`);
+    if (first) say(`${described(qa.info)}; ${input.inputIds.length} tokens`);
     if (first && qa.info.reason) say(qa.info.reason);
-    const result = await latency(qa, question, context, options.samples);
+    const result = await latency(qa, input, options.samples);
     latencies[`${qa.info.device} ${qa.info.dtype}`] = result;
     const { mean, median, warmups, milliseconds } = result;
     const counts = `median ${median.toFixed(2)}, ${warmups} warm-ups, ${milliseconds.length} samples`;
