@@ -2,6 +2,7 @@
  * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with histograms.
  * `bertlet explain --help`
  */
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { locate, openCheckpoint, openRuntime } from '../src/tensor.ts';
@@ -18,6 +19,9 @@ interface ExplainOptions extends QuestionOptions {
   report?: string;
   json?: boolean;
 }
+
+/** Whether a path is that of the page, and not of its folder: by its name, or as a pipe or a device is there. */
+const isFile = (path: string): boolean => path.endsWith('.html') || (existsSync(path) && !statSync(path).isDirectory());
 
 /** Runs `bertlet explain`. */
 export async function run(options: ExplainOptions, io: Io): Promise<void> {
@@ -47,7 +51,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     checkpoint.close();
   });
   if (options.report) {
-    const file = options.report.endsWith('.html') ? options.report : join(options.report, 'explain.html');
+    const file = isFile(options.report) ? options.report : join(options.report, 'explain.html');
     const { explainPage } = await import('./report/explain.ts'); // Plot: only where it is asked for
     await writeWhole(file, explainPage(explanation, options.device), io);
     if (!options.json) print(`${file}\n`);

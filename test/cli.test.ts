@@ -1,6 +1,6 @@
 /** `bertlet qa` as a program: its sections, its JSON, its exit codes; and what all programs have. */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -78,6 +78,39 @@ describe('on a tiny model', () => {
     expect(status).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ context: 'a b c d ', info: { dtype: 'int8' }, answers: { int8: {} } });
   });
+  test.each<[string, BufferEncoding]>([
+    ['\ufeff', 'utf8'],
+    ['\ufeff', 'utf16le'],
+  ])('a passage with a mark, %j in %s: offsets count from the first character', async (mark, encoding) => {
+    const file = join(folder, 'marked.txt');
+    writeFileSync(file, `${mark}c d e`, encoding);
+    const ask = ['--dtype', 'int8', '--question', 'x', '--samples', '0', '--json'];
+    const { out } = await run(...tiny, ...ask, '--context-file', file);
+    const { context, answers } = JSON.parse(out);
+    expect(context).toBe('c d e');
+    expect(context.slice(answers.int8.start, answers.int8.end)).toBe(answers.int8.text);
+    const piped = ['qa', ...tiny, ...ask, '--context-file', '-'];
+    expect(JSON.parse((await runProgram(piped, { input: `${mark}c d e` })).out).context).toBe('c d e');
+  });
+  test('--top-k, --threshold, and --samples 0: the answers alone', async () => {
+    const few = [...tiny, ...ask, '--dtype', 'int8', '--top-k', '3', '--samples', '0'];
+    const { status, out } = await run(...few);
+    expect([status, out.match(/ = text\.slice/g)!.length, out.includes('Latenc')]).toEqual([0, 3, false]);
+    const { answers, latencies } = JSON.parse((await run(...few, '--json', '--threshold', '-1e9')).out);
+    expect([answers.int8.noAnswer, answers.int8.others.length, latencies]).toEqual([true, 2, {}]);
+  });
+  test('--revision is for `load`', async () => {
+    const spy = vi.spyOn(bertlet, 'load');
+    await run(...tiny, ...ask, '--samples', '0', '--revision', 'abc');
+    const revisions = spy.mock.calls.map(([, options]) => options!.revision);
+    spy.mockRestore();
+    expect(revisions).toEqual(['abc', 'abc']);
+  });
+  test('a passage of several windows is answered, and what fits the model is timed', async () => {
+    const long = ['--question', 'a b?', '--context', 'c d e '.repeat(50), '--device', 'cpu'];
+    const { status, out } = await run(...tiny, ...long);
+    expect([status, out]).toEqual([0, expect.stringMatching(/; 64 tokens\nCPU Inference Latency: /)]);
+  });
   test('--help', async () => {
     const { status, out } = await run('--help');
     expect([status, out.includes('--context-file')]).toEqual([0, true]);
@@ -142,11 +175,71 @@ describe('a process', () => {
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/\nwebgpu(: expected an adapter, got none\.|, .* tokens\n)/);
   });
-  test('a reader that has enough, as `head` has, is no error', async () => {
-    const args = ['programs/main.ts', 'qa', ...one, ...ask];
+  test('a reader that has enough, as `head` has, is no error, and ends the work', async () => {
+    const watch = 'data:text/javascript,process.on("exit",()=>process._rawDebug(process.cpuUsage().user))';
+    const args = [
+      '--import',
+      watch,
+      'programs/main.ts',
+      'qa',
+      ...tiny,
+      ...ask,
+      '--device',
+      'cpu',
+      '--samples',
+      '1000000000',
+    ];
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.destroy();
     const [status, error] = await Promise.all([new Promise((done) => child.once('exit', done)), text(child.stderr)]);
-    expect([status, error]).toEqual([0, '']);
+    expect([status, error]).toEqual([0, expect.stringMatching(/^\d+\n$/)]);
+    expect(Number(error)).toBeLessThan(10e6); // microseconds of a CPU; the samples alone are 20 s
   });
+  /** In a shell, with the program as $BERTLET. */
+  const shell = (line: string) => {
+    const env = { ...process.env, BERTLET: `${process.execPath} programs/main.ts` };
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', line], { cwd: ROOT, encoding: 'utf8', env });
+    return { status, out: stdout, error: stderr };
+  };
+  const quick = ['qa', ...one, '--samples', '0', '--question', 'a', '--context', `"${'c d e '.repeat(900)}"`].join(' ');
+  test.runIf(process.platform === 'linux')('a full disk is an error, exit code 1', () => {
+    const full = shell(`$BERTLET ${quick} > /dev/full`);
+    expect([full.status, full.error]).toEqual([1, expect.stringMatching(/^Error \(ENOSPC\): ENOSPC: .*\n$/)]);
+    const file = join(folder, 'short');
+    const short = shell(`ulimit -f 2; $BERTLET ${quick} > ${file}`); // blocks of 1024 bytes: the last write is cut short
+    expect([short.status, short.error]).toEqual([1, expect.stringMatching(/^Error \(EFBIG\): .*\n$/)]);
+    expect(statSync(file).size).toBe(2048);
+  });
+  test.runIf(process.platform === 'linux')('--json and --report into what a shell has opened', () => {
+    const explain = `$BERTLET explain --model ${TINY} --question a --context 'c d'`;
+    const { status, error } = shell(`${explain} --report /dev/stdout | head -c 15; exit \${PIPESTATUS[0]}`);
+    expect([status, error]).toEqual([0, '']);
+    const page = join(folder, 'page');
+    expect(shell(`${explain} --report /dev/fd/7 7> ${page}`).status).toBe(0);
+    expect(readFileSync(page, 'utf8').slice(0, 15)).toBe('<!doctype html>');
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('a signal', () => {
+  const [hidden, shown] = ['\x1b[?7l', '\x1b[?7h']; // line wrap off, on
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    '%s: line wrap is back, no file is locked, and it ends by the signal',
+    async (signal) => {
+      const [data, kept] = [join(folder, 'squad.json'), join(folder, `${signal}.jsonl`)];
+      const qas = Array.from({ length: 5000 }, (_, id) => ({ id, question: 'a b?', answers: [{ text: 'c' }] }));
+      writeFileSync(data, JSON.stringify({ data: [{ paragraphs: [{ context: 'c d e', qas }] }] }));
+      const terminal = ['--import', 'data:text/javascript,process.stderr.isTTY=true'];
+      const args = ['evaluate', data, '--model', TINY, '--device', 'reference', '--predictions', kept];
+      const child = spawn(process.execPath, [...terminal, 'programs/main.ts', ...args], { cwd: ROOT });
+      let seen = '';
+      child.stderr.on('data', (chunk) => {
+        seen += chunk;
+        if (seen.includes('answers')) child.kill(signal);
+      });
+      const ended = await new Promise((done) => child.once('close', (code, by) => done(by ?? code)));
+      expect(ended).toBe(signal);
+      expect(seen.lastIndexOf(shown)).toBeGreaterThan(seen.lastIndexOf(hidden));
+      expect(readdirSync(folder).filter((name) => name.startsWith(signal))).toEqual([`${signal}.jsonl`]);
+    },
+  );
 });

@@ -101,6 +101,7 @@ export async function takeTurns(
         warm.add(answerer);
         predictions.add(name, question.id, await answerer.answer(question));
         onAnswer();
+        await new Promise(setImmediate); // a device that never waits would let no signal through
       }
     }
   }
