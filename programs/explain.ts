@@ -37,9 +37,10 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
   });
   const stopBar = stopOf(bar);
   if (io.stderr.isTTY) bar.start(0, 0);
-  const onLinear = ({ done, total }: { done: number; total: number }) => {
+  const onLinear = async ({ done, total }: { done: number; total: number }) => {
     bar.setTotal(total);
     bar.update(done);
+    await new Promise(setImmediate); // the reference never waits, and would let no signal through
   };
   const explanation = await explain(
     checkpoint,

@@ -148,6 +148,23 @@ describe('on a tiny model', () => {
 
 describe('all programs', () => {
   const names = ['qa', 'convert', 'evaluate', 'explain', 'bench'];
+  const needed: Record<string, string[]> = { convert: ['x', '--out', 'y'], evaluate: ['x'] };
+  const wrong: [string, string[]][] = [
+    ['--threads', ['qa', 'evaluate', 'bench']],
+    ['--dtype', ['qa', 'evaluate', 'bench', 'convert']],
+    ['--scheme', ['qa', 'evaluate', 'bench', 'convert']],
+    ['--device', ['qa', 'evaluate', 'bench', 'explain']],
+    ['--samples', ['qa', 'bench']],
+    ['--nonsense', names],
+  ];
+  test.each(wrong.flatMap(([option, programs]) => programs.map((name) => [name, option] as const)))(
+    '%s: a wrong %s is one line and exit code 2',
+    async (name, option) => {
+      const { status, out, error } = await runProgram([name, ...(needed[name] ?? []), option, 'wrong']);
+      expect([status, out]).toEqual([2, '']);
+      expect(error).toMatch(new RegExp(`^error: .*${option}.*\\nSee --help\\.\\n$`));
+    },
+  );
   test.each(names)('%s --help has examples', async (name) => {
     const { status, out } = await runProgram([name, '--help']);
     expect([status, out.includes(`Examples:\n  $ bertlet ${name}`)]).toEqual([0, true]);
