@@ -48,7 +48,8 @@ function tell(error: Error & { code?: unknown }, { stderr }: Pick<Io, 'stderr'>)
  * Other listeners of the signal come first.
  */
 function endBySignals(): void {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    // not SIGHUP, which nohup has this process ignore
     process.on(signal, () =>
       process.nextTick(() => {
         process.once('exit', () => {
