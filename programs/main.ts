@@ -49,7 +49,7 @@ function tell(error: Error & { code?: unknown }, { stderr }: Pick<Io, 'stderr'>)
  */
 function endBySignals(): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    // not SIGHUP, which nohup has this process ignore
+    // Not SIGHUP: nohup has a process ignore it, and a listener would not.
     process.on(signal, () =>
       process.nextTick(() => {
         process.once('exit', () => {
@@ -73,7 +73,7 @@ function streamOf(stream: NodeJS.WriteStream & { fd: number }): Output {
       done(error as Error);
     }
   };
-  return fstatSync(fd).isFile() ? new Writable({ write }) : stream;
+  return !stream.isTTY && fstatSync(fd).isFile() ? new Writable({ write }) : stream;
 }
 
 // Started as a program, maybe by npx through a link, and not imported. Node 22 has no `import.meta.main`.
