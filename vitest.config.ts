@@ -4,13 +4,12 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Tests that need no GPU, no browser and no process of their own: the loop of a developer. */
-const UNIT = 'bert checkpoints cpu hub load ops options qa quantize runtime safetensors squad tokenizer webParts'.split(
-  ' ',
-);
+const UNIT =
+  'bert checkpoints cpu files hub load ops options qa quantize runtime safetensors squad tokenizer webParts'.split(' ');
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
 const LONGEST =
-  'webgpuModels webgpuCheckpoint webTrouble web webgpuLife bench logits explain page webgpuTiled package readme cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
+  'webgpuModels webgpuCheckpoint webTrouble web webgpuLife bench logits explain page webgpuTiled package readme help cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
     ' ',
   );
 

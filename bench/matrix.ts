@@ -55,6 +55,7 @@ type Skipped = Result['skipped'][number];
  */
 export async function runMatrix(options: MatrixOptions): Promise<Result> {
   const { folder, protocol, onProgress = () => {} } = options;
+  const begun = environment(); // with the load before this makes its own
   const checkpoint = await openCheckpoint(folder);
   checkpoint.close();
   const { config } = checkpoint;
@@ -93,7 +94,7 @@ export async function runMatrix(options: MatrixOptions): Promise<Result> {
       : { sweeps: null, stages: null };
     return {
       version: 1,
-      environment: { ...environment(), ...seenBy(running.map(({ hello }) => hello.info)) },
+      environment: { ...begun, ...seenBy(running.map(({ hello }) => hello.info)) },
       command: options.command,
       model: { name: options.name, config, parameters: parameters(config) },
       protocol,

@@ -1,4 +1,5 @@
 /** A result as text for a terminal; the tables are Markdown. */
+import type { Environment } from './environment.ts';
 import type { Result, Row } from './result.ts';
 
 /** Columns of a row: the page has the same. */
@@ -32,6 +33,25 @@ export function cells(row: Row): string[] {
     String(count),
   ];
 }
+
+/** Cells of all rows; int8 that is slower than float32 on its device, at its length, is called so. */
+export function markedRows({ benchmarks }: Pick<Result, 'benchmarks'>): string[][] {
+  const lengthOf = ({ config }: Row) => config.scenario.input_shapes.sequence_length;
+  const median = ({ report }: Row) => report.forward.latency.p50;
+  return benchmarks.map((row) => {
+    const { device, dtype } = row.config.backend;
+    const fp32 = benchmarks.find((other) => other.name === `${device} fp32` && lengthOf(other) === lengthOf(row));
+    const [name, ...others] = cells(row);
+    const slower = dtype === 'int8' && fp32 !== undefined && median(row) > median(fp32);
+    return [`${name}${slower ? ' (slower than fp32)' : ''}`, ...others];
+  });
+}
+
+/** Says that others use the machine: more than a fourth of its cores, in the minute before. Nothing where it is idle. */
+export const busyLine = ({ load, cores }: Pick<Environment, 'load' | 'cores'>): string | undefined =>
+  load <= cores / 4
+    ? undefined
+    : `The machine is busy (load ${load.toFixed(1)} on ${cores} cores before the start): on an idle one the times are others.`;
 
 /** What the times are of. */
 export const LEGEND =
@@ -73,11 +93,12 @@ export function skippedLines({ skipped }: Result): string[] {
 
 export function textOf(result: Result): string {
   const environment = environmentRows(result).map(([name, value]) => `${name}: ${value}`);
-  const rows = [COLUMNS, ...result.benchmarks.map(cells)];
+  const rows = [COLUMNS, ...markedRows(result)];
   const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
   const line = (row: string[]) =>
     `| ${row.map((cell, i) => (i ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(' | ')} |`;
   const rule = `|${widths.map((width, i) => (i ? `${'-'.repeat(width + 1)}:` : '-'.repeat(width + 2))).join('|')}|`;
   const table = [line(COLUMNS), rule, ...rows.slice(1).map(line)];
-  return [...environment, '', ...table, '', ...skippedLines(result), LEGEND].join('\n');
+  const busy = busyLine(result.environment);
+  return [...environment, '', ...table, '', ...(busy ? [busy] : []), ...skippedLines(result), LEGEND].join('\n');
 }

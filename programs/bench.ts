@@ -1,20 +1,21 @@
 /**
  * The article's experiment as a matrix: device x dtype x scheme, on any checkpoint. `bertlet bench --help`
  */
-import { access, constants, mkdir, readFile } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join } from 'node:path';
+import { mkdir, readFile } from 'node:fs/promises';
+import { basename, isAbsolute, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
+import { environment } from '../bench/environment.ts';
+import { decode, fileError } from '../bench/files.ts';
 import type { MatrixOptions } from '../bench/matrix.ts';
 import { randomCheckpoint } from '../bench/model.ts';
 import type { Result } from '../bench/result.ts';
 import { SHAPES } from '../bench/shapes.ts';
-import { BertletError } from '../src/index.ts';
 import { locate } from '../src/tensor.ts';
 import { QUESTION, TEXT } from './article.ts';
 import { type Io, type Output, printer } from './io.ts';
-import { progressBars } from './progress.ts';
+import { progressBars, stopOf } from './progress.ts';
 import type { Evaluation } from './report/bench.ts';
-import { writeWhole } from './write.ts';
+import { checkWritable, writeWhole } from './write.ts';
 
 interface BenchOptions {
   model: string;
@@ -50,17 +51,12 @@ function progress(stream: Output): { onProgress: NonNullable<MatrixOptions['onPr
   const format = '{bar} {value}/{total} {what}';
   const bar = new SingleBar({ format, stream, hideCursor: true, clearOnComplete: true });
   bar.start(1, 0, { what: '' });
-  const stop = () => {
-    process.off('exit', stop);
-    bar.stop();
-  };
-  process.once('exit', stop); // Ctrl-C: the cursor comes back
   return {
     onProgress: (what, done, total) => {
       bar.setTotal(total);
       bar.update(done, { what });
     },
-    stop,
+    stop: stopOf(bar),
   };
 }
 
@@ -71,68 +67,55 @@ function command(argv: readonly string[]): string {
   return (args.length > 0 ? [...program, ...args] : program.slice(0, 1)).join(' ');
 }
 
-/** Has a signal end this process by `exit`, so that what listens to that is heard: processes, folders. Returns what undoes it. */
-function exitOnSignals(): () => void {
-  const listeners = Object.entries({ SIGINT: 130, SIGTERM: 143 }).map(([signal, code]) => {
-    const exit = () => process.exit(code);
-    process.once(signal, exit);
-    return () => process.off(signal, exit);
-  });
-  return () => {
-    for (const off of listeners) off();
-  };
-}
-
 /** Runs the matrix on the model, in processes that end with this one, however it ends. */
 async function measure(options: BenchOptions, command: string, io: Io): Promise<Result> {
   const { device: devices, dtype: dtypes, scheme: schemes, tokens, threads, warmups, samples, seconds } = options;
   const { runMatrix } = await import('../bench/matrix.ts');
-  const undo = exitOnSignals();
-  try {
-    const { folder, name, remove } = await openModel(options, io);
-    const { onProgress, stop } = progress(io.stderr);
-    return await runMatrix({
-      ...{ folder, name, command, devices, dtypes, schemes, tokens, ...(threads && { threads }), onProgress },
-      ...{ protocol: { warmups, samples, seconds }, sweep: Boolean(options.sweep || options.report) },
-      ...{ question: QUESTION, context: TEXT },
-    }).finally(() => {
-      stop();
-      remove();
-    });
-  } finally {
-    undo();
-  }
+  const { folder, name, remove } = await openModel(options, io);
+  const { onProgress, stop } = progress(io.stderr);
+  return runMatrix({
+    ...{ folder, name, command, devices, dtypes, schemes, tokens, ...(threads && { threads }), onProgress },
+    ...{ protocol: { warmups, samples, seconds }, sweep: Boolean(options.sweep || options.report) },
+    ...{ question: QUESTION, context: TEXT },
+  }).finally(() => {
+    stop();
+    remove();
+  });
 }
 
 /** Runs `bertlet bench`; `argv` is what it was called with. */
 export async function run(options: BenchOptions, argv: readonly string[], io: Io): Promise<void> {
   const evaluation = options.evaluation ? await readEvaluation(options.evaluation) : undefined;
-  // What cannot be written is said before the work, not after it.
-  if (typeof options.json === 'string') await access(dirname(options.json), constants.W_OK);
+  if (typeof options.json === 'string') await checkWritable(options.json);
   if (options.report) await mkdir(options.report, { recursive: true });
+  const { busyLine, textOf } = await import('../bench/text.ts');
+  const busy = busyLine(environment());
+  if (busy) io.stderr.write(`${busy}\n`);
   const result = await measure(options, command(argv), io);
   const json = JSON.stringify(result, null, 2);
-  const { textOf } = await import('../bench/text.ts');
-  printer(io.stdout)(options.json === true ? json : textOf(result));
   const files: [string, string][] = typeof options.json === 'string' ? [[options.json, json]] : [];
   if (options.report) {
     const { reportPage } = await import('./report/bench.ts');
     files.push([join(options.report, 'index.html'), reportPage(result, evaluation)]);
     files.push([join(options.report, 'results.json'), json]);
   }
+  // First: where the reader of what is printed has enough, the program ends.
   for (const [path, text] of files) {
-    await writeWhole(path, text);
+    await writeWhole(path, text, io);
     io.stderr.write(`${path}\n`);
   }
+  printer(io.stdout)(options.json === true ? json : textOf(result));
 }
 
 /** What `bertlet evaluate --json` wrote. */
 async function readEvaluation(file: string): Promise<Evaluation> {
   const advice = 'It is what `bertlet evaluate --json FILE` writes.';
-  const text = await readFile(file, 'utf8');
+  const text = decode(await readFile(file), file);
+  const isNumber = Number.isFinite as (value: unknown) => boolean;
   try {
-    const evaluation = JSON.parse(text) as Evaluation;
-    if (evaluation.dataset && evaluation.model && Array.isArray(evaluation.variants)) return evaluation;
+    const { dataset, model, variants } = JSON.parse(text) as Evaluation;
+    const numbers = variants.flatMap(({ figures }) => [figures.exact, figures.f1]);
+    if (dataset && model && numbers.length > 0 && numbers.every(isNumber)) return { dataset, model, variants };
   } catch {}
-  throw new BertletError('file', `${file}: expected an evaluation in JSON, got something else. ${advice}`);
+  throw fileError(file, 'an evaluation in JSON, with its figures', 'something else', advice);
 }

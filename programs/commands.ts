@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SHAPES } from '../bench/shapes.ts';
 import type { Io } from './io.ts';
-import { addQuestion, listOption, modelOption, positive, threadsOption } from './options.ts';
+import { addQuestion, listOption, modelOption, natural, positive, threadsOption } from './options.ts';
 
 const finite = (text: string): number => {
   if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
@@ -15,18 +15,29 @@ const qa: Add = (program, io) => {
   addQuestion(program.command('qa'))
     .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
     .addOption(modelOption())
-    .option('--device <name>', 'cpu, webgpu, reference or auto; default cpu, and the GPU as well in the latencies')
+    .option('--revision <name>', 'Hub: branch, tag or commit (default: main)')
+    .addOption(
+      new Option('--device <name>', 'default cpu, and the GPU as well in the latencies').choices([
+        ...['cpu', 'webgpu', 'reference', 'auto'],
+      ]),
+    )
     .addOption(threadsOption())
     .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
-    .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
-    .option('--samples <n>', 'forwards to time for each dtype; default 100, as in the article', positive)
+    .addOption(
+      new Option('--scheme <name>', "int8 only; default torch, or an int8 checkpoint's own").choices([
+        ...['torch', 'accurate'],
+      ]),
+    )
+    .option('--top-k <n>', 'answers to print, best first; default 1', positive)
+    .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more; default 0', finite)
+    .option('--samples <n>', 'forwards to time for each dtype, 0 for none; default 100, as in the article', natural)
     .option('--json', 'print one JSON object instead')
     .addHelpText(
       'after',
       `
 Examples:
-  $ bertlet qa --question "Who wrote the program?" --context "Ada wrote the first program in 1843."
-  $ bertlet qa --question "Who wrote the program?" --context-file - --dtype int8 --json < passage.txt
+  $ bertlet qa --question "Who came?" --context "Ada came in 1843." --samples 0
+  $ bertlet qa --question "Who came?" --context-file - --json < passage.txt
   $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu`,
     )
     .action(async (options) => (await import('./qa.ts')).run(options, io));
@@ -57,9 +68,10 @@ const evaluate: Add = (program, io) => {
 Examples:
   $ bertlet evaluate dev-v2.0.json --limit 200
   $ bertlet evaluate dev-v2.0.json --predictions dev.jsonl --json dev.json
-  $ bertlet evaluate dev-v1.1.json --model deepset/bert-base-cased-squad2 --dtype fp32,int8 --scheme torch
+  $ bertlet evaluate dev-v1.1.json --dtype fp32,int8 --scheme torch
 
-The F1 difference is to fp32, with the 95 % interval of a paired bootstrap over the questions (10,000 resamples).`,
+The F1 difference is to fp32, with the 95 % interval of a paired bootstrap over
+the questions (10,000 resamples).`,
     )
     .action(async (file, options) => (await import('./evaluate.ts')).run(file, options, io));
 };
@@ -92,7 +104,7 @@ const convert: Add = (program, io) => {
       'after',
       `
 Examples:
-  $ bertlet convert deepset/bert-base-cased-squad2 --out bert-base-cased-squad2-int8
+  $ bertlet convert deepset/bert-base-cased-squad2 --out squad2-int8
   $ bertlet convert ./checkpoint --out ./checkpoint-fp16 --dtype fp16`,
     )
     .action(async (model, options) => (await import('./convert.ts')).run(model, options, io));
@@ -130,8 +142,8 @@ const bench: Add = (program, io, argv) => {
 Examples:
   $ bertlet bench
   $ bertlet bench --report out/
-  $ bertlet bench --model deepset/bert-base-cased-squad2 --device cpu --tokens 16,133,384
-  $ bertlet bench --shape bert-base-cased --json > bench.json`,
+  $ bertlet bench --model deepset/bert-base-cased-squad2 --tokens 16,133
+  $ bertlet bench --shape minilm-l6 --json > bench.json`,
     )
     .action(async (options) => (await import('./bench.ts')).run(options, argv.slice(1), io));
 };

@@ -2,9 +2,6 @@
  * Measures what a model's answers are worth, and what int8 costs: SQuAD's exact match and F1 of several variants on the
  * same questions. `bertlet evaluate --help`
  */
-import { access, constants } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
-import { dirname } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { environment } from '../bench/environment.ts';
 import { nameOf } from '../bench/result.ts';
@@ -20,11 +17,12 @@ import {
   variantsOf,
   WINDOWS,
 } from '../bench/squad/run.ts';
+import { printable } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import { locate } from '../src/tensor.ts';
 import { type Io, type Output, printer } from './io.ts';
-import { progressBars } from './progress.ts';
-import { writeWhole } from './write.ts';
+import { progressBars, stopOf } from './progress.ts';
+import { checkWritable, writeWhole } from './write.ts';
 
 interface EvaluateOptions {
   model: string;
@@ -39,13 +37,15 @@ interface EvaluateOptions {
   json?: string | true;
 }
 
+/** Questions without an answer that are told by name; the report has all. */
+const NAMED = 10;
+
 /** Runs `bertlet evaluate`. */
 export async function run(file: string, options: EvaluateOptions, io: Io): Promise<void> {
   const print = printer(io.stdout);
   const { threads, seed, threshold, limit } = options;
   const begun = environment(); // with the load before this makes its own
-  // What cannot be written is said before the work, not after it.
-  if (typeof options.json === 'string') await access(dirname(options.json), constants.W_OK);
+  if (typeof options.json === 'string') await checkWritable(options.json);
   const dataset = await readSquad(file);
   const questions = sample(dataset.questions, limit ?? dataset.questions.length, seed);
   const variants = variantsOf(options.device, options.dtype, options.scheme);
@@ -58,7 +58,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     version: 1,
     dataset: { name, sha256 },
     model,
-    options: { ...WINDOWS, threads: threads ?? availableParallelism() },
+    options: WINDOWS,
   });
 
   const loaded: Loaded[] = [];
@@ -77,6 +77,14 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     for (const { dispose } of loaded) await dispose();
   }
 
+  const unanswered = questions.flatMap(({ id }) => {
+    const reason = variants.map((variant) => predictions.get(nameOf(variant), id)?.reason).find(Boolean);
+    return reason ? [{ id, reason }] : [];
+  });
+  for (const { id, reason } of unanswered.slice(0, NAMED)) {
+    io.stderr.write(`question ${printable(id)} counts as "no answer": ${reason}\n`);
+  }
+  if (unanswered.length > NAMED) io.stderr.write(`... and ${unanswered.length - NAMED} more\n`);
   const results = resultsOf(variants.map(nameOf), questions, predictions, { ...dataset, threshold, seed });
   const report = {
     version: 1,
@@ -84,6 +92,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     dataset: { name, sha256, format: dataset.format, questions: questions.length, of: dataset.questions.length, seed },
     model,
     ...(dataset.format === '2.0' && { threshold }),
+    ...(unanswered.length > 0 && { unanswered }),
     variants: results.map((result, i) => ({ ...result, ...variants[i], info: loaded[i]!.info })),
   };
   const text = JSON.stringify(report, null, 2);
@@ -92,7 +101,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     return;
   }
   if (options.json !== undefined) {
-    await writeWhole(options.json, `${text}\n`);
+    await writeWhole(options.json, `${text}\n`, io);
   }
   const of = questions.length < dataset.questions.length ? ` of ${dataset.questions.length}, seed ${seed}` : '';
   print(`${name}, SQuAD ${dataset.format}: ${questions.length} questions${of}; ${model.name}\n`);
@@ -113,7 +122,7 @@ function progressBar(stream: Output, total: number) {
       count++;
       if (stream.isTTY) bar.increment(1, { rate: ((count / (performance.now() - begin)) * 1000).toFixed(1) });
     },
-    stop: () => bar.stop(),
+    stop: stopOf(bar),
   };
 }
 

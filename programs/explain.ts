@@ -2,6 +2,7 @@
  * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with histograms.
  * `bertlet explain --help`
  */
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { locate, openCheckpoint, openRuntime } from '../src/tensor.ts';
@@ -9,7 +10,7 @@ import { explain } from './explain/explain.ts';
 import { explainText } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
-import { progressBars } from './progress.ts';
+import { progressBars, stopOf } from './progress.ts';
 import { writeWhole } from './write.ts';
 
 interface ExplainOptions extends QuestionOptions {
@@ -18,6 +19,9 @@ interface ExplainOptions extends QuestionOptions {
   report?: string;
   json?: boolean;
 }
+
+/** Whether a path is that of the page, and not of its folder: by its name, or as a pipe or a device is there. */
+const isFile = (path: string): boolean => path.endsWith('.html') || (existsSync(path) && !statSync(path).isDirectory());
 
 /** Runs `bertlet explain`. */
 export async function run(options: ExplainOptions, io: Io): Promise<void> {
@@ -31,10 +35,12 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     stream: io.stderr,
     clearOnComplete: true,
   });
+  const stopBar = stopOf(bar);
   if (io.stderr.isTTY) bar.start(0, 0);
-  const onLinear = ({ done, total }: { done: number; total: number }) => {
+  const onLinear = async ({ done, total }: { done: number; total: number }) => {
     bar.setTotal(total);
     bar.update(done);
+    await new Promise(setImmediate); // the reference never waits, and would let no signal through
   };
   const explanation = await explain(
     checkpoint,
@@ -42,13 +48,13 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     async () => (await openRuntime(options.device)).device,
     onLinear,
   ).finally(() => {
-    bar.stop();
+    stopBar();
     checkpoint.close();
   });
   if (options.report) {
-    const file = options.report.endsWith('.html') ? options.report : join(options.report, 'explain.html');
+    const file = isFile(options.report) ? options.report : join(options.report, 'explain.html');
     const { explainPage } = await import('./report/explain.ts'); // Plot: only where it is asked for
-    await writeWhole(file, explainPage(explanation, options.device));
+    await writeWhole(file, explainPage(explanation, options.device), io);
     if (!options.json) print(`${file}\n`);
   }
   print(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation));

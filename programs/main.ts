@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 /** The command `bertlet`: one program for each of `npm run qa`, `convert`, ... Exit codes: 0 done, 1 error, 2 usage. */
-import { realpathSync } from 'node:fs';
+import { fstatSync, realpathSync, writeFileSync } from 'node:fs';
+import { Writable } from 'node:stream';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../bench/version.ts';
 import { BertletError } from '../src/errors.ts';
 import { addCommands } from './commands.ts';
-import type { Io } from './io.ts';
+import type { Io, Output } from './io.ts';
+
+const SEE_HELP = 'See --help.';
 
 /**
  * Runs `bertlet` with these arguments: `main(['qa', '--json'])`. It writes to `io` alone, and leaves the process as it was.
@@ -16,7 +19,7 @@ export async function main(argv: readonly string[], io: Io = process): Promise<n
   const program = new Command('bertlet')
     .description('BERT question answering with dynamic int8 quantization, on the CPU and the GPU.')
     .version(VERSION)
-    .showHelpAfterError()
+    .showHelpAfterError(SEE_HELP)
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
     .exitOverride();
   addCommands(program, io, argv);
@@ -27,17 +30,58 @@ export async function main(argv: readonly string[], io: Io = process): Promise<n
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has printed its message
     const known = error instanceof BertletError || (error instanceof Error && 'syscall' in error);
     if (!known) throw error;
-    io.stderr.write(`${error.name}${'code' in error ? ` (${error.code})` : ''}: ${error.message}\n`);
-    return 1;
+    return tell(error, io);
   }
+}
+
+/** Says what went wrong. Returns the exit code. */
+function tell(error: Error & { code?: unknown }, { stderr }: Pick<Io, 'stderr'>): number {
+  if (error.code === 'EPIPE') return 0; // who reads has enough, as `head` has
+  const wrongCall = error.code === 'input';
+  const name = wrongCall ? 'error' : `${error.name}${error.code ? ` (${error.code})` : ''}`; // as commander says it
+  stderr.write(`${name}: ${error.message}\n${wrongCall ? `${SEE_HELP}\n` : ''}`);
+  return wrongCall ? 2 : 1;
+}
+
+/**
+ * Has a signal end this process as it would have, after all that listens to its end is heard: cursors, processes, folders.
+ * Other listeners of the signal come first.
+ */
+function endBySignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    // Not SIGHUP: nohup has a process ignore it, and a listener would not.
+    process.on(signal, () =>
+      process.nextTick(() => {
+        process.once('exit', () => {
+          process.removeAllListeners(signal);
+          process.kill(process.pid, signal);
+        });
+        process.exit();
+      }),
+    );
+  }
+}
+
+/** A stream of this process. Node's own for a file takes a write that a full disk cut short for a whole one. */
+function streamOf(stream: NodeJS.WriteStream & { fd: number }): Output {
+  const { fd } = stream;
+  const write = (chunk: Buffer, _: unknown, done: (error?: Error) => void) => {
+    try {
+      writeFileSync(fd, chunk);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  };
+  return !stream.isTTY && fstatSync(fd).isFile() ? new Writable({ write }) : stream;
 }
 
 // Started as a program, maybe by npx through a link, and not imported. Node 22 has no `import.meta.main`.
 if (process.argv[1] && realpathSync(process.argv[1]) === import.meta.filename) {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error; // who reads has enough, as `head` has: the work goes on to its end
-    });
-  }
-  process.exitCode = await main(process.argv.slice(2));
+  const io = { stdin: process.stdin, stdout: streamOf(process.stdout), stderr: streamOf(process.stderr) };
+  // What cannot be written ends the program: nobody would read the rest.
+  io.stdout.on('error', (error) => process.exit(tell(error, io) || process.exitCode));
+  io.stderr.on('error', () => process.exit());
+  endBySignals();
+  process.exitCode = await main(process.argv.slice(2), io);
 }

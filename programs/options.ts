@@ -1,9 +1,10 @@
 /** Options that several commands share. */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { text as readAll } from 'node:stream/consumers';
+import { buffer as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { decode } from '../bench/files.ts';
 import { QUESTION, TEXT } from './article.ts';
 import type { Io } from './io.ts';
 
@@ -14,33 +15,51 @@ export const positive = (text: string): number => {
   throw new InvalidArgumentError('Expected a positive integer.');
 };
 
+/** An integer that may be 0. */
+export const natural = (text: string): number => (/^\s*0+\s*$/.test(text) ? 0 : positive(text));
+
 /** The checkpoint that comes with the repository; the npm package has none, and takes the article's model. */
 const embedded = fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url));
-export const modelOption = () =>
-  new Option('--model <dir>', 'folder of the checkpoint, or owner/name on the Hugging Face Hub').default(
-    existsSync(embedded) ? embedded : 'deepset/bert-base-cased-squad2',
-  );
+export const modelOption = () => {
+  const option = new Option('--model <dir>', 'folder of the checkpoint, or owner/name on the Hugging Face Hub');
+  return existsSync(embedded)
+    ? option.default(embedded, 'weights/minilm-l6-qa')
+    : option.default('deepset/bert-base-cased-squad2');
+};
 
 export const threadsOption = () =>
   new Option('--threads <n>', 'cpu: number of threads; default one for each core').argParser(positive);
 
-/** A question and its passage, as `addQuestion` takes them. */
+/** A question and its passage, as `addQuestion` takes them: both, or neither for the article's. */
 export interface QuestionOptions {
-  question: string;
-  context: string;
+  question?: string;
+  context?: string;
   contextFile?: string;
 }
 
 export const addQuestion = (command: Command): Command =>
   command
-    .addOption(new Option('--question <text>').default(QUESTION, "the article's"))
-    .addOption(new Option('--context <text>', 'the passage').default(TEXT, "the article's").conflicts('contextFile'))
-    .option('--context-file <file>', 'the passage, from a file in UTF-8; - for standard input');
+    .addOption(new Option('--question <text>').default(undefined, "the article's"))
+    .addOption(
+      new Option('--context <text>', 'the passage').default(undefined, "the article's").conflicts('contextFile'),
+    )
+    .option('--context-file <file>', 'the passage, from a file; - for standard input')
+    .hook('preAction', (called) => {
+      const { question, contextFile, context = contextFile } = called.opts<QuestionOptions>();
+      if ((question === undefined) === (context === undefined)) return;
+      const [given, lacks] = question === undefined ? ['a passage', 'a question'] : ['a question', 'a passage'];
+      called.error(`error: expected --question with --context or --context-file, got ${given} without ${lacks}`);
+    });
 
-export const questionOf = async ({ question, context, contextFile }: QuestionOptions, { stdin }: Io) => ({
-  question,
-  context: contextFile === '-' ? await readAll(stdin) : contextFile ? await readFile(contextFile, 'utf8') : context,
-});
+export const questionOf = async (
+  options: QuestionOptions,
+  { stdin }: Io,
+): Promise<Record<'question' | 'context', string>> => {
+  const { question = QUESTION, context = TEXT, contextFile: file } = options;
+  if (file === undefined) return { question, context };
+  const bytes = await (file === '-' ? readAll(stdin) : readFile(file));
+  return { question, context: decode(bytes, file === '-' ? 'standard input' : file) };
+};
 
 /** An option that takes some of a few names, by commas; all of them by default, or these. */
 export const listOption = <N extends string>(

@@ -37,6 +37,8 @@ async function joinedTokens(qa: QuestionAnswering, question: string, context: st
   return tokens.slice(argmax(start), argmax(end) + 1).join(' ');
 }
 
+type Tokens = Parameters<QuestionAnswering['logits']>[0];
+
 interface Latency {
   mean: number;
   median: number;
@@ -47,12 +49,20 @@ interface Latency {
 /** The article's counts; a device that would need longer than 10 seconds for them does as many as it can. */
 const [WARMUPS, SAMPLES, SECONDS] = [10, 100, 10];
 
+/** What is timed: question and passage, or as much as the model has positions for. */
+function inputOf({ tokenizer, config }: QuestionAnswering, question: string, context: string): Tokens {
+  const { ids, typeIds } = tokenizer.encodePair(question, context);
+  return { inputIds: ids.slice(0, config.positions), tokenTypeIds: typeIds.slice(0, config.positions) };
+}
+
 /** Time of one forward of the tokenized input to its logits, after some that are not counted. */
-async function latency(qa: QuestionAnswering, question: string, context: string, samples = SAMPLES): Promise<Latency> {
-  const { ids, typeIds } = qa.tokenizer.encodePair(question, context);
-  const forward = () => qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
+async function latency(qa: QuestionAnswering, input: Tokens, samples = SAMPLES): Promise<Latency> {
+  const forward = () => qa.logits(input);
   const sampler = new Sampler(forward, { warmups: WARMUPS, samples, seconds: SECONDS }, () => performance.now());
-  await sampler.turn(Number.POSITIVE_INFINITY);
+  while (!sampler.done) {
+    await sampler.turn(1);
+    await new Promise(setImmediate); // the reference never waits, and would let no signal through
+  }
   const { warmups, milliseconds } = sampler;
   const mean = milliseconds.reduce((sum, ms) => sum + ms, 0) / milliseconds.length;
   const median = milliseconds.toSorted((a, b) => a - b)[milliseconds.length >> 1]!;
@@ -69,6 +79,9 @@ interface QaOptions extends QuestionOptions {
   threads?: number;
   dtype?: Dtype;
   scheme?: Scheme;
+  revision?: string;
+  topK?: number;
+  threshold?: number;
   samples?: number;
   json?: boolean;
 }
@@ -84,8 +97,8 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   const { scheme, threads } = options;
   const open = async (device: DeviceName, dtype: Dtype) => {
     const { onProgress, stop } = progressBars(io);
-    const model = { device, dtype, onProgress, ...(scheme && { scheme }), ...(threads && { threads }) };
-    return load(options.model, model).finally(stop);
+    const given = { scheme, threads, revision: options.revision };
+    return load(options.model, { device, dtype, onProgress, ...given }).finally(stop);
   };
   const dtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'int8'];
   const models: [Dtype, QuestionAnswering][] = [];
@@ -101,36 +114,43 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   say(`Text: \n${context}\nQuestion: \n${question}`);
   const answers: Record<string, unknown> = {};
   for (const [dtype, qa] of models) {
-    const [best] = await qa.answer({ question, context });
-    const { text, start, end, score, noAnswer } = best!;
+    const [best, ...others] = await qa.answer({
+      question,
+      context,
+      topK: options.topK,
+      nullThreshold: options.threshold,
+    });
     const tokens = await joinedTokens(qa, question, context).catch(() => null); // a passage of several windows has none
-    answers[dtype] = { tokens, ...best };
+    answers[dtype] = { tokens, ...best, ...(others.length > 0 && { others }) };
     say(`${ANSWERS[dtype]}: `);
     if (tokens !== null) say(tokens);
-    say(
-      noAnswer
-        ? `  (no answer in the text, score ${score.toFixed(3)})`
-        : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
-    );
+    for (const { text, start, end, score, noAnswer } of [best, ...others]) {
+      say(
+        noAnswer
+          ? `  (no answer in the text, score ${score.toFixed(3)})`
+          : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
+      );
+    }
   }
 
-  section('BERT QA Inference Latencies');
-  const tokens = models[0]![1].tokenizer.encodePair(question, context).ids.length;
+  const timing = options.samples !== 0;
+  if (timing) section('BERT QA Inference Latencies');
+  const input = inputOf(models[0]![1], question, context);
   const latencies: Record<string, Latency> = {};
   const time = async (qa: QuestionAnswering, first: boolean) => {
-    if (first) say(`${described(qa.info)}; ${tokens} tokens`);
+    if (first) say(`${described(qa.info)}; ${input.inputIds.length} tokens`);
     if (first && qa.info.reason) say(qa.info.reason);
-    const result = await latency(qa, question, context, options.samples);
+    const result = await latency(qa, input, options.samples);
     latencies[`${qa.info.device} ${qa.info.dtype}`] = result;
     const { mean, median, warmups, milliseconds } = result;
     const counts = `median ${median.toFixed(2)}, ${warmups} warm-ups, ${milliseconds.length} samples`;
     say(`${latencyLabel(qa.info)}: ${mean.toFixed(2)} ms / sample  (${counts})`);
     await qa.dispose();
   };
-  for (const [dtype, qa] of models) await time(qa, dtype === dtypes[0]);
+  for (const [dtype, qa] of models) await (timing ? time(qa, dtype === dtypes[0]) : qa.dispose());
   const gpuDtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'fp16', 'int8'];
   try {
-    for (const dtype of options.device ? [] : gpuDtypes)
+    for (const dtype of options.device || !timing ? [] : gpuDtypes)
       await time(await open('webgpu', dtype), dtype === gpuDtypes[0]);
   } catch (error) {
     if (!(error instanceof BertletError && error.code === 'device')) throw error;

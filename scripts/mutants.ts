@@ -164,6 +164,21 @@ const MUTANTS: Mutant[] = [
     ['left.set(word, count - 1);', ''],
     ['noAnswerScore <= threshold', 'noAnswerScore < threshold'],
   ]),
+  // Files of people, and what programs write
+  ...mutants('bench/files.ts', 'files.test', 'text', [
+    ['text.length * 2', 'text.length'],
+    ["text.indexOf('\\0')", '-1'],
+  ]),
+  ...mutants('programs/write.ts', 'files.test', 'output', [
+    ['if (there && !there.isFile())', 'if (false)'],
+    ['if (there) chmodSync(part, there.mode);', ''],
+  ]),
+  ...mutants('bench/squad/predictions.ts', 'evaluate.test', 'predictions', [
+    ['if (isRunning(owner))', 'if (false)'],
+    ['.every(Number.isFinite)', '.every(() => true)'],
+  ]),
+  ...mutants('programs/main.ts', 'cli.test', 'a full disk', [['fstatSync(fd).isFile()', 'false']]),
+  ...mutants('programs/progress.ts', 'cli.test', 'a signal', [["process.once('exit', stop);", '']]),
 ];
 
 /** Copies what was built of the unbroken product. */

@@ -1,13 +1,15 @@
 /** The benchmark: its statistics against numpy's, its timing on a clock of ours, and `bertlet bench` as a program. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { syncBuiltinESMExports } from 'node:module';
+import os, { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Browser, chromium } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { latencyOf, Sampler } from '../bench/measure.ts';
 import type { Result } from '../bench/result.ts';
+import { busyLine, markedRows, textOf } from '../bench/text.ts';
 import { startChild, takeTurns } from '../bench/turns.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { expectError, goldenJson, picture, ROOT, runProgram, TINY, WITHOUT_GPU } from './support.ts';
@@ -93,7 +95,18 @@ describe('turns', () => {
 const scratch = mkdtempSync(join(tmpdir(), 'bertlet-bench-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const tiny = ['--model', TINY, '--tokens', '16', '--samples', '3', '--warmups', '2'];
-const run = (...args: string[]) => runProgram(['bench', ...args], { env: WITHOUT_GPU });
+/** Without what it says of a machine that others use, as this one may be. */
+const run = async (...args: string[]) => {
+  const ran = await runProgram(['bench', ...args], { env: WITHOUT_GPU });
+  return { ...ran, error: ran.error.replace(/^The machine is busy .*\n/, '') };
+};
+
+/** An evaluation whose figures are no numbers: JSON has no NaN. */
+const unnumbered = join(scratch, 'unnumbered.json');
+writeFileSync(
+  unnumbered,
+  JSON.stringify({ dataset: {}, model: {}, variants: [{ figures: { exact: Number.NaN, f1: 1 } }] }),
+);
 
 describe('bertlet bench', () => {
   const report = join(scratch, 'report');
@@ -117,7 +130,7 @@ describe('bertlet bench', () => {
   test('a row for each variant, the environment, and why there is no GPU', () => {
     const { status, out, error } = ran;
     expect([status, error]).toEqual([0, `${join(report, 'index.html')}\n${join(report, 'results.json')}\n`]);
-    const rows = [...out.matchAll(/^\| (cpu [a-z0-9 ]+?) +\| +(\d+) \|.*\| +3 \|$/gm)].map(
+    const rows = [...out.matchAll(/^\| (cpu [a-z0-9 ]+?)(?: \(slower than fp32\))? +\| +(\d+) \|.*\| +3 \|$/gm)].map(
       ([, name, n]) => `${name} ${n}`,
     );
     expect(rows).toEqual([16, 32].flatMap((n) => names.map((name) => `${name} ${n}`)));
@@ -128,6 +141,29 @@ describe('bertlet bench', () => {
       /^Not measured: webgpu fp32, webgpu fp16, webgpu int8 torch, webgpu int8 accurate\. webgpu: expected an adapter, got none/m,
     );
     expect(out).not.toMatch(/NaN|undefined|null/);
+  });
+  test('int8 that is slower than float32 is marked: on its own device, at its own length; and a machine that others use', () => {
+    const slower = structuredClone(result) as { benchmarks: { report: { forward: { latency: { p50: number } } } }[] };
+    for (const [i, p50] of [2, 3, 1, 4, 3, 5].entries()) slower.benchmarks[i]!.report.forward.latency.p50 = p50;
+    const rows = markedRows(slower as unknown as Result);
+    const marked = rows.map(([name]) => name!.includes('slower'));
+    expect(marked).toEqual([false, true, false, false, false, true]);
+    expect(rows[1]![0]).toBe('cpu int8 torch (slower than fp32)');
+    expect(textOf(slower as unknown as Result)).toMatch(/^\| cpu int8 torch \(slower than fp32\) +\| +16 \|/m);
+    const busy = { ...result, environment: { ...result.environment, load: 3, cores: 4 } };
+    expect(textOf(busy)).toMatch(/\nThe machine is busy \(load 3\.0 on 4 cores before the start\): .*\n/);
+    expect(busyLine({ load: 1, cores: 4 })).toBe(undefined);
+  });
+  test('on a busy machine it says so before it begins', async () => {
+    const spy = vi.spyOn(os, 'loadavg').mockReturnValue([99, 0, 0]);
+    syncBuiltinESMExports();
+    const { status, error } = await runProgram(['bench', '--model', 'nowhere']);
+    spy.mockRestore();
+    syncBuiltinESMExports();
+    expect([status, error]).toEqual([
+      1,
+      expect.stringMatching(/^The machine is busy \(load 99\.0 on .*\nBertletError/),
+    ]);
   });
   test("optimum-benchmark's shape with all samples", () => {
     expect(result).toMatchObject({ version: 1, model: { name: 'tiny-bert', parameters: 22530 } });
@@ -190,10 +226,11 @@ describe('bertlet bench', () => {
     [['--shape', 'bert-large'], 2, /Allowed choices are/],
     [['--shape', 'minilm-l6', '--model', TINY], 2, /cannot be used with/],
     [['--model', 'nowhere'], 1, /^BertletError \(file\): nowhere\/config\.json: expected/],
-    [[...tiny, '--tokens', '65'], 1, /^BertletError \(input\): tokens: expected at most the model's 64, got 65/],
-    [[...tiny, '--device', 'cpu', '--dtype', 'fp16'], 1, /^BertletError \(input\): device, dtype, scheme: expected/],
+    [[...tiny, '--tokens', '65'], 2, /^error: tokens: expected at most the model's 64, got 65/],
+    [[...tiny, '--device', 'cpu', '--dtype', 'fp16'], 2, /^error: device, dtype, scheme: expected/],
     [[...tiny, '--evaluation', 'nowhere.json'], 1, /nowhere\.json/],
     [[...tiny, '--evaluation', 'package.json'], 1, /^BertletError \(file\): package\.json: expected an evaluation/],
+    [[...tiny, '--evaluation', unnumbered], 1, /: expected an evaluation in JSON, with its figures, got/],
     [[...tiny, '--json', 'nowhere/a.json'], 1, /nowhere/],
     [['--help'], 0, /^$/],
   ])('exit code: %j is %d', async (args, code, message) => {
@@ -323,17 +360,17 @@ describe.runIf(process.platform === 'linux')('an end before its time', () => {
     process.kill(variants[0]!, 'SIGKILL');
     const { status, error, left } = await done();
     expect(error).toMatch(
-      /^BertletError \(device\): cpu fp32: expected an answer, got a process that ended \(SIGKILL\)/,
+      /^BertletError \(device\): cpu fp32: expected an answer, got a process that ended \(SIGKILL\)/m,
     );
     expect(error).not.toMatch(/\n {4}at /);
     expect([status, left]).toEqual([1, []]);
     expect(variants.filter(alive)).toEqual([]);
   });
-  test('Ctrl-C: exit code 130, and nothing is left behind', async () => {
+  test('Ctrl-C: it ends by the signal, and nothing is left behind', async () => {
     const { child, variants, done } = await start();
     child.kill('SIGINT');
     const { status, left } = await done();
-    expect([status, left]).toEqual([130, []]);
+    expect([status, child.signalCode, left]).toEqual([null, 'SIGINT', []]);
     while (variants.some(alive)) await sleep(50); // where one stays, this test ends by its timeout
   });
 });

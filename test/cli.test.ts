@@ -1,6 +1,6 @@
 /** `bertlet qa` as a program: its sections, its JSON, its exit codes; and what all programs have. */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -78,25 +78,66 @@ describe('on a tiny model', () => {
     expect(status).toBe(0);
     expect(JSON.parse(out)).toMatchObject({ context: 'a b c d ', info: { dtype: 'int8' }, answers: { int8: {} } });
   });
+  test.each<[string, BufferEncoding]>([
+    ['\ufeff', 'utf8'],
+    ['\ufeff', 'utf16le'],
+  ])('a passage with a mark, %j in %s: offsets count from the first character', async (mark, encoding) => {
+    const file = join(folder, 'marked.txt');
+    writeFileSync(file, `${mark}c d e`, encoding);
+    const ask = ['--dtype', 'int8', '--question', 'x', '--samples', '0', '--json'];
+    const { out } = await run(...tiny, ...ask, '--context-file', file);
+    const { context, answers } = JSON.parse(out);
+    expect(context).toBe('c d e');
+    expect(context.slice(answers.int8.start, answers.int8.end)).toBe(answers.int8.text);
+    const piped = ['qa', ...tiny, ...ask, '--context-file', '-'];
+    expect(JSON.parse((await runProgram(piped, { input: `${mark}c d e` })).out).context).toBe('c d e');
+  });
+  test('--top-k, --threshold, and --samples 0: the answers alone', async () => {
+    const few = [...tiny, ...ask, '--dtype', 'int8', '--top-k', '3', '--samples', '0'];
+    const { status, out } = await run(...few);
+    expect([status, out.match(/ = text\.slice/g)!.length, out.includes('Latenc')]).toEqual([0, 3, false]);
+    const { answers, latencies } = JSON.parse((await run(...few, '--json', '--threshold', '-1e9')).out);
+    expect([answers.int8.noAnswer, answers.int8.others.length, latencies]).toEqual([true, 2, {}]);
+  });
+  test('--revision is for `load`', async () => {
+    const spy = vi.spyOn(bertlet, 'load');
+    await run(...tiny, ...ask, '--samples', '0', '--revision', 'abc');
+    const revisions = spy.mock.calls.map(([, options]) => options!.revision);
+    spy.mockRestore();
+    expect(revisions).toEqual(['abc', 'abc']);
+  });
+  test('a passage of several windows is answered, and what fits the model is timed', async () => {
+    const long = ['--question', 'a b?', '--context', 'c d e '.repeat(50), '--device', 'cpu'];
+    const { status, out } = await run(...tiny, ...long);
+    expect([status, out]).toEqual([0, expect.stringMatching(/; 64 tokens\nCPU Inference Latency: /)]);
+  });
   test('--help', async () => {
     const { status, out } = await run('--help');
     expect([status, out.includes('--context-file')]).toEqual([0, true]);
   });
   test.each([
-    [['--samples', '0'], /Expected a positive integer/],
+    [['--samples', '-1'], /Expected a positive integer/],
+    [['--top-k', '0'], /Expected a positive integer/],
+    [['--threshold', 'high'], /Expected a number/],
+    [['--device', 'abacus'], /Allowed choices are cpu, webgpu, reference, auto/],
+    [['--scheme', 'coarse'], /Allowed choices are torch, accurate/],
+    [['--dtype', 'fp16', '--device', 'cpu'], /dtype: expected fp32, int8 on cpu, got "fp16"/],
+    [['--question', 'a'], /expected --question with --context or --context-file, got a question without a passage/],
+    [['--context', 'a'], /got a passage without a question/],
+    [['--context-file', 'a'], /got a passage without a question/],
+    [[...tiny, '--question', '', '--context', 'b'], /question: expected words, got none/],
     [['--dtype', 'int4'], /Allowed choices are fp32, fp16, int8/],
     [['--nonsense'], /unknown option '--nonsense'/],
     [['--context', 'a', '--context-file', 'b'], /cannot be used with/],
   ])('usage error, exit code 2: %j', async (args, message) => {
     const { status, error } = await run(...args);
     expect(error).toMatch(message);
-    expect(status).toBe(2);
+    expect(error.split('\n').slice(1)).toEqual(['See --help.', '']); // one line, and not the whole help
+    expect([status, error.slice(0, 7)]).toEqual([2, 'error: ']);
   });
   test.each([
     [['--model', 'nowhere'], /BertletError \(file\): nowhere\/config\.json: expected a readable file/],
-    [[...tiny, '--device', 'abacus'], /BertletError \(input\): device: expected .*, got "abacus"/],
-    [[...tiny, '--question', ''], /BertletError \(input\): question: expected words, got none/],
-    [[...tiny, '--context-file', 'nowhere.txt'], /nowhere\.txt/],
+    [[...tiny, '--question', 'a', '--context-file', 'nowhere.txt'], /nowhere\.txt/],
   ])('error, exit code 1: %j', async (args, message) => {
     const { status, error } = await run(...args);
     expect(error).toMatch(message);
@@ -107,6 +148,23 @@ describe('on a tiny model', () => {
 
 describe('all programs', () => {
   const names = ['qa', 'convert', 'evaluate', 'explain', 'bench'];
+  const needed: Record<string, string[]> = { convert: ['x', '--out', 'y'], evaluate: ['x'] };
+  const wrong: [string, string[]][] = [
+    ['--threads', ['qa', 'evaluate', 'bench']],
+    ['--dtype', ['qa', 'evaluate', 'bench', 'convert']],
+    ['--scheme', ['qa', 'evaluate', 'bench', 'convert']],
+    ['--device', ['qa', 'evaluate', 'bench', 'explain']],
+    ['--samples', ['qa', 'bench']],
+    ['--nonsense', names],
+  ];
+  test.each(wrong.flatMap(([option, programs]) => programs.map((name) => [name, option] as const)))(
+    '%s: a wrong %s is one line and exit code 2',
+    async (name, option) => {
+      const { status, out, error } = await runProgram([name, ...(needed[name] ?? []), option, 'wrong']);
+      expect([status, out]).toEqual([2, '']);
+      expect(error).toMatch(new RegExp(`^error: .*${option}.*\\nSee --help\\.\\n$`));
+    },
+  );
   test.each(names)('%s --help has examples', async (name) => {
     const { status, out } = await runProgram([name, '--help']);
     expect([status, out.includes(`Examples:\n  $ bertlet ${name}`)]).toEqual([0, true]);
@@ -125,7 +183,7 @@ describe('a process', () => {
     symlinkSync(join(ROOT, 'programs/main.ts'), link);
     const { status, out, error } = spawnProgram(['qa', '--nonsense'], { program: link });
     expect([status, out]).toEqual([2, '']);
-    expect(error).toMatch(/^error: unknown option '--nonsense'\n\nUsage: /);
+    expect(error).toBe("error: unknown option '--nonsense'\nSee --help.\n");
   });
   test('without a Vulkan loader it says that there is no GPU, and Dawn prints no warning of its own', () => {
     const args = ['programs/main.ts', 'qa', ...tiny, '--dtype', 'int8', ...ask];
@@ -134,11 +192,82 @@ describe('a process', () => {
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/\nwebgpu(: expected an adapter, got none\.|, .* tokens\n)/);
   });
-  test('a reader that has enough, as `head` has, is no error', async () => {
-    const args = ['programs/main.ts', 'qa', ...one, ...ask];
+  test('a reader that has enough, as `head` has, is no error, and ends the work', async () => {
+    const watch =
+      'data:text/javascript,let n=0;const{now}=performance;performance.now=()=>(n++,now.call(performance));process.on("exit",()=>process._rawDebug(n))';
+    const args = [
+      '--import',
+      watch,
+      'programs/main.ts',
+      'qa',
+      ...tiny,
+      ...ask,
+      '--device',
+      'cpu',
+      '--samples',
+      '1000000000',
+    ];
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
     child.stdout.destroy();
     const [status, error] = await Promise.all([new Promise((done) => child.once('exit', done)), text(child.stderr)]);
-    expect([status, error]).toEqual([0, '']);
+    expect([status, error]).toEqual([0, expect.stringMatching(/^\d+\n$/)]);
+    expect(Number(error)).toBeLessThan(50_000); // readings of the clock: 500,000 in the 20 seconds of the samples
   });
+  /** In a shell, with the program as $BERTLET. */
+  const shell = (line: string) => {
+    const env = { ...process.env, BERTLET: `${process.execPath} programs/main.ts` };
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', line], { cwd: ROOT, encoding: 'utf8', env });
+    return { status, out: stdout, error: stderr };
+  };
+  const quick = [
+    'qa',
+    ...one,
+    '--samples',
+    '0',
+    '--json',
+    '--question',
+    'a',
+    '--context',
+    `"${'c d e '.repeat(900)}"`,
+  ].join(' ');
+  test.runIf(process.platform === 'linux')('a full disk is an error, exit code 1', () => {
+    const full = shell(`$BERTLET ${quick} > /dev/full`);
+    expect([full.status, full.error]).toEqual([1, expect.stringMatching(/^Error \(ENOSPC\): ENOSPC: .*\n$/)]);
+    const file = join(folder, 'short');
+    const short = shell(`ulimit -f 2; $BERTLET ${quick} > ${file}`); // blocks of 1024 bytes: the only write is cut short
+    expect([short.status, short.error]).toEqual([1, expect.stringMatching(/^Error \(EFBIG\): .*\n$/)]);
+    expect(statSync(file).size).toBe(2048);
+  });
+  test.runIf(process.platform === 'linux')('--json and --report into what a shell has opened', () => {
+    const explain = `$BERTLET explain --model ${TINY} --question a --context 'c d'`;
+    const { status, error } = shell(`${explain} --report /dev/stdout | head -c 15; exit \${PIPESTATUS[0]}`);
+    expect([status, error]).toEqual([0, '']);
+    const page = join(folder, 'page');
+    expect(shell(`${explain} --report /dev/fd/7 7> ${page}`).status).toBe(0);
+    expect(readFileSync(page, 'utf8').slice(0, 15)).toBe('<!doctype html>');
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('a signal', () => {
+  const [hidden, shown] = ['\x1b[?7l', '\x1b[?7h']; // line wrap off, on
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    '%s: line wrap is back, no file is locked, and it ends by the signal',
+    async (signal) => {
+      const [data, kept] = [join(folder, 'squad.json'), join(folder, `${signal}.jsonl`)];
+      const qas = Array.from({ length: 5000 }, (_, id) => ({ id, question: 'a b?', answers: [{ text: 'c' }] }));
+      writeFileSync(data, JSON.stringify({ data: [{ paragraphs: [{ context: 'c d e', qas }] }] }));
+      const terminal = ['--import', 'data:text/javascript,process.stderr.isTTY=true'];
+      const args = ['evaluate', data, '--model', TINY, '--device', 'reference', '--predictions', kept];
+      const child = spawn(process.execPath, [...terminal, 'programs/main.ts', ...args], { cwd: ROOT });
+      let seen = '';
+      child.stderr.on('data', (chunk) => {
+        seen += chunk;
+        if (seen.includes('answers')) child.kill(signal);
+      });
+      const ended = await new Promise((done) => child.once('close', (code, by) => done(by ?? code)));
+      expect(ended).toBe(signal);
+      expect(seen.lastIndexOf(shown)).toBeGreaterThan(seen.lastIndexOf(hidden));
+      expect(readdirSync(folder).filter((name) => name.startsWith(signal))).toEqual([`${signal}.jsonl`]);
+    },
+  );
 });

@@ -133,19 +133,73 @@ describe('the program', () => {
     expect(answered.length).toBe(3 * 240);
   });
 
-  const spoiled = squad(2);
-  spoiled.data[0]!.paragraphs[0]!.qas[2]!.question = ' ';
+  test('a question that cannot be asked is named and scored as "no answer", and the others are answered', async () => {
+    const hard = squad(2);
+    const { qas } = hard.data[0]!.paragraphs[0]!;
+    qas[0]!.question = ' '; // it has an answer
+    qas[1]!.question = 'what '.repeat(100); // it has none
+    const [data, kept] = [written(hard), fresh('jsonl')];
+    const args = [data, ...ARGS, '--dtype', 'fp32', '--predictions', kept, '--json', '--threshold', '1e9'];
+    const { status, out, error } = await run(...args);
+    expect(status).toBe(0);
+    expect(error).toMatch(
+      /^question 0-0 counts as "no answer": question: expected words.*\nquestion 0-1 counts as .* at most \d+ tokens.*\n$/,
+    );
+    const { variants, unanswered } = JSON.parse(out);
+    expect(unanswered.map(({ id }: { id: string }) => id)).toEqual(['0-0', '0-1']);
+    expect(variants[0].figures).toMatchObject({ total: 8, NoAns_f1: 25 }); // '' is right where there is no answer
+    expect((await run(...args)).error).toBe(error); // from the predictions that were kept
+  });
+  test('a file of Windows, and ids that are numbers', async () => {
+    const data = squad(1);
+    const { qas } = data.data[0]!.paragraphs[0]!;
+    for (const [i, qa] of qas.entries()) Object.assign(qa, { id: i });
+    const file = fresh('json');
+    writeFileSync(file, `\ufeff${JSON.stringify(data)}`, 'utf16le');
+    const { status, error } = await run(file, ...ARGS, '--dtype', 'fp32');
+    expect([status, error]).toEqual([0, '']);
+    Object.assign(qas[1]!, { id: '2' });
+    const twice = written(data);
+    expect((await run(twice, ...ARGS)).error).toMatch(/expected one of its own, got 2 again/);
+  });
+  test('a second run into the same predictions says so and stops; one that was killed is no hindrance', async () => {
+    const [data, kept] = [written(squad(1)), fresh('jsonl')];
+    const args = [data, ...ARGS, '--dtype', 'fp32', '--predictions', kept];
+    writeFileSync(`${kept}.lock`, `${process.ppid}`);
+    const second = await run(...args);
+    expect(second.error).toMatch(
+      new RegExp(`: expected predictions that no other run writes, got those of process ${process.ppid}\\. Wait`),
+    );
+    expect([second.status, existsSync(kept)]).toEqual([1, false]);
+    writeFileSync(`${kept}.lock`, '999999999');
+    expect((await run(...args)).status).toBe(0);
+    expect(existsSync(`${kept}.lock`)).toBe(false);
+  });
+  test('it goes on with another number of threads', async () => {
+    const [data, kept] = [written(squad(1)), fresh('jsonl')];
+    const args = (threads: string) => [
+      data,
+      '--model',
+      TINY,
+      '--dtype',
+      'fp32',
+      '--predictions',
+      kept,
+      '--threads',
+      threads,
+    ];
+    await run(...args('1'));
+    const before = readFileSync(kept, 'utf8');
+    expect([(await run(...args('2'))).status, readFileSync(kept, 'utf8')]).toEqual([0, before]);
+    writeFileSync(kept, before.replace('"options":{', '"options":{"threads":8,')); // as they were written before
+    expect((await run(...args('2'))).status).toBe(0);
+  });
+
   test.each<[string, (data: string) => string[] | Promise<string[]>, RegExp]>([
     ['no such file', () => ['nowhere.json'], /nowhere\.json/],
-    ['no SQuAD', () => [written({ data: [{}] })], /\(input\): \d+\.json: data\[0\]\.paragraphs: expected an array/],
-    ['a question without words', () => [written(spoiled), ...ARGS], /question 0-2: question: expected words, got none/],
+    ['no SQuAD', () => [written({ data: [{}] })], /\(file\): \d+\.json: data\[0\]\.paragraphs: expected an array/],
     ['no folder for the report', (data) => [data, ...ARGS, '--json', join(folder, 'none', 'x.json')], /ENOENT.*none/],
     ['no such model', (data) => [data, '--model', 'nowhere'], /nowhere/],
-    [
-      'a dtype the device lacks',
-      (data) => [data, ...ARGS, '--dtype', 'fp16'],
-      /dtype: expected fp32, int8 on reference/,
-    ],
     [
       'predictions of other questions',
       async (data) => {
@@ -167,9 +221,13 @@ describe('the program', () => {
     [['x.json', '--dtype', 'int8,int8'], /each once/],
     [['x.json', '--limit', '0'], /Expected a positive integer/],
     [['x.json', '--threshold', 'high'], /Expected a number/],
+    [['x.json', '--scheme', 'coarse'], /Allowed are torch, accurate/],
+    [['x.json', '--threads', 'many'], /Expected a positive integer/],
+    [[written(squad(2)), ...ARGS, '--dtype', 'fp16'], /dtype: expected fp32, int8 on reference, got "fp16"/],
   ])('usage error, exit code 2: %j', async (args, message) => {
     const { status, error } = await run(...args);
     expect(error).toMatch(message);
+    expect(error).toMatch(/^error: .*\nSee --help\.\n$/);
     expect(status).toBe(2);
   });
   test('--help', async () => {
@@ -238,9 +296,8 @@ describe('files of SQuAD', () => {
       changed((qas) => delete qas[2]!.is_impossible),
       `${at}\\.qas\\[2\\]\\.is_impossible: expected a boolean, as others have`,
     ],
-  ])('%#: %s', (content, message) => expectError('input', new RegExp(`^${message}`), () => parse(content)));
-  test('no JSON', () =>
-    expectError('input', /^x\.json: expected JSON, got /, () => parseSquad('{"data": [', 'x.json')));
+  ])('%#: %s', (content, message) => expectError('file', new RegExp(`^${message}`), () => parse(content)));
+  test('no JSON', () => expectError('file', /^x\.json: expected JSON, got /, () => parseSquad('{"data": [', 'x.json')));
 });
 
 describe('sample', () => {
@@ -293,6 +350,13 @@ describe('predictions', () => {
     options: { maxTokens: 384 },
   };
   const answered = { text: 'é “x”\n', noAnswerScore: -0.1, windows: 2, milliseconds: 1.5 };
+  test("a file is one run's at a time", () => {
+    const file = fresh('jsonl');
+    const first = new Predictions(file, header);
+    expect(() => new Predictions(file, header)).toThrow(/no other run writes/);
+    first.close();
+    new Predictions(file, header).close();
+  });
   test('what is added is there again, a torn line is dropped, wherever it is torn', () => {
     const file = fresh('jsonl');
     const first = new Predictions(file, header);
@@ -322,17 +386,25 @@ describe('predictions', () => {
     const file = fresh('jsonl');
     new Predictions(file, header).close();
     new Predictions(file, { ...header, dataset: { name: 'moved', sha256: 'd1' } }).close(); // a name decides nothing
-    return expectError('input', message, () => new Predictions(file, { ...header, ...other }));
+    return expectError('file', message, () => new Predictions(file, { ...header, ...other }));
   });
   test.each([
     ['{"data": []}\n', /line 1: expected the header of a file of predictions/],
     ['hello\n', /line 1: expected JSON, got "hello"/],
     [`${JSON.stringify(header)}\n{"va\n{}\n`, /line 2: expected JSON/],
-    [`${JSON.stringify(header)}\nnull\n`, /line 2: expected a prediction, got null/],
-  ])('another file: %j', (content, message) => {
+    ...[{ noAnswerScore: Number.NaN }, { windows: '1' }, { milliseconds: undefined }].map(
+      (wrong) =>
+        [
+          `${JSON.stringify(header)}\n${JSON.stringify({ variant: 'a', id: '1', ...answered, ...wrong })}\n`,
+          /line 2: expected a prediction with its numbers, got \{"variant"/,
+        ] as [string, RegExp],
+    ),
+    [`${JSON.stringify(header)}\nNaN\n`, /line 2: expected JSON/],
+    [`${JSON.stringify(header)}\nnull\n`, /line 2: expected a prediction with its numbers, got null/],
+  ] as [string, RegExp][])('another file: %j', (content, message) => {
     const file = fresh('jsonl');
     writeFileSync(file, content);
-    return expectError('input', message, () => new Predictions(file, header));
+    return expectError('file', message, () => new Predictions(file, header));
   });
 });
 

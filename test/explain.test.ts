@@ -292,11 +292,12 @@ describe('the program', () => {
   });
   test.each([
     [['--device', 'webgpu'], 2, /Allowed choices are cpu, reference/],
+    [['--question', 'a'], 2, /got a question without a passage/],
     [['--nonsense'], 2, /unknown option '--nonsense'/],
     [['--context', 'a', '--context-file', 'b'], 2, /cannot be used with/],
     [['--model', 'nowhere'], 1, /BertletError \(file\): nowhere\/config\.json/],
-    [[...ask, '--question', ''], 1, /BertletError \(input\): question: expected words, got none/],
-    [['--context-file', 'nowhere.txt'], 1, /nowhere\.txt/],
+    [[...ask, '--question', ''], 2, /error: question: expected words, got none/],
+    [['--question', 'a', '--context-file', 'nowhere.txt'], 1, /nowhere\.txt/],
   ])('%j: exit code %d', async (args, code, message) => {
     const { status, error } = await run(...args);
     expect(error).toMatch(message);

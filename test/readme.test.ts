@@ -1,12 +1,13 @@
 /** README's commands: each is run, or is run by the test or the step of CI that is named here. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHAPES } from '../bench/shapes.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
-import { CHECKPOINT, ROOT, runProgram, TINY } from './support.ts';
+import { filesOfExamples, short, wordsOf } from './commandLines.ts';
+import { CHECKPOINT, ROOT, runProgram } from './support.ts';
 
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
 const commands = [...readme.matchAll(/```sh\n(.*?)```/gs)]
@@ -19,28 +20,9 @@ const ELSEWHERE: Record<string, string> = {
   'npm install && npm test': '.ci/run',
   'npm run web': 'test/web.test.ts',
 };
-/** What makes them short here, on a busy machine as well; they are given after README's own options. */
-const SHORT: Record<string, string[]> = {
-  qa: ['--samples', '1', '--device', 'cpu', '--threads', '1'],
-  bench: [
-    ...['--samples', '2', '--seconds', '1', '--model', TINY, '--tokens', '16'],
-    ...['--device', 'cpu', '--dtype', 'int8', '--scheme', 'torch', '--threads', '1'],
-  ],
-  evaluate: ['--model', TINY, '--threads', '1'],
-  explain: ['--model', TINY, '--question', 'a b', '--context', 'c d'],
-  convert: [],
-};
-
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-readme-'));
 beforeAll(() => {
-  writeFileSync(join(folder, 'passage.txt'), 'Ada wrote the first program in 1843.');
-  const answers = [{ text: 'b', answer_start: 2 }];
-  const qas = [
-    { id: '1', question: 'a?', answers, is_impossible: false },
-    { id: '2', question: 'c?', answers: [], is_impossible: true },
-  ];
-  const data = [{ title: 'made up', paragraphs: [{ context: 'a b c d', qas }] }];
-  writeFileSync(join(folder, 'dev-v2.0.json'), JSON.stringify({ version: 'v2.0', data }));
+  filesOfExamples(folder);
   process.chdir(folder); // the commands' paths are relative
 });
 afterAll(() => {
@@ -57,9 +39,9 @@ test('there are commands, and those that are run elsewhere are there', () => {
 test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', async (command) => {
   const [, script, rest = ''] = /^npm run (\S+)(?: -- (.*))?$/.exec(command) ?? [];
   expect(packageJson.scripts).toHaveProperty(script!, `node programs/main.ts ${script}`);
-  const args = [...rest.matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word);
+  const args = wordsOf(rest);
   const here = args.map((arg) => (arg === 'deepset/bert-base-cased-squad2' ? CHECKPOINT : arg)); // the Hub: hub.test.ts
-  const { status, error } = await runProgram([script!, ...here, ...SHORT[script!]!]);
+  const { status, error } = await runProgram([script!, ...here, ...short(script!)]);
   expect(status, error).toBe(0);
   for (const made of [
     'explain.html',

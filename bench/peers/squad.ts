@@ -47,7 +47,7 @@ for (const variant of variantsOf(['cpu'], ['int8', 'fp32'], ['torch', 'accurate'
 const answerers: Answerer[] = [...own, ...peers];
 const { name, sha256 } = dataset;
 const model = await identify(options.model, options.model);
-const header: Header = { version: 1, dataset: { name, sha256 }, model, options: { ...WINDOWS, threads } };
+const header: Header = { version: 1, dataset: { name, sha256 }, model, options: WINDOWS };
 const predictions = new Predictions(options.predictions, header);
 await takeTurns(answerers, questions, predictions);
 predictions.close();

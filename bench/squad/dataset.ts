@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { uniform } from '../../kernels/op.ts';
-import { inputError } from '../../src/errors.ts';
+import { decode, fileError } from '../files.ts';
 
 export interface Question {
   readonly id: string;
@@ -25,12 +25,12 @@ export interface Dataset {
   readonly questions: readonly Question[];
 }
 
-/** @throws BertletError `input` where the file is no SQuAD, with the place in it; an error of the file system. */
+/** @throws BertletError `file` where the file is no SQuAD, with the place in it; an error of the file system. */
 export async function readSquad(path: string): Promise<Dataset> {
   const bytes = await readFile(path);
   const name = basename(path);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { name, sha256, ...parseSquad(bytes.toString(), name) };
+  return { name, sha256, ...parseSquad(decode(bytes, name), name) };
 }
 
 type Fields = Record<string, unknown>;
@@ -41,7 +41,7 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
   try {
     file = JSON.parse(text);
   } catch (error) {
-    throw inputError(name, 'JSON', (error as Error).message);
+    throw fileError(name, 'JSON', (error as Error).message);
   }
   const kind = (value: unknown) => {
     if (value === undefined) return 'nothing';
@@ -52,14 +52,17 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
   /** A field that must be there, of this type, and the objects of one that is an array. */
   const typed = <T>(from: Fields, place: string, key: string, type: 'string' | 'boolean'): T => {
     if (typeof from[key] === type) return from[key] as T;
-    throw inputError(`${name}: ${place}.${key}`, `a ${type}`, kind(from[key]));
+    throw fileError(`${name}: ${place}.${key}`, `a ${type}`, kind(from[key]));
   };
+  /** Some files count their questions. */
+  const idOf = (qa: Fields, place: string) =>
+    Number.isSafeInteger(qa.id) ? String(qa.id) : typed<string>(qa, place, 'id', 'string');
   const objects = (from: Fields, place: string, key: string): [Fields, string][] => {
     const [at, values] = [place === '' ? key : `${place}.${key}`, from[key]];
-    if (!Array.isArray(values)) throw inputError(`${name}: ${at}`, 'an array', kind(values));
+    if (!Array.isArray(values)) throw fileError(`${name}: ${at}`, 'an array', kind(values));
     return values.map((value, i) => {
       if (typeof value === 'object' && value !== null) return [value as Fields, `${at}[${i}]`];
-      throw inputError(`${name}: ${at}[${i}]`, 'an object', kind(value));
+      throw fileError(`${name}: ${at}[${i}]`, 'an object', kind(value));
     });
   };
 
@@ -70,8 +73,8 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
     for (const [paragraph, place_] of objects(fields, place, 'paragraphs')) {
       const context = typed<string>(paragraph, place_, 'context', 'string');
       for (const [qa, at] of objects(paragraph, place_, 'qas')) {
-        const id = typed<string>(qa, at, 'id', 'string');
-        if (ids.has(id)) throw inputError(`${name}: ${at}.id`, 'one of its own', `${id} again`);
+        const id = idOf(qa, at);
+        if (ids.has(id)) throw fileError(`${name}: ${at}.id`, 'one of its own', `${id} again`);
         ids.add(id);
         const question = typed<string>(qa, at, 'question', 'string');
         const answers = objects(qa, at, 'answers').map(([answer, where]) =>
@@ -82,15 +85,15 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
         else first ||= at;
         if (impossible !== (answers.length === 0)) {
           const expected = impossible ? 'none, as is_impossible is true' : 'at least one, or is_impossible: true';
-          throw inputError(`${name}: ${at}.answers`, expected, answers.length);
+          throw fileError(`${name}: ${at}.answers`, expected, answers.length);
         }
         questions.push({ id, question, context, answers, article });
       }
     }
   }
-  if (questions.length === 0) throw inputError(`${name}: data`, 'questions', 'none');
+  if (questions.length === 0) throw fileError(`${name}: data`, 'questions', 'none');
   if (marked > 0 && first !== '')
-    throw inputError(`${name}: ${first}.is_impossible`, 'a boolean, as others have', 'none');
+    throw fileError(`${name}: ${first}.is_impossible`, 'a boolean, as others have', 'none');
   return { format: marked > 0 ? '2.0' : '1.1', questions };
 }
 

@@ -2,9 +2,9 @@
  * Predictions as they are made, so that a run that was stopped goes on where it was: JSON Lines, only ever appended to.
  * The first line says what the predictions are of; each other line is one answer of one variant.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
-import { inputError } from '../../src/errors.ts';
+import { fileError } from '../files.ts';
 import type { Prediction } from './metric.ts';
 
 /** An answer, and what it took. */
@@ -13,6 +13,8 @@ export interface Answered extends Prediction {
   readonly windows: number;
   /** From the strings to the answer. */
   readonly milliseconds: number;
+  /** Why the question has no answer of the model: it is empty, or longer than a window. */
+  readonly reason?: string | undefined;
 }
 
 /** What the predictions depend on; all must be the same for a run to go on. */
@@ -23,20 +25,31 @@ export interface Header {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** Parts of a header that name it and do not decide. */
-const identity = ({ version, dataset, model, options }: Header) =>
+/** What decides of a header: no names, nor the number of threads (older files have it), as all give the same answers. */
+const identity = ({ version, dataset, model, options: { threads: _, ...options } }: Header) =>
   ({ version, dataset: dataset.sha256, model: model.sha256, ...options }) as Record<string, unknown>;
 
 export class Predictions {
   readonly #answers = new Map<string, Answered>();
-  readonly #file: number | undefined;
+  #file: number | undefined;
+  #release = () => {};
 
   /**
    * Reads what a file has, and appends to it; without a path they are only remembered.
-   * @throws BertletError `input` where the file is of something else, or no file of predictions.
+   * @throws BertletError `file` where the file is of something else, no file of predictions, or another run's at this time
    */
   constructor(path: string | undefined, header: Header) {
     if (path === undefined) return;
+    this.#release = take(path);
+    try {
+      this.#open(path, header);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  #open(path: string, header: Header): void {
     this.#file = openSync(path, 'a');
     const text = readFileSync(path, 'utf8');
     const whole = text.slice(0, text.lastIndexOf('\n') + 1); // a line that a crash has torn has no end
@@ -49,8 +62,10 @@ export class Predictions {
     else checkHeader(first, header, path);
     for (const [i, line] of lines.entries()) {
       const { variant, id, ...answered } = Object(line) as { variant: string; id: string } & Answered;
-      if (typeof variant !== 'string' || typeof id !== 'string' || typeof answered.text !== 'string') {
-        throw inputError(`${path}: line ${i + 2}`, 'a prediction', JSON.stringify(line).slice(0, 40));
+      const { text, noAnswerScore, windows, milliseconds } = answered;
+      const strings = [variant, id, text].every((value) => typeof value === 'string');
+      if (!strings || ![noAnswerScore, windows, milliseconds].every(Number.isFinite)) {
+        throw fileError(`${path}: line ${i + 2}`, 'a prediction with its numbers', JSON.stringify(line).slice(0, 200));
       }
       this.#answers.set(key(variant, id), answered);
     }
@@ -60,20 +75,56 @@ export class Predictions {
     return this.#answers.get(key(variant, id));
   }
 
-  add(variant: string, id: string, { text, noAnswerScore, windows, milliseconds }: Answered): void {
-    this.#answers.set(key(variant, id), { text, noAnswerScore, windows, milliseconds });
-    this.#write({ variant, id, text, noAnswerScore, windows, milliseconds });
+  add(variant: string, id: string, { text, noAnswerScore, windows, milliseconds, reason }: Answered): void {
+    const answered = { text, noAnswerScore, windows, milliseconds, ...(reason !== undefined && { reason }) };
+    this.#answers.set(key(variant, id), answered);
+    this.#write({ variant, id, ...answered });
   }
 
   close(): void {
-    if (this.#file === undefined) return;
-    fsyncSync(this.#file);
-    closeSync(this.#file);
+    if (this.#file !== undefined) {
+      fsyncSync(this.#file);
+      closeSync(this.#file);
+    }
+    this.#release();
   }
 
   /** In one call, and with the operating system when it returns: killed after it, nothing is lost. */
   #write(line: object): void {
-    if (this.#file !== undefined) writeSync(this.#file, `${JSON.stringify(line)}\n`);
+    if (this.#file !== undefined) writeFileSync(this.#file, `${JSON.stringify(line)}\n`);
+  }
+}
+
+/** Takes a file for this process: a second run would answer all questions again. Returns what gives it back. */
+function take(path: string): () => void {
+  const lock = `${path}.lock`;
+  const create = () => writeFileSync(lock, `${process.pid}`, { flag: 'wx' });
+  try {
+    create();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const owner = Number(readFileSync(lock, 'utf8'));
+    if (isRunning(owner)) {
+      const advice = `Wait for its end, or give another file. Where there is no such run, remove ${lock}.`;
+      throw fileError(path, 'predictions that no other run writes', `those of process ${owner}`, advice);
+    }
+    rmSync(lock, { force: true }); // it was killed
+    create();
+  }
+  const release = () => {
+    process.off('exit', release);
+    rmSync(lock, { force: true });
+  };
+  process.once('exit', release);
+  return release;
+}
+
+/** Also where the process is another user's. */
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
@@ -83,18 +134,18 @@ function parsed(line: string, place: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
-    throw inputError(place, 'JSON', JSON.stringify(line.slice(0, 40)), 'Is it a file of predictions?');
+    throw fileError(place, 'JSON', JSON.stringify(line.slice(0, 40)), 'Is it a file of predictions?');
   }
 }
 
 function checkHeader(found: unknown, header: Header, path: string): void {
   const { version, dataset, model } = Object(found) as Partial<Header>;
   if (version !== 1 || !dataset || !model) {
-    throw inputError(`${path}: line 1`, 'the header of a file of predictions', JSON.stringify(found).slice(0, 40));
+    throw fileError(`${path}: line 1`, 'the header of a file of predictions', JSON.stringify(found).slice(0, 40));
   }
   const [wanted, there] = [identity(header), identity(found as Header)];
   for (const name of Object.keys({ ...there, ...wanted })) {
     if (isDeepStrictEqual(wanted[name], there[name])) continue;
-    throw inputError(`${path}: ${name}`, wanted[name], there[name], 'Give another file for these predictions.');
+    throw fileError(`${path}: ${name}`, wanted[name], there[name], 'Give another file for these predictions.');
   }
 }

@@ -65,9 +65,13 @@ export async function loadVariant(model: string, variant: Variant, options: Load
     const begin = performance.now();
     const best = await bestSpan(question, context).catch((error: unknown) => {
       if (!(error instanceof BertletError)) throw error;
+      if (error.code === 'input') return error; // what this question is, and not the next
       throw new BertletError(error.code, `question ${id}: ${error.message}`, { cause: error });
     });
     const milliseconds = performance.now() - begin;
+    // The official script gives a question with the answer '' what "no answer" gets, whatever its score.
+    if (best instanceof BertletError)
+      return { text: '', noAnswerScore: 0, windows, milliseconds, reason: best.message };
     const { text, nullScore, startLogit, endLogit } = best;
     // float32, as Hugging Face's metric takes it: its thresholds are then ours to the last bit
     return { text, noAnswerScore: Math.fround(nullScore - (startLogit + endLogit)), windows, milliseconds };
@@ -97,6 +101,7 @@ export async function takeTurns(
         warm.add(answerer);
         predictions.add(name, question.id, await answerer.answer(question));
         onAnswer();
+        await new Promise(setImmediate); // a device that never waits would let no signal through
       }
     }
   }

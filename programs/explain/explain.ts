@@ -207,14 +207,14 @@ function place(names: readonly string[]): Pick<LinearReport, 'layer' | 'kind'> {
  * @param checkpoint an open one, of `openCheckpoint`, its weights in float; it stays open
  * @param input a question and a passage that fit the model's positions together: one window is explained
  * @param start starts a device; called for each of the three models, one after the other, and disposed of here
- * @param onProgress told of each linear: how many of all are done
+ * @param onProgress told of each linear: how many of all are done; waited for
  * @throws BertletError `input` for an int8 checkpoint, or a text that is too long; whatever `answer` throws.
  */
 export async function explain(
   checkpoint: Checkpoint,
   { question, context }: { question: string; context: string },
   start: () => Promise<Device>,
-  onProgress: (progress: { done: number; total: number }) => void = () => {},
+  onProgress: (progress: { done: number; total: number }) => unknown = () => {},
 ): Promise<Explanation> {
   const { config, tokenizer, scheme: quantizedAs } = checkpoint;
   if (quantizedAs) {
@@ -231,7 +231,7 @@ export async function explain(
   const answer = async (precision: Precision, onLinear: (call: LinearCall) => void | Promise<void>) => {
     const trace = new TraceDevice(await start(), async (call) => {
       await onLinear(call);
-      onProgress({ done: ++done, total });
+      await onProgress({ done: ++done, total });
     });
     await using runtime = new Runtime(trace);
     const bert = new Bert(runtime, config, weightsOf(checkpoint, precision));

@@ -1,7 +1,17 @@
 /** The result of a benchmark as a page in one file: charts, the figures behind them, and how to repeat it. */
 
 import { nameOf, type Point, type Result, type Row, type Variant } from '../../bench/result.ts';
-import { COLUMNS, cells, environmentRows, LEGEND, megabytes, shown, skippedLines, times } from '../../bench/text.ts';
+import {
+  busyLine,
+  COLUMNS,
+  environmentRows,
+  LEGEND,
+  markedRows,
+  megabytes,
+  shown,
+  skippedLines,
+  times,
+} from '../../bench/text.ts';
 import { COLOURS, figure, Plot } from './chart.ts';
 import { escapeHtml, facts, htmlPage, table } from './page.ts';
 
@@ -239,7 +249,9 @@ export function reportPage(result: Result, evaluation?: Evaluation): string {
       const charts = apart(rowsOf(length), ({ software }) => software, latencyChart);
       return `<h2>Latency of ${length} tokens</h2>${charts}`;
     }),
-    ...skippedLines(result).map((line) => `<p class="note">${escapeHtml(line)}</p>`),
+    ...[busyLine(environment) ?? [], skippedLines(result)]
+      .flat()
+      .map((line) => `<p class="note">${escapeHtml(line)}</p>`),
     '<h2>Size</h2>',
     megabyteBars('Of the file, by precision.', files),
     megabyteBars(
@@ -266,7 +278,7 @@ export function reportPage(result: Result, evaluation?: Evaluation): string {
       ? ['<h2>Where the time goes</h2>', apart(stages.filter(timed), ({ variant }) => isSoftware(variant), stagesChart)]
       : []),
     ...(evaluation ? [accuracy(evaluation)] : []),
-    `<h2>All figures</h2>${table(COLUMNS, benchmarks.map(cells))}<p class="note">${escapeHtml(LEGEND)}</p>`,
+    `<h2>All figures</h2>${table(COLUMNS, markedRows(result))}<p class="note">${escapeHtml(LEGEND)}</p>`,
     ...(sweeps ? [sweepTable('tokens', sweeps.tokens), sweepTable('threads', sweeps.threads)] : []),
     ...(stages ? [stagesTable(stages.filter(timed))] : []),
     `<h2>Environment</h2>${facts(environmentRows(result))}`,

@@ -57,5 +57,6 @@ export default defineConfig({
   worker: { format: 'es' },
   build: { outDir: OUT, emptyOutDir: true, target: 'es2024' },
   server: { headers },
-  preview: { headers, port: 8080 },
+  // By number: `localhost` may be another address for the browser, with another server. A port in use is passed over, and said.
+  preview: { headers, host: '127.0.0.1', port: 8080 },
 });

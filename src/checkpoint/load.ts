@@ -268,7 +268,13 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
     files.vocab = new Map(Object.entries(json(await readFile(`${folder}/vocab.json`)) as Record<string, number>));
     files.merges = readMerges(text(await readFile(`${folder}/merges.txt`)));
   } else if (!files.json) files.vocab = readVocab(text(await readFile(`${folder}/vocab.txt`)));
-  return new Tokenizer(...tokenizerOf(files, className));
+  try {
+    return new Tokenizer(...tokenizerOf(files, className));
+  } catch (cause) {
+    if (cause instanceof BertletError) throw cause; // any other is a value of a type that no tokenizer has there
+    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${(cause as Error).message})`;
+    throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
+  }
 }
 
 /** Whether a value of JSON is nested more than 100 times: what walks through it would run out of stack. */
