@@ -1,13 +1,13 @@
 /**
- * `npm run build`: compiles the kernels (AssemblyScript) to wasm/ and the library (TypeScript) to dist/src. A copy of the
- * modules goes to dist/wasm, and those of the GPU (WGSL), which every driver compiles for itself, to dist/kernels: beside
- * dist/src as beside src, so that one address, which bundlers understand, is right in both.
+ * `npm run build`: compiles the kernels (AssemblyScript) to wasm/ and the library (TypeScript) to dist/src. The library
+ * imports the kernels, those of the GPU (WGSL), and the code of its worker threads as text, from wasm/assets.js. So there
+ * is no file that a bundler must find, copy or serve, and the package runs wherever its JavaScript does.
  * What draws the reports' charts is packed into one file: nothing else needs its seventy packages.
  * Four modules of one source: with relaxed SIMD or without, for a shared memory (threads) or one that is not.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { main as asc } from 'assemblyscript/asc';
 import { rolldown } from 'rolldown';
 
@@ -23,6 +23,38 @@ export async function buildKernels(folder: string, out: string, name: string): P
     ...['--importMemory', '--initialMemory', '2', '--maximumMemory', '65536'],
   ]);
   if (error) throw new Error(`${name}: ${error.message}\n${stderr}`);
+}
+
+/** The code of a worker thread, packed into one script. */
+async function workerCode(root: string): Promise<string> {
+  const bundle = await rolldown({ input: join(root, 'src/devices/cpu/worker.ts'), platform: 'neutral' });
+  const { output } = await bundle.generate({ format: 'iife', minify: true });
+  await bundle.close();
+  return output[0].code;
+}
+
+/** Writes wasm/assets.js with its types, and a copy in dist/, of the tree at `root`, whose WebAssembly modules are there. */
+export async function writeAssets(root: string): Promise<void> {
+  const folder = join(root, 'wasm');
+  const named = (pattern: string, from: string, textOf: (path: string) => string) =>
+    Object.fromEntries(
+      globSync(pattern, { cwd: from })
+        .toSorted()
+        .map((file) => [parse(file).name, textOf(join(from, file))]),
+    );
+  const assets = {
+    WASM: named('*.wasm', folder, (path) => readFileSync(path, 'base64')),
+    WGSL: named('*.wgsl', join(root, 'kernels'), (path) => readFileSync(path, 'utf8')),
+    WORKER: await workerCode(root),
+  };
+  const code = Object.entries(assets).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`);
+  const types = Object.entries(assets).map(([name, value]) => {
+    const keys = Object.keys(value).map((key) => `'${key}'`);
+    return `export const ${name}: ${typeof value === 'string' ? 'string' : `Record<${keys.join(' | ')}, string>`};\n`;
+  });
+  writeFileSync(join(folder, 'assets.js'), code.join(''));
+  writeFileSync(join(folder, 'assets.d.ts'), types.join(''));
+  for (const file of ['assets.js', 'assets.d.ts']) cpSync(join(folder, file), join(root, 'dist', 'wasm', file));
 }
 
 /** Packs dist/programs/report/chart.js with Observable Plot and linkedom, and their licences beside it. */
@@ -45,16 +77,14 @@ async function packCharts(folder: string): Promise<void> {
   writeFileSync(join(folder, 'chart.licences.txt'), licences.join(`\n${'-'.repeat(80)}\n`));
 }
 
-const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
+export const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
 
 if (import.meta.main) {
   rmSync(join(ROOT, 'dist'), { recursive: true, force: true }); // what it has is what will be packed
   const out = join(ROOT, 'wasm');
   mkdirSync(out, { recursive: true });
   for (const name of VARIANTS) await buildKernels(join(ROOT, 'kernels'), out, name);
-  cpSync(out, join(ROOT, 'dist', 'wasm'), { recursive: true });
-  mkdirSync(join(ROOT, 'dist', 'kernels'), { recursive: true });
-  for (const file of globSync('kernels/*.wgsl', { cwd: ROOT })) cpSync(join(ROOT, file), join(ROOT, 'dist', file));
+  await writeAssets(ROOT);
   execFileSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
   await packCharts(join(ROOT, 'dist', 'programs', 'report'));
 }

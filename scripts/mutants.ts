@@ -10,7 +10,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { buildKernels } from './build.ts';
+import { buildKernels, VARIANTS, writeAssets } from './build.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -179,12 +179,10 @@ function copyTree(): string {
   return copy;
 }
 
-/** Builds the CPU's kernels of the copy, where src and the tests look for them. */
-async function buildCopy(copy: string): Promise<void> {
-  for (const name of ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared']) {
-    await buildKernels(join(copy, 'kernels'), join(copy, 'wasm'), name);
-  }
-  cpSync(join(copy, 'wasm'), join(copy, 'dist', 'wasm'), { recursive: true });
+/** Builds what src has as text in the copy: the CPU's kernels where they changed, and the assets. */
+async function buildCopy(copy: string, kernels: boolean): Promise<void> {
+  for (const name of kernels ? VARIANTS : []) await buildKernels(join(copy, 'kernels'), join(copy, 'wasm'), name);
+  await writeAssets(copy);
 }
 
 /** Runs the test that must fail: true where it passes. `failed` is the title of the first test that does not. */
@@ -225,8 +223,7 @@ try {
       path,
       original.replace(mutant.from, () => mutant.to),
     );
-    const isKernel = mutant.file.endsWith('.wasm.ts');
-    if (isKernel) await buildCopy(copy);
+    await buildCopy(copy, mutant.file.endsWith('.wasm.ts'));
     const { passed, failed } = runTest(copy, mutant);
     if (passed) survived++;
     const [from, to] = [mutant.from, mutant.to].map((text) => `\`${text.trim().replaceAll('|', '\\|') || ' '}\``);
@@ -235,7 +232,7 @@ try {
       markdown ? `| ${mutant.file} | ${from} -> ${to} | ${caught} |` : `${mutant.file}: ${from} -> ${to}: ${caught}`,
     );
     writeFileSync(path, original);
-    if (isKernel) copyBuilt(copy);
+    copyBuilt(copy);
   }
 } finally {
   rmSync(copy, { recursive: true, force: true });

@@ -1,4 +1,7 @@
-/** Differences between Node and a page. */
+/**
+ * Differences between Node and a page. Modules of Node come from `process.getBuiltinModule`, here and everywhere: bundlers
+ * for a page would try to follow an `import`.
+ */
 import { BertletError } from './errors.ts';
 
 /** Whether this is Node and not a page. */
@@ -14,20 +17,11 @@ export function isRunning(pid: number): boolean {
 }
 
 /**
- * Reads a file of this package: from disk in Node, with fetch in a page.
- * @throws BertletError `device` if the file cannot be read
+ * The text of bytes in UTF-8.
+ * @throws BertletError `device` if the engine has no TextDecoder; with `fatal`, TypeError for bytes that are not UTF-8
  */
-export async function readAsset(url: URL): Promise<Uint8Array<ArrayBuffer>> {
-  try {
-    if (inNode) {
-      const { readFile } = await import('node:fs/promises');
-      return new Uint8Array(await readFile(url));
-    }
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
-  } catch (cause) {
-    const got = `none (${(cause as Error).message})`;
-    throw new BertletError('device', `kernels: expected ${url.href}, got ${got}. Run \`npm run build\`.`, { cause });
-  }
+export function textOf(bytes: ArrayBufferView, options?: TextDecoderOptions): string {
+  if (typeof TextDecoder !== 'undefined') return new TextDecoder('utf-8', options).decode(bytes);
+  const advice = "Jest's jsdom takes it away: use testEnvironment `node`, or set it again as a global.";
+  throw new BertletError('device', `bertlet: expected an engine with TextDecoder, got one without. ${advice}`);
 }

@@ -96,7 +96,9 @@ async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU
   }
   if (!hasVulkanLoader()) throw noAdapter(wanted);
   try {
-    const { create } = await import('webgpu');
+    // By a name that bundlers do not follow: who has not installed the package can still bundle bertlet.
+    const name = 'webgpu';
+    const { create }: typeof import('webgpu') = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
     const flags = [
       ...(wanted ? [`adapter=${wanted}`] : []),
       ...(profile ? ['disable-dawn-features=timestamp_quantization'] : []),
