@@ -33,6 +33,19 @@ async function workerCode(root: string): Promise<string> {
   return output[0].code;
 }
 
+/**
+ * Where a module says that its memory is shared: the one byte in which it differs from the module for a memory that is not
+ * (the flags of the import's limits, 3 or 1). So the package has only one of the two.
+ */
+function sharedFlag(folder: string): number {
+  const places = ['relaxed', 'baseline'].flatMap((set) => {
+    const [shared, own] = ['-shared', ''].map((kind) => readFileSync(join(folder, `${set}${kind}.wasm`)));
+    return [...shared!.keys()].filter((at) => shared![at] !== own![at] || shared!.length !== own!.length);
+  });
+  if (places.length !== 2 || places[0] !== places[1]) throw new Error(`expected one byte, got ${places}`);
+  return places[0]!;
+}
+
 /** Writes wasm/assets.js with its types, and a copy in dist/, of the tree at `root`, whose WebAssembly modules are there. */
 export async function writeAssets(root: string): Promise<void> {
   const folder = join(root, 'wasm');
@@ -40,17 +53,19 @@ export async function writeAssets(root: string): Promise<void> {
     Object.fromEntries(
       globSync(pattern, { cwd: from })
         .toSorted()
-        .map((file) => [parse(file).name, textOf(join(from, file))]),
+        .map((file) => [parse(file).name.replace('-shared', ''), textOf(join(from, file))]),
     );
   const assets = {
-    WASM: named('*.wasm', folder, (path) => readFileSync(path, 'base64')),
+    WASM: named('*-shared.wasm', folder, (path) => readFileSync(path, 'base64')),
+    SHARED_FLAG: sharedFlag(folder),
     WGSL: named('*.wgsl', join(root, 'kernels'), (path) => readFileSync(path, 'utf8')),
     WORKER: await workerCode(root),
   };
   const code = Object.entries(assets).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`);
   const types = Object.entries(assets).map(([name, value]) => {
     const keys = Object.keys(value).map((key) => `'${key}'`);
-    return `export const ${name}: ${typeof value === 'string' ? 'string' : `Record<${keys.join(' | ')}, string>`};\n`;
+    const type = typeof value === 'object' ? `Record<${keys.join(' | ')}, string>` : typeof value;
+    return `export const ${name}: ${type};\n`;
   });
   writeFileSync(join(folder, 'assets.js'), code.join(''));
   writeFileSync(join(folder, 'assets.d.ts'), types.join(''));

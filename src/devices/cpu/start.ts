@@ -2,7 +2,7 @@
  * Starts the CPU device in three steps. Test every kernel against the reference on hard cases and keep the kernels that
  * this engine and CPU run correctly, pick the fastest of them, and start the threads.
  */
-import { WASM } from '../../../wasm/assets.js';
+import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
 import { BertletError, inputError } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { inNode } from '../../platform.ts';
@@ -18,7 +18,7 @@ export interface CpuOptions {
   /** For tests: bytes of WebAssembly modules, used instead of the package's. */
   modules?: Partial<Record<ModuleName, Uint8Array<ArrayBuffer>>>;
 }
-type ModuleName = keyof typeof WASM;
+type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
 type Started = { device: CpuDevice; kernels: string; reason?: string };
 
 const MOST_PAGES = 65536; // 4 GB of address space, reserved but not allocated
@@ -75,7 +75,7 @@ async function findKernels(
   const examples = await selfTestExamples();
   for (const set of ['relaxed', 'baseline'] as const) {
     const name: ModuleName = shared ? `${set}-shared` : set;
-    const bytes = modules[name] ?? Uint8Array.from(atob(WASM[name]), (byte) => byte.charCodeAt(0));
+    const bytes = modules[name] ?? moduleOf(set, shared);
     let module: WebAssembly.Module;
     try {
       module = await WebAssembly.compile(widened ? widened(bytes) : bytes);
@@ -108,6 +108,13 @@ async function findKernels(
   }
   const got = `none: ${reasons.join('; ')}`;
   throw new BertletError('device', `cpu: expected kernels that work, got ${got}. Use \`reference\`.`);
+}
+
+/** The bytes of a module of the package. All are there for a shared memory; for another, one byte says so. */
+function moduleOf(set: keyof typeof WASM, shared: boolean): Uint8Array<ArrayBuffer> {
+  const bytes = Uint8Array.from(atob(WASM[set]), (byte) => byte.charCodeAt(0));
+  if (!shared) bytes[SHARED_FLAG] = 1;
+  return bytes;
 }
 
 /** @throws BertletError `input` if `threads` is not an integer from 1 to 256 */
