@@ -79,7 +79,7 @@ const MUTANTS: Mutant[] = [
   // The definition: quantizer and ops
   ...mutants('src/quantize.ts', 'quantize', undefined, [
     ['largest / 127.5', 'largest / 127'],
-    ['(max - min) / 127', '(max - min) / 255'],
+    ['(most - least) / 127', '(most - least) / 255'],
     ['-fromMin < fromMax', '-fromMin > fromMax'],
     ['1.5 * 2 ** 52', '1.5 * 2 ** 51'],
   ]),

@@ -21,7 +21,8 @@ export function isRunning(pid: number): boolean {
  * @throws BertletError `device` if the engine has no TextDecoder; with `fatal`, TypeError for bytes that are not UTF-8
  */
 export function textOf(bytes: ArrayBufferView, options?: TextDecoderOptions): string {
-  if (typeof TextDecoder !== 'undefined') return new TextDecoder('utf-8', options).decode(bytes);
-  const advice = "Jest's jsdom takes it away: use testEnvironment `node`, or set it again as a global.";
-  throw new BertletError('device', `bertlet: expected an engine with TextDecoder, got one without. ${advice}`);
+  // Node's own where the global was taken away, as by Jest's jsdom.
+  const Decoder = globalThis.TextDecoder ?? (inNode ? process.getBuiltinModule('node:util').TextDecoder : undefined);
+  if (!Decoder) throw new BertletError('device', 'bertlet: expected an engine with TextDecoder, got one without.');
+  return new Decoder('utf-8', options).decode(bytes);
 }

@@ -400,7 +400,8 @@ async function isWhole(path: string, { etag, size }: Pick<Remote, 'etag'> & Part
     return (
       got > MOST_HASHED || (await gitHash({ etag, size: got })).update(await readFile(path)).digest('hex') === etag
     );
-  } catch {
+  } catch (error) {
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
     return false; // it is not there, or cannot be read
   }
 }
@@ -470,5 +471,7 @@ async function writeRef(folder: string, revision: string, commit: string): Promi
     await mkdir(dirname(path), { recursive: true });
     await writeFile(`${path}.${process.pid}`, commit);
     await rename(`${path}.${process.pid}`, path);
-  } catch {}
+  } catch (error) {
+    if (!(error instanceof Error && 'syscall' in error)) throw error;
+  }
 }
