@@ -72,6 +72,17 @@ export async function writeAssets(root: string): Promise<void> {
   for (const file of ['assets.js', 'assets.d.ts']) cpSync(join(folder, file), join(root, 'dist', 'wasm', file));
 }
 
+/**
+ * Takes away what tsc puts around the `import()` of a name: a helper for relative names, whose `this` Rollup warns of. Its
+ * lines stay, empty, for the source map.
+ */
+function unwrapImport(file: string): void {
+  const code = readFileSync(file, 'utf8')
+    .replace(/^var (__rewrite\w+) = [\s\S]*?^};$/m, (helper) => helper.replace(/.+/g, ''))
+    .replace(/__rewrite\w+\((.*?)\)/, '$1');
+  writeFileSync(file, code);
+}
+
 /** Packs dist/programs/report/chart.js with Observable Plot and linkedom, and their licences beside it. */
 async function packCharts(folder: string): Promise<void> {
   const chart = join(folder, 'chart.js');
@@ -101,5 +112,6 @@ if (import.meta.main) {
   for (const name of VARIANTS) await buildKernels(join(ROOT, 'kernels'), out, name);
   await writeAssets(ROOT);
   execFileSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
+  unwrapImport(join(ROOT, 'dist/src/devices/webgpu/start.js'));
   await packCharts(join(ROOT, 'dist', 'programs', 'report'));
 }
