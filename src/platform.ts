@@ -7,6 +7,12 @@ import { BertletError } from './errors.ts';
 /** Whether this is Node and not a page. */
 export const inNode = typeof process === 'object' && Boolean(process.versions?.node);
 
+/**
+ * The environment's variables; in a page none. Named by `globalThis`, because bundlers replace `process.env` by what it is
+ * where they run, and would publish a token.
+ */
+export const variables: Readonly<Record<string, string | undefined>> = inNode ? globalThis.process.env : {};
+
 /** Node: whether a process of this number runs on this machine. What a dead one left unfinished may be removed. */
 export function isRunning(pid: number): boolean {
   try {

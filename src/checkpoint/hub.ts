@@ -11,7 +11,7 @@
 
 import { BertletError, inputError } from '../errors.ts';
 import { shown } from '../options.ts';
-import { inNode, isRunning, textOf } from '../platform.ts';
+import { inNode, isRunning, textOf, variables } from '../platform.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
 import { openDescription, parseIndex, readConfig, WEIGHTS } from './load.ts';
 import { kept, type OnProgress, readFile } from './source.ts';
@@ -49,7 +49,7 @@ const REVISION = /^(?![-/.])(?!.*(\.\.|\/\/|\/\.|@\{|[./]$))[^\s\p{Cc}~^:?*[\\]+
  * `tokenizer` if bertlet cannot run the model; `input` for an impossible name or revision
  */
 export async function locate(model: string, options: HubOptions = {}): Promise<string> {
-  const endpoint = (options.endpoint ?? ((inNode && process.env.HF_ENDPOINT) || HUB)).replace(/\/$/, '');
+  const endpoint = (options.endpoint ?? (variables.HF_ENDPOINT || HUB)).replace(/\/$/, '');
   if (model.startsWith('file:')) return ofAddress(model);
   if (inNode && process.getBuiltinModule('node:fs').existsSync(model)) return model;
   const named = ofHub(model, endpoint);
@@ -204,7 +204,7 @@ async function download(id: string, hub: Hub): Promise<string> {
     const has = async (paths: string[]) => paths.filter((path) => existsSync(join(snapshot, path)));
     return collect(id, { snapshot, has, get, where });
   };
-  const { HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN } = process.env;
+  const { HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN } = variables;
   if (isSet(HF_HUB_OFFLINE || TRANSFORMERS_OFFLINE)) {
     return fromCache().catch((error: unknown) => {
       if (!(error instanceof BertletError)) throw error;
@@ -435,12 +435,12 @@ interface Places {
 async function places(): Promise<Places> {
   const { homedir } = process.getBuiltinModule('node:os');
   const { join } = process.getBuiltinModule('node:path');
-  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HF_TOKEN_PATH } = process.env;
-  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = process.env;
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HF_TOKEN_PATH } = variables;
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = variables;
   const expanded = (path: string) =>
     path
       .replace(/^~(?=\/|\\|$)/, () => homedir())
-      .replace(/\$(\w+|\{[^}]*\})/g, (whole, name: string) => process.env[name.replace(/[{}]/g, '')] ?? whole);
+      .replace(/\$(\w+|\{[^}]*\})/g, (whole, name: string) => variables[name.replace(/[{}]/g, '')] ?? whole);
   const home = expanded(HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface'));
   const token = async () => {
     const path = expanded(HF_TOKEN_PATH ?? join(home, 'token'));
