@@ -6,7 +6,7 @@
  * Four modules of one source: with relaxed SIMD or without, for a shared memory (threads) or one that is not.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { main as asc } from 'assemblyscript/asc';
 import { rolldown } from 'rolldown';
@@ -46,8 +46,8 @@ function sharedFlag(folder: string): number {
   return places[0]!;
 }
 
-/** Writes wasm/assets.js with its types, and a copy in dist/, of the tree at `root`, whose WebAssembly modules are there. */
-export async function writeAssets(root: string): Promise<void> {
+/** What the library has as text, from the tree at `root`, whose WebAssembly modules are built. */
+export async function assetsOf(root: string) {
   const folder = join(root, 'wasm');
   const named = (pattern: string, from: string, textOf: (path: string) => string) =>
     Object.fromEntries(
@@ -55,21 +55,28 @@ export async function writeAssets(root: string): Promise<void> {
         .toSorted()
         .map((file) => [parse(file).name.replace('-shared', ''), textOf(join(from, file))]),
     );
-  const assets = {
+  return {
     WASM: named('*-shared.wasm', folder, (path) => readFileSync(path, 'base64')),
     SHARED_FLAG: sharedFlag(folder),
     WGSL: named('*.wgsl', join(root, 'kernels'), (path) => readFileSync(path, 'utf8')),
     WORKER: await workerCode(root),
   };
-  const code = Object.entries(assets).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`);
-  const types = Object.entries(assets).map(([name, value]) => {
+}
+
+/** Writes wasm/assets.js with its types, and a copy in dist/. */
+export async function writeAssets(root: string): Promise<void> {
+  const assets = Object.entries(await assetsOf(root));
+  const code = assets.map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`);
+  const types = assets.map(([name, value]) => {
     const keys = Object.keys(value).map((key) => `'${key}'`);
     const type = typeof value === 'object' ? `Record<${keys.join(' | ')}, string>` : typeof value;
     return `export const ${name}: ${type};\n`;
   });
-  writeFileSync(join(folder, 'assets.js'), code.join(''));
-  writeFileSync(join(folder, 'assets.d.ts'), types.join(''));
-  for (const file of ['assets.js', 'assets.d.ts']) cpSync(join(folder, file), join(root, 'dist', 'wasm', file));
+  for (const folder of [join(root, 'wasm'), join(root, 'dist', 'wasm')]) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'assets.js'), code.join(''));
+    writeFileSync(join(folder, 'assets.d.ts'), types.join(''));
+  }
 }
 
 /**

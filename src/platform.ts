@@ -13,6 +13,13 @@ export const inNode = typeof process === 'object' && Boolean(process.versions?.n
  */
 export const variables: Readonly<Record<string, string | undefined>> = inNode ? globalThis.process.env : {};
 
+/**
+ * Node: whether this is an error of the file system or the network, and not of a program. By its property: in Jest's vm
+ * contexts Node's errors are of another class `Error`.
+ */
+export const isOfSystem = (error: unknown): boolean =>
+  typeof (error as { syscall?: unknown } | undefined)?.syscall === 'string';
+
 /** Node: whether a process of this number runs on this machine. What a dead one left unfinished may be removed. */
 export function isRunning(pid: number): boolean {
   try {

@@ -80,7 +80,12 @@ test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', async (co
 test('Coming from transformers.js: the new lines run', async () => {
   const [, diff] = /### Coming from transformers\.js\n\n```diff\n(.*?)```/s.exec(readme)!;
   const added = [...diff!.matchAll(/^\+(?!import)(.*)/gm)].map(([, line]) => line!.replace(/'distilbert.*?'/, 'model'));
-  const given = { load, model: CHECKPOINT, question: 'Who came?', context: 'Ada came yesterday.' };
+  const given = {
+    load,
+    model: CHECKPOINT,
+    question: 'Who wrote the program?',
+    context: 'Ada wrote the first program in 1843.',
+  };
   const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor;
   const code = new AsyncFunction(...Object.keys(given), `${added.join('\n')}\nreturn { qa, best, three };`);
   const { qa, best, three }: { qa: QuestionAnswering; best: Answer; three: Answer[] } = await code(

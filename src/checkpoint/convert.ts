@@ -1,7 +1,7 @@
 /** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
 import { BertletError, inputError } from '../errors.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
-import { isRunning } from '../platform.ts';
+import { isOfSystem, isRunning } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
@@ -91,7 +91,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     fs.renameSync(temporary, out);
     return manifest;
   } catch (cause) {
-    if (cause instanceof BertletError) throw cause;
+    if (!isOfSystem(cause)) throw cause;
     throw new BertletError('file', `${out}: expected a folder that can be written (${(cause as Error).message}).`, {
       cause,
     });
@@ -144,7 +144,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
   try {
     write(head, 0);
     for (const [name, { own }] of tensorShapes(checkpoint.config)) {
-      await new Promise(setImmediate); // a signal is heard between two tensors
+      await new Promise(process.getBuiltinModule('node:timers').setImmediate); // a signal is heard between two tensors
       const place = places.get(own)!;
       if (name === WORD_EMBEDDINGS && int8Embeddings && checkpoint.tensor(own).dtype === 'I8') {
         write(toFloat32(checkpoint.tensor(`${own}_scale`), own), places.get(`${own}_scale`)!.begin);

@@ -11,7 +11,7 @@
 
 import { BertletError, inputError } from '../errors.ts';
 import { shown } from '../options.ts';
-import { inNode, isRunning, textOf, variables } from '../platform.ts';
+import { inNode, isOfSystem, isRunning, textOf, variables } from '../platform.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
 import { openDescription, parseIndex, readConfig, WEIGHTS } from './load.ts';
 import { kept, type OnProgress, readFile } from './source.ts';
@@ -401,7 +401,7 @@ async function isWhole(path: string, { etag, size }: Pick<Remote, 'etag'> & Part
       got > MOST_HASHED || (await gitHash({ etag, size: got })).update(await readFile(path)).digest('hex') === etag
     );
   } catch (error) {
-    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    if (!isOfSystem(error)) throw error;
     return false; // it is not there, or cannot be read
   }
 }
@@ -472,6 +472,6 @@ async function writeRef(folder: string, revision: string, commit: string): Promi
     await writeFile(`${path}.${process.pid}`, commit);
     await rename(`${path}.${process.pid}`, path);
   } catch (error) {
-    if (!(error instanceof Error && 'syscall' in error)) throw error;
+    if (!isOfSystem(error)) throw error;
   }
 }
