@@ -86,6 +86,9 @@ export function describeAdapter({ vendor, architecture, description, device, isF
 /** Keeps every `GPU` that `create` returned reachable: Dawn's devices need it, but hold no reference to it. */
 const kept: unknown[] = [];
 
+/** Imports a package that may not be installed. By a parameter: a bundler that knows the name asks for the package. */
+const importNamed = (name: string): Promise<unknown> => import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+
 async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU> {
   if (!inNode) {
     if (navigator.gpu) return navigator.gpu;
@@ -96,9 +99,7 @@ async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU
   }
   if (!hasVulkanLoader()) throw noAdapter(wanted);
   try {
-    // By a name that bundlers do not follow: who has not installed the package can still bundle bertlet.
-    const name = 'webgpu';
-    const { create }: typeof import('webgpu') = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+    const { create } = (await importNamed('webgpu')) as typeof import('webgpu');
     const flags = [
       ...(wanted ? [`adapter=${wanted}`] : []),
       ...(profile ? ['disable-dawn-features=timestamp_quantization'] : []),
