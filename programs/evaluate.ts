@@ -19,7 +19,7 @@ import {
 } from '../bench/squad/run.ts';
 import { printable } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
-import { locate } from '../src/tensor.ts';
+import { locate, openCheckpoint } from '../src/tensor.ts';
 import { type Io, type Output, printer } from './io.ts';
 import { progressBars, stopOf } from './progress.ts';
 import { checkWritable, writeWhole } from './write.ts';
@@ -48,10 +48,12 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   if (typeof options.json === 'string') await checkWritable(options.json);
   const dataset = await readSquad(file);
   const questions = sample(dataset.questions, limit ?? dataset.questions.length, seed);
-  const variants = variantsOf(options.device, options.dtype, options.scheme);
 
   const download = progressBars(io);
   const folder = await locate(options.model, download).finally(download.stop);
+  const checkpoint = await openCheckpoint(folder);
+  checkpoint.close();
+  const variants = variantsOf(options.device, options.dtype, options.scheme, checkpoint.scheme);
   const model = await identify(options.model, folder);
   const { name, sha256 } = dataset;
   const predictions = new Predictions(options.predictions, {

@@ -14,7 +14,7 @@ import {
   type QuestionAnswering,
   type Scheme,
 } from '../src/index.ts';
-import { checkpointBytes } from '../src/tensor.ts';
+import { checkpointBytes, locate, openCheckpoint } from '../src/tensor.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
 import { progressBars } from './progress.ts';
@@ -94,19 +94,26 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   const bold = (text: string) => styleText('bold', text, { stream: io.stdout }); // on a terminal, without NO_COLOR
   const section = (title: string) => say(`${'='.repeat(75)}\n${bold(title)}\n${'='.repeat(75)}`);
 
-  const { scheme, threads } = options;
+  const { threads } = options;
+  const bars = progressBars(io);
+  const folder = await locate(options.model, { ...bars, revision: options.revision }).finally(bars.stop);
+  const { config, scheme: stored, close } = await openCheckpoint(folder);
+  close();
+  // The article's scheme, unless the checkpoint is in int8: that one is what it is.
+  const scheme = options.scheme ?? stored ?? 'torch';
   const open = async (device: DeviceName, dtype: Dtype) => {
     const { onProgress, stop } = progressBars(io);
     const given = { scheme, threads, revision: options.revision };
-    return load(options.model, { device, dtype, onProgress, ...given }).finally(stop);
+    return load(folder, { device, dtype, onProgress, ...given }).finally(stop);
   };
-  const dtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'int8'];
+  const only = options.dtype ?? (stored && 'int8');
+  const dtypes: Dtype[] = only ? [only] : ['fp32', 'int8'];
   const models: [Dtype, QuestionAnswering][] = [];
   for (const dtype of dtypes) models.push([dtype, await open(options.device ?? 'cpu', dtype)]);
 
   section('Model Sizes');
-  const { config, info } = models[0]![1];
-  const sizes = { fp32: checkpointBytes(config, 'fp32'), int8: checkpointBytes(config, options.scheme ?? 'torch') };
+  const { info } = models[0]![1];
+  const sizes = { fp32: checkpointBytes(config, 'fp32'), int8: checkpointBytes(config, scheme) };
   say(`FP32 Model Size: ${(sizes.fp32 / 2 ** 20).toFixed(2)} MB`);
   say(`INT8 Model Size: ${(sizes.int8 / 2 ** 20).toFixed(2)} MB`);
 
@@ -148,7 +155,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
     await qa.dispose();
   };
   for (const [dtype, qa] of models) await (timing ? time(qa, dtype === dtypes[0]) : qa.dispose());
-  const gpuDtypes: Dtype[] = options.dtype ? [options.dtype] : ['fp32', 'fp16', 'int8'];
+  const gpuDtypes: Dtype[] = only ? [only] : ['fp32', 'fp16', 'int8'];
   try {
     for (const dtype of options.device || !timing ? [] : gpuDtypes)
       await time(await open('webgpu', dtype), dtype === gpuDtypes[0]);

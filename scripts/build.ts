@@ -1,13 +1,13 @@
 /**
- * `npm run build`: compiles the kernels (AssemblyScript) to wasm/ and the library (TypeScript) to dist/src. A copy of the
- * modules goes to dist/wasm, and those of the GPU (WGSL), which every driver compiles for itself, to dist/kernels: beside
- * dist/src as beside src, so that one address, which bundlers understand, is right in both.
+ * `npm run build`: compiles the kernels (AssemblyScript) to wasm/ and the library (TypeScript) to dist/src. The library
+ * imports the kernels, those of the GPU (WGSL), and the code of its worker threads as text, from wasm/assets.js. So there
+ * is no file that a bundler must find, copy or serve, and the package runs wherever its JavaScript does.
  * What draws the reports' charts is packed into one file: nothing else needs its seventy packages.
  * Four modules of one source: with relaxed SIMD or without, for a shared memory (threads) or one that is not.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, parse } from 'node:path';
 import { main as asc } from 'assemblyscript/asc';
 import { rolldown } from 'rolldown';
 
@@ -23,6 +23,71 @@ export async function buildKernels(folder: string, out: string, name: string): P
     ...['--importMemory', '--initialMemory', '2', '--maximumMemory', '65536'],
   ]);
   if (error) throw new Error(`${name}: ${error.message}\n${stderr}`);
+}
+
+/** The code of a worker thread, packed into one script. */
+async function workerCode(root: string): Promise<string> {
+  const bundle = await rolldown({ input: join(root, 'src/devices/cpu/worker.ts'), platform: 'neutral' });
+  const { output } = await bundle.generate({ format: 'iife', minify: true });
+  await bundle.close();
+  return output[0].code;
+}
+
+/**
+ * Where a module says that its memory is shared: the one byte in which it differs from the module for a memory that is not
+ * (the flags of the import's limits, 3 or 1). So the package has only one of the two.
+ */
+function sharedFlag(folder: string): number {
+  const places = ['relaxed', 'baseline'].flatMap((set) => {
+    const [shared, own] = ['-shared', ''].map((kind) => readFileSync(join(folder, `${set}${kind}.wasm`)));
+    return [...shared!.keys()].filter((at) => shared![at] !== own![at] || shared!.length !== own!.length);
+  });
+  if (places.length !== 2 || places[0] !== places[1]) throw new Error(`expected one byte, got ${places}`);
+  return places[0]!;
+}
+
+/** What the library has as text, from the tree at `root`, whose WebAssembly modules are built. */
+export async function assetsOf(root: string) {
+  const folder = join(root, 'wasm');
+  const named = (pattern: string, from: string, textOf: (path: string) => string) =>
+    Object.fromEntries(
+      globSync(pattern, { cwd: from })
+        .toSorted()
+        .map((file) => [parse(file).name.replace('-shared', ''), textOf(join(from, file))]),
+    );
+  return {
+    WASM: named('*-shared.wasm', folder, (path) => readFileSync(path, 'base64')),
+    SHARED_FLAG: sharedFlag(folder),
+    WGSL: named('*.wgsl', join(root, 'kernels'), (path) => readFileSync(path, 'utf8')),
+    WORKER: await workerCode(root),
+  };
+}
+
+/** Writes wasm/assets.js with its types, and a copy in dist/. */
+export async function writeAssets(root: string): Promise<void> {
+  const assets = Object.entries(await assetsOf(root));
+  const code = assets.map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};\n`);
+  const types = assets.map(([name, value]) => {
+    const keys = Object.keys(value).map((key) => `'${key}'`);
+    const type = typeof value === 'object' ? `Record<${keys.join(' | ')}, string>` : typeof value;
+    return `export const ${name}: ${type};\n`;
+  });
+  for (const folder of [join(root, 'wasm'), join(root, 'dist', 'wasm')]) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'assets.js'), code.join(''));
+    writeFileSync(join(folder, 'assets.d.ts'), types.join(''));
+  }
+}
+
+/**
+ * Takes away what tsc puts around the `import()` of a name: a helper for relative names, whose `this` Rollup warns of. Its
+ * lines stay, empty, for the source map.
+ */
+function unwrapImport(file: string): void {
+  const code = readFileSync(file, 'utf8')
+    .replace(/^var (__rewrite\w+) = [\s\S]*?^};$/m, (helper) => helper.replace(/.+/g, ''))
+    .replace(/__rewrite\w+\((.*?)\)/, '$1');
+  writeFileSync(file, code);
 }
 
 /** Packs dist/programs/report/chart.js with Observable Plot and linkedom, and their licences beside it. */
@@ -45,16 +110,15 @@ async function packCharts(folder: string): Promise<void> {
   writeFileSync(join(folder, 'chart.licences.txt'), licences.join(`\n${'-'.repeat(80)}\n`));
 }
 
-const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
+export const VARIANTS = ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared'];
 
 if (import.meta.main) {
   rmSync(join(ROOT, 'dist'), { recursive: true, force: true }); // what it has is what will be packed
   const out = join(ROOT, 'wasm');
   mkdirSync(out, { recursive: true });
   for (const name of VARIANTS) await buildKernels(join(ROOT, 'kernels'), out, name);
-  cpSync(out, join(ROOT, 'dist', 'wasm'), { recursive: true });
-  mkdirSync(join(ROOT, 'dist', 'kernels'), { recursive: true });
-  for (const file of globSync('kernels/*.wgsl', { cwd: ROOT })) cpSync(join(ROOT, file), join(ROOT, 'dist', file));
+  await writeAssets(ROOT);
   execFileSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
+  unwrapImport(join(ROOT, 'dist/src/devices/webgpu/start.js'));
   await packCharts(join(ROOT, 'dist', 'programs', 'report'));
 }

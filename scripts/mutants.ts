@@ -10,7 +10,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { buildKernels } from './build.ts';
+import { buildKernels, VARIANTS, writeAssets } from './build.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -84,7 +84,7 @@ const MUTANTS: Mutant[] = [
   // The definition: quantizer and ops
   ...mutants('src/quantize.ts', 'quantize', undefined, [
     ['largest / 127.5', 'largest / 127'],
-    ['(max - min) / 127', '(max - min) / 255'],
+    ['(most - least) / 127', '(most - least) / 255'],
     ['-fromMin < fromMax', '-fromMin > fromMax'],
     ['1.5 * 2 ** 52', '1.5 * 2 ** 51'],
   ]),
@@ -199,12 +199,10 @@ function copyTree(): string {
   return copy;
 }
 
-/** Builds the CPU's kernels of the copy, where src and the tests look for them. */
-async function buildCopy(copy: string): Promise<void> {
-  for (const name of ['relaxed', 'relaxed-shared', 'baseline', 'baseline-shared']) {
-    await buildKernels(join(copy, 'kernels'), join(copy, 'wasm'), name);
-  }
-  cpSync(join(copy, 'wasm'), join(copy, 'dist', 'wasm'), { recursive: true });
+/** Builds what src has as text in the copy: the CPU's kernels where they changed, and the assets. */
+async function buildCopy(copy: string, kernels: boolean): Promise<void> {
+  for (const name of kernels ? VARIANTS : []) await buildKernels(join(copy, 'kernels'), join(copy, 'wasm'), name);
+  await writeAssets(copy);
 }
 
 /** Runs the test that must fail: true where it passes. `failed` is the title of the first test that does not. */
@@ -245,8 +243,7 @@ try {
       path,
       original.replace(mutant.from, () => mutant.to),
     );
-    const isKernel = mutant.file.endsWith('.wasm.ts');
-    if (isKernel) await buildCopy(copy);
+    await buildCopy(copy, mutant.file.endsWith('.wasm.ts'));
     const { passed, failed } = runTest(copy, mutant);
     if (passed) survived++;
     const [from, to] = [mutant.from, mutant.to].map((text) => `\`${text.trim().replaceAll('|', '\\|') || ' '}\``);
@@ -255,7 +252,7 @@ try {
       markdown ? `| ${mutant.file} | ${from} -> ${to} | ${caught} |` : `${mutant.file}: ${from} -> ${to}: ${caught}`,
     );
     writeFileSync(path, original);
-    if (isKernel) copyBuilt(copy);
+    copyBuilt(copy);
   }
 } finally {
   rmSync(copy, { recursive: true, force: true });

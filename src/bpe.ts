@@ -6,6 +6,7 @@
  * Ids and offsets equal those of the reference, Hugging Face's tokenizers (pre_tokenizers/byte_level.rs, models/bpe).
  */
 import { BertletError } from './errors.ts';
+import { textOf } from './platform.ts';
 import type { Encoding, Normalized, TokenModel } from './tokenizer.ts';
 import { sizeOf } from './vocabulary.ts';
 
@@ -123,7 +124,7 @@ export class ByteLevelBpe implements TokenModel {
       const own = Array.from(token, (char) => BYTES.get(char));
       return own.includes(undefined) ? [...encoder.encode(token)] : (own as number[]);
     });
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(bytes));
+    return textOf(Uint8Array.from(bytes), { ignoreBOM: true });
   }
 
   /** Leaves the spaces at a token's ends out of its offsets; but a space that was put before the text is not there. */

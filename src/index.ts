@@ -11,6 +11,7 @@ import {
   type DeviceOptions,
   type Dtype,
   dtypesOf,
+  ownName,
   startDevice,
 } from './devices/index.ts';
 import { inputError } from './errors.ts';
@@ -40,18 +41,19 @@ export type { AddedToken } from './vocabulary.ts';
 /** Options of `load`. */
 export interface LoadOptions extends DeviceOptions {
   /**
-   * `cpu`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node this needs the package `webgpu`.
+   * `cpu` or `wasm`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node this needs the package `webgpu`.
    * `reference`: slow plain TypeScript, to check the others. `auto`: the fastest device that starts; `info.reason` says
    * why.
    */
-  device?: DeviceName | 'auto' | undefined;
+  device?: DeviceName | 'auto' | 'wasm' | undefined;
   /**
-   * Precision of the linears. fp16 (`webgpu` only) stores the weights in float16 and computes in float32. Default int8.
+   * Precision of the linears. fp16 (`webgpu` only) stores the weights in float16 and computes in float32. Default int8,
+   * which is also called q8.
    */
-  dtype?: Dtype | undefined;
+  dtype?: Dtype | 'q8' | undefined;
   /**
    * Only for int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default: the
-   * scheme of an int8 checkpoint, otherwise torch.
+   * scheme of an int8 checkpoint, otherwise accurate.
    */
   scheme?: Scheme | undefined;
   /** Only for a model of the Hub: branch, tag or commit. Default main. */
@@ -74,14 +76,15 @@ const OPTIONS = ['device', 'dtype', 'scheme', ...DEVICE_OPTIONS, 'revision', 'en
  */
 export async function load(model: string | URL, given: LoadOptions = {}): Promise<QuestionAnswering> {
   const options = optionsOf('load', given, OPTIONS);
-  const { device = 'cpu', dtype = 'int8', onProgress } = options;
+  const { device: where = 'cpu', dtype: precision = 'int8', onProgress } = options;
+  const [device, dtype] = [ownName(where), ownName(precision)];
   checkDevice(device, options);
   checkOneOf('dtype', dtype, dtypesOf(device), `on ${device}`);
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
   const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress);
-  const scheme = options.scheme ?? checkpoint.scheme ?? 'torch';
+  const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   const int8 = dtype === 'int8';
   try {
     if (checkpoint.scheme && !int8) throw inputError('dtype', "int8, the checkpoint's", dtype);

@@ -1,8 +1,24 @@
-/** Differences between Node and a page. */
+/**
+ * Differences between Node and a page. Modules of Node come from `process.getBuiltinModule`, here and everywhere: bundlers
+ * for a page would try to follow an `import`.
+ */
 import { BertletError } from './errors.ts';
 
 /** Whether this is Node and not a page. */
 export const inNode = typeof process === 'object' && Boolean(process.versions?.node);
+
+/**
+ * The environment's variables; in a page none. Named by `globalThis`, because bundlers replace `process.env` by what it is
+ * where they run, and would publish a token.
+ */
+export const variables: Readonly<Record<string, string | undefined>> = inNode ? globalThis.process.env : {};
+
+/**
+ * Node: whether this is an error of the file system or the network, and not of a program. By its property: in Jest's vm
+ * contexts Node's errors are of another class `Error`.
+ */
+export const isOfSystem = (error: unknown): boolean =>
+  typeof (error as { syscall?: unknown } | undefined)?.syscall === 'string';
 
 /** Node: whether a process of this number runs on this machine. What a dead one left unfinished may be removed. */
 export function isRunning(pid: number): boolean {
@@ -14,20 +30,12 @@ export function isRunning(pid: number): boolean {
 }
 
 /**
- * Reads a file of this package: from disk in Node, with fetch in a page.
- * @throws BertletError `device` if the file cannot be read
+ * The text of bytes in UTF-8.
+ * @throws BertletError `device` if the engine has no TextDecoder; with `fatal`, TypeError for bytes that are not UTF-8
  */
-export async function readAsset(url: URL): Promise<Uint8Array<ArrayBuffer>> {
-  try {
-    if (inNode) {
-      const { readFile } = await import('node:fs/promises');
-      return new Uint8Array(await readFile(url));
-    }
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
-  } catch (cause) {
-    const got = `none (${(cause as Error).message})`;
-    throw new BertletError('device', `kernels: expected ${url.href}, got ${got}. Run \`npm run build\`.`, { cause });
-  }
+export function textOf(bytes: ArrayBufferView, options?: TextDecoderOptions): string {
+  // Node's own where the global was taken away, as by Jest's jsdom.
+  const Decoder = globalThis.TextDecoder ?? (inNode ? process.getBuiltinModule('node:util').TextDecoder : undefined);
+  if (!Decoder) throw new BertletError('device', 'bertlet: expected an engine with TextDecoder, got one without.');
+  return new Decoder('utf-8', options).decode(bytes);
 }

@@ -14,7 +14,8 @@
 import { inputError } from './errors.ts';
 import type { HostTensor, QuantizedTensor, Scheme } from './runtime.ts';
 
-const { fround } = Math;
+// Names of this module: a global that is looked up in a loop makes it slow where globals are, as in Jest, those of a vm context.
+const { abs, fround, max, min } = Math;
 
 /** Rounds to the nearest integer, ties to even, as C's nearbyint does by default. Exact for |x| < 2^51. */
 export function roundHalfEven(x: number): number {
@@ -35,12 +36,12 @@ export function quantizeWeight(weight: HostTensor<Float32Array>, scheme: Scheme)
   const group = (scheme === 'torch' ? rows : 1) * columns; // weights that share a scale
   for (let begin = 0; begin < data.length; begin += group) {
     let largest = 0;
-    for (let i = begin; i < begin + group; i++) largest = Math.max(largest, Math.abs(weight.data[i]!));
+    for (let i = begin; i < begin + group; i++) largest = max(largest, abs(weight.data[i]!));
     if (!(largest < Infinity)) throw inputError(`weight [${weight.shape}]`, 'finite values', largest);
-    const step = Math.max(fround(largest / 127.5), 2 ** -23); // the observer's eps: a group of zeros has a scale, too
+    const step = max(fround(largest / 127.5), 2 ** -23); // the observer's eps: a group of zeros has a scale, too
     const inverse = fround(1 / step);
     for (let i = begin; i < begin + group; i++) {
-      data[i] = Math.min(127, Math.max(-128, roundHalfEven(fround(weight.data[i]! * inverse))));
+      data[i] = min(127, max(-128, roundHalfEven(fround(weight.data[i]! * inverse))));
     }
     scale.fill(step, begin / columns, (begin + group) / columns);
   }
@@ -63,20 +64,20 @@ export interface QuantizedActivations {
  * aten/src/ATen/native/quantized/cpu/QuantUtils.h.
  */
 export function chooseScale(low: number, high: number): { scale: number; zeroPoint: number } {
-  let [min, max] = [Math.min(low, 0), Math.max(high, 0)];
-  let scale = (max - min) / 127;
+  let [least, most] = [min(low, 0), max(high, 0)];
+  let scale = (most - least) / 127;
   if (fround(scale) === 0 || fround(1 / fround(scale)) === Infinity) scale = 0.1;
   const smallest = fround(6.1e-5); // below this the range is widened, so that the scale's reciprocal stays usable
   if (scale < smallest) {
     const amplifier = fround(smallest / fround(scale));
-    if (min === 0) max = fround(smallest * 127);
-    else if (max === 0) min = fround(-smallest * 127);
-    else [min, max] = [fround(min * amplifier), fround(max * amplifier)];
+    if (least === 0) most = fround(smallest * 127);
+    else if (most === 0) least = fround(-smallest * 127);
+    else [least, most] = [fround(least * amplifier), fround(most * amplifier)];
     scale = smallest;
   }
-  const [fromMin, fromMax] = [-min / scale, 127 - max / scale];
+  const [fromMin, fromMax] = [-least / scale, 127 - most / scale];
   const exact = -fromMin < fromMax ? fromMin : fromMax; // the source's test of which end has the smaller error
-  return { scale: fround(scale), zeroPoint: roundHalfEven(Math.min(127, Math.max(0, exact))) };
+  return { scale: fround(scale), zeroPoint: roundHalfEven(min(127, max(0, exact))) };
 }
 
 /**
@@ -95,13 +96,13 @@ export function quantizeActivations(x: HostTensor<Float32Array>, scheme: Scheme)
   for (let row = 0; row < tokens; row += rows) {
     const values = x.data.subarray(row * features, (row + rows) * features);
     let [low, high] = [0, 0];
-    for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+    for (const value of values) [low, high] = [min(low, value), max(high, value)];
     if (!(high - low < Infinity)) throw inputError(`activations [${x.shape}]`, 'finite values', `${low} to ${high}`);
     const { scale, zeroPoint } = chooseScale(low, high);
     const inverse = fround(1 / scale);
     for (let i = 0; i < values.length; i++) {
       const rounded = roundHalfEven(fround(values[i]! * inverse)) + zeroPoint;
-      data[row * features + i] = Math.min(255, Math.max(0, rounded));
+      data[row * features + i] = min(255, max(0, rounded));
     }
     scales.fill(scale, row, row + rows);
     zeroPoints.fill(zeroPoint, row, row + rows);

@@ -4,7 +4,14 @@
  * questions.
  */
 import './node.ts';
-import { checkDevice, DEVICE_OPTIONS, type DeviceName, type DeviceOptions, startDevice } from './devices/index.ts';
+import {
+  checkDevice,
+  DEVICE_OPTIONS,
+  type DeviceName,
+  type DeviceOptions,
+  ownName,
+  startDevice,
+} from './devices/index.ts';
 import { optionsOf } from './options.ts';
 import { Runtime } from './runtime.ts';
 
@@ -46,10 +53,14 @@ export {
 
 /**
  * Starts a device to compute on. The options and `info` are those of `load`.
- * @param device `cpu`, the default; `webgpu`; `reference`; or `auto`, the first of webgpu, cpu, reference that starts
+ * @param name `cpu` or `wasm`, the default; `webgpu`; `reference`; or `auto`, the first of webgpu, cpu, reference that starts
  * @throws BertletError `input` for a wrong option; `device` if the device does not start
  */
-export async function openRuntime(device: DeviceName | 'auto' = 'cpu', given: DeviceOptions = {}): Promise<Runtime> {
+export async function openRuntime(
+  name: DeviceName | 'auto' | 'wasm' = 'cpu',
+  given: DeviceOptions = {},
+): Promise<Runtime> {
+  const device = ownName(name);
   const options = optionsOf('openRuntime', given, DEVICE_OPTIONS);
   checkDevice(device, options);
   const { used, info } = await startDevice(device, 'int8', options, (started) => started);

@@ -111,6 +111,22 @@ describe('on a tiny model', () => {
     const { status, out } = await run(...tiny, ...long);
     expect([status, out]).toEqual([0, expect.stringMatching(/; 64 tokens\nCPU Inference Latency: /)]);
   });
+  test.each(['torch', 'accurate'] as const)('an int8 checkpoint: its own dtype and scheme, %s', async (scheme) => {
+    const out = join(folder, scheme);
+    await bertlet.convert(TINY, out, { precision: scheme });
+    const {
+      status,
+      out: said,
+      error,
+    } = await run('--model', out, '--samples', '1', '--threads', '1', ...ask, '--json');
+    expect([status, error]).toEqual([0, '']);
+    const { info, answers } = JSON.parse(said);
+    expect([info, Object.keys(answers)]).toMatchObject([{ dtype: 'int8', scheme }, ['int8']]);
+  });
+  test("of a float checkpoint PyTorch's scheme, as in the article", async () => {
+    const { out } = await run(...tiny, ...ask, '--dtype', 'int8', '--json');
+    expect(JSON.parse(out).info.scheme).toBe('torch');
+  });
   test('--help', async () => {
     const { status, out } = await run('--help');
     expect([status, out.includes('--context-file')]).toEqual([0, true]);

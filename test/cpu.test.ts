@@ -22,7 +22,7 @@ import {
   wrongAccumulators,
 } from './support.ts';
 
-const module = (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, 'dist', 'wasm', `${name}.wasm`)));
+const module = (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', `${name}.wasm`)));
 const memory = () => new WebAssembly.Memory({ initial: 2, maximum: 65536 });
 
 /** Every kernel and tile, on one thread. */

@@ -457,4 +457,11 @@ describe('turns', () => {
       ]),
     );
   });
+  test('variants of an int8 checkpoint: what it is, and nothing else', async () => {
+    const all = [['cpu'], ['fp32', 'int8'], ['torch', 'accurate']] as const;
+    const of = (stored: 'torch' | 'accurate', schemes = [...all[2]]) =>
+      variantsOf([...all[0]], [...all[1]], schemes, stored);
+    expect(of('accurate')).toEqual([{ device: 'cpu', dtype: 'int8', scheme: 'accurate' }]);
+    await expectError('input', /expected int8 accurate, the checkpoint's, got others/, () => of('accurate', ['torch']));
+  });
 });

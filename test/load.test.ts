@@ -43,14 +43,14 @@ describe('a good folder', () => {
   test.each<LoadOptions>([
     {},
     { dtype: 'fp32' },
-    { dtype: 'int8', scheme: 'accurate' },
+    { dtype: 'int8', scheme: 'torch' },
     { device: 'reference', dtype: 'int8', scheme: 'torch' },
   ])('%o', async (options) => {
     const files: string[] = [];
     const qa = await load(folder, { ...options, onProgress: ({ file }) => files.push(file) });
     expect((await qa.answer(question)).length).toBe(1);
     expect(new Set(files)).toEqual(new Set(['model.safetensors']));
-    expect(qa.info.scheme).toBe(options.dtype === 'fp32' ? undefined : (options.scheme ?? 'torch'));
+    expect(qa.info.scheme).toBe(options.dtype === 'fp32' ? undefined : (options.scheme ?? 'accurate'));
     await qa.dispose();
   });
   test('the accurate scheme is nearer to float32 than torch', async () => {

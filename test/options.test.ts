@@ -12,6 +12,7 @@ import {
 } from '../src/index.ts';
 import { checkNode } from '../src/node.ts';
 import { nearest } from '../src/options.ts';
+import { openRuntime } from '../src/tensor.ts';
 import { expectError, TINY } from './support.ts';
 
 const ask: Question = { question: 'a b', context: 'c d e' };
@@ -55,7 +56,13 @@ describe('load', () => {
   });
   test('options that are undefined are as if they were not there', async () => {
     await using model = await load(TINY, { device: 'reference', threads: undefined, scheme: undefined });
-    expect(model.info).toMatchObject({ device: 'reference', dtype: 'int8', scheme: 'torch' });
+    expect(model.info).toMatchObject({ device: 'reference', dtype: 'int8', scheme: 'accurate' });
+  });
+  test("transformers.js's names for cpu and int8", async () => {
+    await using model = await load(TINY, { device: 'wasm', dtype: 'q8' });
+    expect(model.info).toMatchObject({ device: 'cpu', dtype: 'int8' });
+    await using runtime = await openRuntime('wasm', { threads: 1 });
+    expect(runtime.info.threads).toBe(1);
   });
 });
 

@@ -70,13 +70,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 test('what is in it: types, source maps with their sources, kernels for CPU and GPU, and no weights', () => {
   const files = readdirSync(inProject, { recursive: true, encoding: 'utf8' });
-  const some = [
-    'src/index.js',
-    'src/index.d.ts',
-    'src/index.js.map',
-    'wasm/relaxed-shared.wasm',
-    'kernels/linear.wgsl',
-  ];
+  const some = ['src/index.js', 'src/index.d.ts', 'src/index.js.map', 'wasm/assets.js'];
   for (const name of some) expect(files).toContain(join('dist', name));
   expect(files.filter((name) => /safetensors$|\.bin$|\btest\b|weights/.test(name))).toEqual([]);
   const { sourcesContent } = JSON.parse(readFileSync(join(inProject, 'dist/src/index.js.map'), 'utf8'));

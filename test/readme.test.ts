@@ -6,8 +6,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SHAPES } from '../bench/shapes.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
+import { type Answer, load, type QuestionAnswering } from '../src/index.ts';
 import { filesOfExamples, short, wordsOf } from './commandLines.ts';
-import { CHECKPOINT, ROOT, runProgram } from './support.ts';
+import { CHECKPOINT, ROOT, runProgram, TINY } from './support.ts';
 
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
 const commands = [...readme.matchAll(/```sh\n(.*?)```/gs)]
@@ -58,6 +59,24 @@ test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', async (co
   }
 });
 
+test('Coming from transformers.js: the new lines run', async () => {
+  const [, diff] = /### Coming from transformers\.js\n\n```diff\n(.*?)```/s.exec(readme)!;
+  const added = [...diff!.matchAll(/^\+(?!import)(.*)/gm)].map(([, line]) => line!.replace(/'distilbert.*?'/, 'model'));
+  const given = {
+    load,
+    model: CHECKPOINT,
+    question: 'Who wrote the program?',
+    context: 'Ada wrote the first program in 1843.',
+  };
+  const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor;
+  const code = new AsyncFunction(...Object.keys(given), `${added.join('\n')}\nreturn { qa, best, three };`);
+  const { qa, best, three }: { qa: QuestionAnswering; best: Answer; three: Answer[] } = await code(
+    ...Object.values(given),
+  );
+  expect([added.length, qa.info.dtype, best.text, three.length]).toEqual([3, 'int8', 'Ada', 3]);
+  await qa.dispose();
+});
+
 test("the article's sizes are those of bert-base-cased's files, and every block is one that is checked", () => {
   const megabytes = (precision: 'fp32' | 'torch') =>
     (checkpointBytes(SHAPES['bert-base-cased']!, precision) / 2 ** 20).toFixed(2);
@@ -66,5 +85,5 @@ test("the article's sizes are those of bert-base-cased's files, and every block 
   // qa: cli.test.ts; ts: package.test.ts and docs.test.ts; diff: the same example, both devices in webgpuCheckpoint.test.ts
   const blocks = [...readme.matchAll(/^```(\w*)$/gm)].map(([, language]) => language).filter((_, i) => i % 2 === 0);
   const count = (language: string) => blocks.filter((each) => each === language).length;
-  expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([2, 1, 2, blocks.length - 5]);
+  expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([2, 2, 2, blocks.length - 6]);
 });

@@ -18,7 +18,7 @@ const CODE = `const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536
   for (const [name, f] of Object.entries(exports)) console.log('export', name, f.name);`;
 
 test('every kernel is widened, with no pair glued together from halves', () => {
-  const file = join(ROOT, 'dist', 'wasm', 'relaxed.wasm');
+  const file = join(ROOT, 'wasm', 'relaxed.wasm');
   const { stdout } = spawnSync(process.execPath, [...FLAGS, '-e', CODE, file], {
     encoding: 'utf8',
     maxBuffer: 2 ** 28,

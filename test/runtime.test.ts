@@ -10,7 +10,7 @@ import { Runtime } from '../src/runtime.ts';
 import { expectError, ROOT } from './support.ts';
 import { compareRandomPrograms, runtimeTests } from './tensorPrograms.ts';
 
-const module = new WebAssembly.Module(readFileSync(join(ROOT, 'dist', 'wasm', 'relaxed.wasm')));
+const module = new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', 'relaxed.wasm')));
 const memory = (maximum = 65536) => new WebAssembly.Memory({ initial: 2, maximum });
 const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', wide: false, wideFloat: false }, 1);
 

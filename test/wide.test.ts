@@ -11,7 +11,7 @@ const NODES = [process.execPath, ...((process.env as { BERTLET_NODES?: string })
 const CODE = `import { setFlagsFromString } from 'node:v8';
   import { readFileSync } from 'node:fs';
   import { load } from ${JSON.stringify(join(ROOT, 'dist', 'src', 'index.js'))};
-  const bytes = readFileSync(${JSON.stringify(join(ROOT, 'dist', 'wasm', 'relaxed-shared.wasm'))});
+  const bytes = readFileSync(${JSON.stringify(join(ROOT, 'wasm', 'relaxed-shared.wasm'))});
   const inlining = Number(process.versions.node.split('.')[0]) >= 24 ? ['wasm-inlining'] : []; // Node 22 has no such flag
   const flags = [...inlining, 'liftoff', 'wasm-lazy-compilation'];
   const foreign = (id) => {

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { inputError } from '../../src/errors.ts';
 import {
   BertletError,
   type DeviceName,
@@ -41,13 +42,26 @@ export interface Loaded extends Answerer {
   readonly dispose: () => Promise<void>;
 }
 
-/** Every device with every dtype, and int8 with every scheme. */
-export const variantsOf = (devices: DeviceName[], dtypes: Dtype[], schemes: Scheme[]): Variant[] =>
-  devices.flatMap((device) =>
+/**
+ * Every device with every dtype, and int8 with every scheme.
+ * @param stored the scheme of an int8 checkpoint, which is in that one alone
+ * @throws BertletError `input` if none is left
+ */
+export function variantsOf(
+  devices: DeviceName[],
+  dtypes: Dtype[],
+  schemes: Scheme[],
+  stored: Scheme | null = null,
+): Variant[] {
+  const all = devices.flatMap((device) =>
     dtypes.flatMap((dtype): Variant[] =>
       dtype === 'int8' ? schemes.map((scheme) => ({ device, dtype, scheme })) : [{ device, dtype }],
     ),
   );
+  const left = all.filter(({ scheme }) => !stored || scheme === stored);
+  if (left.length > 0) return left;
+  throw inputError('dtype, scheme', `int8 ${stored}, the checkpoint's`, 'others');
+}
 
 /** Loads a variant. The best span is what counts, whatever "no answer" has: a threshold is put to it afterwards. */
 export async function loadVariant(model: string, variant: Variant, options: LoadOptions): Promise<Loaded> {

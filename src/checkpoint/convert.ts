@@ -1,7 +1,7 @@
 /** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
 import { BertletError, inputError } from '../errors.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
-import { isRunning } from '../platform.ts';
+import { isOfSystem, isRunning } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
@@ -49,8 +49,8 @@ const NOTE = 'word_embeddings is int8 with a scale for each row, which bertlet r
  */
 export async function convert(folder: string, out: string, given: ConvertOptions): Promise<Manifest> {
   const options = optionsOf('convert', given, ['precision', 'int8Embeddings', 'onProgress', 'source']);
-  const fs = await import('node:fs');
-  const { basename, join, resolve } = await import('node:path');
+  const fs = process.getBuiltinModule('node:fs');
+  const { basename, join, resolve } = process.getBuiltinModule('node:path');
   const { onProgress } = options;
   if (options.precision === undefined) throw inputError('precision', PRECISIONS.join(', '), undefined);
   checkOneOf('precision', options.precision, PRECISIONS);
@@ -91,7 +91,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     fs.renameSync(temporary, out);
     return manifest;
   } catch (cause) {
-    if (cause instanceof BertletError) throw cause;
+    if (!isOfSystem(cause)) throw cause;
     throw new BertletError('file', `${out}: expected a folder that can be written (${(cause as Error).message}).`, {
       cause,
     });
@@ -119,8 +119,8 @@ function beforeEnd(cleanUp: () => void): () => void {
 
 /** Removes the partial folders of `out` whose process was killed. */
 async function removeAbandoned(out: string): Promise<void> {
-  const { existsSync, readdirSync, rmSync } = await import('node:fs');
-  const { basename, dirname, join } = await import('node:path');
+  const { existsSync, readdirSync, rmSync } = process.getBuiltinModule('node:fs');
+  const { basename, dirname, join } = process.getBuiltinModule('node:path');
   const folder = dirname(out);
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
     const pid =
@@ -131,7 +131,7 @@ async function removeAbandoned(out: string): Promise<void> {
 
 /** Writes model.safetensors: converts one tensor after another and writes each at its place in the file. */
 async function writeModel(checkpoint: Checkpoint, path: string, precision: Precision, int8Embeddings: boolean) {
-  const { closeSync, fsyncSync, openSync, writeSync } = await import('node:fs');
+  const { closeSync, fsyncSync, openSync, writeSync } = process.getBuiltinModule('node:fs');
   const { head, places } = planSafetensors(checkpointLayout(checkpoint.config, precision, int8Embeddings), {
     format: 'pt',
   });
@@ -144,7 +144,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
   try {
     write(head, 0);
     for (const [name, { own }] of tensorShapes(checkpoint.config)) {
-      await new Promise(setImmediate); // a signal is heard between two tensors
+      await new Promise(process.getBuiltinModule('node:timers').setImmediate); // a signal is heard between two tensors
       const place = places.get(own)!;
       if (name === WORD_EMBEDDINGS && int8Embeddings && checkpoint.tensor(own).dtype === 'I8') {
         write(toFloat32(checkpoint.tensor(`${own}_scale`), own), places.get(`${own}_scale`)!.begin);
@@ -183,8 +183,8 @@ function quantization(precision: Precision) {
 
 /** The size and SHA-256 of a file. */
 async function digest(path: string): Promise<{ bytes: number; sha256: string }> {
-  const { createHash } = await import('node:crypto');
-  const { createReadStream } = await import('node:fs');
+  const { createHash } = process.getBuiltinModule('node:crypto');
+  const { createReadStream } = process.getBuiltinModule('node:fs');
   const hash = createHash('sha256');
   let bytes = 0;
   for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {

@@ -1,5 +1,5 @@
 /** HTTP over a bad network: what fails in passing is tried again, and a download goes on where it broke off. */
-import { inNode } from '../platform.ts';
+import { inNode, variables } from '../platform.ts';
 
 const TRIES = 5; // with no byte between them
 const LONGEST_WAIT = 60; // seconds; who asks for more (Retry-After) is not waited for
@@ -43,7 +43,7 @@ export interface Piece {
  * @throws HttpError, or what `fetch` throws, after the last try
  */
 export async function* pieces(url: string, init: RequestInit = {}, from = 0): AsyncGenerator<Piece> {
-  const seconds = Number((inNode && process.env.HF_HUB_DOWNLOAD_TIMEOUT) || 10);
+  const seconds = Number(variables.HF_HUB_DOWNLOAD_TIMEOUT || 10);
   let at = from;
   for (let tries = 1; ; tries++) {
     const stop = new AbortController();

@@ -11,7 +11,7 @@
 
 import { BertletError, inputError } from '../errors.ts';
 import { shown } from '../options.ts';
-import { inNode, isRunning } from '../platform.ts';
+import { inNode, isOfSystem, isRunning, textOf, variables } from '../platform.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
 import { openDescription, parseIndex, readConfig, WEIGHTS } from './load.ts';
 import { kept, type OnProgress, readFile } from './source.ts';
@@ -49,9 +49,9 @@ const REVISION = /^(?![-/.])(?!.*(\.\.|\/\/|\/\.|@\{|[./]$))[^\s\p{Cc}~^:?*[\\]+
  * `tokenizer` if bertlet cannot run the model; `input` for an impossible name or revision
  */
 export async function locate(model: string, options: HubOptions = {}): Promise<string> {
-  const endpoint = (options.endpoint ?? ((inNode && process.env.HF_ENDPOINT) || HUB)).replace(/\/$/, '');
+  const endpoint = (options.endpoint ?? (variables.HF_ENDPOINT || HUB)).replace(/\/$/, '');
   if (model.startsWith('file:')) return ofAddress(model);
-  if (inNode && (await import('node:fs')).existsSync(model)) return model;
+  if (inNode && process.getBuiltinModule('node:fs').existsSync(model)) return model;
   const named = ofHub(model, endpoint);
   const { id = model, revision = options.revision ?? 'main' } = named;
   if (options.revision !== undefined && revision !== options.revision) {
@@ -83,7 +83,7 @@ function ofHub(model: string, endpoint: string): { id?: string; revision?: strin
 /** The path of a `file:` address, for Node. */
 async function ofAddress(model: string): Promise<string> {
   if (!inNode) throw inputError('model', 'an address that a page may fetch', shown(model), 'Serve the folder.');
-  const { fileURLToPath } = await import('node:url');
+  const { fileURLToPath } = process.getBuiltinModule('node:url');
   try {
     return fileURLToPath(model);
   } catch (cause) {
@@ -115,7 +115,7 @@ async function commitOf(id: string, { revision, endpoint }: Hub, headers: Record
 }
 
 function parsed(bytes: Uint8Array): object {
-  const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+  const value: unknown = JSON.parse(textOf(bytes));
   if (typeof value !== 'object' || value === null) throw new Error(`${shown(value)} in place of an object`);
   return value;
 }
@@ -185,9 +185,9 @@ async function collect(id: string, { snapshot, has, get, where }: Store): Promis
  */
 async function download(id: string, hub: Hub): Promise<string> {
   const { revision, endpoint } = hub;
-  const { existsSync, realpathSync } = await import('node:fs');
-  const { rm } = await import('node:fs/promises');
-  const { basename, join } = await import('node:path');
+  const { existsSync, realpathSync } = process.getBuiltinModule('node:fs');
+  const { rm } = process.getBuiltinModule('node:fs/promises');
+  const { basename, join } = process.getBuiltinModule('node:path');
   const { cache, token } = await places();
   const folder = join(cache, `models--${id.replace('/', '--')}`);
   const where = `of revision ${revision} in the cache ${folder}`;
@@ -204,7 +204,7 @@ async function download(id: string, hub: Hub): Promise<string> {
     const has = async (paths: string[]) => paths.filter((path) => existsSync(join(snapshot, path)));
     return collect(id, { snapshot, has, get, where });
   };
-  const { HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN } = process.env;
+  const { HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN } = variables;
   if (isSet(HF_HUB_OFFLINE || TRANSFORMERS_OFFLINE)) {
     return fromCache().catch((error: unknown) => {
       if (!(error instanceof BertletError)) throw error;
@@ -296,8 +296,8 @@ async function fetchFile(
   file: Remote,
   hub: Hub & { headers: Record<string, string> },
 ): Promise<void> {
-  const fs = await import('node:fs');
-  const { join } = await import('node:path');
+  const fs = process.getBuiltinModule('node:fs');
+  const { join } = process.getBuiltinModule('node:path');
   const link = join(folder, 'snapshots', commit, file.path);
   const blob = join(folder, 'blobs', file.etag);
   if (await isWhole(link, file)) return;
@@ -329,10 +329,10 @@ async function fetchBlob(
   file: Remote,
   hub: Hub & { headers: Record<string, string> },
 ) {
-  const fs = await import('node:fs');
-  const { hostname } = await import('node:os');
-  const { dirname } = await import('node:path');
-  const { randomUUID } = await import('node:crypto');
+  const fs = process.getBuiltinModule('node:fs');
+  const { hostname } = process.getBuiltinModule('node:os');
+  const { dirname } = process.getBuiltinModule('node:path');
+  const { randomUUID } = process.getBuiltinModule('node:crypto');
   const temporary = `${blob}.${hostname()}.${process.pid}.${randomUUID()}.incomplete`;
   const wrong = (expected: unknown, got: unknown, cause?: unknown) => {
     const advice = adviceOf(cause) ?? 'Nothing is kept of it: try again.';
@@ -344,7 +344,7 @@ async function fetchBlob(
   let loaded = 0;
   let begin = '';
   const take = (chunk: Uint8Array) => {
-    if (loaded === 0) begin = new TextDecoder().decode(chunk.subarray(0, 64));
+    if (loaded === 0) begin = textOf(chunk.subarray(0, 64));
     hash.update(chunk);
     loaded += chunk.length;
     hub.onProgress?.({ file: file.path, loaded, total: Math.max(file.size, loaded) });
@@ -385,7 +385,7 @@ function kindOf(begin: string): string {
 
 /** The hash that a file's etag is: SHA-256, or for a small file git's, which begins with a header. */
 async function gitHash({ etag, size }: Pick<Remote, 'etag' | 'size'>) {
-  const { createHash } = await import('node:crypto');
+  const { createHash } = process.getBuiltinModule('node:crypto');
   return etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
 }
 
@@ -393,14 +393,15 @@ const MOST_HASHED = 2 ** 24; // bytes; a file of weights tells its size itself, 
 
 /** Whether a file of the cache has the size that it should have, and a small one also the content. */
 async function isWhole(path: string, { etag, size }: Pick<Remote, 'etag'> & Partial<Remote>): Promise<boolean> {
-  const { readFile, stat } = await import('node:fs/promises');
+  const { readFile, stat } = process.getBuiltinModule('node:fs/promises');
   try {
     const { size: got } = await stat(path);
     if (size !== undefined && got !== size) return false;
     return (
       got > MOST_HASHED || (await gitHash({ etag, size: got })).update(await readFile(path)).digest('hex') === etag
     );
-  } catch {
+  } catch (error) {
+    if (!isOfSystem(error)) throw error;
     return false; // it is not there, or cannot be read
   }
 }
@@ -408,9 +409,9 @@ async function isWhole(path: string, { etag, size }: Pick<Remote, 'etag'> & Part
 const DAY = 24 * 60 * 60 * 1000;
 /** Partial files whose process is gone; those of another machine or program, if nobody wrote to them for a day. */
 async function leftOvers(blobs: string, etag = ''): Promise<string[]> {
-  const { existsSync, readdirSync, statSync } = await import('node:fs');
-  const { join } = await import('node:path');
-  const { hostname } = await import('node:os');
+  const { existsSync, readdirSync, statSync } = process.getBuiltinModule('node:fs');
+  const { join } = process.getBuiltinModule('node:path');
+  const { hostname } = process.getBuiltinModule('node:os');
   const names = existsSync(blobs) ? readdirSync(blobs) : [];
   const partial = names.filter((name) => name.startsWith(etag) && name.endsWith('.incomplete'));
   return partial
@@ -432,18 +433,18 @@ interface Places {
  * else what `hf auth login` wrote, at HF_TOKEN_PATH.
  */
 async function places(): Promise<Places> {
-  const { homedir } = await import('node:os');
-  const { join } = await import('node:path');
-  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HF_TOKEN_PATH } = process.env;
-  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = process.env;
+  const { homedir } = process.getBuiltinModule('node:os');
+  const { join } = process.getBuiltinModule('node:path');
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HF_TOKEN_PATH } = variables;
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = variables;
   const expanded = (path: string) =>
     path
       .replace(/^~(?=\/|\\|$)/, () => homedir())
-      .replace(/\$(\w+|\{[^}]*\})/g, (whole, name: string) => process.env[name.replace(/[{}]/g, '')] ?? whole);
+      .replace(/\$(\w+|\{[^}]*\})/g, (whole, name: string) => variables[name.replace(/[{}]/g, '')] ?? whole);
   const home = expanded(HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface'));
   const token = async () => {
     const path = expanded(HF_TOKEN_PATH ?? join(home, 'token'));
-    const { readFile } = await import('node:fs/promises');
+    const { readFile } = process.getBuiltinModule('node:fs/promises');
     const secret = (HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await readFile(path, 'utf8').catch(() => ''))).trim();
     if (/^[!-~]*$/.test(secret)) return secret;
     throw inputError('HF_TOKEN', `a token of printable characters, here or in ${path}`, 'others');
@@ -454,8 +455,8 @@ async function places(): Promise<Places> {
 /** The commit of a revision at the last download, or null. */
 async function cachedCommit(folder: string, revision: string): Promise<string | null> {
   if (COMMIT.test(revision)) return revision;
-  const { readFile } = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const { readFile } = process.getBuiltinModule('node:fs/promises');
+  const { join } = process.getBuiltinModule('node:path');
   const commit = (await readFile(join(folder, 'refs', revision), 'utf8').catch(() => '')).trim();
   return COMMIT.test(commit) ? commit : null;
 }
@@ -463,12 +464,14 @@ async function cachedCommit(folder: string, revision: string): Promise<string | 
 /** Records the commit of a branch or tag in the cache. A cache that cannot be written works without it. */
 async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
   if ((await cachedCommit(folder, revision)) === commit) return;
-  const { mkdir, rename, writeFile } = await import('node:fs/promises');
-  const { dirname, join } = await import('node:path');
+  const { mkdir, rename, writeFile } = process.getBuiltinModule('node:fs/promises');
+  const { dirname, join } = process.getBuiltinModule('node:path');
   const path = join(folder, 'refs', revision);
   try {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(`${path}.${process.pid}`, commit);
     await rename(`${path}.${process.pid}`, path);
-  } catch {}
+  } catch (error) {
+    if (!isOfSystem(error)) throw error;
+  }
 }

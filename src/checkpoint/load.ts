@@ -4,6 +4,7 @@ import type { BertConfig, Weights } from '../bert.ts';
 import { BertletError, inputError } from '../errors.ts';
 import { allHalves } from '../float16.ts';
 import { shown } from '../options.ts';
+import { textOf } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor, LinearWeight, QuantizedTensor, Scheme } from '../runtime.ts';
 import { Tokenizer } from '../tokenizer.ts';
@@ -250,7 +251,7 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
     const file = await there(name);
     return file && json(file);
   };
-  const text = (file: WholeFile) => new TextDecoder().decode(file.bytes);
+  const text = (file: WholeFile) => textOf(file.bytes);
   const config = (await jsonOf('tokenizer_config.json')) ?? {};
   const files: TokenizerFiles = { config, json: await jsonOf('tokenizer.json') };
   if (!config.added_tokens_decoder) {
@@ -283,9 +284,14 @@ const isDeep = (value: unknown, left = 100): boolean =>
 
 /** Parses a file as a JSON object. */
 function json({ name, bytes }: WholeFile): Record<string, unknown> {
+  const text = textOf(bytes); // an error of the engine is none of the file
+  let value: unknown;
+  let cause: unknown;
   try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof value === 'object' && value !== null && !isDeep(value)) return value as Record<string, unknown>;
-  } catch {}
-  throw new BertletError('config', `${name}: expected a JSON object. The file is damaged.`);
+    value = JSON.parse(text);
+  } catch (error) {
+    cause = error;
+  }
+  if (typeof value === 'object' && value !== null && !isDeep(value)) return value as Record<string, unknown>;
+  throw new BertletError('config', `${name}: expected a JSON object. The file is damaged.`, { cause });
 }

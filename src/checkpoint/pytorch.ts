@@ -11,6 +11,7 @@
  */
 import { BertletError } from '../errors.ts';
 import { shown } from '../options.ts';
+import { textOf } from '../platform.ts';
 import { elements, FILE_DTYPE_BYTES, type FileDType, type TensorEntry } from './safetensors.ts';
 import type { OpenFile } from './source.ts';
 
@@ -36,7 +37,7 @@ export function pytorchEntries(source: OpenFile, file: string): Map<string, Tens
     fail(file, `expected ${shown(name)} of at most ${MOST_BYTES} bytes, got ${end - begin}`);
   const folder = name.slice(0, -'data.pkl'.length);
   const order = records.get(`${folder}byteorder`);
-  const endian = order ? new TextDecoder().decode(source.read(order.begin, Math.min(order.end, order.begin + 20))) : '';
+  const endian = order ? textOf(source.read(order.begin, Math.min(order.end, order.begin + 20))) : '';
   if (order && endian !== 'little') fail(file, `expected little-endian numbers, got byteorder ${shown(endian)}`);
   const tensors = new Map<string, TensorEntry>();
   for (const [key, value] of unpickle(source.read(begin, end).slice(), file)) {
@@ -101,7 +102,7 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place>
     const short = (offset: number) => view(directory).getUint16(at + offset, true);
     const long = (offset: number) => view(directory).getUint32(at + offset, true);
     const [nameLength, extraLength, commentLength] = [short(28), short(30), short(32)];
-    const name = new TextDecoder().decode(directory.subarray(at + 46, at + 46 + nameLength));
+    const name = textOf(directory.subarray(at + 46, at + 46 + nameLength));
     if (records.has(name)) fail(file, `${shown(name)}: expected one file of this name, got two`);
     if (short(8) & 1) fail(file, `${shown(name)}: expected a file stored as it is, got an encrypted one`);
     if (short(10) !== 0)
@@ -178,7 +179,7 @@ function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
     at += length;
     return view(bytes.subarray(at - length, at));
   };
-  const text = (length: number) => new TextDecoder().decode(take(length));
+  const text = (length: number) => textOf(take(length));
   const line = () => {
     const end = bytes.indexOf(10, at);
     if (end < 0) fail(file, 'its pickle is cut');

@@ -10,6 +10,7 @@
 import { BertletError } from '../errors.ts';
 import { allHalves } from '../float16.ts';
 import { shown } from '../options.ts';
+import { textOf } from '../platform.ts';
 import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
 
 /** Bytes of an element of each dtype that a file may have. A tensor of one that bertlet lacks may be there, but not be read. */
@@ -67,9 +68,10 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
   let json: unknown;
   let text = '';
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(header);
+    text = textOf(header, { fatal: true, ignoreBOM: true });
     json = JSON.parse(text);
   } catch (cause) {
+    if (cause instanceof BertletError) throw cause; // of the engine, not of the file
     fail(file, `header is not JSON in UTF-8 (${(cause as Error).message})`);
   }
   if (!isRecord(json)) fail(file, 'expected the header to be an object');

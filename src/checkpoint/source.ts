@@ -1,7 +1,7 @@
 /** Reads the files of a checkpoint: from disk in Node, from a URL in a page. */
 
 import { BertletError } from '../errors.ts';
-import { inNode } from '../platform.ts';
+import { inNode, textOf } from '../platform.ts';
 import { fetchBytes, HttpError } from './http.ts';
 
 /** Called while a file is downloaded or read. `loaded` and `total` are bytes. */
@@ -32,7 +32,7 @@ export const isMissing = (error: unknown): error is BertletError =>
 
 /** @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS */
 function refusePointer(path: string, begin: Uint8Array): void {
-  if (!new TextDecoder().decode(begin.subarray(0, 40)).startsWith('version https://git-lfs.github.com/spec/')) return;
+  if (!textOf(begin.subarray(0, 40)).startsWith('version https://git-lfs.github.com/spec/')) return;
   const advice = 'Run `git lfs pull` in that folder, or download the file itself.';
   throw new BertletError('file', `${path}: expected the file's content, got a Git LFS pointer to it. ${advice}`);
 }
@@ -65,7 +65,7 @@ export async function openFile(path: string, onProgress?: OnProgress): Promise<O
     refusePointer(path, bytes);
     return { total: bytes.length, read: (begin, end) => bytes.subarray(begin, end), close: () => {} };
   }
-  const { closeSync, openSync, readSync, statSync } = await import('node:fs');
+  const { closeSync, openSync, readSync, statSync } = process.getBuiltinModule('node:fs');
   let descriptor: number;
   let total: number;
   try {

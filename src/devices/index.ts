@@ -9,6 +9,12 @@ import { startWebgpu } from './webgpu/start.ts';
 export type DeviceName = 'webgpu' | 'cpu' | 'reference';
 export type Dtype = 'fp32' | 'fp16' | 'int8';
 
+const ALIASES = { wasm: 'cpu', q8: 'int8' } as const;
+type Alias = keyof typeof ALIASES;
+/** A device or a dtype by its name here: transformers.js says `wasm` for `cpu`, and `q8` for `int8`. */
+export const ownName = <N extends string>(name: N | Alias): Exclude<N, Alias> =>
+  (Object.hasOwn(ALIASES, name) ? ALIASES[name as Alias] : name) as Exclude<N, Alias>;
+
 /** Options of all devices. A device ignores the options of the others. */
 export interface DeviceOptions {
   /** cpu: number of threads. Default: one for each core that this process may use. */

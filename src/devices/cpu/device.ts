@@ -14,6 +14,7 @@
  *   padding  | ? ? ? ? ? | ? ? |   kernels may write these rows; nobody reads them as a result
  */
 import { BertletError, inputError } from '../../errors.ts';
+import { inNode } from '../../platform.ts';
 import { rowSums } from '../../quantize.ts';
 import { type Device, type LinearWeight, refuseFloat16, type Step, type Tensor } from '../../runtime.ts';
 import { groupPanel, tableBytes } from './grouping.ts';
@@ -412,9 +413,10 @@ function pack(weight: Int8Array, to: Int8Array, features: number, depth: number,
 
 /** Milliseconds that a program without workers keeps the caller's thread before events have their turn. */
 const SLICE = 8;
-/** Lets events have their turn. A message, because the timers of a page wait for at least 4 ms. */
+/** Lets events have their turn. In a page by a message, because its timers wait for at least 4 ms. */
 function macrotask(): Promise<void> {
   return new Promise((resolve) => {
+    if (inNode) return void process.getBuiltinModule('node:timers').setImmediate(resolve);
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
       port1.close();

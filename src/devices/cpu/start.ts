@@ -2,9 +2,10 @@
  * Starts the CPU device in three steps. Test every kernel against the reference on hard cases and keep the kernels that
  * this engine and CPU run correctly, pick the fastest of them, and start the threads.
  */
+import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
 import { BertletError, inputError } from '../../errors.ts';
 import { shown } from '../../options.ts';
-import { inNode, readAsset } from '../../platform.ts';
+import { inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
@@ -14,19 +15,12 @@ import { Workers } from './workers.ts';
 export interface CpuOptions {
   threads?: number | undefined;
   wideSimd?: boolean | undefined;
-  /** For tests: bytes of WebAssembly modules, used instead of the modules' files. */
+  /** For tests: bytes of WebAssembly modules, used instead of the package's. */
   modules?: Partial<Record<ModuleName, Uint8Array<ArrayBuffer>>>;
 }
 type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
 type Started = { device: CpuDevice; kernels: string; reason?: string };
 
-/** Bundlers only find `new URL('<literal>', import.meta.url)`, so every file is written out. */
-const MODULES: Record<ModuleName, URL> = {
-  relaxed: new URL('../../../wasm/relaxed.wasm', import.meta.url),
-  'relaxed-shared': new URL('../../../wasm/relaxed-shared.wasm', import.meta.url),
-  baseline: new URL('../../../wasm/baseline.wasm', import.meta.url),
-  'baseline-shared': new URL('../../../wasm/baseline-shared.wasm', import.meta.url),
-};
 const MOST_PAGES = 65536; // 4 GB of address space, reserved but not allocated
 
 /** What the tests and timings of this process found. */
@@ -81,10 +75,12 @@ async function findKernels(
   const examples = await selfTestExamples();
   for (const set of ['relaxed', 'baseline'] as const) {
     const name: ModuleName = shared ? `${set}-shared` : set;
-    const bytes = modules[name] ?? (await readAsset(MODULES[name]));
-    const module = await WebAssembly.compile(widened ? widened(bytes) : bytes).catch(() => null);
-    if (!module) {
-      reasons.push(`this engine has no ${set} SIMD`);
+    const bytes = modules[name] ?? moduleOf(set, shared);
+    let module: WebAssembly.Module;
+    try {
+      module = await WebAssembly.compile(widened ? widened(bytes) : bytes);
+    } catch (error) {
+      reasons.push(`this engine has no ${set} SIMD (${(error as Error).message})`);
       continue;
     }
     const works: KernelChoice[] = [];
@@ -114,6 +110,13 @@ async function findKernels(
   throw new BertletError('device', `cpu: expected kernels that work, got ${got}. Use \`reference\`.`);
 }
 
+/** The bytes of a module of the package. All are there for a shared memory; for another, one byte says so. */
+function moduleOf(set: keyof typeof WASM, shared: boolean): Uint8Array<ArrayBuffer> {
+  const bytes = Uint8Array.from(atob(WASM[set]), (byte) => byte.charCodeAt(0));
+  if (!shared) bytes[SHARED_FLAG] = 1;
+  return bytes;
+}
+
 /** @throws BertletError `input` if `threads` is not an integer from 1 to 256 */
 export function checkThreads(threads: number): void {
   if (Number.isSafeInteger(threads) && threads >= 1 && threads <= 256) return;
@@ -123,7 +126,7 @@ export function checkThreads(threads: number): void {
 /** Number of cores that this process may use. In a page without shared memory 1, since workers need it. */
 async function cores(): Promise<number> {
   if (!inNode) return typeof SharedArrayBuffer === 'undefined' ? 1 : Math.min(navigator.hardwareConcurrency, 256);
-  const { availableParallelism } = await import('node:os');
+  const { availableParallelism } = process.getBuiltinModule('node:os');
   return Math.min(availableParallelism(), 256);
 }
 

@@ -29,7 +29,7 @@ export async function whileWidening<T>(
   const { node = '', bun, deno, electron } = process.versions as Partial<Record<string, string>>;
   const own = process.execArgv.some((flag) => /wasm|liftoff/.test(flag));
   if (bun || deno || electron || own || !KNOWN.includes(node.split('.')[0]!)) return use(null);
-  const { setFlagsFromString } = await import('node:v8');
+  const { setFlagsFromString } = process.getBuiltinModule('node:v8');
   for (const flag of ON) setFlagsFromString(flag);
   try {
     return await use((module) => Uint8Array.from([...module, ...OTHER_BYTES]));

@@ -1,4 +1,5 @@
 /** Starts the worker threads of the CPU device, in Node and in a page, and tells when they have run a program. */
+import { WORKER } from '../../../wasm/assets.js';
 import { BertletError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import type { WorkerData } from './threads.ts';
@@ -21,7 +22,7 @@ export class Workers {
    */
   static async start(module: WebAssembly.Module, memory: WebAssembly.Memory, threads: number): Promise<Workers> {
     const workers = new Workers(threads);
-    const start = inNode ? await nodeWorkers() : pageWorker;
+    const start = inNode ? nodeWorker : pageWorker;
     try {
       let ready = 0;
       await new Promise<void>((resolve, reject) => {
@@ -86,26 +87,26 @@ interface Handle {
 /** Starts a worker. Calls `say` for each of its messages, and `end` when it has ended or failed. */
 type Start = (data: WorkerData, say: () => void, end: (error: unknown) => void) => Handle;
 
-async function nodeWorkers(): Promise<Start> {
-  const { Worker } = await import('node:worker_threads');
-  const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js';
-  const url = new URL(file, import.meta.url);
-  return (data, say, end) => {
-    const worker = new Worker(url, { workerData: data, execArgv: [] }); // a worker may refuse this process's flags
-    worker.on('message', say);
-    worker.once('error', end);
-    worker.once('exit', (code) => end(`exit code ${code}`));
-    return {
-      terminate: () => worker.terminate(),
-      keepAlive: (keep) => (keep ? worker.ref() : worker.unref()),
-    };
+// Both start the worker from its text: a file would have an address, which is another one after each bundler.
+const nodeWorker: Start = (data, say, end) => {
+  const { Worker } = process.getBuiltinModule('node:worker_threads');
+  // No flags: a worker may refuse those of this process.
+  const worker = new Worker(WORKER, { eval: true, workerData: data, execArgv: [] });
+  worker.on('message', say);
+  worker.once('error', end);
+  worker.once('exit', (code) => end(`exit code ${code}`));
+  return {
+    terminate: () => worker.terminate(),
+    keepAlive: (keep) => (keep ? worker.ref() : worker.unref()),
   };
-}
+};
 
+let address: string | undefined;
 const pageWorker: Start = (data, say, end) => {
-  const worker = new Worker(new URL('./pageWorker.js', import.meta.url), { type: 'module' });
+  address ??= URL.createObjectURL(new Blob([WORKER], { type: 'text/javascript' }));
+  const worker = new Worker(address);
   worker.onmessage = say;
-  worker.onerror = (event) => end(event.message);
+  worker.onerror = ({ message }) => end(message ?? 'none: a Content-Security-Policy needs `worker-src blob:`');
   worker.postMessage(data);
   return { terminate: () => worker.terminate(), keepAlive: () => {} };
 };

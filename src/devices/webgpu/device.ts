@@ -14,7 +14,6 @@
  *   up to the capacity   | ? ? ? ? ? | ? ? ? |   finite numbers of earlier runs; no result depends on them
  */
 import { BertletError, inputError } from '../../errors.ts';
-import { readAsset } from '../../platform.ts';
 import { rowSums } from '../../quantize.ts';
 import type { Device, LinearWeight, Step, Tensor } from '../../runtime.ts';
 import {
@@ -217,8 +216,7 @@ export class WebgpuDevice implements Device {
   #pipeline(files: readonly File[], constants: Record<string, number>): Promise<GPUComputePipeline> {
     const key = JSON.stringify([files, constants]);
     const compile = async () => {
-      const sources = await Promise.all(['common' as const, ...files].map((file) => readAsset(FILES[file])));
-      const code = sources.map((bytes) => new TextDecoder().decode(bytes)).join('\n');
+      const code = ['common' as const, ...files].map((file) => FILES[file]).join('\n');
       const module = this.#device.createShaderModule({ label: files.at(-1)!, code });
       const compute = { module, entryPoint: 'main', constants };
       const layout = this.#device.createPipelineLayout({ bindGroupLayouts: [this.#layout] });

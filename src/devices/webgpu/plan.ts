@@ -4,25 +4,26 @@
  * An int8 linear quantizes its input and needs the input's range for that. The kernel that makes the input records the
  * range as well, so a range costs no dispatch of its own, except for uploads and embeddings.
  */
+import { WGSL } from '../../../wasm/assets.js';
 import { inputError } from '../../errors.ts';
 
-/** The kernel files. Bundlers only find `new URL('<literal>', import.meta.url)`, so every file is written out. */
+/** The texts of the kernel files. */
 export const FILES = {
-  common: new URL('../../../kernels/common.wgsl', import.meta.url),
-  float: new URL('../../../kernels/float.wgsl', import.meta.url),
-  int8: new URL('../../../kernels/int8.wgsl', import.meta.url),
-  linear: new URL('../../../kernels/linear.wgsl', import.meta.url),
-  tiled: new URL('../../../kernels/linear.tiled.wgsl', import.meta.url),
-  direct: new URL('../../../kernels/linear.direct.wgsl', import.meta.url),
-  floatElements: new URL('../../../kernels/linear.float.wgsl', import.meta.url),
-  packedElements: new URL('../../../kernels/linear.packed.wgsl', import.meta.url),
-  fp32Weight: new URL('../../../kernels/weight.fp32.wgsl', import.meta.url),
-  fp16Weight: new URL('../../../kernels/weight.fp16.wgsl', import.meta.url),
-  int8Weight: new URL('../../../kernels/weight.int8.wgsl', import.meta.url),
-  attention: new URL('../../../kernels/attention.wgsl', import.meta.url),
-  layerNorm: new URL('../../../kernels/layerNorm.wgsl', import.meta.url),
-  embedding: new URL('../../../kernels/embedding.wgsl', import.meta.url),
-  range: new URL('../../../kernels/range.wgsl', import.meta.url),
+  common: WGSL.common,
+  float: WGSL.float,
+  int8: WGSL.int8,
+  linear: WGSL.linear,
+  tiled: WGSL['linear.tiled'],
+  direct: WGSL['linear.direct'],
+  floatElements: WGSL['linear.float'],
+  packedElements: WGSL['linear.packed'],
+  fp32Weight: WGSL['weight.fp32'],
+  fp16Weight: WGSL['weight.fp16'],
+  int8Weight: WGSL['weight.int8'],
+  attention: WGSL.attention,
+  layerNorm: WGSL.layerNorm,
+  embedding: WGSL.embedding,
+  range: WGSL.range,
 };
 export type File = keyof typeof FILES;
 

@@ -3,7 +3,7 @@
  * and tests every kernel. WebGPU is the npm package `webgpu` (Dawn) in Node, and `navigator.gpu` in a page.
  */
 import { BertletError } from '../../errors.ts';
-import { inNode } from '../../platform.ts';
+import { inNode, variables } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { WebgpuDevice } from './device.ts';
@@ -40,7 +40,7 @@ const computesRight = new Set<string>();
 
 /** @throws BertletError `device` if there is no WebGPU or no adapter, or if a kernel fails its self-test */
 export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedWebgpu> {
-  const wanted = options.adapter ?? (inNode ? process.env.BERTLET_ADAPTER : undefined);
+  const wanted = options.adapter ?? variables.BERTLET_ADAPTER;
   const gpu = await openGpu(options, wanted);
   const adapter = await openAdapter(gpu, wanted);
   const { label, software } = describeAdapter(adapter.info);
@@ -86,6 +86,9 @@ export function describeAdapter({ vendor, architecture, description, device, isF
 /** Keeps every `GPU` that `create` returned reachable: Dawn's devices need it, but hold no reference to it. */
 const kept: unknown[] = [];
 
+/** Imports a package that may not be installed. By a parameter: a bundler that knows the name asks for the package. */
+const importNamed = (name: string): Promise<unknown> => import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+
 async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU> {
   if (!inNode) {
     if (navigator.gpu) return navigator.gpu;
@@ -96,7 +99,7 @@ async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU
   }
   if (!hasVulkanLoader()) throw noAdapter(wanted);
   try {
-    const { create } = await import('webgpu');
+    const { create } = (await importNamed('webgpu')) as typeof import('webgpu');
     const flags = [
       ...(wanted ? [`adapter=${wanted}`] : []),
       ...(profile ? ['disable-dawn-features=timestamp_quantization'] : []),
