@@ -3,10 +3,9 @@
  * same questions. `bertlet evaluate --help`
  */
 import { access, constants } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
-import { SingleBar } from 'cli-progress';
 import { environment } from '../bench/environment.ts';
+import { workersFor } from '../bench/pool.ts';
 import { nameOf } from '../bench/result.ts';
 import { readSquad, sample } from '../bench/squad/dataset.ts';
 import { Predictions } from '../bench/squad/predictions.ts';
@@ -22,8 +21,8 @@ import {
 } from '../bench/squad/run.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import { locate } from '../src/tensor.ts';
-import { type Io, type Output, printer } from './io.ts';
-import { progressBars } from './progress.ts';
+import { type Io, printer } from './io.ts';
+import { progressBars, rateBar } from './progress.ts';
 import { writeWhole } from './write.ts';
 
 interface EvaluateOptions {
@@ -31,6 +30,7 @@ interface EvaluateOptions {
   device: DeviceName[];
   dtype: Dtype[];
   scheme: Scheme[];
+  workers?: number;
   threads?: number;
   limit?: number;
   seed: number;
@@ -42,7 +42,7 @@ interface EvaluateOptions {
 /** Runs `bertlet evaluate`. */
 export async function run(file: string, options: EvaluateOptions, io: Io): Promise<void> {
   const print = printer(io.stdout);
-  const { threads, seed, threshold, limit } = options;
+  const { threads = 1, workers, seed, threshold, limit } = options;
   const begun = environment(); // with the load before this makes its own
   // What cannot be written is said before the work, not after it.
   if (typeof options.json === 'string') await access(dirname(options.json), constants.W_OK);
@@ -58,15 +58,16 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     version: 1,
     dataset: { name, sha256 },
     model,
-    options: { ...WINDOWS, threads: threads ?? availableParallelism() },
+    options: { ...WINDOWS, threads, workers: workers ?? workersFor(threads) }, // they decide the speed
   });
 
   const loaded: Loaded[] = [];
-  const bar = progressBar(io.stderr, questions.length * variants.length);
+  const format = '{bar} {percentage} % of {total} answers, {rate}/s, {eta_formatted} left'; // of all variants together
+  const bar = rateBar(io.stderr, format, questions.length * variants.length);
   try {
     for (const variant of variants) {
       const { onProgress, stop } = progressBars(io);
-      loaded.push(await loadVariant(folder, variant, { onProgress, ...(threads && { threads }) }).finally(stop));
+      loaded.push(await loadVariant(folder, variant, { onProgress, threads, workers }).finally(stop));
     }
     const done = variants.flatMap((variant) => questions.map(({ id }) => predictions.get(nameOf(variant), id)));
     bar.start(done.filter((answered) => answered !== undefined).length);
@@ -97,24 +98,6 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   const of = questions.length < dataset.questions.length ? ` of ${dataset.questions.length}, seed ${seed}` : '';
   print(`${name}, SQuAD ${dataset.format}: ${questions.length} questions${of}; ${model.name}\n`);
   print(table(results));
-}
-
-/** On a terminal: how far all variants are together, how fast, and how long it will take. */
-function progressBar(stream: Output, total: number) {
-  const format = '{bar} {percentage} % of {total} answers, {rate}/s, {eta_formatted} left';
-  const bar = new SingleBar({ format, stream, noTTYOutput: false, clearOnComplete: true, etaBuffer: 200 });
-  let [count, begin] = [0, 0];
-  return {
-    start: (done: number) => {
-      begin = performance.now();
-      if (stream.isTTY) bar.start(total, done, { rate: '-' });
-    },
-    step: () => {
-      count++;
-      if (stream.isTTY) bar.increment(1, { rate: ((count / (performance.now() - begin)) * 1000).toFixed(1) });
-    },
-    stop: () => bar.stop(),
-  };
 }
 
 /** A column for each figure that there is, in points. */
