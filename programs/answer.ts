@@ -24,6 +24,7 @@ interface Options {
   threads: number;
   topK: number;
   threshold: number;
+  allowFailed?: boolean;
 }
 
 const KNOWN = '{bar} {percentage} %, {count} lines, {rate}/s, {eta_formatted} left';
@@ -76,7 +77,7 @@ export async function run(path: string | undefined, options: Options, io: Io): P
     bar.stop();
     await pool.dispose();
   }
-  if (failed === 0) return;
+  if (failed === 0 || options.allowFailed) return;
   throw inputError(
     'lines',
     `${lines} that can be answered`,

@@ -55,6 +55,7 @@ const answer: Add = (program, io) => {
     .addOption(workerThreadsOption())
     .option('--top-k <n>', 'answers to each question, the best first', positive, 1)
     .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more', finite, 0)
+    .option('--allow-failed', 'exit code 0 where no more than lines failed: engines run a part that ends with 1 again')
     .addHelpText(
       'after',
       `

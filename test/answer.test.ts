@@ -112,7 +112,7 @@ describe('the lines', () => {
       const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
         bytes.subarray(i * size, (i + 1) * size),
       );
-      const lines = await Array.fromAsync(linesOf(Readable.from(chunks)));
+      const lines = await Readable.from(linesOf(Readable.from(chunks))).toArray();
       expect(lines.map((line) => [line.number, line.bytes.toString(), line.whole])).toEqual([
         [1, 'a\u2028é', true],
         [2, '\r', true],
