@@ -1,10 +1,11 @@
 """A file of questions through `bertlet answer` on Apache Spark: two executors of one core on this machine.
 
-    python spark.py QUESTIONS OUT FILTER [--kill] [--partitions 8]
+    python bench/scale/spark.py QUESTIONS OUT FILTER [--kill] [--partitions 8]
 
-FILTER is the command of one filter, `bertlet answer --workers 1 --allow-failed`. OUT is the folder that Spark makes; its
+FILTER is the command of one filter, `bertlet answer --workers 1 --allow-failed`, with whole paths: an executor has a
+folder of its own. OUT is the folder that Spark makes; its
 parts, one after the other, are the answers in the order of the questions. --kill ends one executor with kill -9 when half
-of the tasks are done. Prints one JSON object: versions, and seconds from the start of Python.
+of the tasks are done. Prints one JSON object: versions, and the seconds until Spark is up and those of the job.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 BEGIN = time.monotonic()
+os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 
 import pyspark  # noqa: E402  (its import is a part of what a start costs)
 from pyspark.sql import SparkSession  # noqa: E402
@@ -27,21 +29,14 @@ def executors():
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if b"CoarseGrainedExecutorBackend" in (folder / "cmdline").read_bytes().split(b"\0"):
+            if b"executor.CoarseGrainedExecutorBackend\0" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
-        except OSError:  # it has ended
-            pass
-        except ValueError:
-            pass
+        except OSError:
+            pass  # it has ended
 
     def own(pid):
-        while pid > 1:
-            if pid == os.getpid():
-                return True
-            pid = parents.get(pid, 0)
-        return False
+        return pid == os.getpid() or (pid in parents and own(parents[pid]))
 
-    # Those alone that have no other executor as their parent: the JVM itself and not a worker of it.
     return sorted(pid for pid in found if own(pid))
 
 
@@ -71,6 +66,7 @@ def main():
         .config("spark.driver.memory", "1g")
         .config("spark.executor.memory", "1g")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.log.level", "ERROR")
         .getOrCreate()
     )
