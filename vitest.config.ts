@@ -10,7 +10,7 @@ const UNIT = 'bert checkpoints cpu hub load ops options qa quantize runtime safe
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
 const LONGEST =
-  'webgpuModels webgpuCheckpoint webTrouble web webgpuLife bench logits explain page webgpuTiled package readme cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
+  'webgpuModels webgpuCheckpoint webTrouble web webgpuLife bench logits explain page webgpuTiled package readme answer cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
     ' ',
   );
 

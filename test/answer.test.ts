@@ -6,12 +6,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
 import { linesOf } from '../programs/lines.ts';
+import { main } from '../programs/main.ts';
 import { type Answer, BertletError, load } from '../src/index.ts';
 import { ROOT, runProgram, spawnProgram, TINY } from './support.ts';
 
@@ -167,6 +168,26 @@ describe('the lines', () => {
       expect(new Set(found.map((a) => a.context)).size).toBeGreaterThan(1);
     }
   });
+});
+
+test('--allow-failed: exit code 0 although lines failed, but not where there is no model', async () => {
+  const bad = written('no JSON\n');
+  expect(await run(bad, '--allow-failed')).toMatchObject({ status: 0, error: '' });
+  expect(await runProgram(['answer', bad, '--allow-failed', '--model', 'nowhere'])).toMatchObject({
+    status: 1,
+    out: '',
+  });
+});
+
+test('on a terminal: how far, how fast, how long', async () => {
+  const shown = async (input: string, ...args: string[]) => {
+    const stderr = Object.assign(new PassThrough(), { isTTY: true, columns: 200, rows: 20 });
+    const io = { stdin: Readable.from([input]), stdout: new PassThrough(), stderr };
+    await main(['answer', ...ARGS, '--allow-failed', ...args], io);
+    return text(stderr.end());
+  };
+  expect(await shown('', questionFile)).toMatch(/\d+ %, \d+ lines, [\d.-]+\/s, .* left/);
+  expect(await shown(questions)).toMatch(/\d+ lines, [\d.-]+\/s/); // how much is to come nobody knows
 });
 
 describe('an output file', () => {

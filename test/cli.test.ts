@@ -106,7 +106,7 @@ describe('on a tiny model', () => {
 });
 
 describe('all programs', () => {
-  const names = ['qa', 'convert', 'evaluate', 'explain', 'bench'];
+  const names = ['qa', 'answer', 'convert', 'evaluate', 'explain', 'bench'];
   test.each(names)('%s --help has examples', async (name) => {
     const { status, out } = await runProgram([name, '--help']);
     expect([status, out.includes(`Examples:\n  $ bertlet ${name}`)]).toEqual([0, true]);

@@ -133,6 +133,21 @@ describe('the program', () => {
     expect(answered.length).toBe(3 * 240);
   });
 
+  test('the figures do not depend on the number of workers', async () => {
+    const [data, one] = [written(squad(5)), fresh('jsonl')];
+    const figures = async (...args: string[]) => {
+      const { out, error } = await run(data, '--model', TINY, '--json', ...args);
+      expect(error).toBe('');
+      return JSON.parse(out).variants.map(({ figures, windows }: Record<string, unknown>) => [figures, windows]);
+    };
+    const want = await figures('--workers', '1', '--predictions', one);
+    for (const more of [['--workers', '2'], ['--workers', '3'], ['--threads', '2'], []]) {
+      expect(await figures(...more), `${more}`).toEqual(want);
+    }
+    const { status, error } = await run(data, '--model', TINY, '--workers', '2', '--predictions', one);
+    expect([status, error]).toEqual([1, expect.stringMatching(/: workers: expected 2, got 1\. Give another file/)]);
+  });
+
   const spoiled = squad(2);
   spoiled.data[0]!.paragraphs[0]!.qas[2]!.question = ' ';
   test.each<[string, (data: string) => string[] | Promise<string[]>, RegExp]>([
@@ -364,6 +379,22 @@ describe('turns', () => {
     await takeTurns([answerer('a', 'x'), answerer('b', 'x')], questions, predictions, step, 2);
     expect(asked.join(', ')).toBe('a 1, a 1, b 1, b 1, b 2, a 3, a 4, b 3, b 4, a 5, b 5');
     expect(answers).toBe(9);
+  });
+  test('as many at the same time as an answerer has workers, each of them warm', async () => {
+    let [now, most, all] = [0, 0, 0];
+    const busy: Answerer = {
+      name: 'c',
+      workers: 3,
+      answer: async () => {
+        all++;
+        most = Math.max(most, ++now);
+        await sleep(1);
+        now--;
+        return { text: 'x', noAnswerScore: -1, windows: 1, milliseconds: 1 };
+      },
+    };
+    await takeTurns([busy], questions, kept());
+    expect([most, all]).toEqual([3, 3 + 5]);
   });
   test('results: speed, and the difference to fp32', async () => {
     const predictions = kept();
