@@ -8,7 +8,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { uniform } from '../../kernels/op.ts';
-import { environment } from '../environment.ts';
+import { type Environment, environment } from '../environment.ts';
 import { Pool } from '../pool.ts';
 import { readSquad, sample } from '../squad/dataset.ts';
 
@@ -24,15 +24,42 @@ const options = new Command('scale')
   .parse()
   .opts<{ lines: number; squad?: string; python?: string; parallel?: string; json?: string }>();
 
-export interface Run {
+interface Run {
   name: string;
   /** From the start of the first process to the end of the last. */
   seconds: number;
   linesPerSecond: number;
   /** To those of the first run, byte by byte. */
   equal: boolean;
-  /** Of Spark: what spark.py prints. */
-  spark?: Record<string, unknown>;
+  spark?: Spark;
+}
+/** What spark.py prints. */
+interface Spark {
+  spark: string;
+  java: string;
+  executors: number;
+  partitions: number;
+  /** From the start of Python until the executors can be given tasks. */
+  startSeconds: number;
+  jobSeconds: number;
+  killed: { afterTasks: number; seconds: number } | null;
+}
+/** The result file. */
+export interface Scale {
+  version: 1;
+  environment: Environment;
+  versions: Record<string, string>;
+  model: string;
+  lines: number;
+  workers: Workers | null;
+  /** Of one filter without lines: the median of five. */
+  startSeconds: number;
+  runs: Run[];
+}
+interface Workers {
+  questions: number;
+  compared: { workers: number; threads: number; questionsPerSecond: number }[];
+  ratio: number;
 }
 
 const begun = environment();
@@ -40,7 +67,7 @@ const cores = availableParallelism();
 const seconds = (begin: number) => (performance.now() - begin) / 1000;
 
 /** The same cores as one model of n threads, and as n models of one thread, in turns of 20 questions each. */
-async function comparedWorkers(file: string) {
+async function comparedWorkers(file: string): Promise<Workers> {
   const questions = sample((await readSquad(file)).questions, 400, 1);
   const shapes = [
     { workers: 1, threads: cores },
@@ -120,16 +147,16 @@ function timed(name: string, command: (out: string) => string): string {
 
 const { parallel, python } = options;
 const versions = {
-  xargs: shell('xargs --version').split('\n')[0],
-  ...(parallel && { parallel: shell(`${resolve(parallel)} --version`).split('\n')[0] }),
+  xargs: shell('xargs --version').split('\n')[0]!,
+  ...(parallel && { parallel: shell(`${resolve(parallel)} --version`).split('\n')[0]! }),
   ...(python && { python: shell(`${resolve(python)} --version`).trim() }),
 };
-let workers: Awaited<ReturnType<typeof comparedWorkers>> | null = null;
+let workers: Workers | null = null;
 let startSeconds = 0;
 /** After each run: what comes later takes long. */
 function write() {
   const { lines, json } = options;
-  const result = {
+  const result: Scale = {
     version: 1,
     environment: begun,
     versions,
@@ -171,7 +198,7 @@ try {
     : []) {
     const script = `${resolve(python!)} ${join(import.meta.dirname, 'spark.py')}`;
     const printed = timed(name, (out) => `${script} ${questions} ${out}/parts '${one.join(' ')}' ${kill}`);
-    runs.at(-1)!.spark = JSON.parse(printed.trim().split('\n').at(-1)!);
+    runs.at(-1)!.spark = JSON.parse(printed.trim().split('\n').at(-1)!) as Spark;
     write();
   }
 } finally {
