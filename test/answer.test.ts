@@ -10,6 +10,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Pool } from '../bench/pool.ts';
 import { uniform } from '../kernels/op.ts';
 import { linesOf } from '../programs/lines.ts';
 import { main } from '../programs/main.ts';
@@ -168,6 +169,24 @@ describe('the lines', () => {
       expect(new Set(found.map((a) => a.context)).size).toBeGreaterThan(1);
     }
   });
+});
+
+test('a pool lends each model to one at a time, and the first who waits is the first who has one', async () => {
+  const pool = await Pool.load(TINY, { workers: 2 });
+  const [order, now] = [[] as number[], new Set<unknown>()];
+  const use = (i: number) =>
+    pool.use(async (model) => {
+      order.push(i);
+      expect(now.has(model)).toBe(false);
+      now.add(model);
+      await model.answer({ question: 'a', context: 'b c' });
+      now.delete(model);
+    });
+  await Promise.all([0, 1, 2, 3, 4, 5].map(use));
+  expect(order).toEqual([0, 1, 2, 3, 4, 5]);
+  await expect(pool.use(() => Promise.reject(new Error('no')))).rejects.toThrow('no');
+  await Promise.all([use(6), use(7)]); // who failed has given it back
+  await pool.dispose();
 });
 
 test('--allow-failed: exit code 0 although lines failed, but not where there is no model', async () => {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parseSquad, type Question, sample } from '../bench/squad/dataset.ts';
 import { type Header, Predictions } from '../bench/squad/predictions.ts';
-import { type Answerer, resultsOf, takeTurns, variantsOf } from '../bench/squad/run.ts';
+import { type Answerer, loadVariant, resultsOf, takeTurns, variantsOf } from '../bench/squad/run.ts';
 import { expectError, ROOT, runProgram, spawnProgram, TINY } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
@@ -395,6 +395,17 @@ describe('turns', () => {
     };
     await takeTurns([busy], questions, kept());
     expect([most, all]).toEqual([3, 3 + 5]);
+  });
+  test('the milliseconds of answers at the same time add up to no more than the time that passed', async () => {
+    const variant = { device: 'cpu', dtype: 'int8', scheme: 'torch' } as const;
+    const { answer, dispose } = await loadVariant(TINY, variant, { workers: 3 });
+    const input = { question: 'what was it', context: 'the blue boat on the sea '.repeat(20), answers: [], article: 0 };
+    const begin = performance.now();
+    const answered = await Promise.all(Array.from({ length: 12 }, (_, id) => answer({ id: `${id}`, ...input })));
+    const passed = performance.now() - begin;
+    await dispose();
+    expect(answered.reduce((sum, { milliseconds }) => sum + milliseconds, 0)).toBeLessThanOrEqual(passed);
+    expect(new Set(answered.map(({ windows }) => windows)).size).toBe(1);
   });
   test('results: speed, and the difference to fp32', async () => {
     const predictions = kept();

@@ -27,6 +27,7 @@ const SHORT: Record<string, string[]> = {
     ...['--device', 'cpu', '--dtype', 'int8', '--scheme', 'torch', '--threads', '1'],
   ],
   evaluate: ['--model', TINY, '--threads', '1'],
+  answer: ['--model', TINY],
   explain: ['--model', TINY, '--question', 'a b', '--context', 'c d'],
   convert: [],
 };
@@ -34,6 +35,7 @@ const SHORT: Record<string, string[]> = {
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-readme-'));
 beforeAll(() => {
   writeFileSync(join(folder, 'passage.txt'), 'Ada wrote the first program in 1843.');
+  writeFileSync(join(folder, 'questions.jsonl'), '{"id": 1, "question": "a?", "context": "b c"}\n');
   const answers = [{ text: 'b', answer_start: 2 }];
   const qas = [
     { id: '1', question: 'a?', answers, is_impossible: false },
@@ -64,6 +66,7 @@ test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', async (co
   for (const made of [
     'explain.html',
     'dev.json',
+    'answers.jsonl',
     'out/index.html',
     'weights/bert-base-cased-squad2/model.safetensors',
   ]) {
