@@ -9,6 +9,7 @@ import type { Environment } from '../bench/environment.ts';
 import type { Peers } from '../bench/peers/run.ts';
 import type { Point, Result } from '../bench/result.ts';
 import type { Scale } from '../bench/scale/run.ts';
+import type { Workers } from '../bench/scale/workers.ts';
 import type { Result as Evaluated } from '../bench/squad/run.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
 import { opTable } from './opTable.ts';
@@ -124,14 +125,15 @@ function summary(): string {
 }
 
 function scaleWorkers(): string {
-  const { environment, workers } = read<Scale>('scale');
-  const { questions, compared, ratio } = workers!;
-  const rows = compared.map(({ workers, threads, questionsPerSecond }) => [
+  const { environment, model, questions, compared, medianRatio } = read<Workers>('scale-workers');
+  const rows = compared.map(({ workers, threads, questionsPerSecond, cpuMillisecondsPerQuestion }) => [
     `--workers ${workers} --threads ${threads}`,
     questionsPerSecond.toFixed(1),
+    cpuMillisecondsPerQuestion.toFixed(1),
   ]);
-  const about = `${questions} questions, one is ${ratio.toFixed(2)} times as fast as the other; ${machine(environment)}`;
-  return `${about}\n\n${table(['int8 torch', 'questions/s'], rows)}`;
+  const ratio = `In the median of the turns, ${compared[1]!.workers} workers are ${medianRatio.toFixed(2)} times as fast.`;
+  const head = ['int8 torch', 'questions/s', 'CPU ms a question'];
+  return `${questions} questions, ${model}; ${machine(environment)}\n\n${table(head, rows)}\n\n${ratio}`;
 }
 
 function scale(): string {
@@ -153,10 +155,11 @@ function scale(): string {
 
 /** 10^9 questions at the rates of one process, and what share of its time a filter's start is. */
 function scaleCost(): string {
-  const { environment, workers, lines, startSeconds, runs } = read<Scale>('scale');
+  const { environment, lines, startSeconds, runs } = read<Scale>('scale');
+  const { compared } = read<Workers>('scale-workers');
   const { cores } = environment;
   const short = lines / (runs[0]!.seconds - startSeconds) / cores;
-  const squad = workers!.compared.at(-1)!.questionsPerSecond / cores;
+  const squad = compared.at(-1)!.questionsPerSecond / cores;
   const cost = (name: string, rate: number) => {
     const hours = 1e9 / rate / 3600;
     const start = (startSeconds / (startSeconds + 10_000 / rate)) * 100;

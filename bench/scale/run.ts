@@ -9,20 +9,17 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { uniform } from '../../kernels/op.ts';
 import { type Environment, environment } from '../environment.ts';
-import { Pool } from '../pool.ts';
-import { readSquad, sample } from '../squad/dataset.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const MODEL = join(ROOT, 'weights/minilm-l6-qa');
 
 const options = new Command('scale')
   .option('--lines <n>', 'to answer', Number, 10_000)
-  .option('--squad <file>', 'compare models x threads on questions of this file of SQuAD')
   .option('--python <file>', 'with pyspark: run Spark as well')
   .option('--parallel <file>', 'GNU parallel: run it as well')
   .option('--json <file>', 'write the results there')
   .parse()
-  .opts<{ lines: number; squad?: string; python?: string; parallel?: string; json?: string }>();
+  .opts<{ lines: number; python?: string; parallel?: string; json?: string }>();
 
 interface Run {
   name: string;
@@ -51,47 +48,14 @@ export interface Scale {
   versions: Record<string, string>;
   model: string;
   lines: number;
-  workers: Workers | null;
   /** Of one filter without lines: the median of five. */
   startSeconds: number;
   runs: Run[];
-}
-interface Workers {
-  questions: number;
-  compared: { workers: number; threads: number; questionsPerSecond: number }[];
-  ratio: number;
 }
 
 const begun = environment();
 const cores = availableParallelism();
 const seconds = (begin: number) => (performance.now() - begin) / 1000;
-
-/** The same cores as one model of n threads, and as n models of one thread, in turns of 20 questions each. */
-async function comparedWorkers(file: string): Promise<Workers> {
-  const questions = sample((await readSquad(file)).questions, 400, 1);
-  const shapes = [
-    { workers: 1, threads: cores },
-    { workers: cores, threads: 1 },
-  ];
-  const rows = [];
-  for (const shape of shapes) rows.push({ ...shape, pool: await Pool.load(MODEL, shape), seconds: 0 });
-  const turn = (pool: Pool, some: typeof questions) =>
-    Promise.all(some.map(({ question, context }) => pool.use((model) => model.answer({ question, context }))));
-  for (const { pool } of rows) await turn(pool, questions.slice(0, 20));
-  for (let begin = 0; begin < questions.length; begin += 20) {
-    for (const row of begin % 40 === 0 ? rows : rows.toReversed()) {
-      const start = performance.now();
-      await turn(row.pool, questions.slice(begin, begin + 20));
-      row.seconds += seconds(start);
-    }
-  }
-  for (const { pool } of rows) await pool.dispose();
-  const compared = rows.map(({ workers, threads, seconds }) => {
-    return { workers, threads, questionsPerSecond: questions.length / seconds };
-  });
-  const ratio = compared[1]!.questionsPerSecond / compared[0]!.questionsPerSecond;
-  return { questions: questions.length, compared, ratio };
-}
 
 const NAMES = 'Ada Grace Alan Emmy Kurt Sofia Leonhard Carl Mary Edsger'.split(' ');
 const PLACES = 'Paris London Vienna Göttingen Basel Moscow Princeton Dublin Turin Kyoto'.split(' ');
@@ -151,7 +115,6 @@ const versions = {
   ...(parallel && { parallel: shell(`${resolve(parallel)} --version`).split('\n')[0]! }),
   ...(python && { python: shell(`${resolve(python)} --version`).trim() }),
 };
-let workers: Workers | null = null;
 let startSeconds = 0;
 /** After each run: what comes later takes long. */
 function write() {
@@ -162,7 +125,6 @@ function write() {
     versions,
     model: 'minilm-l6-qa',
     lines,
-    workers,
     startSeconds,
     runs,
   };
@@ -170,8 +132,6 @@ function write() {
 }
 try {
   writeFileSync(questions, generated(options.lines));
-  workers = options.squad ? await comparedWorkers(options.squad) : null;
-  console.log(JSON.stringify(workers));
   const starts = Array.from({ length: 5 }, () => {
     const begin = performance.now();
     shell(`${one.join(' ')} < /dev/null`);
