@@ -9,7 +9,7 @@ const UNIT =
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
 const LONGEST =
-  'webgpuModels webgpuCheckpoint webTrouble web environments webgpuLife bench logits explain page webgpuTiled package readme help cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
+  'webgpuModels webgpuCheckpoint webTrouble web environments webgpuLife bench logits explain page webgpuTiled package readme answer help cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
     ' ',
   );
 

@@ -2,7 +2,16 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SHAPES } from '../bench/shapes.ts';
 import type { Io } from './io.ts';
-import { addQuestion, listOption, modelOption, natural, positive, threadsOption } from './options.ts';
+import {
+  addQuestion,
+  listOption,
+  modelOption,
+  natural,
+  positive,
+  threadsOption,
+  workersOption,
+  workerThreadsOption,
+} from './options.ts';
 
 const finite = (text: string): number => {
   if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
@@ -43,6 +52,34 @@ Examples:
     .action(async (options) => (await import('./qa.ts')).run(options, io));
 };
 
+const answer: Add = (program, io) => {
+  program
+    .command('answer')
+    .description('Answers a file of questions: a line of JSON for each line of JSON, in their order.')
+    .argument('[file]', 'lines of {"id", "question", "context"}, or "contexts": several; default standard input')
+    .option('--out <file>', 'a new file for the answers, instead of standard output')
+    .option('--resume', 'go on with the file of --out, where it was stopped')
+    .addOption(modelOption())
+    .addOption(new Option('--device <name>').choices(['cpu', 'webgpu', 'reference', 'auto']).default('cpu'))
+    .addOption(new Option('--dtype <type>').choices(['fp32', 'fp16', 'int8']).default('int8'))
+    .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
+    .addOption(workersOption())
+    .addOption(workerThreadsOption())
+    .option('--top-k <n>', 'answers to each question, the best first', positive, 1)
+    .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more', finite, 0)
+    .option('--allow-failed', 'exit code 0 where no more than lines failed: engines run a part that ends with 1 again')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ bertlet answer < questions.jsonl > answers.jsonl
+  $ bertlet answer questions.jsonl --out answers.jsonl --resume
+
+A line that cannot be answered becomes {"id", "line", "error"}, and the exit code 1. docs/scale.md: clusters, scores.`,
+    )
+    .action(async (file, options) => (await import('./answer.ts')).run(file, options, io));
+};
+
 const evaluate: Add = (program, io) => {
   program
     .command('evaluate')
@@ -52,7 +89,8 @@ const evaluate: Add = (program, io) => {
     .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
     .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8'], ['fp32', 'int8']))
     .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
-    .addOption(threadsOption())
+    .addOption(workersOption())
+    .addOption(workerThreadsOption())
     .option(
       '--limit <n>',
       'only so many questions: with and without an answer as in the file, of all articles',
@@ -168,5 +206,5 @@ Examples:
 
 /** Adds all of them, in the order of the help. */
 export const addCommands: Add = (...given) => {
-  for (const add of [qa, evaluate, convert, bench, explain]) add(...given);
+  for (const add of [qa, answer, evaluate, convert, bench, explain]) add(...given);
 };

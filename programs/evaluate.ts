@@ -2,7 +2,6 @@
  * Measures what a model's answers are worth, and what int8 costs: SQuAD's exact match and F1 of several variants on the
  * same questions. `bertlet evaluate --help`
  */
-import { SingleBar } from 'cli-progress';
 import { environment } from '../bench/environment.ts';
 import { nameOf } from '../bench/result.ts';
 import { readSquad, sample } from '../bench/squad/dataset.ts';
@@ -20,8 +19,8 @@ import {
 import { printable } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import { locate, openCheckpoint } from '../src/tensor.ts';
-import { type Io, type Output, printer } from './io.ts';
-import { progressBars, stopOf } from './progress.ts';
+import { type Io, printer } from './io.ts';
+import { progressBars, rateBar } from './progress.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
 interface EvaluateOptions {
@@ -29,6 +28,7 @@ interface EvaluateOptions {
   device: DeviceName[];
   dtype: Dtype[];
   scheme: Scheme[];
+  workers?: number;
   threads?: number;
   limit?: number;
   seed: number;
@@ -43,7 +43,7 @@ const NAMED = 10;
 /** Runs `bertlet evaluate`. */
 export async function run(file: string, options: EvaluateOptions, io: Io): Promise<void> {
   const print = printer(io.stdout);
-  const { threads, seed, threshold, limit } = options;
+  const { threads = 1, workers, seed, threshold, limit } = options;
   const begun = environment(); // with the load before this makes its own
   if (typeof options.json === 'string') await checkWritable(options.json);
   const dataset = await readSquad(file);
@@ -64,11 +64,12 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   });
 
   const loaded: Loaded[] = [];
-  const bar = progressBar(io.stderr, questions.length * variants.length);
+  const format = '{bar} {percentage} % of {total} answers, {rate}/s, {eta_formatted} left'; // of all variants together
+  const bar = rateBar(io.stderr, format, questions.length * variants.length);
   try {
     for (const variant of variants) {
       const { onProgress, stop } = progressBars(io);
-      loaded.push(await loadVariant(folder, variant, { onProgress, ...(threads && { threads }) }).finally(stop));
+      loaded.push(await loadVariant(folder, variant, { onProgress, threads, workers }).finally(stop));
     }
     const done = variants.flatMap((variant) => questions.map(({ id }) => predictions.get(nameOf(variant), id)));
     bar.start(done.filter((answered) => answered !== undefined).length);
@@ -108,24 +109,6 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   const of = questions.length < dataset.questions.length ? ` of ${dataset.questions.length}, seed ${seed}` : '';
   print(`${name}, SQuAD ${dataset.format}: ${questions.length} questions${of}; ${model.name}\n`);
   print(table(results));
-}
-
-/** On a terminal: how far all variants are together, how fast, and how long it will take. */
-function progressBar(stream: Output, total: number) {
-  const format = '{bar} {percentage} % of {total} answers, {rate}/s, {eta_formatted} left';
-  const bar = new SingleBar({ format, stream, noTTYOutput: false, clearOnComplete: true, etaBuffer: 200 });
-  let [count, begin] = [0, 0];
-  return {
-    start: (done: number) => {
-      begin = performance.now();
-      if (stream.isTTY) bar.start(total, done, { rate: '-' });
-    },
-    step: () => {
-      count++;
-      if (stream.isTTY) bar.increment(1, { rate: ((count / (performance.now() - begin)) * 1000).toFixed(1) });
-    },
-    stop: stopOf(bar),
-  };
 }
 
 /** A column for each figure that there is, in points. */

@@ -30,6 +30,14 @@ export const modelOption = () => {
 export const threadsOption = () =>
   new Option('--threads <n>', 'cpu: number of threads; default one for each core').argParser(positive);
 
+export const workersOption = () =>
+  new Option(
+    '--workers <n>',
+    'questions at a time, each by a model of its own; default cpu: cores / threads',
+  ).argParser(positive);
+export const workerThreadsOption = () =>
+  new Option('--threads <n>', 'cpu: threads of each worker').argParser(positive).default(1);
+
 /** A question and its passage, as `addQuestion` takes them: both, or neither for the article's. */
 export interface QuestionOptions {
   question?: string;

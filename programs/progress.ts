@@ -1,7 +1,7 @@
-/** Progress bars of downloads on a terminal; elsewhere nothing. */
-import { MultiBar, type SingleBar } from 'cli-progress';
+/** Progress bars of downloads and of answers on a terminal; elsewhere nothing. */
+import { MultiBar, SingleBar } from 'cli-progress';
 import type { LoadOptions } from '../src/index.ts';
-import type { Io } from './io.ts';
+import type { Io, Output } from './io.ts';
 
 /** Stops a bar, also where the process ends before: the terminal gets its cursor and its line wrap back. */
 export function stopOf(bar: { stop(): void }): () => void {
@@ -32,5 +32,27 @@ export function progressBars({ stderr }: Io): { onProgress: NonNullable<LoadOpti
       bars.get(file)!.update(loaded);
     },
     stop: stopOf(multi),
+  };
+}
+
+/**
+ * How far a program is with its answers, and how fast.
+ * @param format cli-progress's, with {count} and {rate}: the answers of this run, all and in a second
+ */
+export function rateBar(stream: Output, format: string, total: number) {
+  const bar = new SingleBar({ format, stream, noTTYOutput: false, clearOnComplete: true, etaBuffer: 200 });
+  let [count, begin] = [0, 0];
+  return {
+    start: (done: number) => {
+      begin = performance.now();
+      if (stream.isTTY) bar.start(total, done, { count, rate: '-' });
+    },
+    /** One more answer, which was this part of the total. */
+    step: (size = 1) => {
+      count++;
+      const rate = ((count / (performance.now() - begin)) * 1000).toFixed(1);
+      if (stream.isTTY) bar.increment(size, { count, rate });
+    },
+    stop: stopOf(bar),
   };
 }

@@ -159,6 +159,21 @@ const MUTANTS: Mutant[] = [
     ["(int8 && checkpoint.tensor(table).dtype === 'I8')", 'false'],
   ]),
   // The metric
+  // Files of questions
+  ...mutants('programs/lines.ts', 'answer.test', 'several passages|wherever the chunks end', [
+    ['a.noAnswer ? -threshold', 'a.noAnswer ? threshold'],
+    ['!each.noAnswer || each === none', 'true'],
+    ['      parts = [];\n', ''],
+  ]),
+  ...mutants('programs/answer.ts', 'answer.test', 'other options|any byte', [
+    ['last !== answered.text', 'false'],
+    ['let { lines, failed } = before;', 'let { lines, failed } = NOTHING;'],
+  ]),
+  ...mutants('bench/pool.ts', 'answer.test', 'a pool lends', [['this.#waiting.shift()', 'this.#waiting.pop()']]),
+  ...mutants('bench/squad/run.ts', 'evaluate.test', 'milliseconds of answers', [
+    ['Math.max(begin, ended)', 'begin'],
+    ['windows.get(model)! - before', 'windows.get(model)!'],
+  ]),
   ...mutants('bench/squad/metric.ts', 'squad', undefined, [
     ['if (sum > most)', 'if (sum >= most)'],
     ['left.set(word, count - 1);', ''],

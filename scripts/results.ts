@@ -9,6 +9,8 @@ import type { Contention } from '../bench/contention.ts';
 import type { Environment } from '../bench/environment.ts';
 import type { Peers } from '../bench/peers/run.ts';
 import type { Point, Result } from '../bench/result.ts';
+import type { Scale } from '../bench/scale/run.ts';
+import type { Workers } from '../bench/scale/workers.ts';
 import type { Result as Evaluated } from '../bench/squad/run.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
 import { opTable } from './opTable.ts';
@@ -138,12 +140,64 @@ function summary(): string {
   return `${table(head, rows)}\n\n${machine(environment)}`;
 }
 
+function scaleWorkers(): string {
+  const { environment, model, questions, compared, medianRatio } = read<Workers>('scale-workers');
+  const rows = compared.map(({ workers, threads, questionsPerSecond, cpuMillisecondsPerQuestion }) => [
+    `--workers ${workers} --threads ${threads}`,
+    questionsPerSecond.toFixed(1),
+    cpuMillisecondsPerQuestion.toFixed(1),
+  ]);
+  const ratio = `In the median of the turns, ${compared[1]!.workers} workers are ${medianRatio.toFixed(2)} times as fast.`;
+  const head = ['int8 torch', 'questions/s', 'CPU ms a question'];
+  return `${questions} questions, ${model}; ${machine(environment)}\n\n${table(head, rows)}\n\n${ratio}`;
+}
+
+function scale(): string {
+  const { environment, versions, model, lines, startSeconds, runs } = read<Scale>('scale');
+  const rows = runs.map(({ name, seconds, linesPerSecond, equal, spark }) => [
+    name,
+    seconds.toFixed(1),
+    linesPerSecond.toFixed(1),
+    equal ? 'all' : '**not all**',
+    spark ? spark.startSeconds.toFixed(1) : '',
+    spark?.killed ? `after ${spark.killed.afterTasks} of ${spark.partitions} tasks` : '',
+  ]);
+  const spark = runs.find((run) => run.spark)?.spark;
+  const tools = [...Object.values(versions), spark && `Spark ${spark.spark}, Java ${spark.java}`].filter(Boolean);
+  const about = `${lines} lines of about 25 tokens, ${model}, int8 torch; one filter starts in ${startSeconds.toFixed(2)} s`;
+  const head = ['by', 'seconds', 'lines/s', 'lines equal', 'Spark is up after, s', 'executor killed'];
+  return `${about}; ${tools.join(', ')}; ${machine(environment)}\n\n${table(head, rows)}`;
+}
+
+/** 10^9 questions at the rates of one process, and what share of its time a filter's start is. */
+function scaleCost(): string {
+  const { environment, lines, startSeconds, runs } = read<Scale>('scale');
+  const { compared } = read<Workers>('scale-workers');
+  const { cores } = environment;
+  const short = lines / (runs[0]!.seconds - startSeconds) / cores;
+  const squad = compared.at(-1)!.questionsPerSecond / cores;
+  const cost = (name: string, rate: number) => {
+    const hours = 1e9 / rate / 3600;
+    const start = (startSeconds / (startSeconds + 10_000 / rate)) * 100;
+    return [name, rate.toFixed(1), hours.toFixed(0), (hours / 1000).toFixed(1), `${start.toFixed(1)} %`];
+  };
+  const head = [
+    'questions',
+    'a second and core',
+    'hours of a core',
+    'hours of 1,000 cores',
+    'start, at 10,000 a partition',
+  ];
+  return table(head, [cost('these lines, about 25 tokens', short), cost('of SQuAD', squad)]);
+}
+
 const BLOCKS: Record<string, () => string> = {
   latency: () => latency('bench'),
   'bert-base-cased': () => latency('bench-bert-base-cased'),
   tokens: () => growth('tokens'),
   threads: () => growth('threads'),
   ...{ stages, accuracy, share, speed, contention, summary },
+  ...{ scale, 'scale-workers': scaleWorkers, 'scale-cost': scaleCost },
   peers: () => peers(),
   answers: () => peers('peers-answers'),
   ops: opTable,

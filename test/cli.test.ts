@@ -163,7 +163,7 @@ describe('on a tiny model', () => {
 });
 
 describe('all programs', () => {
-  const names = ['qa', 'convert', 'evaluate', 'explain', 'bench'];
+  const names = ['qa', 'answer', 'convert', 'evaluate', 'explain', 'bench'];
   const needed: Record<string, string[]> = { convert: ['x', '--out', 'y'], evaluate: ['x'] };
   const wrong: [string, string[]][] = [
     ['--threads', ['qa', 'evaluate', 'bench']],

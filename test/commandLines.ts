@@ -8,6 +8,7 @@ const SHORT: Record<string, Record<string, string | number>> = {
   qa: { samples: 1, device: 'cpu', threads: 1 },
   bench: { ...BENCH, model: TINY },
   evaluate: { model: TINY, threads: 1 },
+  answer: { model: TINY },
   explain: { model: TINY, question: 'a b', context: 'c d' },
 };
 
@@ -25,6 +26,7 @@ export const wordsOf = (line: string): string[] =>
 /** Writes the files that they read. */
 export function filesOfExamples(folder: string): void {
   writeFileSync(join(folder, 'passage.txt'), 'Ada wrote the first program in 1843.');
+  writeFileSync(join(folder, 'questions.jsonl'), '{"id": 1, "question": "a?", "context": "b c"}\n');
   const answers = [{ text: 'b', answer_start: 2 }];
   const qas = [
     { id: '1', question: 'a?', answers },

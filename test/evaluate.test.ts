@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parseSquad, type Question, sample } from '../bench/squad/dataset.ts';
 import { type Header, Predictions } from '../bench/squad/predictions.ts';
-import { type Answerer, resultsOf, takeTurns, variantsOf } from '../bench/squad/run.ts';
+import { type Answerer, loadVariant, resultsOf, takeTurns, variantsOf } from '../bench/squad/run.ts';
 import { expectError, ROOT, runProgram, spawnProgram, TINY } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
@@ -193,6 +193,19 @@ describe('the program', () => {
     expect([(await run(...args('2'))).status, readFileSync(kept, 'utf8')]).toEqual([0, before]);
     writeFileSync(kept, before.replace('"options":{', '"options":{"threads":8,')); // as they were written before
     expect((await run(...args('2'))).status).toBe(0);
+  });
+
+  test('the figures do not depend on the number of workers', async () => {
+    const [data, one] = [written(squad(5)), fresh('jsonl')];
+    const figures = async (...args: string[]) => {
+      const { out, error } = await run(data, '--model', TINY, '--json', ...args);
+      expect(error).toBe('');
+      return JSON.parse(out).variants.map(({ figures, windows }: Record<string, unknown>) => [figures, windows]);
+    };
+    const want = await figures('--workers', '1', '--predictions', one);
+    for (const more of [['--workers', '2'], ['--workers', '3'], ['--threads', '2'], []]) {
+      expect(await figures(...more), `${more}`).toEqual(want);
+    }
   });
 
   test.each<[string, (data: string) => string[] | Promise<string[]>, RegExp]>([
@@ -436,6 +449,33 @@ describe('turns', () => {
     await takeTurns([answerer('a', 'x'), answerer('b', 'x')], questions, predictions, step, 2);
     expect(asked.join(', ')).toBe('a 1, a 1, b 1, b 1, b 2, a 3, a 4, b 3, b 4, a 5, b 5');
     expect(answers).toBe(9);
+  });
+  test('as many at the same time as an answerer has workers, each of them warm', async () => {
+    let [now, most, all] = [0, 0, 0];
+    const busy: Answerer = {
+      name: 'c',
+      workers: 3,
+      answer: async () => {
+        all++;
+        most = Math.max(most, ++now);
+        await sleep(1);
+        now--;
+        return { text: 'x', noAnswerScore: -1, windows: 1, milliseconds: 1 };
+      },
+    };
+    await takeTurns([busy], questions, kept());
+    expect([most, all]).toEqual([3, 3 + 5]);
+  });
+  test('the milliseconds of answers at the same time add up to no more than the time that passed', async () => {
+    const variant = { device: 'cpu', dtype: 'int8', scheme: 'torch' } as const;
+    const { answer, dispose } = await loadVariant(TINY, variant, { workers: 3 });
+    const input = { question: 'what was it', context: 'the blue boat on the sea '.repeat(9), answers: [], article: 0 };
+    const begin = performance.now();
+    const answered = await Promise.all(Array.from({ length: 12 }, (_, id) => answer({ id: `${id}`, ...input })));
+    const passed = performance.now() - begin;
+    await dispose();
+    expect(answered.reduce((sum, { milliseconds }) => sum + milliseconds, 0)).toBeLessThanOrEqual(passed);
+    expect(new Set(answered.map(({ windows }) => windows)).size).toBe(1);
   });
   test('results: speed, and the difference to fp32', async () => {
     const predictions = kept();

@@ -8,7 +8,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
 import { type Answer, load, type QuestionAnswering } from '../src/index.ts';
 import { filesOfExamples, short, wordsOf } from './commandLines.ts';
-import { CHECKPOINT, ROOT, runProgram, TINY } from './support.ts';
+import { CHECKPOINT, ROOT, runProgram } from './support.ts';
 
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
 const commands = [...readme.matchAll(/```sh\n(.*?)```/gs)]
@@ -47,6 +47,7 @@ test.each(commands.filter((command) => !(command in ELSEWHERE)))('%s', async (co
   for (const made of [
     'explain.html',
     'dev.json',
+    'answers.jsonl',
     'out/index.html',
     'weights/bert-base-cased-squad2/model.safetensors',
   ]) {

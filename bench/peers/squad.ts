@@ -41,7 +41,7 @@ const peers = torch.dtypes.map((dtype): Answerer => {
 });
 const own = [];
 for (const variant of variantsOf(['cpu'], ['int8', 'fp32'], ['torch', 'accurate'])) {
-  own.push(await loadVariant(options.model, variant, { threads }));
+  own.push(await loadVariant(options.model, variant, { workers: 1, threads }));
 }
 
 const answerers: Answerer[] = [...own, ...peers];

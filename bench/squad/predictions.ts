@@ -11,7 +11,7 @@ import type { Prediction } from './metric.ts';
 export interface Answered extends Prediction {
   /** Windows that the passage was cut into. */
   readonly windows: number;
-  /** From the strings to the answer. */
+  /** From the strings to the answer, or from the answer before where several are made at the same time. */
   readonly milliseconds: number;
   /** Why the question has no answer of the model: it is empty, or longer than a window. */
   readonly reason?: string | undefined;

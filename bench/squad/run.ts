@@ -3,17 +3,11 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { inputError } from '../../src/errors.ts';
-import {
-  BertletError,
-  type DeviceName,
-  type Dtype,
-  type Info,
-  type LoadOptions,
-  load,
-  type Scheme,
-} from '../../src/index.ts';
+import { BertletError, type DeviceName, type Dtype, type Info, type Scheme } from '../../src/index.ts';
+import { Pool, type PoolOptions } from '../pool.ts';
 import { nameOf } from '../result.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
 import type { Dataset, Question } from './dataset.ts';
@@ -34,6 +28,8 @@ export interface Variant {
 export interface Answerer {
   readonly name: string;
   readonly answer: (question: Question) => Promise<Answered>;
+  /** How many questions it answers at the same time. Default 1. */
+  readonly workers?: number;
 }
 
 /** A variant that is loaded. */
@@ -64,38 +60,45 @@ export function variantsOf(
 }
 
 /** Loads a variant. The best span is what counts, whatever "no answer" has: a threshold is put to it afterwards. */
-export async function loadVariant(model: string, variant: Variant, options: LoadOptions): Promise<Loaded> {
-  const qa = await load(model, { ...options, ...variant });
-  const forward = qa.logits.bind(qa);
-  let windows = 0; // `answer` asks for the logits of each
-  qa.logits = (input) => {
-    windows++;
-    return forward(input);
-  };
-  const bestSpan = async (question: string, context: string) =>
-    (await qa.answer({ question, context, ...WINDOWS, nullThreshold: Number.MAX_VALUE }))[0]!;
-  const answer = async ({ id, question, context }: Question): Promise<Answered> => {
-    windows = 0;
-    const begin = performance.now();
-    const best = await bestSpan(question, context).catch((error: unknown) => {
-      if (!(error instanceof BertletError)) throw error;
-      if (error.code === 'input') return error; // what this question is, and not the next
-      throw new BertletError(error.code, `question ${id}: ${error.message}`, { cause: error });
+export async function loadVariant(path: string, variant: Variant, options: PoolOptions): Promise<Loaded> {
+  const pool = await Pool.load(path, { ...options, ...variant });
+  const windows = new Map(pool.models.map((model) => [model, 0])); // `answer` asks for the logits of each
+  for (const model of pool.models) {
+    const forward = model.logits.bind(model);
+    model.logits = (input) => {
+      windows.set(model, windows.get(model)! + 1);
+      return forward(input);
+    };
+  }
+  let ended = 0; // when the pool gave its last answer
+  const answer = ({ id, question, context }: Question): Promise<Answered> =>
+    pool.use(async (model) => {
+      const before = windows.get(model)!;
+      const begin = performance.now();
+      const input = { question, context, ...WINDOWS, nullThreshold: Number.MAX_VALUE };
+      const answers = await model.answer(input).catch((error: unknown) => {
+        if (!(error instanceof BertletError)) throw error;
+        if (error.code === 'input') return error; // what this question is, and not the next
+        throw new BertletError(error.code, `question ${id}: ${error.message}`, { cause: error });
+      });
+      const now = performance.now();
+      // Time in which another model was at work is that one's: the sum is the time of the pool.
+      const milliseconds = now - Math.max(begin, ended);
+      ended = now;
+      const about = { windows: windows.get(model)! - before, milliseconds };
+      // The official script gives a question with the answer '' what "no answer" gets, whatever its score.
+      if (answers instanceof BertletError) return { text: '', noAnswerScore: 0, ...about, reason: answers.message };
+      const { text, nullScore, startLogit, endLogit } = answers[0];
+      // float32, as Hugging Face's metric takes it: its thresholds are then ours to the last bit
+      return { text, noAnswerScore: Math.fround(nullScore - (startLogit + endLogit)), ...about };
     });
-    const milliseconds = performance.now() - begin;
-    // The official script gives a question with the answer '' what "no answer" gets, whatever its score.
-    if (best instanceof BertletError)
-      return { text: '', noAnswerScore: 0, windows, milliseconds, reason: best.message };
-    const { text, nullScore, startLogit, endLogit } = best;
-    // float32, as Hugging Face's metric takes it: its thresholds are then ours to the last bit
-    return { text, noAnswerScore: Math.fround(nullScore - (startLogit + endLogit)), windows, milliseconds };
-  };
-  return { name: nameOf(variant), info: qa.info, answer, dispose: () => qa.dispose() };
+  const { info, models } = pool;
+  return { name: nameOf(variant), info, answer, workers: models.length, dispose: () => pool.dispose() };
 }
 
 /**
  * Has every answerer answer every question that it has no prediction of, in turns of some questions, so that what else
- * happens on the machine happens to all. Each first answers one that does not count.
+ * happens on the machine happens to all. Each of their workers first answers one that does not count.
  * @param onAnswer told of every answer
  */
 export async function takeTurns(
@@ -108,15 +111,18 @@ export async function takeTurns(
   const warm = new Set<Answerer>();
   for (let begin = 0; begin < questions.length; begin += turn) {
     for (const answerer of answerers) {
-      const { name } = answerer;
-      for (const question of questions.slice(begin, begin + turn)) {
-        if (predictions.get(name, question.id)) continue;
-        if (!warm.has(answerer)) await answerer.answer(question);
+      const { name, workers = 1 } = answerer;
+      const turns = questions.slice(begin, begin + turn).filter(({ id }) => !predictions.get(name, id));
+      if (turns.length > 0 && !warm.has(answerer)) {
+        await Promise.all(Array.from({ length: workers }, () => answerer.answer(turns[0]!)));
         warm.add(answerer);
+      }
+      const one = async (question: Question) => {
         predictions.add(name, question.id, await answerer.answer(question));
         onAnswer();
         await new Promise(setImmediate); // a device that never waits would let no signal through
-      }
+      };
+      await Readable.from(turns).forEach(one, { concurrency: workers });
     }
   }
 }

@@ -1,0 +1,159 @@
+/** The lines of `bertlet answer`: how they are read, what is answered to one, and how far an output file is. */
+import { createReadStream } from 'node:fs';
+import type { Pool } from '../bench/pool.ts';
+import { BertletError, inputError } from '../src/errors.ts';
+import type { Answer } from '../src/index.ts';
+
+/** A line of a stream, from 1. */
+export interface Line {
+  readonly number: number;
+  /** Without its end. */
+  readonly bytes: Buffer;
+  /** Whether it has an end: the last may have none. */
+  readonly whole: boolean;
+}
+
+/**
+ * The lines of a stream, as bytes. Not Node's readline: it also ends lines at U+2028 and U+2029, which JSON's strings
+ * may hold, and replaces bytes that are no UTF-8.
+ */
+export async function* linesOf(stream: AsyncIterable<Uint8Array | string>): AsyncGenerator<Line> {
+  let number = 0;
+  let parts: Buffer[] = []; // of a line that goes over several chunks
+  const line = (whole: boolean): Line => ({ number: ++number, bytes: Buffer.concat(parts), whole });
+  for await (const read of stream) {
+    const chunk = Buffer.from(read as Uint8Array);
+    let begin = 0;
+    for (let end = chunk.indexOf('\n'); end >= 0; end = chunk.indexOf('\n', begin)) {
+      parts.push(chunk.subarray(begin, end));
+      yield line(true);
+      parts = [];
+      begin = end + 1;
+    }
+    if (begin < chunk.length) parts.push(chunk.subarray(begin));
+  }
+  if (parts.length > 0) yield line(false);
+}
+
+/** What a line asks. */
+interface Asked {
+  readonly id: unknown;
+  readonly question: string;
+  readonly contexts: readonly string[];
+  /** Given as `contexts`, so the answers say which they are from. */
+  readonly several: boolean;
+}
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+/** ES2026, which TypeScript's library does not have: `source`, and what JSON.stringify writes as it stands. */
+const { rawJSON } = JSON as unknown as { rawJSON: (text: string) => unknown };
+/** A number as an id keeps its digits, which may be more than a float64 has. */
+const keepDigits = (key: string, value: unknown, { source }: { source?: string } = {}) =>
+  key === 'id' && typeof value === 'number' ? rawJSON(source!) : value;
+
+/** @throws BertletError `input` where the line, at this place, is no JSON object in UTF-8 */
+function objectOf(bytes: Buffer, place: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(UTF8.decode(bytes), keepDigits);
+  } catch (error) {
+    throw inputError(place, 'JSON in UTF-8', (error as Error).message);
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw inputError(place, 'a JSON object', Array.isArray(value) ? 'an array' : String(value));
+}
+
+/** @throws BertletError `input` where a field is missing or has another type; fields of other names are let pass */
+function askedOf({ id, question, context, contexts }: Record<string, unknown>): Asked {
+  const isText = (value: unknown): value is string => typeof value === 'string';
+  const typeOf = (value: unknown) =>
+    value === undefined ? 'nothing' : Array.isArray(value) ? 'an array' : typeof value;
+  if (!isText(question)) throw inputError('question', 'a string', typeOf(question));
+  if (contexts === undefined) {
+    if (isText(context)) return { id, question, contexts: [context], several: false };
+    throw inputError('context', 'a string', typeOf(context), 'Or give `contexts`, an array of strings.');
+  }
+  if (context !== undefined) throw inputError('context', 'nothing beside `contexts`', typeOf(context));
+  if (Array.isArray(contexts) && contexts.length > 0 && contexts.every(isText)) {
+    return { id, question, contexts, several: true };
+  }
+  throw inputError('contexts', 'an array of one string or more', typeOf(contexts));
+}
+
+/** An answer to one of several passages: which, from 0. */
+export type Found = Answer & { context: number };
+
+/**
+ * The best answers of several passages. What is comparable across passages is a span's logits less those of "no answer"
+ * in its passage; "no answer" itself, which stands for all passages, is then 0, and less by the threshold.
+ */
+export function bestOf(found: Found[], topK: number, threshold: number): Found[] {
+  const rank = (a: Answer) => (a.noAnswer ? -threshold : a.startLogit + a.endLogit - a.nullScore);
+  const sorted = found.toSorted((a, b) => rank(b) - rank(a)); // stable: a tie goes to the earlier passage
+  const none = sorted.find(({ noAnswer }) => noAnswer);
+  return sorted.filter((each) => !each.noAnswer || each === none).slice(0, topK);
+}
+
+export interface AnswerOptions {
+  readonly topK: number;
+  readonly threshold: number;
+}
+
+/** An output line, without its end. `failed`: it has an error instead of answers. */
+export interface Answered {
+  readonly text: string;
+  readonly failed: boolean;
+}
+
+/**
+ * Answers a line. What is wrong with the line becomes a line of its own.
+ * @throws what the model throws when the fault is not the line's
+ */
+export async function answerLine(pool: Pool, line: Line, { topK, threshold }: AnswerOptions): Promise<Answered> {
+  let id: unknown = null;
+  try {
+    const fields = objectOf(line.bytes, 'line');
+    id = fields.id ?? null;
+    const { question, contexts, several } = askedOf(fields);
+    const found: Found[] = [];
+    await pool.use(async (model) => {
+      for (const [i, context] of contexts.entries()) {
+        const answers = await model.answer({ question, context, topK, nullThreshold: threshold });
+        for (const answer of answers) found.push({ ...answer, context: i });
+      }
+    });
+    const answers = several ? bestOf(found, topK, threshold) : found.map(({ context, ...answer }) => answer);
+    return { text: JSON.stringify({ id, answers }), failed: false };
+  } catch (error) {
+    if (!(error instanceof BertletError && error.code === 'input')) throw error;
+    return { text: JSON.stringify({ id, line: line.number, error: error.message }), failed: true };
+  }
+}
+
+/** How far an output file is. */
+export interface Written {
+  /** Whole lines. */
+  readonly lines: number;
+  /** Those with an error. */
+  readonly failed: number;
+  /** Of the whole lines: what follows was torn when the process was killed. */
+  readonly bytes: number;
+  /** The last whole line. */
+  readonly last: string | null;
+}
+
+export const NOTHING: Written = { lines: 0, failed: 0, bytes: 0, last: null };
+
+/** @throws BertletError `input` where the file has a line that `answer` does not write; an error of the file system */
+export async function writtenOf(path: string): Promise<Written> {
+  let written = NOTHING;
+  for await (const { bytes, number, whole } of linesOf(createReadStream(path))) {
+    const place = `${path}: line ${number}`;
+    if (!whole && '{"id":'.startsWith(bytes.toString('utf8', 0, 6))) break; // torn by the kill
+    const fields = objectOf(bytes, place);
+    if (!('answers' in fields || 'error' in fields)) throw inputError(place, 'an answer or an error', 'neither');
+    const failed = written.failed + Number('error' in fields);
+    written = { lines: number, failed, bytes: written.bytes + bytes.length + 1, last: bytes.toString() };
+  }
+  return written;
+}
