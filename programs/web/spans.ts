@@ -23,3 +23,13 @@ export function excerpt(text: string, { start, end }: { start: number; end: numb
     after: end + around < text.length ? `${after.replace(/\s+\S*$/, '')} …` : after,
   };
 }
+
+/** The best of the answers that overlap each other, best first; "no answer" overlaps none. */
+export function distinct<A extends { start: number; end: number; noAnswer: boolean }>(answers: readonly A[]): A[] {
+  const kept: A[] = [];
+  for (const one of answers) {
+    const overlaps = (other: A) => !other.noAnswer && one.start < other.end && other.start < one.end;
+    if (one.noAnswer || !kept.some(overlaps)) kept.push(one);
+  }
+  return kept;
+}
