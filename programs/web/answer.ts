@@ -1,11 +1,17 @@
 /** Shows the answers: in the passage, and beside it in words and as a table of candidates. */
 import type { Answer } from '../../src/index.ts';
 import { bar, byId, element, table } from './dom.ts';
-import { distinct, excerpt, pieces } from './spans.ts';
+import { type Candidate, candidates, excerpt, pieces } from './spans.ts';
 
-/** Below the one the model is not sure; below the next a candidate is not worth a mark, and below the last not a row. */
-const [SURE, MARKED, LISTED] = [0.75, 0.5, 0.01];
+/** Below this confidence the model is not sure. */
+const SURE = 0.75;
+/** Below these shares a candidate is not worth a mark, and not a row. */
+const [MARKED, LISTED] = [0.05, 0.01];
 const ROWS = 5;
+const MEANING =
+  'Confidence is the probability of the answer if it and “no answer” were the only two: it means the same in a passage of ' +
+  'any length. The score is the probability among all spans of the passage, so a long passage makes it small. The bars ' +
+  'are shares among the candidates, in which spans that overlap count as one.';
 
 /** Rounded, but never to the certainty that no model has. */
 export function percent(share: number): string {
@@ -13,55 +19,50 @@ export function percent(share: number): string {
   return whole === 0 ? '< 1 %' : whole === 100 ? '> 99 %' : `${whole} %`;
 }
 
-/** The copy of the passage behind the textarea, with its answers marked; without any, only the text. */
+/** The copy of the passage behind the textarea, with its answers marked, the best first; without any, only the text. */
 export function mark(context: string, answers: readonly Answer[] = []): void {
-  const best = answers[0];
-  const worth = answers.filter(({ noAnswer, confidence }) => !noAnswer && confidence >= MARKED);
-  const marked = pieces(context, worth).map(({ text, rank }) =>
-    rank === null ? text : element('mark', { class: worth[rank] !== best && 'next' }, text),
+  const spans = answers.filter(({ noAnswer }) => !noAnswer);
+  const marked = pieces(context, spans).map(({ text, rank }) =>
+    rank === null ? text : element('mark', { class: spans[rank] !== answers[0] && 'next' }, text),
   );
   byId('mirror').replaceChildren(...marked, '\n'); // a last empty line is as high as any
 }
 
-/** The candidates' table, of the best and those that are something beside it. */
-function candidates(answers: readonly Answer[]): HTMLElement[] {
-  const [best, ...others] = answers;
-  if (others.length === 0) return [];
-  const rows = answers.map((answer) => [
-    answer.noAnswer ? element('em', {}, 'no answer') : answer.text,
-    bar(answer.confidence, answer === best ? '' : 'other'),
-    percent(answer.confidence),
-    answer.score.toFixed(3),
+/** The best and what is something beside it; a table of one line would say nothing. */
+function tableOf(all: readonly Candidate<Answer>[]): HTMLElement[] {
+  if (all.length < 2) return [];
+  const rows = all.map(({ best, share }, i) => [
+    best.noAnswer ? element('em', {}, 'no answer') : best.text,
+    bar(share, i === 0 ? '' : 'other'),
+    percent(share),
   ]);
-  const meaning =
-    'Confidence is the probability of an answer if it and “no answer” were the only two, in a passage of any length. ' +
-    'Score is its probability among all spans of the passage: the longer the passage, the smaller. ' +
-    'Of spans that overlap, the best is shown.';
-  return [
-    table({ caption: 'Candidates', head: ['Answer', '', 'Confidence', 'Score'], numbers: [2, 3] }, rows),
+  return [table({ caption: 'Candidates', head: ['Answer', '', 'Share'], numbers: [2] }, rows)];
+}
+
+export function showAnswers(context: string, answers: readonly [Answer, ...Answer[]]): void {
+  const [best] = answers;
+  const all = candidates(answers).filter(({ share }, i) => i === 0 || share >= LISTED);
+  mark(
+    context,
+    all.filter(({ share }, i) => i === 0 || share >= MARKED).map((candidate) => candidate.best),
+  );
+  const { before, after } = excerpt(context, best);
+  const unsure = best.confidence < SURE ? ' The model is not sure.' : '';
+  const numbers = `Confidence ${percent(best.confidence)}, score ${best.score.toFixed(3)}.${unsure}`;
+  byId('answer').replaceChildren(
+    element('p', { class: 'text' }, best.noAnswer ? 'The passage does not say.' : best.text),
+    element('p', { class: 'muted small' }, numbers),
+    ...(best.noAnswer ? [] : [element('p', { class: 'where' }, before, element('mark', {}, best.text), after)]),
+  );
+  byId('copy').hidden = best.noAnswer;
+  byId('others').replaceChildren(
+    ...tableOf(all.slice(0, ROWS)),
     element(
       'details',
       {},
       element('summary', {}, 'What the numbers mean'),
-      element('p', { class: 'muted small' }, meaning),
+      element('p', { class: 'muted small' }, MEANING),
     ),
-  ];
-}
-
-export function showAnswers(context: string, all: readonly Answer[]): void {
-  const best = all[0] as Answer;
-  const answers = distinct(all)
-    .filter((answer) => answer === best || answer.confidence >= LISTED)
-    .slice(0, ROWS);
-  mark(context, answers);
-  const { before, after } = excerpt(context, best);
-  const unsure = best.confidence < SURE ? ' The model is not sure.' : '';
-  byId('answer').replaceChildren(
-    element('p', { class: 'text' }, best.noAnswer ? 'The passage does not say.' : best.text),
-    element('p', { class: 'muted small' }, `Confidence ${percent(best.confidence)}.${unsure}`),
-    ...(best.noAnswer ? [] : [element('p', { class: 'where' }, before, element('mark', {}, best.text), after)]),
   );
-  byId('copy').hidden = best.noAnswer;
-  byId('others').replaceChildren(...candidates(answers));
   byId('result').classList.remove('old');
 }

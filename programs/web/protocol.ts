@@ -52,7 +52,7 @@ export interface Calls {
   };
   answer: {
     input: Texts;
-    output: { answers: Answer[]; milliseconds: number };
+    output: { answers: [Answer, ...Answer[]]; milliseconds: number };
     /** Windows of the passage. */
     progress: { done: number; total: number };
   };

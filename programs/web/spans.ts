@@ -24,12 +24,25 @@ export function excerpt(text: string, { start, end }: { start: number; end: numb
   };
 }
 
-/** The best of the answers that overlap each other, best first; "no answer" overlaps none. */
-export function distinct<A extends { start: number; end: number; noAnswer: boolean }>(answers: readonly A[]): A[] {
-  const kept: A[] = [];
+/** Answers that overlap each other, as one. */
+export interface Candidate<A> {
+  best: A;
+  /** Its probability among the candidates. Scores are shares of a whole that grows with the passage, these are not. */
+  share: number;
+}
+
+/** Takes answers that overlap the best of them as one, best first; "no answer" overlaps none. */
+export function candidates<A extends { start: number; end: number; noAnswer: boolean; score: number }>(
+  answers: readonly A[],
+): Candidate<A>[] {
+  const found: Candidate<A>[] = [];
   for (const one of answers) {
-    const overlaps = (other: A) => !other.noAnswer && one.start < other.end && other.start < one.end;
-    if (one.noAnswer || !kept.some(overlaps)) kept.push(one);
+    const same = found.find(
+      ({ best }) => !(one.noAnswer || best.noAnswer) && one.start < best.end && best.start < one.end,
+    );
+    if (same) same.share += one.score;
+    else found.push({ best: one, share: one.score });
   }
-  return kept;
+  const all = found.reduce((sum, { share }) => sum + share, 0);
+  return found.map(({ best, share }) => ({ best, share: share / all }));
 }
