@@ -37,7 +37,7 @@ test('a long answer can be cancelled; the model is loaded again', async () => {
   const page = await web.visit();
   await answered(page);
   await page.locator('#passage').fill(LONG.repeat(20));
-  await page.getByRole('button', { name: 'Answer' }).click();
+  await askButton(page).click();
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. The model is loaded again\.$/);
   await page.getByRole('button', { name: EXAMPLES[0]!.name }).click();
@@ -86,7 +86,7 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
   ]);
   await page.getByText('This is no safetensors file that can be read').waitFor();
   expect(await error(page)).not.toContain('dropped.invalid');
-  await page.getByRole('button', { name: 'Answer' }).click();
+  await askButton(page).click();
   await answered(page); // by the model that was there before
   expect(await answer(page)).toBe('New York Times');
 
@@ -121,10 +121,10 @@ test('a name that the Hub does not have, and no memory', async () => {
       throw new RangeError('WebAssembly.Memory.grow(): Unable to grow instance memory');
     };
   });
-  await page.getByLabel('fp32', { exact: true }).check();
+  await choice(page, 'fp32').check();
   await page.getByText('There is not enough memory').waitFor();
-  expect(await page.getByLabel('int8', { exact: true }).isChecked()).toBe(true); // what is in use
-  await page.getByRole('button', { name: 'Answer' }).click();
+  expect(await choice(page, 'int8').isChecked()).toBe(true); // what is in use
+  await askButton(page).click();
   await answered(page);
 });
 
@@ -149,11 +149,11 @@ test('webgpu answers; a lost device is said in words, and the CPU takes over', a
       return device;
     };
   });
-  await page.getByLabel('WebGPU', { exact: true }).check();
+  await choice(page, 'webgpu').check();
   await status(page, /^Answered in .* swiftshader \(software\), int8/);
   expect(await answer(page)).toBe('New York Times');
   await engineOf(page).evaluate(() => (globalThis as unknown as { device: GPUDevice }).device.destroy());
-  await page.getByRole('button', { name: 'Answer' }).click();
+  await askButton(page).click();
   await page.getByText('The GPU was lost').waitFor();
   await looksRight(page, 'lost');
   await page.getByRole('button', { name: 'Use the CPU' }).click();

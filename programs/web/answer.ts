@@ -11,7 +11,7 @@ const ROWS = 5;
 const MEANING =
   'Confidence is the probability of the answer if it and “no answer” were the only two: it means the same in a passage of ' +
   'any length. The score is the probability among all spans of the passage, so a long passage makes it small. The bars ' +
-  'are shares among the candidates, in which spans that overlap count as one.';
+  'are shares among the candidates; spans that overlap or say the same count as one.';
 
 /** Rounded, but never to the certainty that no model has. */
 export function percent(share: number): string {
@@ -26,6 +26,15 @@ export function mark(context: string, answers: readonly Answer[] = []): void {
     rank === null ? text : element('mark', { class: spans[rank] !== answers[0] && 'next' }, text),
   );
   byId('mirror').replaceChildren(...marked, '\n'); // a last empty line is as high as any
+}
+
+/** Brings a mark into sight within the passage's box; the page itself stays where it is. */
+function show(marked: HTMLElement | null): void {
+  const box = byId('mirror').closest('.page')!;
+  if (!marked || document.activeElement === byId('passage')) return; // who writes there is not moved
+  const { top, bottom } = marked.getBoundingClientRect();
+  const { top: first, height } = box.getBoundingClientRect();
+  if (top < first || bottom > first + height) box.scrollTop += top - first - height / 3;
 }
 
 /** The best and what is something beside it; a table of one line would say nothing. */
@@ -46,6 +55,7 @@ export function showAnswers(context: string, answers: readonly [Answer, ...Answe
     context,
     all.filter(({ share }, i) => i === 0 || share >= MARKED).map((candidate) => candidate.best),
   );
+  show(byId('mirror').querySelector('mark:not(.next)'));
   const { before, after } = excerpt(context, best);
   const unsure = best.confidence < SURE ? ' The model is not sure.' : '';
   const numbers = `Confidence ${percent(best.confidence)}, score ${best.score.toFixed(3)}.${unsure}`;
@@ -60,7 +70,7 @@ export function showAnswers(context: string, answers: readonly [Answer, ...Answe
     element(
       'details',
       {},
-      element('summary', {}, 'What the numbers mean'),
+      element('summary', { class: 'small' }, 'What the numbers mean'),
       element('p', { class: 'muted small' }, MEANING),
     ),
   );

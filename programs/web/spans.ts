@@ -24,22 +24,21 @@ export function excerpt(text: string, { start, end }: { start: number; end: numb
   };
 }
 
-/** Answers that overlap each other, as one. */
+/** Spans of one answer: what overlaps the best of them, or says the same elsewhere. */
 export interface Candidate<A> {
   best: A;
   /** Its probability among the candidates. Scores are shares of a whole that grows with the passage, these are not. */
   share: number;
 }
 
-/** Takes answers that overlap the best of them as one, best first; "no answer" overlaps none. */
-export function candidates<A extends { start: number; end: number; noAnswer: boolean; score: number }>(
+/** The candidates among some answers, best first; "no answer" is one of its own. */
+export function candidates<A extends { text: string; start: number; end: number; score: number }>(
   answers: readonly A[],
 ): Candidate<A>[] {
   const found: Candidate<A>[] = [];
   for (const one of answers) {
-    const same = found.find(
-      ({ best }) => !(one.noAnswer || best.noAnswer) && one.start < best.end && best.start < one.end,
-    );
+    const isSame = ({ best }: Candidate<A>) => one.text === best.text || (one.start < best.end && best.start < one.end);
+    const same = found.find(isSame);
     if (same) same.share += one.score;
     else found.push({ best: one, share: one.score });
   }
