@@ -1,5 +1,6 @@
 /** The page (web/) in headless Chromium: what a visitor does with it. webTrouble.test.ts has what goes wrong. */
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
@@ -158,6 +159,42 @@ test('the second visit needs no network', async () => {
   web.complaints.length = 0; // the browser's own lines about the network
 });
 
+test('a new version is offered, and taken; another deployment on the same host keeps its own', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'bertlet-web-'));
+  const [one, two] = ['one', 'two'].map((name) => join(root, name)) as [string, string];
+  const own = await pageServer(root, { isolated: true });
+  try {
+    for (const folder of [one, two]) cpSync(FOLDER, folder, { recursive: true });
+    const page = await web.visit({ ...own, url: `${own.url}one/` });
+    const other = await web.context.newPage();
+    await answered(page);
+    await other.goto(`${own.url}two/`);
+    await answered(other);
+    const models = (name: string) =>
+      page.evaluate(async (cache) => (await (await caches.open(cache)).keys()).length, `bertlet /${name}/ models`);
+    for (const name of ['one', 'two']) await expect.poll(() => models(name), { timeout: 20_000 }).toBeGreaterThan(2);
+
+    const change = (file: string, from: RegExp | string, to: string) => {
+      const path = join(one, file);
+      writeFileSync(path, readFileSync(path, 'utf8').replace(from, to));
+    };
+    change('index.html', /<title>.*<\/title>/, '<title>newer</title>');
+    change('sw.js', /[0-9a-f]{12}/, 'ffffffffffff');
+    await page.reload();
+    await page.getByText('There is a newer version of this page.').waitFor();
+    expect(await page.title()).toBe('bertlet: ask a passage');
+    await page.getByRole('button', { name: 'Take it' }).click();
+    await expect.poll(() => page.title()).toBe('newer');
+    await answered(page);
+    expect(await page.locator('#update').textContent()).toBe('');
+    for (const name of ['one', 'two']) expect(await models(name)).toBeGreaterThan(2);
+    expect((await page.evaluate(() => caches.keys())).filter((name) => name.includes(' page ')).length).toBe(2);
+  } finally {
+    own.close();
+    rmSync(root, { recursive: true });
+  }
+});
+
 test('by keyboard alone', async () => {
   const page = await web.visit();
   await answered(page);
@@ -181,7 +218,17 @@ test('by keyboard alone', async () => {
   const [first, , second] = ['question', 'Answer', 'passage'];
   expect(seen.slice(0, 3)).toEqual([first, 'Answer', second]);
   expect(seen).toEqual(
-    expect.arrayContaining(['cpu', 'int8', 'torch', 'threads', 'Another model', 'measure', 'explain']),
+    expect.arrayContaining([
+      'copy',
+      'link',
+      'cpu',
+      'int8',
+      'accurate',
+      'threads',
+      'Another model',
+      'measure',
+      'explain',
+    ]),
   );
 
   await page.locator('#question').focus();
@@ -232,7 +279,7 @@ test('where the answer is: beside the passage on a wide screen; on a phone the p
 test('what is typed stays: after a reload, in a link, among the last questions', async () => {
   const page = await web.visit(web.servers.isolated, { permissions: ['clipboard-read', 'clipboard-write'] });
   await answered(page);
-  const mine = { question: 'Who came & when?', context: 'Ada came on Monday, 100% sure + früh.' };
+  const mine = { question: 'Who came yesterday?', context: 'Ada came yesterday, 100% sure & früh #1 + 2.' };
   const fields = async (from: Page) => ({
     question: await from.locator('#question').inputValue(),
     context: await from.locator('#passage').inputValue(),

@@ -3,46 +3,83 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EXAMPLES } from '../programs/web/examples.ts';
+import { pageServer } from './pageServer.ts';
 import { ROOT, TINY } from './support.ts';
-import { answer, answered, engineOf, error, LONG, looksRight, pageTests, status } from './webPage.ts';
+import {
+  answer,
+  answered,
+  askButton,
+  choice,
+  engineOf,
+  error,
+  LONG,
+  looksRight,
+  pageTests,
+  status,
+} from './webPage.ts';
 
-const web = pageTests(join(ROOT, 'test-output', 'web-trouble')); // not dist-web, which web.test.ts may be building
+const FOLDER = join(ROOT, 'test-output', 'web-trouble'); // not dist-web, which web.test.ts may be building
+const web = pageTests(FOLDER);
 
-test('loading shows how far it is, can be cancelled, and begun again', async () => {
+test('loading shows how far it is, also where the server does not say; can be cancelled, and begun again', async () => {
   let rest = () => {};
-  web.servers.isolated.halves.set(
+  const own = await pageServer(FOLDER, { isolated: true, lengths: false });
+  own.halves.set(
     'model.safetensors',
     new Promise((resolve) => {
       rest = resolve;
     }),
   );
-  const page = await web.visit();
+  const page = await web.visit(own);
   const bar = page.locator('#bar');
   await expect
     .poll(() => bar.evaluate((progress: HTMLProgressElement) => progress.value), { timeout: 30_000 })
     .toBeCloseTo(0.5, 1);
+  expect(await page.locator('#step').textContent()).toBe('22 MB of 43 MB');
   await looksRight(page, 'loading');
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. No model is loaded\.$/);
   expect(await page.locator('#progress').isVisible()).toBe(false);
-  web.servers.isolated.halves.clear();
+  own.halves.clear();
   rest();
   await page.getByRole('button', { name: 'Load the model' }).click();
   await answered(page);
   expect(await answer(page)).toBe('New York Times');
+  own.close();
   web.complaints.length = 0; // the browser's own line about the download that ended
 });
 
-test('a long answer can be cancelled; the model is loaded again', async () => {
+test('a long answer can be cancelled, and makes way for the next; the model stays', async () => {
   const page = await web.visit();
   await answered(page);
-  await page.locator('#passage').fill(LONG.repeat(20));
-  await askButton(page).click();
+  const workers = page.workers().length;
+  const asks = async () => {
+    await page.locator('#passage').fill(LONG.repeat(20));
+    await askButton(page).click();
+    await page.locator('#step', { hasText: /^window [2-9] of \d+$/ }).waitFor();
+  };
+  await asks();
+  await looksRight(page, 'reading');
   await page.getByRole('button', { name: 'Cancel' }).click();
-  await status(page, /^Cancelled\. The model is loaded again\.$/);
+  await status(page, /^Cancelled\. The model is still loaded\.$/);
+  expect(await page.locator('#progress').isVisible()).toBe(false);
+  await asks();
   await page.getByRole('button', { name: EXAMPLES[0]!.name }).click();
   await answered(page);
   expect(await answer(page)).toBe('New York Times');
+  expect(page.workers().length).toBe(workers);
+});
+
+test('what cannot be asked: advice that a page can follow, and a button for it', async () => {
+  const page = await web.visit();
+  await answered(page);
+  await page.locator('#question').fill('why '.repeat(400));
+  await askButton(page).click();
+  await page.getByText('This cannot be asked').waitFor();
+  expect(await error(page)).toMatch(/expected at most 380 tokens, got 400\. A question is never cut: shorten it\.Edit/);
+  await looksRight(page, 'too-long');
+  await page.getByRole('button', { name: 'Edit the question' }).click();
+  expect(await page.locator('#question').evaluate((field) => field === document.activeElement)).toBe(true);
 });
 
 test('without the headers: one thread, and it says why; after a reload the service worker adds them', async () => {

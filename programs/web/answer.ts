@@ -51,9 +51,10 @@ function tableOf(all: readonly Candidate<Answer>[]): HTMLElement[] {
 export function showAnswers(context: string, answers: readonly [Answer, ...Answer[]]): void {
   const [best] = answers;
   const all = candidates(answers).filter(({ share }, i) => i === 0 || share >= LISTED);
+  const marked = all.filter(({ share }, i) => i === 0 || (share >= MARKED && !best.noAnswer));
   mark(
     context,
-    all.filter(({ share }, i) => i === 0 || share >= MARKED).map((candidate) => candidate.best),
+    marked.map((candidate) => candidate.best),
   );
   show(byId('mirror').querySelector('mark:not(.next)'));
   const { before, after } = excerpt(context, best);

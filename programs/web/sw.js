@@ -4,7 +4,7 @@
  * from the second visit on there are threads.
  */
 /** Filled in by the build (vite.config.ts). */
-const [VERSION, FILES, MODEL] = ['__VERSION__', ['__FILES__'], '__MODEL__'];
+const [VERSION, FILES, MODEL, MODEL_FILES] = ['__VERSION__', ['__FILES__'], '__MODEL__', ['__MODEL_FILES__']];
 /** Each folder of a host has caches of its own: another deployment's are not this one's to delete. */
 const FOLDER = new URL('./', location).pathname;
 const PAGE = `bertlet ${FOLDER} page ${VERSION}`;
@@ -49,8 +49,12 @@ async function find(request) {
   return (await page.match(request.mode === 'navigate' ? './' : request)) ?? (await models.match(request));
 }
 
+/** Whether it is a file that models may have and the page's own has not: that is known without network, too. */
+const isAbsent = ({ url }) => url.includes(`/${MODEL}/`) && !MODEL_FILES.some((file) => url.endsWith(`/${file}`));
+
 async function answer(event) {
   const { request } = event;
+  if (isAbsent(request)) return new Response(null, { status: 404 });
   const kept = await find(request);
   const response = kept ?? (await fetch(request));
   if (!response.ok) return response;

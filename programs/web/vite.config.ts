@@ -54,7 +54,11 @@ const serviceWorker: Plugin = {
     }
     const files = JSON.stringify(['./', ...names.filter((name) => name !== 'index.html').map((name) => `./${name}`)]);
     const version = hash.digest('hex').slice(0, 12);
-    const filled = source.replace("['__FILES__']", files).replace('__VERSION__', version).replace('__MODEL__', MODEL);
+    const filled = source
+      .replace("['__FILES__']", files)
+      .replace("['__MODEL_FILES__']", JSON.stringify(MODEL_FILES))
+      .replace('__VERSION__', version)
+      .replace('__MODEL__', MODEL);
     this.emitFile({ type: 'asset', fileName: 'sw.js', source: filled });
   },
 };
