@@ -143,11 +143,16 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
 test('a name that the Hub does not have, and no memory', async () => {
   const page = await web.visit();
   await answered(page);
+  await web.context.route('https://huggingface.co/**', () => {}); // a network that is slow without end
+  await page.getByText('Another model').click();
+  await page.getByLabel('Of the Hugging Face Hub').fill('owner/nothing');
+  await page.getByRole('button', { name: 'Load' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await status(page, /^Cancelled\. Ready as before: the embedded model\.$/);
+  await web.context.unroute('https://huggingface.co/**');
   await web.context.route('https://huggingface.co/**', (route) =>
     route.fulfill({ status: 404, headers: { 'access-control-allow-origin': '*' }, body: '{}' }),
   );
-  await page.getByText('Another model').click();
-  await page.getByLabel('Of the Hugging Face Hub').fill('owner/nothing');
   await page.getByRole('button', { name: 'Load' }).click();
   await page.getByText('A file cannot be read').waitFor();
   expect(await error(page)).toMatch(/owner\/nothing: .*HTTP status 404.*Check the name/);
