@@ -149,6 +149,8 @@ test('a name that the Hub does not have, and no memory', async () => {
   await page.getByRole('button', { name: 'Load' }).click();
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. Ready as before: the embedded model\.$/);
+  await askButton(page).click();
+  await answered(page);
   await web.context.unroute('https://huggingface.co/**');
   await web.context.route('https://huggingface.co/**', (route) =>
     route.fulfill({ status: 404, headers: { 'access-control-allow-origin': '*' }, body: '{}' }),
