@@ -15,6 +15,7 @@ import {
   askButton,
   choice,
   choose,
+  engineOf,
   LONG,
   looksRight,
   pageTests,
@@ -350,12 +351,12 @@ test('measures this machine: lines for the CPU, words for a GPU that is none; st
 test('what quantization did: three answers, a line for each of the 25 linears and scheme', async () => {
   const page = await web.visit();
   await answered(page);
-  const workers = page.workers().length;
+  const engine = engineOf(page);
   await page.getByRole('button', { name: 'What did it do to this question?' }).click();
   await page.locator('#step', { hasText: '%' }).waitFor();
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\.$/);
-  expect(page.workers().length).toBe(workers); // with the model
+  expect(engineOf(page)).toBe(engine); // with the model
   await page.getByRole('button', { name: 'What did it do to this question?' }).click();
   await status(page, /^Compared/);
   const table = page.locator('#explanation table').first();

@@ -52,7 +52,7 @@ test('loading shows how far it is, also where the server does not say; can be ca
 test('a long answer can be cancelled, and makes way for the next; the model stays', async () => {
   const page = await web.visit();
   await answered(page);
-  const workers = page.workers().length;
+  const engine = engineOf(page);
   const asks = async () => {
     await page.locator('#passage').fill(LONG.repeat(20));
     await askButton(page).click();
@@ -67,7 +67,7 @@ test('a long answer can be cancelled, and makes way for the next; the model stay
   await page.getByRole('button', { name: EXAMPLES[0]!.name }).click();
   await answered(page);
   expect(await answer(page)).toBe('New York Times');
-  expect(page.workers().length).toBe(workers);
+  expect(engineOf(page)).toBe(engine);
 });
 
 test('what cannot be asked: advice that a page can follow, and a button for it', async () => {
