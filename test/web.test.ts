@@ -184,6 +184,7 @@ test('a new version is offered, and taken; another deployment on the same host k
     await page.reload();
     await page.getByText('There is a newer version of this page.').waitFor();
     expect(await page.title()).toBe('bertlet: ask a passage');
+    await looksRight(page, 'update');
     await page.getByRole('button', { name: 'Take it' }).click();
     await expect.poll(() => page.title()).toBe('newer');
     await answered(page);
