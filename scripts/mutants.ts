@@ -121,6 +121,7 @@ const MUTANTS: Mutant[] = [
     ['begin += room - stride', 'begin += room'],
     ['Math.min(...nulls)', 'Math.max(...nulls)'],
     ['nullThreshold : 0)', '0 : 0)'],
+    ['ofTwo(nullScore, most)', 'ofTwo(most, nullScore)'],
   ]),
   // The whole model
   ...mutants('src/bert.ts', 'bert.test', undefined, [

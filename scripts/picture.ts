@@ -8,11 +8,11 @@ const ROOT = join(import.meta.dirname, '..');
 const server = await pageServer(join(ROOT, 'dist-web'), { isolated: true });
 const browser = await chromium.launch(headlessChromium() as Parameters<typeof chromium.launch>[0]);
 try {
-  const page = await browser.newPage({ viewport: { width: 800, height: 900 }, colorScheme: 'light' });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'light' });
   await page.goto(server.url);
   await page.locator('#status', { hasText: /^Answered/ }).waitFor();
-  const { y, height } = (await page.locator('#result').boundingBox())!;
-  await page.setViewportSize({ width: 800, height: Math.ceil(y + height + 32) });
+  const { y, height } = (await page.locator('#ask').boundingBox())!;
+  await page.setViewportSize({ width: 1280, height: Math.ceil(y + height + 32) });
   await page.screenshot({ path: join(ROOT, 'docs', 'page.png') });
 } finally {
   await browser.close();

@@ -14,7 +14,7 @@
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
-import { type Given, optionsOf, shown } from './options.ts';
+import { checkType, type Given, optionsOf, shown } from './options.ts';
 import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
@@ -49,6 +49,8 @@ export interface Question {
   nullThreshold?: number | undefined;
   /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
   signal?: AbortSignal | undefined;
+  /** Told of each window of the passage that was read: how many of all are done. */
+  onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
 }
 
 /** A span of the passage, or "no answer". */
@@ -62,10 +64,16 @@ export interface Answer {
   /**
    * Probability of the span, `softmax(start) * softmax(end)` over [CLS] and the passage tokens of all windows. For a
    * passage of one window the score equals the `score` of the transformers pipeline. The score grows with
-   * `startLogit + endLogit`, so it ranks the spans of one passage. To compare passages, use
-   * `startLogit + endLogit - nullScore`.
+   * `startLogit + endLogit`, so it ranks the spans of one passage. The longer the passage, the smaller
+   * are all its scores: to trust an answer or not, and to compare passages, use `confidence`.
    */
   score: number;
+  /**
+   * Probability of the answer if it and "no answer" were the only two: `1 / (1 + exp(nullScore - startLogit - endLogit))`.
+   * That of "no answer" is what the best span leaves of 1. So 0.5 is where the model would rather not answer, in a passage
+   * of any length.
+   */
+  confidence: number;
   /** True for "no answer": the passage does not hold the answer. `text` is then ''. */
   noAnswer: boolean;
   startLogit: number;
@@ -78,12 +86,14 @@ export interface Answer {
 type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
 
 const NAMES = [
-  ...(['question', 'context', 'topK', 'maxAnswerTokens', 'maxTokens', 'stride', 'nullThreshold', 'signal'] as const),
+  ...(['question', 'context', 'topK', 'maxAnswerTokens', 'maxTokens', 'stride'] as const),
+  ...(['nullThreshold', 'signal', 'onProgress'] as const),
 ];
 const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, nullThreshold: 0 };
 const STRIDE = 128;
-/** All options, but `stride` and `signal` only if they were given. */
-type Options = Required<Omit<Given<Question>, 'stride' | 'signal'>> & { stride?: number; signal?: AbortSignal };
+/** All options, but those without a default only if they were given. */
+type Unset = 'stride' | 'signal' | 'onProgress';
+type Options = Required<Omit<Given<Question>, Unset>> & Pick<Given<Question>, Unset>;
 /** Lower bounds of the integer options. */
 const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
 
@@ -119,7 +129,7 @@ export class QuestionAnswering {
    * @returns 1 to `topK` answers, best first. "No answer" is always a candidate, and the only candidate for a passage
    * without words. A larger `topK` only appends answers.
    * @throws BertletError `input` if the question is empty or too long for a window, or if an option is out of range;
-   * `disposed` after `dispose()`; the reason of `signal` if it aborts
+   * `disposed` after `dispose()`; the reason of `signal` if it aborts; whatever `onProgress` throws
    */
   async answer(input: Question): Promise<[Answer, ...Answer[]]> {
     const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Options;
@@ -131,12 +141,15 @@ export class QuestionAnswering {
       if (Number.isSafeInteger(value) && value >= least) continue;
       throw inputError(name, `an integer of at least ${least}`, shown(value));
     }
-    const { nullThreshold } = options;
+    const { nullThreshold, onProgress } = options;
+    checkType('onProgress', onProgress, 'function');
     const signal = checkedSignal(options.signal);
     if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', shown(nullThreshold));
     const windows: Window[] = [];
-    for (const pair of this.#windows(options)) {
+    const pairs = [...this.#windows(options)];
+    for (const pair of pairs) {
       windows.push({ pair, ...(await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds, signal })) });
+      onProgress?.({ done: windows.length, total: pairs.length });
     }
     return bestSpans(windows, options);
   }
@@ -239,6 +252,7 @@ function bestSpans(windows: Window[], options: Options): [Answer, ...Answer[]] {
   const compare = (a: Span, b: Span) => rank(b) - rank(a) || a.start - b.start || a.end - b.end;
   const none = windows[nulls.indexOf(nullScore)]!;
   let best: Span[] = [{ start: 0, end: 0, startLogit: none.start[0]!, endLogit: none.end[0]!, noAnswer: true }];
+  let most = Number.NEGATIVE_INFINITY; // what the best span has
   let least = Number.NEGATIVE_INFINITY; // what a span needs to be among the `topK` best that were seen
   const sort = () => {
     const seen = new Set<number>();
@@ -252,6 +266,7 @@ function bestSpans(windows: Window[], options: Options): [Answer, ...Answer[]] {
     for (let j = first; j >= 0 && pair.sequence[j] === 1; j++) {
       for (let i = Math.max(first, j - maxAnswerTokens + 1); i <= j; i++) {
         const [startLogit, endLogit] = [start[i]!, end[j]!];
+        most = Math.max(most, startLogit + endLogit);
         if (startLogit + endLogit < least) continue;
         best.push({ start: pair.offsets[i]![0], end: pair.offsets[j]![1], startLogit, endLogit, noAnswer: false });
         if (best.length >= 2 * topK + 1000) sort(); // seldom: sorting costs little for each span
@@ -259,9 +274,12 @@ function bestSpans(windows: Window[], options: Options): [Answer, ...Answer[]] {
     }
   }
   sort();
+  /** The probability of the first of two. */
+  const ofTwo = (one: number, other: number) => 1 / (1 + Math.exp(other - one));
   return best.map((span) => ({
     ...{ text: context.slice(span.start, span.end), start: span.start, end: span.end },
     score: Math.exp(span.startLogit - starts + span.endLogit - ends),
+    confidence: span.noAnswer ? ofTwo(nullScore, most) : ofTwo(span.startLogit + span.endLogit, nullScore),
     ...{ noAnswer: span.noAnswer, startLogit: span.startLogit, endLogit: span.endLogit, nullScore },
   })) as [Answer, ...Answer[]];
 }

@@ -15,7 +15,10 @@ const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-em
 
 export type PageServer = Awaited<ReturnType<typeof pageServer>>;
 
-export async function pageServer(folder: string, { isolated }: { isolated: boolean }) {
+export async function pageServer(
+  folder: string,
+  { isolated, lengths = true }: { isolated: boolean; lengths?: boolean },
+) {
   /** Files whose second half waits for a promise. */
   const halves = new Map<string, Promise<void>>();
   const server = createServer(async ({ url }, response) => {
@@ -27,7 +30,7 @@ export async function pageServer(folder: string, { isolated }: { isolated: boole
     );
     response.writeHead(size === null ? 404 : 200, {
       'content-type': TYPES[extname(path)] ?? 'application/octet-stream',
-      ...(size && { 'content-length': size }),
+      ...(size && lengths && { 'content-length': size }),
       ...(isolated && ISOLATED),
     });
     if (!size) return response.end();

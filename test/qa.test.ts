@@ -90,6 +90,17 @@ describe('no answer', () => {
     expect(best).toMatchObject({ text: '', start: 0, end: 0, noAnswer: true, nullScore: 11, startLogit: 5.5 });
     expect(second).toMatchObject({ text: 's e', noAnswer: false, nullScore: 11 });
   });
+  test.each([1, 40])('confidence is against no answer alone, the same in a passage of %d windows', async (windows) => {
+    const { qa } = model((token) => (token === '[CLS]' ? [4, 4] : [token === 's' ? 5 : 0, token === 'e' ? 5 : 0]));
+    const context = `s e ${filler(20 * (windows - 1))}`;
+    const options = { question: 'q', context, maxTokens: 24, stride: 0 };
+    const [best, ...others] = await qa.answer({ ...options, topK: 9 });
+    expect(best!.confidence).toBeCloseTo(1 / (1 + Math.exp(8 - 10)), 12);
+    const none = others.find(({ noAnswer }) => noAnswer)!;
+    expect(none.confidence).toBeCloseTo(1 - best!.confidence, 12);
+    const sure = async (topK: number) => (await qa.answer({ ...options, nullThreshold: -9, topK }))[0]!;
+    expect(await sure(1)).toMatchObject({ noAnswer: true, confidence: none.confidence });
+  });
   test('nullThreshold moves it', async () => {
     const { qa } = markers(11);
     const first = async (nullThreshold: number) =>
@@ -99,7 +110,17 @@ describe('no answer', () => {
   test.each(['', ' ', '\n\t', '\u200b'])('a passage without words, %j, has no other', async (context) => {
     const answers = await markers(-9).qa.answer({ question: 'q', context, topK: 5 });
     expect(answers).toEqual([
-      { text: '', start: 0, end: 0, score: 1, noAnswer: true, startLogit: -4.5, endLogit: -4.5, nullScore: -9 },
+      {
+        text: '',
+        start: 0,
+        end: 0,
+        score: 1,
+        confidence: 1,
+        noAnswer: true,
+        startLogit: -4.5,
+        endLogit: -4.5,
+        nullScore: -9,
+      },
     ]);
   });
   test('the null score is the smallest of all windows', async () => {
@@ -127,6 +148,21 @@ describe('windows', () => {
       const [best] = await markers(0).qa.answer({ question: 'q', context, maxTokens: 30, stride: 8 });
       expect(best!.text, `${before}`).toBe('s x x x x x x e');
     }
+  });
+  test('onProgress is told of each window, and ends the answer if it throws', async () => {
+    const told: unknown[] = [];
+    const options = { question: 'q', context: filler(40), maxTokens: 24, stride: 10 };
+    await markers(0).qa.answer({ ...options, onProgress: (progress) => told.push(progress) });
+    expect(told).toEqual([1, 2, 3].map((done) => ({ done, total: 3 })));
+    const { qa, lengths } = markers(0);
+    const stop = () => {
+      throw new Error('enough');
+    };
+    await expect(qa.answer({ ...options, onProgress: stop })).rejects.toThrow('enough');
+    expect(lengths.length).toBe(1);
+    await expectError('input', /^onProgress: expected a function, got 1/, () =>
+      qa.answer({ ...options, onProgress: 1 as never }),
+    );
   });
   test('a passage is tokenized once for the questions put to it in a row', async () => {
     const [one, two] = [`${filler(40)}s e`, `s x e ${filler(40)}`];

@@ -69,11 +69,14 @@ export const status = (page: Page, text: RegExp) => page.locator('#status', { ha
 export const answered = (page: Page) => status(page, /^Answered in/);
 export const answer = (page: Page) => page.locator('#answer .text').textContent();
 export const error = (page: Page) => page.locator('#error').textContent();
-/** Chooses a radio button by its label, and waits for the model and the answer. */
-export async function choose(page: Page, label: string): Promise<void> {
-  await page.getByLabel(label, { exact: true }).check();
+/** A radio button by its value. */
+export const choice = (page: Page, value: string) => page.locator(`#settings input[value=${value}]`);
+/** Chooses a radio button, and waits for the model and the answer. */
+export async function choose(page: Page, value: string): Promise<void> {
+  await choice(page, value).check();
   await answered(page);
 }
+export const askButton = (page: Page) => page.getByRole('button', { name: 'Answer', exact: true });
 export const engineOf = (page: Page) => page.workers().find((worker) => /\/worker-/.test(worker.url()))!;
 
 /**

@@ -1,8 +1,10 @@
 /** Parts of the page (web/) that need no browser: spans, excerpts, and problems in words. */
 import { describe, expect, test } from 'vitest';
+import { percent } from '../programs/web/answer.ts';
+import { csv } from '../programs/web/csv.ts';
 import { EngineError } from '../programs/web/engine.ts';
-import { inWords, missing } from '../programs/web/problems.ts';
-import { excerpt, pieces } from '../programs/web/spans.ts';
+import { cures, inWords, missing } from '../programs/web/problems.ts';
+import { candidates, excerpt, pieces } from '../programs/web/spans.ts';
 
 describe('parts that need no browser', () => {
   test('pieces: the passage cut where answers begin and end, the best answer of each piece', () => {
@@ -20,6 +22,35 @@ describe('parts that need no browser', () => {
     ]);
     expect(pieces('', [])).toEqual([]);
     expect(pieces('abc', [])).toEqual([{ text: 'abc', rank: null }]);
+  });
+  test('candidates: what overlaps or says the same counts as one; shares of the sum of scores', () => {
+    const of = (text: string, start: number, score: number) => ({ text, start, end: start + text.length, score });
+    const answers = [of('the cat', 0, 0.004), of('', 0, 0.003), of('cat sat', 4, 0.001), of('dog', 20, 0.0015)];
+    expect(candidates([...answers, of('the cat', 40, 0.0005)])).toEqual([
+      { best: answers[0], share: expect.closeTo(0.55, 9) },
+      { best: answers[1], share: expect.closeTo(0.3, 9) },
+      { best: answers[3], share: expect.closeTo(0.15, 9) },
+    ]);
+  });
+  test('percent: no certainty', () => {
+    expect([0, 0.004, 0.006, 0.5, 0.994, 0.996, 1].map(percent)).toEqual([
+      '< 1 %',
+      '< 1 %',
+      '1 %',
+      '50 %',
+      '99 %',
+      '> 99 %',
+      '> 99 %',
+    ]);
+  });
+  test('csv: quotes what a comma, a quote or a line break would break', () => {
+    expect(
+      csv([
+        { a: 1, b: 'x, "y"' },
+        { a: null, b: 'two\nlines' },
+      ]),
+    ).toBe('a,b\r\n1,"x, ""y"""\r\n,"two\nlines"\r\n');
+    expect(csv([])).toBe('\r\n');
   });
   test('excerpt: whole words around an answer', () => {
     const text = 'one two three four five six seven';
@@ -44,5 +75,34 @@ describe('parts that need no browser', () => {
     const problem = inWords(new EngineError(code, message));
     expect(problem.title).toBe(title);
     expect(problem.text).toContain(message);
+  });
+  test.each([
+    [
+      'question: expected at most 380 tokens, got 400. It is never cut: shorten it, or raise `maxTokens`.',
+      ['question'],
+    ],
+    [
+      'question and context: expected at most 512 tokens, got 900. Shorten the passage: one window is explained.',
+      ['passage'],
+    ],
+    ['cpu: expected kernels that work, got some that do not. Use `reference`.', ['again']],
+    ['cpu: expected 4 threads, got an error. Ask for fewer `threads`.', ['again', 'one thread']],
+    ['kernels: expected one, got none. Run `npm run build`.', ['again']],
+    [
+      'm: no folder here has this name, and of H an answer was expected, got none. Check the network and HF_ENDPOINT, or load a folder.',
+      ['again'],
+    ],
+  ])('%s: no advice for programs, and what a button can do', (message, cure) => {
+    const error = new EngineError('device', message);
+    const { text } = inWords(error);
+    expect(text).not.toMatch(/maxTokens|reference|`|fewer|npm|HF_|folder/);
+    expect(text).toMatch(/expected.*, got /);
+    const settings = { device: 'cpu', dtype: 'int8', scheme: 'accurate', threads: 4 } as const;
+    expect(cures(error, settings, { embedded: true })).toEqual(cure);
+  });
+  test('cures depend on what is set', () => {
+    const memory = new EngineError('device', 'out of memory');
+    const gpu = { device: 'webgpu', dtype: 'fp32', scheme: 'torch', threads: 1 } as const;
+    expect(cures(memory, gpu, { embedded: false })).toEqual(['again', 'int8', 'cpu', 'embedded']);
   });
 });

@@ -3,46 +3,83 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EXAMPLES } from '../programs/web/examples.ts';
+import { pageServer } from './pageServer.ts';
 import { ROOT, TINY } from './support.ts';
-import { answer, answered, engineOf, error, LONG, looksRight, pageTests, status } from './webPage.ts';
+import {
+  answer,
+  answered,
+  askButton,
+  choice,
+  engineOf,
+  error,
+  LONG,
+  looksRight,
+  pageTests,
+  status,
+} from './webPage.ts';
 
-const web = pageTests(join(ROOT, 'test-output', 'web-trouble')); // not dist-web, which web.test.ts may be building
+const FOLDER = join(ROOT, 'test-output', 'web-trouble'); // not dist-web, which web.test.ts may be building
+const web = pageTests(FOLDER);
 
-test('loading shows how far it is, can be cancelled, and begun again', async () => {
+test('loading shows how far it is, also where the server does not say; can be cancelled, and begun again', async () => {
   let rest = () => {};
-  web.servers.isolated.halves.set(
+  const own = await pageServer(FOLDER, { isolated: true, lengths: false });
+  own.halves.set(
     'model.safetensors',
     new Promise((resolve) => {
       rest = resolve;
     }),
   );
-  const page = await web.visit();
+  const page = await web.visit(own);
   const bar = page.locator('#bar');
   await expect
     .poll(() => bar.evaluate((progress: HTMLProgressElement) => progress.value), { timeout: 30_000 })
     .toBeCloseTo(0.5, 1);
+  expect(await page.locator('#step').textContent()).toBe('22 MB of 43 MB');
   await looksRight(page, 'loading');
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. No model is loaded\.$/);
   expect(await page.locator('#progress').isVisible()).toBe(false);
-  web.servers.isolated.halves.clear();
+  own.halves.clear();
   rest();
   await page.getByRole('button', { name: 'Load the model' }).click();
   await answered(page);
   expect(await answer(page)).toBe('New York Times');
+  own.close();
   web.complaints.length = 0; // the browser's own line about the download that ended
 });
 
-test('a long answer can be cancelled; the model is loaded again', async () => {
+test('a long answer can be cancelled, and makes way for the next; the model stays', async () => {
   const page = await web.visit();
   await answered(page);
-  await page.locator('#passage').fill(LONG.repeat(20));
-  await page.getByRole('button', { name: 'Answer' }).click();
+  const engine = engineOf(page);
+  const asks = async () => {
+    await page.locator('#passage').fill(LONG.repeat(20));
+    await askButton(page).click();
+    await page.locator('#step', { hasText: /^window [2-9] of \d+$/ }).waitFor();
+  };
+  await asks();
+  await looksRight(page, 'reading');
   await page.getByRole('button', { name: 'Cancel' }).click();
-  await status(page, /^Cancelled\. The model is loaded again\.$/);
+  await status(page, /^Cancelled\. The model is still loaded\.$/);
+  expect(await page.locator('#progress').isVisible()).toBe(false);
+  await asks();
   await page.getByRole('button', { name: EXAMPLES[0]!.name }).click();
   await answered(page);
   expect(await answer(page)).toBe('New York Times');
+  expect(engineOf(page)).toBe(engine);
+});
+
+test('what cannot be asked: advice that a page can follow, and a button for it', async () => {
+  const page = await web.visit();
+  await answered(page);
+  await page.locator('#question').fill('why '.repeat(400));
+  await askButton(page).click();
+  await page.getByText('This cannot be asked').waitFor();
+  expect(await error(page)).toMatch(/expected at most 380 tokens, got 400\. A question is never cut: shorten it\.Edit/);
+  await looksRight(page, 'too-long');
+  await page.getByRole('button', { name: 'Edit the question' }).click();
+  expect(await page.locator('#question').evaluate((field) => field === document.activeElement)).toBe(true);
 });
 
 test('without the headers: one thread, and it says why; after a reload the service worker adds them', async () => {
@@ -86,7 +123,7 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
   ]);
   await page.getByText('This is no safetensors file that can be read').waitFor();
   expect(await error(page)).not.toContain('dropped.invalid');
-  await page.getByRole('button', { name: 'Answer' }).click();
+  await askButton(page).click();
   await answered(page); // by the model that was there before
   expect(await answer(page)).toBe('New York Times');
 
@@ -106,11 +143,18 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
 test('a name that the Hub does not have, and no memory', async () => {
   const page = await web.visit();
   await answered(page);
+  await web.context.route('https://huggingface.co/**', () => {}); // a network that is slow without end
+  await page.getByText('Another model').click();
+  await page.getByLabel('Of the Hugging Face Hub').fill('owner/nothing');
+  await page.getByRole('button', { name: 'Load' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await status(page, /^Cancelled\. Ready as before: the embedded model\.$/);
+  await askButton(page).click();
+  await answered(page);
+  await web.context.unroute('https://huggingface.co/**');
   await web.context.route('https://huggingface.co/**', (route) =>
     route.fulfill({ status: 404, headers: { 'access-control-allow-origin': '*' }, body: '{}' }),
   );
-  await page.getByText('Another model').click();
-  await page.getByLabel('Of the Hugging Face Hub').fill('owner/nothing');
   await page.getByRole('button', { name: 'Load' }).click();
   await page.getByText('A file cannot be read').waitFor();
   expect(await error(page)).toMatch(/owner\/nothing: .*HTTP status 404.*Check the name/);
@@ -121,10 +165,10 @@ test('a name that the Hub does not have, and no memory', async () => {
       throw new RangeError('WebAssembly.Memory.grow(): Unable to grow instance memory');
     };
   });
-  await page.getByLabel('fp32', { exact: true }).check();
+  await choice(page, 'fp32').check();
   await page.getByText('There is not enough memory').waitFor();
-  expect(await page.getByLabel('int8', { exact: true }).isChecked()).toBe(true); // what is in use
-  await page.getByRole('button', { name: 'Answer' }).click();
+  expect(await choice(page, 'int8').isChecked()).toBe(true); // what is in use
+  await askButton(page).click();
   await answered(page);
 });
 
@@ -149,11 +193,11 @@ test('webgpu answers; a lost device is said in words, and the CPU takes over', a
       return device;
     };
   });
-  await page.getByLabel('WebGPU', { exact: true }).check();
+  await choice(page, 'webgpu').check();
   await status(page, /^Answered in .* swiftshader \(software\), int8/);
   expect(await answer(page)).toBe('New York Times');
   await engineOf(page).evaluate(() => (globalThis as unknown as { device: GPUDevice }).device.destroy());
-  await page.getByRole('button', { name: 'Answer' }).click();
+  await askButton(page).click();
   await page.getByText('The GPU was lost').waitFor();
   await looksRight(page, 'lost');
   await page.getByRole('button', { name: 'Use the CPU' }).click();

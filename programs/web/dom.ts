@@ -1,4 +1,5 @@
 /** The page's elements, and new ones. */
+import { csv } from './csv.ts';
 
 export const byId = <E extends HTMLElement = HTMLElement>(id: string): E => document.getElementById(id) as E;
 
@@ -49,6 +50,16 @@ export function table(
     element('thead', {}, element('tr', {}, ...top)),
     element('tbody', {}, ...body),
   );
+}
+
+/** A button that saves a table as a file. */
+export function downloadButton(name: string, rows: Parameters<typeof csv>[0]): HTMLElement {
+  const click = () => {
+    const href = URL.createObjectURL(new Blob([csv(rows)], { type: 'text/csv' }));
+    element('a', { href, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 10_000); // the browser reads it after the click
+  };
+  return element('button', { type: 'button', click }, 'Download as CSV');
 }
 
 export const milliseconds = (value: number): string =>

@@ -39,13 +39,17 @@ export class Engine {
     if (message.kind === 'error') pending?.reject(new EngineError(message.code, message.message));
   }
 
-  /** @throws EngineError what the engine says is wrong, or `cancelled` */
+  /**
+   * @param options `signal` ends the call and keeps the worker and its model; `tell` hears of progress
+   * @throws EngineError what the engine says is wrong, or `cancelled`
+   */
   call<N extends Name>(
     name: N,
     input: Calls[N]['input'],
-    tell?: (progress: Calls[N]['progress']) => void,
+    { tell, signal }: { tell?: (progress: Calls[N]['progress']) => void; signal?: AbortSignal } = {},
   ): Promise<Calls[N]['output']> {
     const id = ++this.#calls;
+    signal?.addEventListener('abort', () => this.#worker?.postMessage({ id, name: 'cancel' } satisfies ToWorker));
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve: resolve as Pending['resolve'], reject, tell });
       this.#worker ??= this.#start();
@@ -53,13 +57,8 @@ export class Engine {
     });
   }
 
-  /** Ends a measurement after the sample under way; what is measured stays. */
-  stop(): void {
-    this.#worker?.postMessage({ name: 'stop' } satisfies ToWorker);
-  }
-
-  /** Ends whatever is under way, at once, and with it the worker and its model. */
-  cancel(): void {
+  /** Ends whatever is under way, at once, and with it the worker and its model: a download hears no signal. */
+  end(): void {
     this.#end('cancelled', 'Cancelled.');
   }
 

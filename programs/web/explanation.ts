@@ -3,12 +3,12 @@
 import type { Scheme } from '../../src/index.ts';
 import type { Explanation, LinearReport } from '../explain/explain.ts';
 import { decibels, nameOf, short, summary } from '../explain/text.ts';
-import { bar, byId, element, table } from './dom.ts';
+import { bar, byId, downloadButton, element, table } from './dom.ts';
 
-const NAMES: Record<'fp32' | Scheme, string> = {
+export const NAMES: Record<'fp32' | Scheme, string> = {
   fp32: 'float32',
-  torch: 'int8, as PyTorch',
-  accurate: 'int8, finer scales',
+  torch: 'int8, like PyTorch',
+  accurate: 'int8, accurate',
 };
 /** dB that a bar of the whole width stands for. */
 const MOST = 60;
@@ -50,6 +50,19 @@ function linears(reports: readonly LinearReport[], scheme: Scheme): HTMLElement 
   );
 }
 
+/** The same numbers as a file: a row for each linear and scheme. */
+const file = ({ linears }: Explanation) =>
+  (['torch', 'accurate'] as const).flatMap((scheme) =>
+    linears.map((report) => {
+      const { alone, whole } = report.schemes[scheme];
+      return {
+        ...{ scheme, linear: nameOf(report), alone_db: alone.output.sqnr, so_far_db: whole.output.sqnr },
+        ...{ scale: alone.scale.median, zero_point: alone.zeroPoint.median, low: alone.low, high: alone.high },
+        cosine: whole.output.cosine,
+      };
+    }),
+  );
+
 export function showExplanation(explanation: Explanation): void {
   const details = (['torch', 'accurate'] as const).map((scheme, i) =>
     element(
@@ -69,5 +82,6 @@ export function showExplanation(explanation: Explanation): void {
         .map((line) => element('li', {}, line)),
     ),
     ...details,
+    downloadButton('bertlet-quantization.csv', file(explanation)),
   );
 }

@@ -1,13 +1,15 @@
 /** The page: what is typed and chosen goes to the engine in its worker, what comes back is shown. */
 import type { Info } from '../../src/index.ts';
-import { mark, showAnswers } from './answer.ts';
+import { mark, percent, showAnswers } from './answer.ts';
 import { byId, element, megabytes, milliseconds } from './dom.ts';
 import { Engine, EngineError } from './engine.ts';
 import { ARTICLE, EXAMPLES } from './examples.ts';
-import { showExplanation } from './explanation.ts';
+import { NAMES, showExplanation } from './explanation.ts';
+import { fromLink, keep, keepAsked, kept, linkTo } from './kept.ts';
 import { showTimings } from './measure.ts';
-import { MODEL, MODEL_BYTES } from './model.ts';
-import { inWords, missing } from './problems.ts';
+import { bytesOf, MODEL, MODEL_BYTES } from './model.ts';
+import { keepForOffline } from './offline.ts';
+import { type Cure, cures, inWords, missing } from './problems.ts';
 import type { Machine, Model, Settings, Texts, Timing, Untimed } from './protocol.ts';
 
 const engine = new Engine();
@@ -44,6 +46,12 @@ function reset({ device, dtype, scheme, threads }: Settings): void {
   suit();
 }
 
+/** Sets some of it to something else, and loads that. */
+function change(some: Partial<Settings>): void {
+  reset({ ...settings(), ...some });
+  void loadAndAsk();
+}
+
 /** What cannot be chosen together is off: fp16 is the GPU's, scales are int8's, threads the CPU's. */
 function suit(): void {
   const { device, dtype } = settings();
@@ -57,14 +65,14 @@ function suit(): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // What is going on, and what went wrong
 
-/** How to end what is under way; its bar and the button show after a moment, so that what is quick does not flicker. */
+/** Ends what is under way; its bar and the button show after a moment, so that what is quick does not flicker. */
 let cancel: (() => void) | null = null;
 async function busy<T>(text: string, onCancel: () => void, run: () => Promise<T>): Promise<T> {
   say(text);
   const box = byId('error');
   if (box.contains(document.activeElement)) question.focus(); // its buttons go
   box.replaceChildren();
-  byId<HTMLProgressElement>('bar').removeAttribute('value');
+  showStep('');
   cancel = onCancel;
   const timer = setTimeout(() => {
     byId('progress').hidden = false;
@@ -84,9 +92,18 @@ async function busy<T>(text: string, onCancel: () => void, run: () => Promise<T>
 }
 byId('cancel').addEventListener('click', () => cancel?.());
 
+/** How far it is, beside the status and not in it: a screen reader need not read each step. */
+function showStep(text: string, share?: number): void {
+  const bar = byId<HTMLProgressElement>('bar');
+  if (share === undefined) bar.removeAttribute('value');
+  else bar.value = share;
+  byId('step').textContent = text;
+}
+
 type Action = [name: string, run: () => void];
+const isCancelled = (error: unknown) => error instanceof EngineError && error.code === 'cancelled';
 function showError(error: unknown, ...actions: Action[]): void {
-  if (error instanceof EngineError && error.code === 'cancelled') return;
+  if (isCancelled(error)) return;
   const { title, text } = inWords(error);
   const buttons = actions.map(([name, run]) => element('button', { type: 'button', click: run }, name));
   say('');
@@ -104,17 +121,17 @@ function showError(error: unknown, ...actions: Action[]): void {
 }
 
 /** Ways out of an error, those that make sense now. */
-function waysOut(again: Action): Action[] {
-  const ways: Action[] = [again];
-  if (settings().device !== 'cpu') {
-    const useCpu = () => {
-      reset({ ...settings(), device: 'cpu' });
-      void loadAndAsk();
-    };
-    ways.push(['Use the CPU', useCpu]);
-  }
-  if (wanted !== EMBEDDED) ways.push(['Use the embedded model', () => choose(EMBEDDED)]);
-  return ways;
+function waysOut(error: unknown, again: Action): Action[] {
+  const ways: Record<Cure, Action> = {
+    again,
+    question: ['Edit the question', () => question.focus()],
+    passage: ['Edit the passage', () => passage.focus()],
+    int8: ['Use int8', () => change({ dtype: 'int8' })],
+    'one thread': ['Use one thread', () => change({ threads: 1 })],
+    cpu: ['Use the CPU', () => change({ device: 'cpu' })],
+    embedded: ['Use the embedded model', () => choose(EMBEDDED)],
+  };
+  return cures(error, settings(), { embedded: wanted === EMBEDDED }).map((cure) => ways[cure]);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -122,32 +139,29 @@ function waysOut(again: Action): Action[] {
 
 const described = ({ device, threads, adapter, dtype, scheme }: Info): string => {
   const where = device === 'cpu' ? `the CPU, ${threads} ${threads === 1 ? 'thread' : 'threads'}` : `${adapter}`;
-  const fine = scheme === 'accurate' ? ' with finer scales' : '';
-  return `${where}, ${dtype}${fine}`;
+  return `${where}, ${dtype === 'int8' && scheme ? NAMES[scheme] : dtype}`;
 };
 
 /** Loads what is wanted as it is set. The model before stays in use until this one is there. */
 function load(): Promise<boolean> {
   const [model, chosen] = [wanted, settings()];
   const size = model === EMBEDDED ? ` (${megabytes(MODEL_BYTES)}, kept for the next time)` : '';
+  const before = loaded;
   const stop = () => {
     loaded = null;
-    engine.cancel();
+    engine.end();
+    if (before) return back(before);
     say('Cancelled. No model is loaded.');
-    byId('error').replaceChildren(
-      element('div', {}, element('button', { type: 'button', click: () => void loadAndAsk() }, 'Load the model')),
-    );
+    const again = element('button', { type: 'button', click: () => void loadAndAsk() }, 'Load the model');
+    byId('error').replaceChildren(element('div', {}, again));
   };
-  const bar = byId<HTMLProgressElement>('bar');
+  const tell = ({ file, ...bytes }: { file: string; loaded: number; total: number }) => {
+    const total = Math.max(bytes.total, model === EMBEDDED ? bytesOf(file) : 0);
+    if (bytes.loaded < total) showStep(`${megabytes(bytes.loaded)} of ${megabytes(total)}`, bytes.loaded / total);
+    else showStep(''); // it is being prepared now
+  };
   const run = async () => {
-    const { info, milliseconds: took } = await engine.call(
-      'load',
-      { model: model.source, settings: chosen },
-      (progress) => {
-        if (progress.loaded < progress.total) bar.value = progress.loaded / progress.total;
-        else bar.removeAttribute('value'); // it is being prepared now
-      },
-    );
+    const { info, milliseconds: took } = await engine.call('load', { model: model.source, settings: chosen }, { tell });
     loaded = { model, settings: chosen, info };
     const reason = info.reason ? ` ${info.reason}.` : '';
     byId('runs-on').textContent =
@@ -157,8 +171,8 @@ function load(): Promise<boolean> {
     return true;
   };
   loading = busy(`Loading ${model.name}${size} …`, stop, run).catch((error) => {
-    showError(error, ...waysOut(['Try again', () => void loadAndAsk()]));
-    if (loaded && !(error instanceof EngineError && error.code === 'cancelled')) {
+    showError(error, ...waysOut(error, ['Try again', () => void loadAndAsk()]));
+    if (loaded && !isCancelled(error)) {
       wanted = loaded.model;
       reset(loaded.settings);
     }
@@ -167,8 +181,15 @@ function load(): Promise<boolean> {
   return loading;
 }
 
+/** To the model that was in use before a load that was cancelled: it is loaded again from where it is kept. */
+function back({ model, settings: before }: NonNullable<typeof loaded>): void {
+  wanted = model;
+  reset(before);
+  void load().then((ready) => ready && say(`Cancelled. Ready as before: ${model.name}.`));
+}
+
 async function loadAndAsk(): Promise<void> {
-  if ((await load()) && question.value.trim()) await ask();
+  if ((await load()) && question.value.trim() && passage.value.trim()) await ask();
 }
 
 function choose(model: typeof EMBEDDED): void {
@@ -191,25 +212,47 @@ function complete(): boolean {
   return !empty;
 }
 
-/** Only the end of the worker ends a forward: the model is loaded again, from where it is kept. */
-function cancelAndLoad(): void {
-  engine.cancel();
-  void load().then((ready) => ready && say('Cancelled. The model is loaded again.'));
-}
+/** The question under way: the next one takes its place. */
+let asking: AbortController | null = null;
+/** What was asked last and answered. */
+let answered: Texts | null = null;
 
 async function ask(): Promise<void> {
   if (!complete()) return;
+  asking?.abort();
+  const own = new AbortController();
+  asking = own;
+  const { signal } = own;
   await loading;
   if (!loaded && !(await load())) return;
+  if (signal.aborted) return;
   const asked = texts();
+  const tell = ({ done, total }: { done: number; total: number }) => {
+    if (asking === own && done < total) showStep(`window ${done + 1} of ${total}`, done / total);
+  };
+  byId('result').classList.add('old');
   try {
-    const { answers, milliseconds: took } = await busy('Reading …', cancelAndLoad, () => engine.call('answer', asked));
+    const run = () => engine.call('answer', asked, { tell, signal });
+    const { answers, milliseconds: took } = await busy('Reading …', () => own.abort(), run);
+    if (asking !== own) return; // another question was faster
+    answered = asked;
     showAnswers(asked.context, answers);
     if (passage.value !== asked.context) mark(passage.value);
     say(`Answered in ${milliseconds(took)} on ${described(loaded!.info)}.`);
+    keepAsked(asked);
+    showAsked();
   } catch (error) {
-    showError(error, ...waysOut(['Load the model again', () => void loadAndAsk()]));
+    if (asking === own && isCancelled(error)) say('Cancelled. The model is still loaded.');
+    showError(error, ...waysOut(error, ['Load the model again', () => void loadAndAsk()]));
   }
+}
+
+/** Asks, and goes to where the answer is: on a phone it is below the passage. */
+async function askAndShow(): Promise<void> {
+  await ask();
+  const result = byId('result');
+  const { top, bottom, height } = result.getBoundingClientRect();
+  if (height > 0 && (top < 0 || bottom > innerHeight)) result.scrollIntoView();
 }
 
 function fill({ question: text, context }: Texts): void {
@@ -220,25 +263,74 @@ function fill({ question: text, context }: Texts): void {
 
 byId('ask').addEventListener('submit', (event) => {
   event.preventDefault();
-  void ask();
+  void askAndShow();
 });
+for (const field of [question, passage]) {
+  field.addEventListener('input', () => byId('result').classList.add('old'));
+}
 passage.addEventListener('input', () => mark(passage.value));
 question.addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  void ask();
+  void askAndShow();
 });
 passage.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void ask();
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void askAndShow();
 });
-const examples = EXAMPLES.map(({ name, texts: example }) => {
+
+/** A button that fills the fields and asks. */
+function asks(name: string, filled: Texts): HTMLElement {
   const click = () => {
-    fill(example);
-    void ask();
+    fill(filled);
+    void askAndShow();
   };
   return element('button', { type: 'button', click }, name);
+}
+byId('examples').append(...EXAMPLES.map(({ name, texts: example }) => asks(name, example)));
+
+/** The last questions that are no examples. */
+function showAsked(): void {
+  const isOwn = (one: Texts) => !EXAMPLES.some(({ texts: { question: text } }) => text === one.question);
+  const own = kept().asked.filter(isOwn);
+  const forget = () => {
+    keep({ asked: [] });
+    showAsked();
+    question.focus();
+  };
+  const buttons = own.map((one) => asks(one.question, one));
+  byId('asked').replaceChildren(
+    ...buttons,
+    element('button', { type: 'button', class: 'plain', click: forget }, 'Forget'),
+  );
+  byId('last').hidden = own.length === 0;
+}
+
+async function copy(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(`Copied ${what}.`);
+  } catch {
+    prompt(`Copy ${what}:`, text); // not over plain HTTP, and not if the browser refuses
+  }
+}
+byId('copy').addEventListener(
+  'click',
+  () => void copy(byId('answer').querySelector('.text')!.textContent!, 'the answer'),
+);
+byId('link').addEventListener(
+  'click',
+  () => answered && void copy(linkTo(answered), 'a link with question and passage'),
+);
+
+addEventListener('hashchange', () => {
+  const linked = fromLink();
+  if (!linked) return;
+  fill(linked);
+  void askAndShow();
 });
-byId('examples').append(...examples);
+// A phone may end a page that is hidden without another event.
+addEventListener('pagehide', () => keep({ texts: texts() }));
+addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && keep({ texts: texts() }));
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Devices and models
@@ -287,14 +379,12 @@ byId('measure').addEventListener('click', async () => {
     if (typeof progress !== 'string') lines.push(progress);
     showTimings(lines, typeof progress === 'string' ? progress : null);
   };
-  let stopped = false;
-  const stop = () => {
-    stopped = true;
-    engine.stop();
-  };
+  const stop = new AbortController();
+  const { signal } = stop;
   try {
-    await busy('Measuring: this takes up to half a minute …', stop, () => engine.call('measure', input, heard));
-    say(stopped ? 'Stopped.' : 'Measured.');
+    const run = () => engine.call('measure', input, { tell: heard, signal });
+    await busy('Measuring: this takes up to half a minute …', () => stop.abort(), run);
+    say(signal.aborted ? 'Stopped.' : 'Measured.');
   } catch (error) {
     showError(error);
   }
@@ -308,17 +398,17 @@ byId('explain').addEventListener('click', async () => {
   if (!complete()) return;
   await loading;
   const model = (loaded?.model ?? EMBEDDED).source;
-  const bar = byId<HTMLProgressElement>('bar');
-  const tell = (share: number) => {
-    bar.value = share;
-  };
+  const stop = new AbortController();
+  const { signal } = stop;
+  const tell = (share: number) => showStep(percent(share), share);
   try {
-    const run = () => engine.call('explain', { model, texts: texts() }, tell);
-    const explanation = await busy('Comparing every layer in float and in int8 …', cancelAndLoad, run);
+    const run = () => engine.call('explain', { model, texts: texts() }, { tell, signal });
+    const explanation = await busy('Comparing every layer in float and in int8 …', () => stop.abort(), run);
     showExplanation(explanation);
     say('Compared: see “What quantization did”.');
   } catch (error) {
-    showError(error);
+    if (isCancelled(error)) say('Cancelled.');
+    showError(error, ...waysOut(error, ['Try again', () => byId('explain').click()]));
   }
 });
 
@@ -337,24 +427,22 @@ function showMachine({ cores, isolated, gpu }: Machine): void {
       `One thread only: this server does not send the headers that threads need. ${navigator.serviceWorker?.controller ? reload : serve}`,
     !gpu && 'WebGPU: this browser has none, or finds no GPU for it.',
     gpu?.software && `WebGPU: ${gpu.label} computes on the CPU, and is slower than the CPU itself.`,
-    'fp16 is for WebGPU.',
   ].filter((hint) => typeof hint === 'string');
   byId('hints').replaceChildren(...hints.map((hint) => element('li', {}, hint)));
 }
 
-/** Waits a moment for the service worker, so that it sees the model go by and keeps it. */
-async function keepForOffline(): Promise<void> {
-  if (!import.meta.env.PROD || !navigator.serviceWorker) return;
-  const controlled = new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve));
-  await navigator.serviceWorker.register('./sw.js').catch(() => {}); // a private window may have none
-  const patience = new Promise((resolve) => setTimeout(resolve, 2000));
-  if (!navigator.serviceWorker.controller) await Promise.race([controlled, patience]);
+function showUpdate(reload: () => void): void {
+  byId('update').replaceChildren(
+    'There is a newer version of this page. ',
+    element('button', { type: 'button', click: reload }, 'Take it'),
+  );
 }
 
 suit();
-fill(ARTICLE);
+fill(fromLink() ?? kept().texts ?? ARTICLE);
+showAsked();
 try {
-  await keepForOffline();
+  await keepForOffline(showUpdate);
   showMachine(await engine.call('machine', null));
   suit();
   await loadAndAsk();

@@ -1,5 +1,5 @@
 /** The article's table for this machine, with a bar for each line. */
-import { bar, byId, element, megabytes, milliseconds, table } from './dom.ts';
+import { bar, byId, downloadButton, element, megabytes, milliseconds, table } from './dom.ts';
 import type { Timing, Untimed } from './protocol.ts';
 
 /** `underWay` names what is being measured now. */
@@ -25,11 +25,23 @@ export function showTimings(lines: readonly (Timing | Untimed)[], underWay: stri
     if ('error' in line) reasons.set(line.error, [...(reasons.get(line.error) ?? []), line.name]);
   }
   const notes = [...reasons].map(([error, names]) => `${names.join(', ')}: ${error}`);
+  const file = timed.map(({ name, info, median, samples, loading }) => ({
+    ...{
+      name,
+      device: info.device,
+      dtype: info.dtype,
+      scheme: info.scheme,
+      adapter: info.adapter,
+      threads: info.threads,
+    },
+    ...{ median_ms: median, samples, loading_ms: loading, weight_bytes: info.weightBytes },
+  }));
   byId('timings').replaceChildren(
     ...(rows.length > 0
       ? [table({ caption, head: ['On', 'Time', 'Speed', 'Weights'], numbers: [1, 2, 3] }, rows)]
       : []),
     ...(underWay ? [element('p', { class: 'muted small' }, `Measuring ${underWay} …`)] : []),
     ...notes.map((note) => element('p', { class: 'muted small' }, note)),
+    ...(!underWay && file.length > 0 ? [downloadButton('bertlet-speed.csv', file)] : []),
   );
 }

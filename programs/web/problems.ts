@@ -1,5 +1,6 @@
-/** What went wrong, in words: a title and what to do; the engine's own message has the details. */
+/** What went wrong, in words: a title and what happened; and what the page can do about it. */
 import { EngineError } from './engine.ts';
+import type { Settings } from './protocol.ts';
 
 export interface Problem {
   title: string;
@@ -15,21 +16,63 @@ const TITLES: Partial<Record<EngineError['code'], string>> = {
   weights: 'This is not a model that bertlet runs',
   device: 'This device cannot be used',
 };
+const MEMORY = /out of memory|allocation|no memory|of memory/i;
+/** What Chromium, Firefox and Safari say of a fetch without network; navigator.onLine often does not know. */
+const NETWORK = /failed to fetch|networkerror|load failed/i;
+
+/** What the page says instead of the engine's advice, which is for programs. */
+const ADVICE: [pattern: RegExp, advice: string][] = [
+  [/^question: expected at most/, 'A question is never cut: shorten it.'],
+  [/status 40[13]/, 'Its owner lets only some read it: download its files and choose them below.'],
+  [/status 404/, 'Check the name.'],
+];
+/** Options, variables and commands: nothing of a page. */
+const OF_PROGRAMS = /`|\b(HF_\w+|npm|stride|revision)\b/;
+
+/** A message without the advice that a visitor cannot follow: `<what>: expected <this>, got <that>` always stays. */
+function withoutAdvice(message: string): string {
+  const [fact = '', ...advice] = message
+    .replace('no folder here has this name, and of', 'of')
+    .split(/(?<=\.)\s+(?=[A-Z])/);
+  return [fact, ...advice.filter((sentence) => !OF_PROGRAMS.test(sentence))].join(' ').replaceAll('`', '');
+}
 
 export function inWords(error: unknown): Problem {
-  const message = (error as Error).message.replaceAll('`', '');
+  const { message: whole } = error as Error;
+  const message = withoutAdvice(whole);
   const code = error instanceof EngineError ? error.code : 'unknown';
-  if (/out of memory|allocation|no memory|of memory/i.test(message)) {
-    const advice = 'Close other tabs, or take a smaller model, or int8.';
-    return { title: 'There is not enough memory', text: `${advice} (${message})` };
+  if (MEMORY.test(whole)) {
+    return { title: 'There is not enough memory', text: `Close other tabs, or take a smaller model. (${message})` };
   }
-  // What Chromium, Firefox and Safari say of a fetch without network; navigator.onLine often does not know.
-  if (/failed to fetch|networkerror|load failed/i.test(message)) {
+  if (NETWORK.test(whole)) {
     const advice = 'Are you offline? This model is not kept on this machine yet: load it when there is a network.';
     return { title: 'The network cannot be reached', text: `${advice} (${message})` };
   }
-  if (code === 'device' && /lost/.test(message)) return { title: 'The GPU was lost', text: message };
-  return { title: TITLES[code] ?? 'Something went wrong', text: message };
+  const advice = ADVICE.find(([pattern]) => pattern.test(whole))?.[1];
+  const title = code === 'device' && /lost/.test(whole) ? 'The GPU was lost' : TITLES[code];
+  return { title: title ?? 'Something went wrong', text: advice ? `${message} ${advice}` : message };
+}
+
+/** What a button can do: go to a field, try again, or load otherwise. */
+export type Cure = 'question' | 'passage' | 'again' | 'int8' | 'one thread' | 'cpu' | 'embedded';
+
+/** The ways out of an error that make sense as things are set. */
+export function cures(
+  error: unknown,
+  { device, dtype, threads }: Settings,
+  { embedded }: { embedded: boolean },
+): Cure[] {
+  const { message } = error as Error;
+  if (/^question and context:/.test(message)) return ['passage'];
+  if (/^question:/.test(message)) return ['question'];
+  const all: [Cure, boolean][] = [
+    ['again', true],
+    ['int8', MEMORY.test(message) && dtype !== 'int8'],
+    ['one thread', device === 'cpu' && threads > 1 && /thread/.test(message)],
+    ['cpu', device !== 'cpu'],
+    ['embedded', !embedded],
+  ];
+  return all.filter(([, sensible]) => sensible).map(([cure]) => cure);
 }
 
 const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];

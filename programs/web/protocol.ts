@@ -50,7 +50,12 @@ export interface Calls {
     output: { info: Info; milliseconds: number };
     progress: { file: string; loaded: number; total: number };
   };
-  answer: { input: Texts; output: { answers: Answer[]; milliseconds: number }; progress: never };
+  answer: {
+    input: Texts;
+    output: { answers: [Answer, ...Answer[]]; milliseconds: number };
+    /** Windows of the passage. */
+    progress: { done: number; total: number };
+  };
   measure: {
     input: { model: Model; threads: number; texts: Texts };
     output: null;
@@ -61,9 +66,9 @@ export interface Calls {
 }
 export type Name = keyof Calls;
 
-/** `stop` asks a measurement to end after the sample under way. */
-export type ToWorker = { id: number; name: Name; input: Calls[Name]['input'] } | { name: 'stop' };
+/** `cancel` ends the call of that id: an error `cancelled`, or what a measurement has so far. */
+export type ToWorker = { id: number; name: Name; input: Calls[Name]['input'] } | { id: number; name: 'cancel' };
 export type FromWorker =
   | { id: number; kind: 'progress'; value: unknown }
   | { id: number; kind: 'result'; value: unknown }
-  | { id: number; kind: 'error'; code: ErrorCode | 'unknown'; message: string };
+  | { id: number; kind: 'error'; code: ErrorCode | 'unknown' | 'cancelled'; message: string };

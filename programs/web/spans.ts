@@ -23,3 +23,25 @@ export function excerpt(text: string, { start, end }: { start: number; end: numb
     after: end + around < text.length ? `${after.replace(/\s+\S*$/, '')} …` : after,
   };
 }
+
+/** Spans of one answer: what overlaps the best of them, or says the same elsewhere. */
+export interface Candidate<A> {
+  best: A;
+  /** Its probability among the candidates. Scores are shares of a whole that grows with the passage, these are not. */
+  share: number;
+}
+
+/** The candidates among some answers, best first; "no answer" is one of its own. */
+export function candidates<A extends { text: string; start: number; end: number; score: number }>(
+  answers: readonly A[],
+): Candidate<A>[] {
+  const found: Candidate<A>[] = [];
+  for (const one of answers) {
+    const isSame = ({ best }: Candidate<A>) => one.text === best.text || (one.start < best.end && best.start < one.end);
+    const same = found.find(isSame);
+    if (same) same.share += one.score;
+    else found.push({ best: one, share: one.score });
+  }
+  const all = found.reduce((sum, { share }) => sum + share, 0);
+  return found.map(({ best, share }) => ({ best, share: share / all }));
+}

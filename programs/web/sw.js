@@ -4,9 +4,11 @@
  * from the second visit on there are threads.
  */
 /** Filled in by the build (vite.config.ts). */
-const [VERSION, FILES, MODEL] = ['__VERSION__', ['__FILES__'], '__MODEL__'];
-const PAGE = `bertlet-page-${VERSION}`;
-const MODELS = 'bertlet-models';
+const [VERSION, FILES, MODEL, MODEL_FILES] = ['__VERSION__', ['__FILES__'], '__MODEL__', ['__MODEL_FILES__']];
+/** Each folder of a host has caches of its own: another deployment's are not this one's to delete. */
+const FOLDER = new URL('./', location).pathname;
+const PAGE = `bertlet ${FOLDER} page ${VERSION}`;
+const MODELS = `bertlet ${FOLDER} models`;
 const HEADERS = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-embedder-policy': 'require-corp',
@@ -19,7 +21,7 @@ self.addEventListener('install', (event) => {
 });
 
 self.addEventListener('activate', (event) => {
-  const old = (name) => name.startsWith('bertlet-page-') && name !== PAGE;
+  const old = (name) => name.startsWith(`bertlet ${FOLDER} page `) && name !== PAGE;
   const remove = async () => {
     for (const name of (await caches.keys()).filter(old)) await caches.delete(name);
     const models = await caches.open(MODELS);
@@ -29,15 +31,31 @@ self.addEventListener('activate', (event) => {
   event.waitUntil(remove());
 });
 
+/** A visitor who reads that there is a new version need not close all tabs to have it. */
+self.addEventListener('message', ({ data }) => {
+  if (data === 'activate') self.skipWaiting();
+});
+
 self.addEventListener('fetch', (event) => {
   const { request } = event;
   if (request.method !== 'GET' || new URL(request.url).origin !== location.origin) return;
   event.respondWith(answer(event));
 });
 
+/** Of this version's files and of the models. A link has its texts behind the #, which is no part of the request. */
+async function find(request) {
+  const page = await caches.open(PAGE);
+  const models = await caches.open(MODELS);
+  return (await page.match(request.mode === 'navigate' ? './' : request)) ?? (await models.match(request));
+}
+
+/** Whether it is a file that models may have and the page's own has not: that is known without network, too. */
+const isAbsent = ({ url }) => url.includes(`/${MODEL}/`) && !MODEL_FILES.some((file) => url.endsWith(`/${file}`));
+
 async function answer(event) {
   const { request } = event;
-  const kept = await caches.match(request.mode === 'navigate' ? './' : request);
+  if (isAbsent(request)) return new Response(null, { status: 404 });
+  const kept = await find(request);
   const response = kept ?? (await fetch(request));
   if (!response.ok) return response;
   if (!kept && request.url.includes('/models/')) {

@@ -26,6 +26,19 @@ const model: Plugin = {
   },
 };
 
+/** The links to the repository, where package.json names one; and the licence, which has to come along. */
+const links: Plugin = {
+  name: 'links',
+  transformIndexHtml(html) {
+    const { repository } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    const source = (repository?.url ?? repository)?.replace(/^git\+|\.git$/g, '');
+    return source ? html.replaceAll('%SOURCE%', source) : html.replace(/.*%SOURCE%.*\n/g, '');
+  },
+  generateBundle() {
+    this.emitFile({ type: 'asset', fileName: 'LICENSE.txt', source: readFileSync(join(ROOT, 'LICENSE')) });
+  },
+};
+
 /** The service worker, with the names of all files there are, and a version that changes with any of them. */
 const serviceWorker: Plugin = {
   name: 'service-worker',
@@ -41,7 +54,11 @@ const serviceWorker: Plugin = {
     }
     const files = JSON.stringify(['./', ...names.filter((name) => name !== 'index.html').map((name) => `./${name}`)]);
     const version = hash.digest('hex').slice(0, 12);
-    const filled = source.replace("['__FILES__']", files).replace('__VERSION__', version).replace('__MODEL__', MODEL);
+    const filled = source
+      .replace("['__FILES__']", files)
+      .replace("['__MODEL_FILES__']", JSON.stringify(MODEL_FILES))
+      .replace('__VERSION__', version)
+      .replace('__MODEL__', MODEL);
     this.emitFile({ type: 'asset', fileName: 'sw.js', source: filled });
   },
 };
@@ -53,7 +70,7 @@ const headers = {
 
 export default defineConfig({
   base: './', // any folder of any host
-  plugins: [model, serviceWorker],
+  plugins: [model, links, serviceWorker],
   worker: { format: 'es' },
   build: { outDir: OUT, emptyOutDir: true, target: 'es2024' },
   server: { headers },

@@ -19,7 +19,6 @@ globalThis.fetch = async (input, init) => {
 };
 
 let current: QuestionAnswering | null = null;
-let stopped = false;
 
 type Tell<N extends Name> = (progress: Calls[N]['progress']) => void;
 
@@ -58,10 +57,13 @@ async function loadModel({ model, settings }: Calls['load']['input'], tell: Tell
   return { info: loaded.info, milliseconds: performance.now() - begin };
 }
 
-async function answer(texts: Texts) {
+/** So many spans that those which are no part of the best are among them. */
+const CANDIDATES = 40;
+
+async function answer(texts: Texts, onProgress: Tell<'answer'>, signal: AbortSignal) {
   if (!current) throw new BertletError('input', 'model: expected a loaded one, got none. Load one.');
   const begin = performance.now();
-  const answers = await current.answer({ ...texts, topK: 3 });
+  const answers = await current.answer({ ...texts, topK: CANDIDATES, onProgress, signal });
   return { answers, milliseconds: performance.now() - begin };
 }
 
@@ -76,12 +78,15 @@ const MEASURED: Pick<Settings, 'device' | 'dtype'>[] = [
 /** The article's counts; a device that would need longer does as many as it can. */
 const [WARM_UPS, SAMPLES, SECONDS] = [10, 100, 3];
 
-async function measure({ model, threads, texts }: Calls['measure']['input'], tell: Tell<'measure'>): Promise<null> {
-  stopped = false;
+async function measure(
+  { model, threads, texts }: Calls['measure']['input'],
+  tell: Tell<'measure'>,
+  signal: AbortSignal,
+): Promise<null> {
   const { gpu } = await machine();
   for (const { device, dtype } of MEASURED) {
     const name = `${device === 'cpu' ? 'CPU' : 'WebGPU'} ${dtype}`;
-    if (stopped) break;
+    if (signal.aborted) break;
     tell(name);
     if (device === 'webgpu' && gpu?.software) {
       tell({ name, error: `Not measured: ${gpu.label} computes on the CPU.` });
@@ -91,7 +96,7 @@ async function measure({ model, threads, texts }: Calls['measure']['input'], tel
       const begin = performance.now();
       const qa = await open(model, { device, dtype, scheme: 'torch', threads });
       const loading = performance.now() - begin;
-      const timed = await time(qa, texts).finally(() => qa.dispose());
+      const timed = await time(qa, texts, signal).finally(() => qa.dispose());
       if (timed) tell({ name, info: qa.info, loading, ...timed });
     } catch (error) {
       tell({ name, error: (error as Error).message });
@@ -101,15 +106,15 @@ async function measure({ model, threads, texts }: Calls['measure']['input'], tel
 }
 
 /** Samples after some that are not counted, for so many seconds at most; null if stopped before the first. */
-async function time(qa: QuestionAnswering, texts: Texts) {
+async function time(qa: QuestionAnswering, texts: Texts, signal: AbortSignal) {
   let answer: Answer | undefined;
   const ask = async () => {
     [answer] = await qa.answer(texts);
   };
   const sampler = new Sampler(ask, { warmups: WARM_UPS, samples: SAMPLES, seconds: SECONDS }, () => performance.now());
-  while (!stopped && !sampler.done) {
+  while (!signal.aborted && !sampler.done) {
     await sampler.turn(1);
-    await new Promise((resolve) => setTimeout(resolve)); // so that `stop` is heard
+    await new Promise((resolve) => setTimeout(resolve)); // so that `cancel` is heard
   }
   const samples = sampler.milliseconds.length;
   if (samples === 0) return null;
@@ -117,13 +122,22 @@ async function time(qa: QuestionAnswering, texts: Texts) {
 }
 
 /** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
-async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>) {
+async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>, signal: AbortSignal) {
   const checkpoint = await openCheckpoint(await locate(addressOf(model)));
   const start = async () => (await openRuntime('cpu', { threads: 1 })).device;
-  return explain(checkpoint, texts, start, ({ done, total }) => tell(done / total)).finally(checkpoint.close);
+  const onProgress = ({ done, total }: { done: number; total: number }) => {
+    signal.throwIfAborted();
+    tell(done / total);
+  };
+  return explain(checkpoint, texts, start, onProgress).finally(checkpoint.close);
 }
 
-const CALLS: { [N in Name]: (input: Calls[N]['input'], tell: Tell<N>) => Promise<Calls[N]['output']> } = {
+type Call<N extends Name> = (
+  input: Calls[N]['input'],
+  tell: Tell<N>,
+  signal: AbortSignal,
+) => Promise<Calls[N]['output']>;
+const CALLS: { [N in Name]: Call<N> } = {
   machine,
   load: loadModel,
   answer,
@@ -131,23 +145,27 @@ const CALLS: { [N in Name]: (input: Calls[N]['input'], tell: Tell<N>) => Promise
   explain: explainTexts,
 };
 
-/** One call after the other. */
+/** One call after the other; those that wait can be cancelled, too. */
 let last: Promise<void> = Promise.resolve();
+const controllers = new Map<number, AbortController>();
 addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
-  if (data.name === 'stop') {
-    stopped = true;
+  const { id, name } = data;
+  if (name === 'cancel') {
+    controllers.get(id)?.abort();
     return;
   }
-  const { id, name, input } = data;
+  const { signal } = controllers.set(id, new AbortController()).get(id)!;
   const say = (message: FromWorker) => postMessage(message);
-  const call = CALLS[name] as (input: unknown, tell: (value: unknown) => void) => Promise<unknown>;
-  last = last.then(() =>
-    call(input, (value) => say({ id, kind: 'progress', value })).then(
+  const call = CALLS[name] as Call<Name>;
+  const run = () => call(data.input, (value) => say({ id, kind: 'progress', value }), signal);
+  last = last
+    .then(run)
+    .then(
       (value) => say({ id, kind: 'result', value }),
       (error: Error) => {
-        const code = error instanceof BertletError ? error.code : 'unknown';
+        const code = signal.aborted ? 'cancelled' : error instanceof BertletError ? error.code : 'unknown';
         say({ id, kind: 'error', code, message: error.message.replaceAll(`${DROPPED}/`, '') });
       },
-    ),
-  );
+    )
+    .finally(() => controllers.delete(id));
 });
