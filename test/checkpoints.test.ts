@@ -96,7 +96,7 @@ describe.each(Object.entries(models))('%s', (name, { ids, types, fp32, int8 }) =
     async (device) => {
       const [exact, quantized] = [
         await load(own, { device, dtype: 'fp32' }),
-        await load(own, { device, dtype: 'int8' }),
+        await load(own, { device, dtype: 'int8', scheme: 'torch' }),
       ];
       expect(largestDifference(together(await exact.logits(input)), fp32)).toBeLessThan(1e-4);
       expect(largestDifference(together(await quantized.logits(input)), int8)).toBeLessThan(0.02);
@@ -108,7 +108,7 @@ describe.each(Object.entries(models))('%s', (name, { ids, types, fp32, int8 }) =
   );
   test('converted, with the names of its family', async () => {
     await convert(own, join(folder, name), { precision: 'torch' });
-    const [before, after] = [await load(own, { device: 'cpu' }), await load(join(folder, name), { device: 'cpu' })];
+    const [before, after] = [await load(own, { scheme: 'torch' }), await load(join(folder, name))];
     expect(splitLogits(Float32Array.from(together(await after.logits(input))))).toEqual(await before.logits(input));
     await before.dispose();
     await after.dispose();
