@@ -108,7 +108,10 @@ describe.each(Object.entries(models))('%s', (name, { ids, types, fp32, int8 }) =
   );
   test('converted, with the names of its family', async () => {
     await convert(own, join(folder, name), { precision: 'torch' });
-    const [before, after] = [await load(own, { device: 'cpu', scheme: 'torch' }), await load(join(folder, name), { device: 'cpu' })];
+    const [before, after] = [
+      await load(own, { device: 'cpu', scheme: 'torch' }),
+      await load(join(folder, name), { device: 'cpu' }),
+    ];
     expect(splitLogits(Float32Array.from(together(await after.logits(input))))).toEqual(await before.logits(input));
     await before.dispose();
     await after.dispose();
