@@ -78,18 +78,14 @@ export async function run(path: string | undefined, options: Options, io: Io): P
     await pool.dispose();
   }
   if (failed === 0 || options.allowFailed) return;
-  throw inputError(
-    'lines',
-    `${lines} that can be answered`,
-    `${failed} that cannot`,
-    'Each has its "error" in the output.',
-  );
+  const message = `lines: expected ${lines} that can be answered, got ${failed} that cannot`;
+  throw new BertletError('file', `${message}. Each has its "error" in the output.`);
 }
 
 const sizeOf = (line: Line | undefined) => (line ? line.bytes.length + 1 : 0);
 const otherLine = (path: string, line: number) => {
   const advice = 'Go on with the same questions, model and options.';
-  return inputError(`${path}: line ${line}`, 'what is answered now', 'another', advice);
+  return new BertletError('file', `${path}: line ${line}: expected what is answered now, got another. ${advice}`);
 };
 
 /** Writes to a file behind so many bytes. */

@@ -72,10 +72,11 @@ const answer: Add = (program, io) => {
       'after',
       `
 Examples:
-  $ bertlet answer < questions.jsonl > answers.jsonl
+  $ bertlet answer < questions.jsonl
   $ bertlet answer questions.jsonl --out answers.jsonl --resume
 
-A line that cannot be answered becomes {"id", "line", "error"}, and the exit code 1. docs/scale.md: clusters, scores.`,
+A line that cannot be answered becomes {"id", "line", "error"}, and the exit
+code 1. docs/scale.md: clusters, scores.`,
     )
     .action(async (file, options) => (await import('./answer.ts')).run(file, options, io));
 };

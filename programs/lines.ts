@@ -51,16 +51,20 @@ const { rawJSON } = JSON as unknown as { rawJSON: (text: string) => unknown };
 const keepDigits = (key: string, value: unknown, { source }: { source?: string } = {}) =>
   key === 'id' && typeof value === 'number' ? rawJSON(source!) : value;
 
-/** @throws BertletError `input` where the line, at this place, is no JSON object in UTF-8 */
-function objectOf(bytes: Buffer, place: string): Record<string, unknown> {
+/** The error for a line of a file. */
+const wrong = (place: string, expected: string, got: string) =>
+  new BertletError('file', `${place}: expected ${expected}, got ${got}.`);
+
+/** @throws BertletError where the line, at this place, is no JSON object in UTF-8: `input`, or `file` of an output */
+function objectOf(bytes: Buffer, place: string, refuse: typeof wrong = inputError): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(UTF8.decode(bytes), keepDigits);
   } catch (error) {
-    throw inputError(place, 'JSON in UTF-8', (error as Error).message);
+    throw refuse(place, 'JSON in UTF-8', (error as Error).message);
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw inputError(place, 'a JSON object', Array.isArray(value) ? 'an array' : String(value));
+  throw refuse(place, 'a JSON object', Array.isArray(value) ? 'an array' : String(value));
 }
 
 /** @throws BertletError `input` where a field is missing or has another type; fields of other names are let pass */
@@ -144,14 +148,14 @@ export interface Written {
 
 export const NOTHING: Written = { lines: 0, failed: 0, bytes: 0, last: null };
 
-/** @throws BertletError `input` where the file has a line that `answer` does not write; an error of the file system */
+/** @throws BertletError `file` where the file has a line that `answer` does not write; an error of the file system */
 export async function writtenOf(path: string): Promise<Written> {
   let written = NOTHING;
   for await (const { bytes, number, whole } of linesOf(createReadStream(path))) {
     const place = `${path}: line ${number}`;
     if (!whole && '{"id":'.startsWith(bytes.toString('utf8', 0, 6))) break; // torn by the kill
-    const fields = objectOf(bytes, place);
-    if (!('answers' in fields || 'error' in fields)) throw inputError(place, 'an answer or an error', 'neither');
+    const fields = objectOf(bytes, place, wrong);
+    if (!('answers' in fields || 'error' in fields)) throw wrong(place, 'an answer or an error', 'neither');
     const failed = written.failed + Number('error' in fields);
     written = { lines: number, failed, bytes: written.bytes + bytes.length + 1, last: bytes.toString() };
   }

@@ -51,7 +51,8 @@ describe('limits', () => {
   test('a tensor beyond the largest binding', () => {
     const { limits } = started().gpuDevice;
     const most = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
-    const data = { length: most / 4 + 1, BYTES_PER_ELEMENT: 4 } as Float32Array;
+    const tag = { [Symbol.toStringTag]: 'Float32Array' };
+    const data = { length: most / 4 + 1, BYTES_PER_ELEMENT: 4, ...tag } as Float32Array;
     return expectError('device', new RegExp(`^webgpu, .*software.*limit of ${most} bytes`), () =>
       runtime().tensor({ shape: [most / 4 + 1, 1], data }),
     );
