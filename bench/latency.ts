@@ -40,7 +40,7 @@ const config = SHAPES[options.shape]!;
 const dtypes: Dtype[] = options.dtypes ?? (options.device === 'cpu' ? ['fp32', 'int8'] : ['fp32', 'fp16', 'int8']);
 
 /** A device that takes the time of its kernels. */
-type Timed = Device & { milliseconds: Partial<Record<string, number>> };
+type Timed = Device & { milliseconds: Readonly<Partial<Record<string, number>>> };
 /** A device with the model on it. */
 interface Model {
   readonly device: Timed;
@@ -65,9 +65,10 @@ async function wall({ forward }: Model, tokens: number) {
 /** Mean time of each stage of one forward. */
 async function stages({ device, forward }: Model, tokens: number, runs: number): Promise<[string, number][]> {
   await forward(tokens);
-  for (const name of Object.keys(device.milliseconds)) delete device.milliseconds[name];
+  const before = { ...device.milliseconds };
   for (let i = 0; i < runs; i++) await forward(tokens);
-  return Object.entries(device.milliseconds).map(([name, ms = 0]) => [name, ms / runs]);
+  const used = Object.entries(device.milliseconds).map(([name, ms = 0]) => [name, ms - (before[name] ?? 0)] as const);
+  return used.filter(([, ms]) => ms > 0).map(([name, ms]) => [name, ms / runs]);
 }
 
 const shown = (times: [string, number][]) => times.map(([name, ms]) => `${name} ${ms.toFixed(2)}`).join(', ');

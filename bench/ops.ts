@@ -11,6 +11,7 @@ import { OPS } from '../kernels/index.ts';
 import { makeLinear } from '../kernels/linear.ts';
 import { normal, type Op } from '../kernels/op.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
+import { whileWidening } from '../src/devices/cpu/widen.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeWeight, Runtime } from '../src/tensor.ts';
 
@@ -77,9 +78,9 @@ async function time<I>(
   const microseconds: number[] = [];
   const bench = new Bench({ time: 500, iterations: 20, warmupTime: 300 });
   bench.add(kernel, async () => {
-    device.milliseconds[kernel] = 0;
+    const before = device.milliseconds[kernel] ?? 0;
     await runtime.read(y);
-    microseconds.push(device.milliseconds[kernel]! * 1000);
+    microseconds.push(((device.milliseconds[kernel] ?? 0) - before) * 1000);
   });
   await bench.run();
   const samples = microseconds.slice(microseconds.length >> 1).toSorted((a, b) => a - b); // the second half, warm
@@ -106,8 +107,14 @@ async function peaks() {
     ...features,
   ]);
   if (error) throw new Error(`${error.message}\n${stderr}`);
-  const { instance } = await WebAssembly.instantiate(readFileSync(out), { env: { abort() {} } });
+  const bytes = new Uint8Array(readFileSync(out));
   rmSync(folder, { recursive: true });
+  return whileWidening(!process.argv.includes('--narrow'), (widened) => rates(widened ? widened(bytes) : bytes));
+}
+
+/** GMAC/s of the loops of a module, each the best of many short runs. */
+async function rates(bytes: Uint8Array<ArrayBuffer>) {
+  const { instance } = await WebAssembly.instantiate(bytes, { env: { abort() {} } });
   /** `macs` of a round. */
   const rate = (name: string, macs: number) => {
     const run = instance.exports[name] as (at: number, rounds: number) => void;

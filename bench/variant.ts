@@ -56,10 +56,10 @@ async function main({ model, options, question, context }: Job): Promise<void> {
   const stages = async (tokens: number, forwards: number): Promise<Stages> => {
     const run = forward(tokens);
     await run();
-    const before = { ...info.milliseconds };
+    const before = { ...qa.info.milliseconds };
     for (let i = 0; i < forwards; i++) await run();
     const mean = ([name, ms = 0]: [string, number | undefined]) => [name, (ms - (before[name] ?? 0)) / forwards];
-    return Object.fromEntries(Object.entries(info.milliseconds ?? {}).map(mean));
+    return Object.fromEntries(Object.entries(qa.info.milliseconds ?? {}).map(mean));
   };
   const samplers = new Map<string, Sampler>();
   for await (const line of createInterface({ input: process.stdin })) {

@@ -95,8 +95,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
       upload(checkpoint, new Runtime(started), int8 ? scheme : dtype),
     );
     const { bert, runtime, weightBytes } = used;
-    const about: Info = { ...info(), device: name, dtype, weightBytes };
-    if (int8) about.scheme = scheme;
+    const about = (): Info => ({ ...info(), device: name, dtype, weightBytes, ...(int8 && { scheme }) });
     return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, about);
   } finally {
     checkpoint.close();

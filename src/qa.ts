@@ -108,20 +108,26 @@ export interface Tokens {
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
   readonly tokenizer: Tokenizer;
-  readonly info: Info;
   readonly config: BertConfig;
+  readonly #about: () => Info;
   readonly #bert: Bert;
   readonly #runtime: Runtime;
   /** The last passage and its tokens, so that several questions to one passage tokenize it once. */
   #passage: [text: string, encoding: Encoding] = ['', { ids: [], tokens: [], offsets: [] }];
   #disposed = false;
 
-  constructor(tokenizer: Tokenizer, bert: Bert, runtime: Runtime, info: Info) {
+  /** @param about returns the value of `info` */
+  constructor(tokenizer: Tokenizer, bert: Bert, runtime: Runtime, about: () => Info) {
     this.tokenizer = tokenizer;
-    this.info = info;
+    this.#about = about;
     this.config = bert.config;
     this.#bert = bert;
     this.#runtime = runtime;
+  }
+
+  /** Facts about the device and the weights, as of now. */
+  get info(): Info {
+    return this.#about();
   }
 
   /**

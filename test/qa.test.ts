@@ -24,7 +24,7 @@ function model(logits: (token: string, at: number) => [start: number, end: numbe
     },
   } as unknown as Bert;
   const runtime = new Runtime(new ReferenceDevice());
-  const qa = new QA(own, bert, runtime, { device: 'reference', dtype: 'fp32', weightBytes: 0 });
+  const qa = new QA(own, bert, runtime, () => ({ device: 'reference', dtype: 'fp32', weightBytes: 0 }));
   return { qa, lengths };
 }
 /** Start wants `s`, end wants `e`, [CLS] says `none`. */

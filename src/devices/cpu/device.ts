@@ -116,17 +116,16 @@ export class CpuDevice implements Device {
     this.#zeros = this.#allocate(4 * MOST_ZEROS);
   }
 
+  /** Milliseconds so far in each kind of command, from the end of the command before to its own. */
+  get milliseconds(): Partial<Record<Command['kernel'], number>> {
+    return this.#open ? new Program(this.#open.memory, [], 0).milliseconds : {};
+  }
   get #state() {
     if (!this.#open) throw new BertletError('disposed', 'cpu: expected a device in use, got one after dispose().');
     return this.#open;
   }
   get #memory(): WebAssembly.Memory {
     return this.#state.memory;
-  }
-
-  /** Milliseconds so far in each kind of command, from the end of the command before to its own. */
-  get milliseconds(): Partial<Record<Command['kernel'], number>> {
-    return this.#open ? new Program(this.#open.memory, [], 0).milliseconds : {};
   }
 
   /**
