@@ -134,9 +134,21 @@ function summary(): string {
     const all = cells(row);
     const cell = (column: string) => all[COLUMNS.indexOf(column)]!;
     const names = ['variant', 'p50 ms', 'x CPU fp32', 'load ms', 'file MB', 'peak RSS MB'];
-    return [...names.map(cell), points(figures?.exact), points(figures?.f1)];
+    const { exact, f1, HasAns_f1: has, NoAns_f1: none } = figures ?? {};
+    return [...names.map(cell), ...[exact, f1, has, none].map(points)];
   });
-  const head = ['variant', '133 tokens, p50 ms', 'x CPU fp32', 'load ms', 'file MB', 'peak RSS MB', 'EM', 'F1'];
+  const head = [
+    'variant',
+    '133 tokens, p50 ms',
+    'x CPU fp32',
+    'load ms',
+    'file MB',
+    'peak RSS MB',
+    'EM',
+    'F1',
+    'HasAns F1',
+    'NoAns F1',
+  ];
   return `${table(head, rows)}\n\n${machine(environment)}`;
 }
 
