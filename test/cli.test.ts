@@ -62,7 +62,7 @@ describe('on a tiny model', () => {
       if (device !== 'webgpu') return load(model, options);
       asked.push(dtype);
       const qa = await load(model, { device: 'reference', dtype: dtype === 'int8' ? 'int8' : 'fp32' });
-      return Object.assign(qa, { info: { ...qa.info, device, dtype, adapter: 'an adapter' } });
+      return Object.defineProperty(qa, 'info', { value: { ...qa.info, device, dtype, adapter: 'an adapter' } });
     });
     const { status, out } = await run(...tiny, ...ask).finally(() => spy.mockRestore());
     expect([status, asked]).toEqual([0, ['fp32', 'fp16', 'int8']]);
