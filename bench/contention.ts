@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { load, type QuestionAnswering } from '../src/index.ts';
 import { type Environment, environment } from './environment.ts';
 import { latencyOf } from './measure.ts';
+import { randomIds } from './model.ts';
 
 /** Milliseconds of `FORWARDS` forwards. */
 export interface Crowded {
@@ -55,9 +56,9 @@ async function beside<T>(count: number, use: () => Promise<T>): Promise<T> {
 }
 
 async function timed(qa: QuestionAnswering, tokens: number): Promise<number> {
-  const inputIds = Array.from({ length: tokens }, (_, i) => 1000 + i);
+  const input = { inputIds: randomIds(tokens, qa.config), tokenTypeIds: new Int32Array(tokens) };
   const begin = performance.now();
-  await qa.logits({ inputIds, tokenTypeIds: inputIds.map(() => 0) });
+  await qa.logits(input);
   return performance.now() - begin;
 }
 

@@ -70,6 +70,9 @@ export interface Latency {
   readonly stdev_: number;
 }
 
+/** The middle one of the values; of an even number of them, the upper of the two. */
+export const median = (values: ArrayLike<number>): number => Float64Array.from(values).sort()[values.length >> 1]!;
+
 /**
  * What optimum-benchmark makes of measured times (its `Latency.from_values`).
  * @param milliseconds at least one

@@ -14,6 +14,7 @@ import { startCpu } from '../src/devices/cpu/start.ts';
 import { whileWidening } from '../src/devices/cpu/widen.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeWeight, Runtime } from '../src/tensor.ts';
+import { median } from './measure.ts';
 
 const TOKENS = 133;
 const { device, kernels } = await startCpu({ threads: 1, wideSimd: !process.argv.includes('--narrow') });
@@ -83,11 +84,10 @@ async function time<I>(
     microseconds.push(((device.milliseconds[kernel] ?? 0) - before) * 1000);
   });
   await bench.run();
-  const samples = microseconds.slice(microseconds.length >> 1).toSorted((a, b) => a - b); // the second half, warm
-  const median = samples[samples.length >> 1]!;
-  const rate = macs / median / 1000;
+  const middle = median(microseconds.slice(microseconds.length >> 1)); // of the second half, warm
+  const rate = macs / middle / 1000;
   const products = macs ? `${rate.toFixed(1)} | ${((100 * rate) / most).toFixed(0)} %` : ' | ';
-  console.log(`| ${kernel} | ${shape} | ${median.toFixed(0)} | ${products} |`);
+  console.log(`| ${kernel} | ${shape} | ${middle.toFixed(0)} | ${products} |`);
 }
 
 /** GMAC/s of loops over registers, the best of many short runs. */

@@ -4,7 +4,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { styleText } from 'node:util';
-import { Sampler } from '../bench/measure.ts';
+import { median, Sampler } from '../bench/measure.ts';
 import {
   BertletError,
   type DeviceName,
@@ -65,8 +65,7 @@ async function latency(qa: QuestionAnswering, input: Tokens, samples = SAMPLES):
   }
   const { warmups, milliseconds } = sampler;
   const mean = milliseconds.reduce((sum, ms) => sum + ms, 0) / milliseconds.length;
-  const median = milliseconds.toSorted((a, b) => a - b)[milliseconds.length >> 1]!;
-  return { mean, median, warmups, milliseconds };
+  return { mean, median: median(milliseconds), warmups, milliseconds };
 }
 
 /** The device and what it runs with. */

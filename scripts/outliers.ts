@@ -3,6 +3,7 @@
  * either scheme makes of the others. `node scripts/outliers.ts FOLDER > bench/results/outliers-first-edition.json` wrote the
  * file of the checkpoint's first edition, which is in git's history only; docs.ts shows it beside today's.
  */
+import { median } from '../bench/measure.ts';
 import { compare, SCHEMES } from '../programs/explain/explain.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
@@ -23,7 +24,7 @@ function outliers(name: string, weight: HostTensor<Float32Array>): Outliers {
   const schemes = SCHEMES.map((scheme) => {
     const { data: integers, scale } = quantizeWeight(weight, scheme);
     const back = Float32Array.from(integers, (value, i) => value * scale[Math.floor(i / shape[1]!)]!);
-    const steps = deviation / scale.toSorted()[scale.length >> 1]!;
+    const steps = deviation / median(scale);
     const zeros = integers.filter((value) => value === 0).length / integers.length;
     return [scheme, { steps, zeros, sqnr: compare(data, back).sqnr! }];
   });

@@ -11,6 +11,9 @@ import { load } from '../src/index.ts';
 import { Runtime } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, goldenJson, OP_CASES, runScript, TINY } from './support.ts';
 
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
 describe('threads', () => {
   const THREADS = [1, 2, 3, 5, 7];
   const started = new Map<number, Runtime>();
@@ -62,8 +65,6 @@ describe('threads', () => {
     ['the embedded model, 1 thread', CHECKPOINT, 1],
     ['the tiny model, 2 threads', TINY, 2],
   ] as const)('%s: 40 forwards of mixed lengths leave memory as it was', async (name, folder, threads) => {
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
     const qa = await load(folder, { threads });
     const forwards = async (count: number) => {
       for (let i = 0; i < count; i++) {
@@ -147,8 +148,6 @@ describe('life of a process', () => {
     }
   });
   test('dispose gives the memory back, also of models that are still referred to', async () => {
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
     const kept: unknown[] = [];
     const size = async () => {
       for (let i = 0; i < 3; i++) {

@@ -1,7 +1,7 @@
 // ONNX Runtime as a peer of run.ts, native or WebAssembly. Usage: ort_peer.mjs TOKENS THREADS DIR node|web
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { createInterface } from 'node:readline';
+import { serve } from './serve.ts';
 
 const [tokens, threads, dir, kind] = process.argv.slice(2);
 const name = `onnxruntime-${kind}`;
@@ -21,17 +21,9 @@ for (const dtype of ['fp32', 'int8']) {
     options,
   );
 }
-console.log(JSON.stringify({ name: `${name} ${version}`, dtypes: Object.keys(sessions) }));
-for await (const line of createInterface({ input: process.stdin })) {
-  const [dtype, n] = line.split(' ');
-  const { inputNames } = sessions[dtype];
-  const feeds = Object.fromEntries(inputNames.map((input) => [input, all[input]]));
-  const ms = [];
-  for (let i = 0; i < Number(n); i++) {
-    const start = performance.now();
-    await sessions[dtype].run(feeds);
-    ms.push(performance.now() - start);
-  }
-  console.log(JSON.stringify(ms));
-}
-process.exit(0);
+const forward = (session) => {
+  const feeds = Object.fromEntries(session.inputNames.map((input) => [input, all[input]]));
+  return () => session.run(feeds);
+};
+const runs = Object.fromEntries(Object.entries(sessions).map(([dtype, session]) => [dtype, forward(session)]));
+await serve(`${name} ${version}`, runs);

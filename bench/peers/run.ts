@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { QUESTION, TEXT } from '../../programs/article.ts';
 import { environment } from '../environment.ts';
+import { median } from '../measure.ts';
 import { startChild, takeTurns } from '../turns.ts';
 
 const command = new Command('run')
@@ -85,7 +86,6 @@ export interface Peers {
   engines: { name: string; median: number; best: number; ratio: number; milliseconds: number[] }[];
 }
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 const isInt8 = (name: string) => name.includes('int8') && !name.endsWith('fp32');
 const own = (int8: boolean) =>
   median(

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { type Environment, environment } from '../environment.ts';
+import { median } from '../measure.ts';
 import { Pool } from '../pool.ts';
 import { type Question, readSquad, sample } from '../squad/dataset.ts';
 
@@ -55,7 +56,7 @@ const compared = shapes.map(({ workers, threads, milliseconds, cpu }) => {
   return { workers, threads, questionsPerSecond: count / seconds, cpuMillisecondsPerQuestion: cpu / count };
 });
 const ratios = shapes[0]!.milliseconds.map((one, i) => one / shapes[1]!.milliseconds[i]!);
-const medianRatio = ratios.toSorted((a, b) => a - b)[ratios.length >> 1]!;
+const medianRatio = median(ratios);
 const result: Workers = { version: 1, environment: begun, model, questions: questions.length, compared, medianRatio };
 const text = JSON.stringify(result, null, 2);
 console.log(text);
