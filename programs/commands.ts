@@ -99,6 +99,7 @@ const evaluate: Add = (program, io) => {
     )
     .option('--seed <n>', 'of the sample and of the bootstrap', positive, 1)
     .option('--threshold <x>', 'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more', finite, 0)
+    .option('--answerable', 'SQuAD 2.0 as 1.1: only questions that have an answer')
     .option('--predictions <file>', 'keep each answer there; run again to go on where it was stopped')
     .option('--json [file]', 'print one JSON object instead, or write it to a file as well')
     .addHelpText(
@@ -109,8 +110,9 @@ Examples:
   $ bertlet evaluate dev-v2.0.json --predictions dev.jsonl --json dev.json
   $ bertlet evaluate dev-v1.1.json --dtype fp32,int8 --scheme torch
 
-The F1 difference is to fp32, with the 95 % interval of a paired bootstrap over
-the questions (10,000 resamples).`,
+A file whose questions have is_impossible is SQuAD 2.0, any other 1.1, where
+"no answer" is never said. F1 difference: to fp32, with the 95 % interval of a
+paired bootstrap over the questions (10,000 resamples).`,
     )
     .action(async (file, options) => (await import('./evaluate.ts')).run(file, options, io));
 };

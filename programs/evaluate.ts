@@ -4,7 +4,7 @@
  */
 import { environment } from '../bench/environment.ts';
 import { nameOf } from '../bench/result.ts';
-import { readSquad, sample } from '../bench/squad/dataset.ts';
+import { answerable, readSquad, sample } from '../bench/squad/dataset.ts';
 import { Predictions } from '../bench/squad/predictions.ts';
 import {
   identify,
@@ -33,6 +33,7 @@ interface EvaluateOptions {
   limit?: number;
   seed: number;
   threshold: number;
+  answerable?: true;
   predictions?: string;
   json?: string | true;
 }
@@ -46,7 +47,8 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   const { threads = 1, workers, seed, threshold, limit } = options;
   const begun = environment(); // with the load before this makes its own
   if (typeof options.json === 'string') await checkWritable(options.json);
-  const dataset = await readSquad(file);
+  const read = await readSquad(file);
+  const dataset = options.answerable ? answerable(read) : read;
   const questions = sample(dataset.questions, limit ?? dataset.questions.length, seed);
 
   const download = progressBars(io);
@@ -93,6 +95,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     version: 1,
     environment: begun,
     dataset: { name, sha256, format: dataset.format, questions: questions.length, of: dataset.questions.length, seed },
+    ...(options.answerable && { answerable: true }),
     model,
     ...(dataset.format === '2.0' && { threshold }),
     ...(unanswered.length > 0 && { unanswered }),

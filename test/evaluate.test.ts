@@ -81,6 +81,32 @@ describe('the program', () => {
     expect([variants.length, threshold]).toEqual([1, undefined]);
     expect(Object.keys(variants[0].figures)).toEqual(['exact', 'f1', 'total']);
   });
+  test('--answerable: the questions of SQuAD 2.0 that have an answer are as a file of SQuAD 1.1', async () => {
+    const two = squad(3);
+    const one = structuredClone(two);
+    for (const { paragraphs } of one.data) {
+      for (const paragraph of paragraphs) {
+        paragraph.qas = paragraph.qas.filter(({ answers }) => answers.length > 0);
+        for (const qa of paragraph.qas) delete (qa as { is_impossible?: boolean }).is_impossible;
+      }
+    }
+    const figuresOf = async (...args: string[]) => {
+      const report = JSON.parse((await run(...args, ...ARGS, '--json')).out);
+      const figures = report.variants.map((variant: { figures: object }) => variant.figures);
+      return { ...report.dataset, answerable: report.answerable, figures, name: '', sha256: '' };
+    };
+    const part = await figuresOf(written(two), '--answerable');
+    expect(part).toMatchObject({ format: '1.1', questions: 6, of: 6, answerable: true });
+    expect(Object.keys(part.figures[0])).toEqual(['exact', 'f1', 'total']);
+    expect(part).toEqual({ ...(await figuresOf(written(one))), answerable: true });
+    const none = squad(1);
+    none.data[0]!.paragraphs[0]!.qas = none.data[0]!.paragraphs[0]!.qas.filter(({ answers }) => answers.length === 0);
+    const refused = await run(written(none), ...ARGS, '--answerable');
+    expect([refused.status, refused.error]).toEqual([
+      1,
+      expect.stringMatching(/expected questions with an answer, got none/),
+    ]);
+  });
   test('--threshold: at its ends nothing, or everything, is answered', async () => {
     const file = written(squad(2));
     const at = async (threshold: string) => {

@@ -33,6 +33,16 @@ export async function readSquad(path: string): Promise<Dataset> {
   return { name, sha256, ...parseSquad(decode(bytes, name), name) };
 }
 
+/**
+ * A file of SQuAD 2.0 as one of 1.1: the questions that have an answer.
+ * @throws BertletError `file` where none has one
+ */
+export function answerable(dataset: Dataset): Dataset {
+  const questions = dataset.questions.filter(({ answers }) => answers.length > 0);
+  if (questions.length === 0) throw fileError(`${dataset.name}: data`, 'questions with an answer', 'none');
+  return { ...dataset, format: '1.1', questions };
+}
+
 type Fields = Record<string, unknown>;
 
 /** @param name of the file, for errors */
