@@ -64,7 +64,7 @@ test("answers the article's question at once, and the next one faster", async ()
     `answered ${(first / 1000).toFixed(1)} s after the page was opened, model ${/loaded in [^.]+(\.\d)? m?s/.exec(loaded!)![0]}; then median ${median} ms of ${took}`,
   );
   expect(median).toBeLessThan(first); // both in milliseconds of this run
-  await looksRight(page, 'answer', { wideAndDark: true });
+  await looksRight(page, 'answer');
 });
 
 // Again where it fails: on a busy machine a single task may be charged with the work of others, one in each of three not.
@@ -135,7 +135,7 @@ test('switches: arithmetic, scales, threads; a passage without the answer', asyn
   await askButton(page).click();
   expect(await page.locator('#passage-problem').textContent()).toBe('Type or paste a passage first.');
   expect(await page.locator('#passage').evaluate((field) => field === document.activeElement)).toBe(true);
-  await looksRight(page, 'empty', { wideAndDark: true });
+  await looksRight(page, 'empty');
 });
 
 test('the second visit needs no network', async () => {

@@ -79,22 +79,26 @@ export async function choose(page: Page, value: string): Promise<void> {
 export const askButton = (page: Page) => page.getByRole('button', { name: 'Answer', exact: true });
 export const engineOf = (page: Page) => page.workers().find((worker) => /\/worker-/.test(worker.url()))!;
 
-/**
- * No violation on a wide screen in the light theme and on a phone in the dark one, where nothing is wider than the
- * screen; with `wideAndDark` on a wide screen in the dark theme as well. A picture of each.
- */
-export async function looksRight(page: Page, name: string, { wideAndDark = false } = {}): Promise<void> {
+const SCREENS = [
+  { width: 390, height: 844 },
+  { width: 1280, height: 800 },
+  { width: 1920, height: 1080 },
+];
+
+/** No violation and nothing wider than the screen, on a phone, a small screen and a large one, light and dark. A picture of each. */
+export async function looksRight(page: Page, name: string): Promise<void> {
   await page.evaluate(axe);
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme });
-    if (colorScheme === 'dark' && !wideAndDark) continue;
-    await picture(page, { path: join(PICTURES, `${name}-${colorScheme}.png`), fullPage: true });
-    expect(await violations(page), `${name}, ${colorScheme}`).toEqual([]);
+  for (const screen of SCREENS) {
+    await page.setViewportSize(screen);
+    for (const colorScheme of ['light', 'dark'] as const) {
+      const what = `${name}-${screen.width}-${colorScheme}`;
+      await page.emulateMedia({ colorScheme });
+      await picture(page, { path: join(PICTURES, `${what}.png`), fullPage: true });
+      expect(await page.evaluate(() => document.documentElement.scrollWidth), what).toBeLessThanOrEqual(screen.width);
+      expect(await violations(page), what).toEqual([]);
+    }
   }
-  await page.setViewportSize({ width: 390, height: 844 });
-  await picture(page, { path: join(PICTURES, `${name}-phone.png`), fullPage: true });
-  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
-  expect(await violations(page), `${name}, phone`).toEqual([]);
+  await page.emulateMedia({ colorScheme: 'light' });
   await page.setViewportSize({ width: 1000, height: 1100 });
 }
 const violations = (page: Page): Promise<string[]> =>

@@ -54,7 +54,7 @@ describe('parts that need no browser', () => {
   });
   test('excerpt: whole words around an answer', () => {
     const text = 'one two three four five six seven';
-    expect(excerpt(text, { start: 14, end: 18 }, 8)).toEqual({ before: '… three ', after: ' five …' });
+    expect(excerpt(text, { start: 14, end: 18 }, 8)).toEqual({ before: '…\u00a0three ', after: ' five\u00a0…' });
     expect(excerpt(text, { start: 0, end: 3 }, 100)).toEqual({ before: '', after: ' two three four five six seven' });
   });
   test('missing: what the files of a model lack', () => {

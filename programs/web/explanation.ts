@@ -79,7 +79,7 @@ export function showExplanation(explanation: Explanation): void {
       { class: 'small' },
       ...summary(explanation)
         .slice(1)
-        .map((line) => element('li', {}, line)),
+        .map((line) => element('li', {}, line.replace(/^torch\b/, 'like PyTorch'))), // as the page calls it
     ),
     ...details,
     downloadButton('bertlet-quantization.csv', file(explanation)),

@@ -19,8 +19,8 @@ export function excerpt(text: string, { start, end }: { start: number; end: numb
   const before = text.slice(Math.max(0, start - around), start);
   const after = text.slice(end, end + around);
   return {
-    before: start > around ? `… ${before.replace(/^\S*\s+/, '')}` : before,
-    after: end + around < text.length ? `${after.replace(/\s+\S*$/, '')} …` : after,
+    before: start > around ? `…\u00a0${before.replace(/^\S*\s+/, '')}` : before, // its dots are never alone on a line
+    after: end + around < text.length ? `${after.replace(/\s+\S*$/, '')}\u00a0…` : after,
   };
 }
 
