@@ -1,8 +1,8 @@
 /**
  * `npm run docs`: writes into docs/quantization.md what is this code's own, its lines, the worked examples, the figures of
- * `bertlet explain` and of outlier weights (outliers.ts), into docs/results.md, docs/scale.md and README the results (results.ts), and into
- * README the families of models. test/docs.test.ts says where they are not
- * today's.
+ * `bertlet explain` and of outlier weights (outliers.ts), into docs/results.md, docs/scale.md and README the results
+ * (results.ts), into docs/engine.md the table of ops, and into README the families of models. test/docs.test.ts says where they
+ * are not today's.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -155,7 +155,9 @@ export async function updated(document: string): Promise<string> {
 
 export const DOCUMENT = join(ROOT, 'docs/quantization.md');
 
-export const WITH_RESULTS = ['docs/results.md', 'docs/scale.md', 'README.md'].map((name) => join(ROOT, name));
+export const WITH_RESULTS = ['docs/results.md', 'docs/scale.md', 'docs/engine.md', 'README.md'].map((name) =>
+  join(ROOT, name),
+);
 
 if (import.meta.main) {
   writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));

@@ -1,4 +1,4 @@
-/** README's table of ops and devices, from the files of kernels/: none is missing. */
+/** docs/engine.md's table of ops and devices, from the files of kernels/: none is missing. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ALL_OPS } from '../kernels/index.ts';
@@ -34,12 +34,12 @@ export function opTable(): string {
   const left = new Set(names);
   const links = (files: string[]) => {
     for (const file of files) left.delete(file);
-    return files.map((file) => `[${file}](kernels/${file})`).join(', ');
+    return files.map((file) => `[${file}](../kernels/${file})`).join(', ');
   };
   const rows = ALL_OPS.map(({ name }) => {
     const cpu = (COMMANDS[name] ?? [name]).flatMap(wasmFiles);
     const webgpu = names.filter((file) => (WGSL[name] ?? new RegExp(`^${name}\\.wgsl$`)).test(file));
-    return `| ${name} | [${name}.ts](kernels/${name}.ts) | ${links(cpu)} | ${links(webgpu)} |`;
+    return `| ${name} | [${name}.ts](../kernels/${name}.ts) | ${links(cpu)} | ${links(webgpu)} |`;
   });
   if (left.size > 0) throw new Error(`kernels: expected an op for each file, got none for ${[...left].join(', ')}.`);
   return ['| op | definition | cpu | webgpu |', '|---|---|---|---|', ...rows].join('\n');

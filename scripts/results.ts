@@ -68,15 +68,25 @@ const points = (value: number | undefined) => value?.toFixed(2) ?? '';
 
 function accuracy(): string {
   const { environment, dataset, model, variants } = read<Evaluation>('evaluate');
+  const one = read<Evaluation>('evaluate-squad1');
   const peers = read<Evaluation>('peers-squad');
   const torch = peers.variants.filter(({ name }) => name.startsWith('PyTorch'));
-  const rows = [...variants, ...torch].map(({ name, figures: f, difference: d }) => [
+  const interval = (d: Evaluated['difference']) => (d ? `${points(d.f1)} (${points(d.low)} to ${points(d.high)})` : '');
+  const rows = [...variants, ...torch].map(({ name, figures: f, difference }) => [
     ...[name, points(f.exact), points(f.f1), points(f.HasAns_exact), points(f.HasAns_f1), points(f.NoAns_f1)],
     `${points(f.best_f1)} at ${points(f.best_f1_thresh)}`,
-    d ? `${points(d.f1)} (${points(d.low)} to ${points(d.high)})` : '',
+    interval(difference),
   ]);
-  const head = ['variant', 'EM', 'F1', 'HasAns EM', 'HasAns F1', 'NoAns', 'best F1', 'F1 less fp32, 95 % interval'];
-  return `${model.name} on ${dataset.questions} questions of ${dataset.name}; ${machine(environment)}\n\n${table(head, rows)}`;
+  const head = ['SQuAD 2.0', 'EM', 'F1', 'HasAns EM', 'HasAns F1', 'NoAns', 'best F1', 'F1 less fp32, 95 % interval'];
+  const rows1 = one.variants.map(({ name, figures: f, difference }) => [
+    ...[name, points(f.exact), points(f.f1), interval(difference)],
+  ]);
+  return [
+    `${model.name} on ${dataset.questions} questions of ${dataset.name}; ${machine(environment)}`,
+    table(head, rows),
+    `Those of them that have an answer, ${one.dataset.questions}, as SQuAD 1.1; ${machine(one.environment)}`,
+    table(['SQuAD 1.1', 'EM', 'F1', 'F1 less fp32, 95 % interval'], rows1),
+  ].join('\n\n');
 }
 
 /** F1 of the int8 schemes as a share of float32's, which MLPerf asks to be 99 %. */
@@ -125,31 +135,42 @@ function contention(): string {
   ].join('\n\n');
 }
 
-/** README's table: one row for each variant of the embedded checkpoint. */
-function summary(): string {
-  const { benchmarks, environment } = read<Result>('bench');
-  const { variants } = read<Evaluation>('evaluate');
-  const rows = benchmarks.map((row) => {
-    const figures = variants.find(({ name }) => name === row.name)?.figures;
-    const all = cells(row);
-    const cell = (column: string) => all[COLUMNS.indexOf(column)]!;
-    const names = ['variant', 'p50 ms', 'x CPU fp32', 'load ms', 'file MB', 'peak RSS MB'];
-    const { exact, f1, HasAns_f1: has, NoAns_f1: none } = figures ?? {};
-    return [...names.map(cell), ...[exact, f1, has, none].map(points)];
-  });
-  const head = [
-    'variant',
-    '133 tokens, p50 ms',
-    'x CPU fp32',
-    'load ms',
-    'file MB',
-    'peak RSS MB',
-    'EM',
-    'F1',
-    'HasAns F1',
-    'NoAns F1',
-  ];
-  return `${table(head, rows)}\n\n${machine(environment)}`;
+/** A label of bench/peers without its kernels and versions. */
+const engineOf = (label: string) => label.replace(/ \(.*?\)/, '').replace(/ \d+(\.[\w+]+)+/, '');
+
+/** README's table: every engine as it comes, whatever was measured of it. The first rows are what `load` gives by default. */
+function defaults(): string {
+  const [whole, base] = [read<Peers>('peers-answers'), read<Peers>('peers')];
+  const two = [...read<Evaluation>('evaluate').variants, ...read<Evaluation>('peers-squad').variants];
+  const one = read<Evaluation>('evaluate-squad1').variants;
+  /** The name that the files of SQuAD have for an engine. */
+  const evaluated = (name: string) => name.replace(/^bertlet, /, 'cpu ').replace(/^PyTorch, /, 'PyTorch ');
+  const engines = whole.engines.map((engine) => ({ name: engineOf(engine.name), median: engine.median }));
+  const others = base.engines.flatMap(({ name }) =>
+    /^onnx/.test(name) ? [{ name: engineOf(name), median: null }] : [],
+  );
+  /** Random weights have no scheme of their own: int8 alone is `torch`. PyTorch's engine by default is x86. */
+  const inBase = (name: string) =>
+    base.engines.find((each) => {
+      const label = engineOf(each.name);
+      return [label, label.replace(/^(bertlet, int8)$/, '$1 torch'), label.replace(/ x86$/, '')].includes(name);
+    });
+  const figure = (variants: Evaluation['variants'], name: string) =>
+    variants.find((each) => engineOf(each.name) === evaluated(name))?.figures;
+  const rank = (name: string) => (name === 'bertlet, int8 accurate' ? 0 : 1);
+  const rows = [...engines, ...others.filter(({ name }) => !engines.some((engine) => engine.name === name))]
+    .sort((a, b) => rank(a.name) - rank(b.name))
+    .map(({ name, median }) => [
+      rank(name) === 0 ? `**${name}**, the default` : name,
+      median?.toFixed(1) ?? '',
+      inBase(name)?.median.toFixed(1) ?? '',
+      ...[points(figure(two, name)?.exact), points(figure(two, name)?.f1), points(figure(one, name)?.f1)],
+    ]);
+  const head = ['engine', 'an answer, ms', 'base, ms', 'EM 2.0', 'F1 2.0', 'F1 1.1'];
+  const versions = [...whole.engines, ...base.engines].flatMap(
+    ({ name }) => /^(?!bertlet)\S+ [\d.+a-z]+/.exec(name) ?? [],
+  );
+  return `${table(head, rows)}\n\n${machine(whole.environment)}; ${[...new Set(versions)].join(', ')}; 2 threads each`;
 }
 
 function scaleWorkers(): string {
@@ -208,7 +229,7 @@ const BLOCKS: Record<string, () => string> = {
   'bert-base-cased': () => latency('bench-bert-base-cased'),
   tokens: () => growth('tokens'),
   threads: () => growth('threads'),
-  ...{ stages, accuracy, share, speed, contention, summary },
+  ...{ stages, accuracy, share, speed, contention, defaults },
   ...{ scale, 'scale-workers': scaleWorkers, 'scale-cost': scaleCost },
   peers: () => peers(),
   answers: () => peers('peers-answers'),

@@ -1,6 +1,6 @@
 /** docs/quantization.md: its code is this code, its worked example is computed again, its figures are today's. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
 import { DOCUMENT, updated, WITH_RESULTS, withExamples, withFamilies } from '../scripts/docs.ts';
@@ -78,6 +78,32 @@ test.each(WITH_RESULTS)('%s: the results are those of bench/results', (path) => 
   const document = readFileSync(path, 'utf8');
   expect(document).toMatch(/<!-- results \w/);
   expect(withResults(document)).toBe(document);
+});
+
+describe('links', () => {
+  const documents = globSync('{*,docs/*,test/*,test/golden/*,bench/*,bench/results/*}.md', { cwd: ROOT });
+  /** The names that a document's headings have in links, as GitHub makes them. */
+  const anchors = (path: string) =>
+    [
+      ...readFileSync(path, 'utf8')
+        .replace(/```.*?```/gs, '')
+        .matchAll(/^#+ (.*)$/gm),
+    ].map(([, heading]) =>
+      heading!
+        .toLowerCase()
+        .replace(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    );
+  test('there are documents', () => expect(documents).toEqual(expect.arrayContaining(['README.md', 'docs/use.md'])));
+  test.each(documents)('%s: every file and heading that it links to is there', (name) => {
+    const path = join(ROOT, name);
+    const text = readFileSync(path, 'utf8').replace(/```.*?```/gs, '');
+    const lost = [...text.matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)/g)].flatMap(([link, file, anchor]) => {
+      const to = file ? join(dirname(path), file) : path;
+      return existsSync(to) && (anchor === undefined || anchors(to).includes(anchor)) ? [] : [link];
+    });
+    expect(lost).toEqual([]);
+  });
 });
 
 test('README shows examples/linear.ts as it is', () => {

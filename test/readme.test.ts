@@ -20,6 +20,8 @@ const ELSEWHERE: Record<string, string> = {
   'npm install && npm run qa': '.ci/run',
   'npm install && npm test': '.ci/run',
   'npm run web': 'test/web.test.ts',
+  'npm install && npm pack': 'test/package.test.ts',
+  [`npm install ./bertlet-${packageJson.version}.tgz`]: 'test/package.test.ts',
 };
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-readme-'));
 beforeAll(() => {
@@ -83,8 +85,10 @@ test("the article's sizes are those of bert-base-cased's files, and every block 
     (checkpointBytes(SHAPES['bert-base-cased']!, precision) / 2 ** 20).toFixed(2);
   const printed = `FP32 Model Size: ${megabytes('fp32')} MB\nINT8 Model Size: ${megabytes('torch')} MB`;
   expect(readme).toContain(`<!-- convert -->\n\`\`\`\n${printed}\n\`\`\`\n<!-- /convert -->`);
-  // qa: cli.test.ts; ts: package.test.ts and docs.test.ts; diff: the same example, both devices in webgpuCheckpoint.test.ts
+  const size = (precision: 'fp16' | 'torch') => Math.round(checkpointBytes(SHAPES['minilm-l6']!, precision) / 2 ** 20);
+  expect(readme).toContain(`${size('torch')} MB in int8 and ${size('fp16')} MB in float16`);
+  // qa: cli.test.ts; what the first example prints: package.test.ts; ts: package.test.ts and docs.test.ts; diff: the same example, both devices in webgpuCheckpoint.test.ts
   const blocks = [...readme.matchAll(/^```(\w*)$/gm)].map(([, language]) => language).filter((_, i) => i % 2 === 0);
   const count = (language: string) => blocks.filter((each) => each === language).length;
-  expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([2, 2, 2, blocks.length - 6]);
+  expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([2, 2, 3, blocks.length - 7]);
 });

@@ -173,6 +173,36 @@ test('a name that the Hub does not have, and no memory', async () => {
   await answered(page);
 });
 
+test('under the Content-Security-Policy of docs/use.md; without `blob:` it says what is missing', async () => {
+  const document = readFileSync(join(ROOT, 'docs', 'use.md'), 'utf8');
+  const [, policy] = /<!-- policy -->\n```\n(.*)\n```/.exec(document)!;
+  const page = await web.visit(web.servers.isolated, { serviceWorkers: 'block' }); // whose files have no policy
+  await answered(page);
+  let sent = policy!;
+  await web.context.route('**', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, headers: { ...response.headers(), 'content-security-policy': sent } });
+  });
+  await page.reload();
+  await status(page, /^Answered in .* [2-9]\d* threads, int8/);
+  expect(web.complaints).toEqual([]);
+  sent = sent.replace(' blob:', '');
+  await page.reload();
+  await page.getByText('This device cannot be used').waitFor();
+  expect(await error(page)).toContain('worker-src blob:');
+  web.complaints.length = 0; // the browser's own line about the policy
+});
+
+test('the links of the footer lead somewhere', async () => {
+  const page = await web.visit();
+  const links = await page.locator('footer a').evaluateAll((all) => all.map((one) => (one as HTMLAnchorElement).href));
+  expect(links.length).toBeGreaterThan(1);
+  for (const link of links.filter((one) => one.startsWith(web.servers.isolated.url))) {
+    expect([link, (await page.request.get(link)).status()]).toEqual([link, 200]);
+  }
+  expect(links.join(' ')).not.toMatch(/SOURCE|undefined/);
+});
+
 test('a worker that cannot be loaded is said in words', async () => {
   const page = await web.visit(web.servers.isolated, { serviceWorkers: 'block' }); // which would have it from its cache
   await answered(page);
