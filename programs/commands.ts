@@ -62,7 +62,7 @@ const answer: Add = (program, io) => {
     .addOption(modelOption())
     .addOption(new Option('--device <name>').choices(['cpu', 'webgpu', 'reference', 'auto']).default('cpu'))
     .addOption(new Option('--dtype <type>').choices(['fp32', 'fp16', 'int8']).default('int8'))
-    .option('--scheme <name>', "int8 only: torch or accurate; default torch, or an int8 checkpoint's own")
+    .option('--scheme <name>', "int8 only: torch or accurate; default accurate, or an int8 checkpoint's own")
     .addOption(workersOption())
     .addOption(workerThreadsOption())
     .option('--top-k <n>', 'answers to each question, the best first', positive, 1)

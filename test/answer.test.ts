@@ -94,6 +94,12 @@ beforeAll(async () => {
   questionFile = written(questions);
 });
 
+test("the scheme where none is said is load's, and the help says which", async () => {
+  await using qa = await load(TINY, { threads: 1 });
+  const { out } = await runProgram(['answer', '--help']);
+  expect(out.replace(/\s+/g, ' ')).toContain(`torch or accurate; default ${qa.info.scheme}, or`);
+});
+
 describe('the lines', () => {
   test.each(['1', '2', '3'])('%s workers: as one by one, in order', async (workers) => {
     const { status, out, error } = await run(questionFile, '--workers', workers, '--top-k', '2');

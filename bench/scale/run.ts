@@ -73,7 +73,7 @@ function generated(count: number): string {
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-scale-'));
 const questions = join(folder, 'questions.jsonl');
-const filter = [process.execPath, join(ROOT, 'programs/main.ts'), 'answer', '--model', MODEL];
+const filter = [process.execPath, join(ROOT, 'programs/main.ts'), 'answer', '--model', MODEL, '--scheme', 'torch'];
 const one = [...filter, '--workers', '1', '--allow-failed'];
 
 /** Runs a command of the shell in the folder; what it prints. */

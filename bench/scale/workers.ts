@@ -32,7 +32,11 @@ const cores = availableParallelism();
 const model = 'minilm-l6-qa';
 
 const load = async (workers: number, threads: number) => {
-  const pool = await Pool.load(join(import.meta.dirname, '../../weights', model), { workers, threads });
+  const pool = await Pool.load(join(import.meta.dirname, '../../weights', model), {
+    workers,
+    threads,
+    scheme: 'torch',
+  });
   return { workers, threads, pool, milliseconds: [] as number[], cpu: 0 };
 };
 const shapes = [await load(1, cores), await load(cores, 1)];
