@@ -110,8 +110,8 @@ describe("as Hugging Face's metrics", () => {
       for (const [name, value] of Object.entries(want)) expect(got[name as keyof Figures], name).toBeCloseTo(value, 10);
     }
   });
-  test('SQuAD 1.1', () => {
-    const { questions, squad1 } = golden.sets.hasAnswer!;
+  test.each(['hasAnswer', 'withoutWords'])('SQuAD 1.1: %s', (name) => {
+    const { questions, squad1 } = golden.sets[name]!;
     const got = figures(
       questions.map(({ answers }) => answers),
       questions,

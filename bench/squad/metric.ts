@@ -71,8 +71,23 @@ export function scoreText(answers: readonly string[], text: string): Score {
   return { exact: best('exact'), f1: best('f1') };
 }
 
-/** Score of a prediction that is "no answer" where its `noAnswerScore` exceeds the threshold. */
-export function score(answers: readonly string[], { text, noAnswerScore }: Prediction, threshold: number): Score {
+/**
+ * Score of a text by SQuAD 1.1's own script (evaluate-v1.1.py): every right answer counts, those without words as well, and
+ * without a word in common F1 is 0.
+ */
+function scoreText1(answers: readonly string[], text: string): Score {
+  const said = words(text);
+  const scores = answers.map((answer) => compare(words(answer), said));
+  const f1 = said.length === 0 ? 0 : Math.max(...scores.map((score) => score.f1));
+  return { exact: Math.max(...scores.map((score) => score.exact)), f1 };
+}
+
+/**
+ * Score of a prediction that is "no answer" where its `noAnswerScore` exceeds the threshold; without a threshold its text
+ * counts, as in SQuAD 1.1.
+ */
+export function score(answers: readonly string[], { text, noAnswerScore }: Prediction, threshold?: number): Score {
+  if (threshold === undefined) return scoreText1(answers, text);
   if (noAnswerScore <= threshold) return scoreText(answers, text);
   const right = answers.length === 0 ? 1 : 0;
   return { exact: right, f1: right };
@@ -83,14 +98,14 @@ export function score(answers: readonly string[], { text, noAnswerScore }: Predi
  * @param answers the right answers of each question; none where the passage has none
  * @param predictions one for each question
  * @param threshold of "no answer"; without one every best span counts, and there are `exact`, `f1` and `total` alone, as
- * for SQuAD 1.1. (Its own script differs where all right answers are without words: it has F1 0 for all that is said.)
+ * its own script has them for SQuAD 1.1.
  */
 export function figures(
   answers: readonly (readonly string[])[],
   predictions: readonly Prediction[],
   threshold?: number,
 ): Figures {
-  const scores = answers.map((right, i) => score(right, predictions[i]!, threshold ?? Number.POSITIVE_INFINITY));
+  const scores = answers.map((right, i) => score(right, predictions[i]!, threshold));
   const mean = (of: Score[], measure: keyof Score) =>
     (100 * of.reduce((sum, each) => sum + each[measure], 0)) / of.length;
   const all = { exact: mean(scores, 'exact'), f1: mean(scores, 'f1'), total: scores.length };

@@ -152,8 +152,7 @@ export function resultsOf(
   const answers = questions.map((question) => question.answers);
   const limit = format === '2.0' ? threshold : undefined;
   const of = (name: string) => questions.map(({ id }) => predictions.get(name, id)!);
-  const f1 = (said: Prediction[]) =>
-    said.map((each, i) => 100 * score(answers[i]!, each, limit ?? Number.POSITIVE_INFINITY).f1);
+  const f1 = (said: Prediction[]) => said.map((each, i) => 100 * score(answers[i]!, each, limit).f1);
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
   const base = names.find((name) => name.includes('fp32')) ?? names[0]!;
   const baseF1 = f1(of(base));

@@ -111,7 +111,8 @@ def main():
     plain = [q for q in questions(rng, 200, 1, 0.5) if all(normalize_answer(a) for a in q["answers"])]
     sets = {"mixed": measured(questions(rng, 400, 0.5, 0.5)), "ties": measured(questions(rng, 60, 0.6, 4)),
             "hasAnswer": measured(plain, with_squad1=True), "noAnswer": measured(questions(rng, 30, 0, 0.5)),
-            "one": measured([{"answers": ["The Norman Conquest"], "text": "norman conquest!", "noAnswerScore": 0.0}])}
+            "one": measured([{"answers": ["The Norman Conquest"], "text": "norman conquest!", "noAnswerScore": 0.0}]),
+            "withoutWords": measured(questions(random.Random(2), 150, 1, 0.5), with_squad1=True)}
     versions = {"python": platform.python_version(), "unicode": unicodedata.unidata_version,
                 "evaluate": evaluate.__version__, "scipy": scipy.__version__}
     out = {"versions": versions, "sets": sets, "characters": characters(), "bootstrap": bootstrap(rng)}
