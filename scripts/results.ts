@@ -170,7 +170,8 @@ function defaults(): string {
   const versions = [...whole.engines, ...base.engines].flatMap(
     ({ name }) => /^(?!bertlet)\S+ [\d.+a-z]+/.exec(name) ?? [],
   );
-  return `${table(head, rows)}\n\n${machine(whole.environment)}; ${[...new Set(versions)].join(', ')}; 2 threads each`;
+  const made = `An answer: ${machine(whole.environment)}. base: ${machine(base.environment)}. ${[...new Set(versions)].join(', ')}.`;
+  return `${table(head, rows)}\n\n${made}`;
 }
 
 function scaleWorkers(): string {

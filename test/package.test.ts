@@ -43,7 +43,7 @@ function needed(name: string, path = join(ROOT, 'node_modules', name)): string[]
 }
 /** README's first example, `load` as the checkpoint's folder or address is here, and what it prints. */
 const [, example, printed] =
-  /```ts\n(import \{ load \} from 'bertlet';.*?)```\n\n<!-- printed -->\n```\n(.*?)```/s.exec(
+  /```ts\n(import \{ load \} from 'bertlet';.*?)```\n\nprints\n\n<!-- printed -->\n```\n(.*?)```/s.exec(
     readFileSync(join(ROOT, 'README.md'), 'utf8'),
   )!;
 
