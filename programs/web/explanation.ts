@@ -40,7 +40,7 @@ function linears(reports: readonly LinearReport[], scheme: Scheme): HTMLElement 
   });
   const head = ['Linear', '', 'dB alone', 'dB so far', 'Scale', 'Zero point', 'Input', 'Cosine'];
   const ofTokens = scheme === 'accurate' ? ' Scale and zero point are those of the median token.' : '';
-  const caption = `Signal to noise behind each linear, it alone in int8, and all up to it.${ofTokens}`;
+  const caption = `Signal to noise of each linear’s output in dB: with it alone in int8, and with all linears up to it.${ofTokens}`;
   const made = table({ head, numbers: [2, 3, 4, 5, 6, 7] }, rows);
   return element(
     'div',
