@@ -138,7 +138,7 @@ function contention(): string {
 /** A label of bench/peers without its kernels and versions. */
 const engineOf = (label: string) => label.replace(/ \(.*?\)/, '').replace(/ \d+(\.[\w+]+)+/, '');
 
-/** README's table: every engine as it comes, whatever was measured of it. The first rows are what `load` gives by default. */
+/** README's table: every engine as it comes, whatever was measured of it. The first row is what `load` gives by default. */
 function defaults(): string {
   const [whole, base] = [read<Peers>('peers-answers'), read<Peers>('peers')];
   const two = [...read<Evaluation>('evaluate').variants, ...read<Evaluation>('peers-squad').variants];
@@ -157,11 +157,11 @@ function defaults(): string {
     });
   const figure = (variants: Evaluation['variants'], name: string) =>
     variants.find((each) => engineOf(each.name) === evaluated(name))?.figures;
-  const rank = (name: string) => (name === 'bertlet, int8 accurate' ? 0 : 1);
+  const isDefault = (name: string) => name === 'bertlet, int8 accurate';
   const rows = [...engines, ...others.filter(({ name }) => !engines.some((engine) => engine.name === name))]
-    .sort((a, b) => rank(a.name) - rank(b.name))
+    .sort((a, b) => Number(isDefault(b.name)) - Number(isDefault(a.name)))
     .map(({ name, median }) => [
-      rank(name) === 0 ? `**${name}**, the default` : name,
+      isDefault(name) ? `**${name}**, the default` : name,
       median?.toFixed(1) ?? '',
       inBase(name)?.median.toFixed(1) ?? '',
       ...[points(figure(two, name)?.exact), points(figure(two, name)?.f1), points(figure(one, name)?.f1)],

@@ -82,13 +82,10 @@ test.each(WITH_RESULTS)('%s: the results are those of bench/results', (path) => 
 
 describe('links', () => {
   const documents = globSync('{*,docs/*,test/*,test/golden/*,bench/*,bench/results/*}.md', { cwd: ROOT });
+  const prose = (path: string) => readFileSync(path, 'utf8').replace(/```.*?```/gs, '');
   /** The names that a document's headings have in links, as GitHub makes them. */
   const anchors = (path: string) =>
-    [
-      ...readFileSync(path, 'utf8')
-        .replace(/```.*?```/gs, '')
-        .matchAll(/^#+ (.*)$/gm),
-    ].map(([, heading]) =>
+    [...prose(path).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
       heading!
         .toLowerCase()
         .replace(/[^\w\- ]/g, '')
@@ -97,11 +94,12 @@ describe('links', () => {
   test('there are documents', () => expect(documents).toEqual(expect.arrayContaining(['README.md', 'docs/use.md'])));
   test.each(documents)('%s: every file and heading that it links to is there', (name) => {
     const path = join(ROOT, name);
-    const text = readFileSync(path, 'utf8').replace(/```.*?```/gs, '');
-    const lost = [...text.matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)/g)].flatMap(([link, file, anchor]) => {
-      const to = file ? join(dirname(path), file) : path;
-      return existsSync(to) && (anchor === undefined || anchors(to).includes(anchor)) ? [] : [link];
-    });
+    const lost = [...prose(path).matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)/g)].flatMap(
+      ([link, file, anchor]) => {
+        const to = file ? join(dirname(path), file) : path;
+        return existsSync(to) && (anchor === undefined || anchors(to).includes(anchor)) ? [] : [link];
+      },
+    );
     expect(lost).toEqual([]);
   });
 });

@@ -60,15 +60,17 @@ function compare(right: string[], said: string[]): Score {
   return { exact, f1: same === 0 ? 0 : (2 * precision * recall) / (precision + recall) };
 }
 
-/**
- * Score of a text: the best with any of the right answers, each measure for itself. Of these those without words do not
- * count; where none is left, '' is right.
- */
+/** The best with any of the right answers, each measure for itself. */
+function best(right: string[][], said: string[]): Score {
+  const scores = right.map((answer) => compare(answer, said));
+  const highest = (measure: keyof Score) => Math.max(...scores.map((score) => score[measure]));
+  return { exact: highest('exact'), f1: highest('f1') };
+}
+
+/** Score of a text. Right answers without words do not count; where none is left, '' is right. */
 export function scoreText(answers: readonly string[], text: string): Score {
   const right = answers.map(words).filter((answer) => answer.length > 0);
-  const scores = (right.length > 0 ? right : [[]]).map((answer) => compare(answer, words(text)));
-  const best = (measure: keyof Score) => Math.max(...scores.map((score) => score[measure]));
-  return { exact: best('exact'), f1: best('f1') };
+  return best(right.length > 0 ? right : [[]], words(text));
 }
 
 /**
@@ -77,9 +79,8 @@ export function scoreText(answers: readonly string[], text: string): Score {
  */
 function scoreText1(answers: readonly string[], text: string): Score {
   const said = words(text);
-  const scores = answers.map((answer) => compare(words(answer), said));
-  const f1 = said.length === 0 ? 0 : Math.max(...scores.map((score) => score.f1));
-  return { exact: Math.max(...scores.map((score) => score.exact)), f1 };
+  const scores = best(answers.map(words), said);
+  return said.length === 0 ? { ...scores, f1: 0 } : scores;
 }
 
 /**

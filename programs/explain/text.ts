@@ -20,25 +20,31 @@ export function mostGained({ linears }: Explanation): { linear: LinearReport; ga
 }
 
 /** One sentence on a scheme: its most costly linear, and what is left of the logits and the answer. */
-function verdict({ linears, logits, answers }: Explanation, scheme: Scheme): string {
+function verdict({ linears, logits, answers }: Explanation, scheme: Scheme, name: string): string {
   const linear = worst(linears, scheme);
   const cost = decibels(linear.schemes[scheme].alone.output.sqnr);
   const { sqnr, cosine } = logits[scheme];
   const { noAnswer, text, score } = answers[scheme];
   const answer = `${noAnswer ? 'no answer' : JSON.stringify(text)}, score ${score.toFixed(3)}`;
-  return `${scheme}: ${nameOf(linear)} costs most, ${cost} dB alone; logits ${decibels(sqnr)} dB, cosine ${cosine.toFixed(4)}; ${answer}`;
+  return `${name}: ${nameOf(linear)} costs most, ${cost} dB alone; logits ${decibels(sqnr)} dB, cosine ${cosine.toFixed(4)}; ${answer}`;
 }
 
-/** The summary of a run, each line taken from the data. */
-export function summary(explanation: Explanation): string[] {
+/**
+ * The summary of a run, each line taken from the data.
+ * @param names what the reader knows the schemes by
+ */
+export function summary(
+  explanation: Explanation,
+  names: Record<Scheme, string> = { torch: 'torch', accurate: 'accurate' },
+): string[] {
   const { linear, gain } = mostGained(explanation);
   const [{ feature, low, high }] = linear.outliers as [LinearReport['outliers'][0]];
   const { low: least, high: most } = linear.others;
   const fp32 = explanation.answers.fp32;
   return [
     `fp32: ${fp32.noAnswer ? 'no answer' : JSON.stringify(fp32.text)}, score ${fp32.score.toFixed(3)}`,
-    ...SCHEMES.map((scheme) => verdict(explanation, scheme)),
-    `accurate gains most at ${nameOf(linear)}, ${gain.toFixed(1)} dB: feature ${feature} of its input reaches ` +
+    ...SCHEMES.map((scheme) => verdict(explanation, scheme, names[scheme])),
+    `${names.accurate} gains most at ${nameOf(linear)}, ${gain.toFixed(1)} dB: feature ${feature} of its input reaches ` +
       `${short(-low > high ? low : high)}, all but ${linear.outliers.length} stay within ${short(least)} to ${short(most)}`,
   ];
 }

@@ -5,10 +5,11 @@ import type { Explanation, LinearReport } from '../explain/explain.ts';
 import { decibels, nameOf, short, summary } from '../explain/text.ts';
 import { bar, byId, downloadButton, element, table } from './dom.ts';
 
+const SCHEMES: Record<Scheme, string> = { torch: 'like PyTorch', accurate: 'accurate' };
 export const NAMES: Record<'fp32' | Scheme, string> = {
   fp32: 'float32',
-  torch: 'int8, like PyTorch',
-  accurate: 'int8, accurate',
+  torch: `int8, ${SCHEMES.torch}`,
+  accurate: `int8, ${SCHEMES.accurate}`,
 };
 /** dB that a bar of the whole width stands for. */
 const MOST = 60;
@@ -77,9 +78,9 @@ export function showExplanation(explanation: Explanation): void {
     element(
       'ul',
       { class: 'small' },
-      ...summary(explanation)
+      ...summary(explanation, SCHEMES)
         .slice(1)
-        .map((line) => element('li', {}, line.replace(/^torch\b/, 'like PyTorch'))), // as the page calls it
+        .map((line) => element('li', {}, line)),
     ),
     ...details,
     downloadButton('bertlet-quantization.csv', file(explanation)),
