@@ -1,4 +1,4 @@
-// What every kernel gets: the forward, the step, the ranges, the output y, and GELU. The host puts this text first.
+// What every kernel gets: the forward, the step, the output y, the ranges, and GELU. The host puts this text first.
 //
 // A tensor is [rows][stride] float32, its columns padded to a multiple of 4 and read as vec4. A tensor that a kernel
 // makes has room for `capacity` rows; the rows beyond `tokens` hold finite numbers of earlier forwards, and no row of
@@ -15,9 +15,11 @@ struct Step {
   capacity: u32,    // rows for which there is room
   heads: u32,
   eps: f32,
-  rangeOfX: u32,    // slot of x's range in `ranges` (int8.wgsl)
-  rangeOfY: u32,    // slot in which y's range is noted
+  rangeOfX: u32,    // slot of x's range in `ranges`
+  rangeOfY: u32,    // slot in which y's range is noted, or NO_SLOT
+  perRow: u32,      // 1: each row has a range of its own, as the scheme `accurate` wants; 0: the whole tensor has one
 }
+const NO_SLOT: u32 = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> forward: Forward;
 @group(0) @binding(1) var<uniform> step: Step;
@@ -27,6 +29,66 @@ struct Step {
 // The number of vec4s in a row of this many columns.
 fn vectors(columns: u32) -> u32 {
   return (columns + 3u) / 4u;
+}
+
+// Ranges, for the linears that quantize y (int8.wgsl). The kernel that makes y also finds its range:
+//   note: each thread, in registers or workgroup memory | publish: atomic maximum in `ranges`
+// The range always holds 0, so it is two numbers that are not negative: max(-y) and max(y). float32s that are not
+// negative have the order of their bits, so an atomic maximum of integers finds both, exactly and in any order.
+//
+//   ranges: [slot][row: capacity][2]    (perRow: each row its own pair; else row 0 for the whole tensor)
+//
+// Whether to note is a number in `step`, not a constant of the shader: one compiled kernel serves every program.
+
+// The exponent's bits of a float32 that is infinite or NaN.
+const NOT_FINITE: u32 = 0x7f800000u;
+
+// The ranges of the workgroup's rows of y: in workgroup memory, or one per thread.
+var<workgroup> noted: array<atomic<u32>, 128>;
+var<private> extremes: vec2f;
+
+// Where the pair of a row begins in `ranges`.
+fn rangeAt(slot: u32, row: u32) -> u32 {
+  return 2u * (slot * step.capacity + step.perRow * row);
+}
+
+// Notes the range of four values of a row of y, counted from the workgroup's first row.
+fn note(row: u32, value: vec4f) {
+  if (step.rangeOfY == NO_SLOT) {
+    return;
+  }
+  let a = max(value.xy, value.zw);
+  let b = min(value.xy, value.zw);
+  var pair = max(vec2f(-min(b.x, b.y), max(a.x, a.y)), vec2f(0.0));
+  // By bits, because a driver may assume that no value is NaN or infinite.
+  let exponents = bitcast<vec4u>(value) & vec4u(NOT_FINITE);
+  if (any(exponents == vec4u(NOT_FINITE))) {
+    pair = bitcast<vec2f>(exponents.xy | exponents.zw | vec2u(NOT_FINITE));
+  }
+  if (step.perRow == 1u) {
+    // Several threads may share a row.
+    atomicMax(&noted[2u * row], bitcast<u32>(pair.x));
+    atomicMax(&noted[2u * row + 1u], bitcast<u32>(pair.y));
+  } else {
+    extremes = max(extremes, pair);
+  }
+}
+
+// Joins the workgroup's noted ranges of `count` rows into `ranges`. All threads of the workgroup must call it: barrier.
+fn publish(thread: u32, first: u32, count: u32) {
+  if (step.rangeOfY == NO_SLOT) {
+    return;
+  }
+  if (step.perRow == 0u) {
+    atomicMax(&noted[0], bitcast<u32>(extremes.x));
+    atomicMax(&noted[1], bitcast<u32>(extremes.y));
+  }
+  workgroupBarrier();
+  // One thread for each number of a pair.
+  let row = first + thread / 2u;
+  if (thread < select(2u, 2u * count, step.perRow == 1u)) {
+    atomicMax(&ranges[rangeAt(step.rangeOfY, row) + thread % 2u], atomicLoad(&noted[thread]));
+  }
 }
 
 // GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|). In this form no digits cancel. log Phi(-u) on [0, 6] is the

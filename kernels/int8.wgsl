@@ -2,38 +2,21 @@
 // int32; sums, scale and zero point are equal on every device. WGSL has no float64, and its division may be 2.5 units
 // off, so what PyTorch computes in float64 is computed in integers here.
 //
-// A kernel that makes a tensor also finds the tensor's range, so that an int8 linear is one dispatch:
-//   the kernel that makes x:  note: each thread, in registers or workgroup memory | publish: atomic maximum in `ranges`
-//   the linear that reads x:  prepareRows: scale and zero point | prepare: quantize | finish: sums to float32
-// The range always holds 0, so it is two numbers that are not negative: max(-x) and max(x). float32s that are not
-// negative have the order of their bits, so an atomic maximum of integers finds both, exactly and in any order.
-//
-//   ranges: [slot][row: capacity][2]    (ACCURATE: each row its own pair; else row 0 for the whole tensor)
+// The kernel that made x has recorded the range of x (common.wgsl), so an int8 linear is one dispatch:
+//   prepareRows: scale and zero point | prepare: quantize | finish: sums to float32
 //
 // Activations are 0..128 (src/quantize.ts), too large for int8: all kernels use 64 less, and a zero point 64 less.
 
 alias Sum = vec4i;
-override ACCURATE: bool = false; // a scale for each row, not for the whole matrix
-override RANGE: bool = false;    // a later linear quantizes y: note y's range
 @group(0) @binding(6) var<storage, read> constants: array<vec4u>; // [3][out]: column sums (int32), scales, biases
-
-// The exponent's bits of a float32 that is infinite or NaN.
-const NOT_FINITE: u32 = 0x7f800000u;
 
 struct Quantizer {
   scale: f32,
   inverse: f32,   // 1 / scale
   zeroPoint: i32, // less 64
 }
-// The quantizers of the workgroup's rows of x, and the ranges of its rows of y: in workgroup memory or one per thread.
+// The quantizers of the workgroup's rows of x.
 var<workgroup> quantizers: array<Quantizer, 64>;
-var<workgroup> noted: array<atomic<u32>, 128>;
-var<private> extremes: vec2f;
-
-// Where the pair of a row begins in `ranges`.
-fn rangeAt(slot: u32, row: u32) -> u32 {
-  return 2u * (slot * step.capacity + select(0u, row, ACCURATE));
-}
 
 // Chooses scale and zero point of `count` rows of x, from row `first` on. All threads of the workgroup must call it.
 fn prepareRows(thread: u32, first: u32, count: u32) {
@@ -64,45 +47,6 @@ fn finish(sum: Sum, row: u32, column4: u32) -> vec4f {
   let accumulators = sum - by.zeroPoint * bitcast<vec4i>(constants[column4]);
   let scales = bitcast<vec4f>(constants[n + column4]);
   return fma(vec4f(accumulators), by.scale * scales, bitcast<vec4f>(constants[2u * n + column4]));
-}
-
-// Notes the range of four values of a row of y, counted from the workgroup's first row.
-fn note(row: u32, value: vec4f) {
-  if (!RANGE) {
-    return;
-  }
-  let a = max(value.xy, value.zw);
-  let b = min(value.xy, value.zw);
-  var pair = max(vec2f(-min(b.x, b.y), max(a.x, a.y)), vec2f(0.0));
-  // By bits, because a driver may assume that no value is NaN or infinite.
-  let exponents = bitcast<vec4u>(value) & vec4u(NOT_FINITE);
-  if (any(exponents == vec4u(NOT_FINITE))) {
-    pair = bitcast<vec2f>(exponents.xy | exponents.zw | vec2u(NOT_FINITE));
-  }
-  if (ACCURATE) {
-    // Several threads may share a row.
-    atomicMax(&noted[2u * row], bitcast<u32>(pair.x));
-    atomicMax(&noted[2u * row + 1u], bitcast<u32>(pair.y));
-  } else {
-    extremes = max(extremes, pair);
-  }
-}
-
-// Joins the workgroup's noted ranges of `count` rows into `ranges`. All threads of the workgroup must call it: barrier.
-fn publish(thread: u32, first: u32, count: u32) {
-  if (!RANGE) {
-    return;
-  }
-  if (!ACCURATE) {
-    atomicMax(&noted[0], bitcast<u32>(extremes.x));
-    atomicMax(&noted[1], bitcast<u32>(extremes.y));
-  }
-  workgroupBarrier();
-  // One thread for each number of a pair.
-  let row = first + thread / 2u;
-  if (thread < select(2u, 2u * count, ACCURATE)) {
-    atomicMax(&ranges[rangeAt(step.rangeOfY, row) + thread % 2u], atomicLoad(&noted[thread]));
-  }
 }
 
 // Below, a positive number is mantissa * 2^exponent. The mantissa is an integer: of 24 bits in a u32, or of up to 61

@@ -263,8 +263,8 @@ export class WebgpuDevice implements Device {
     const uniforms = make('steps', 256 * Math.max(1, dispatches.length), UNIFORM | COPY_DST);
     const numbers = new Uint32Array(64 * dispatches.length);
     for (const [i, { step }] of dispatches.entries()) {
-      const { features = 0, out = 0, heads = 0, eps = 0, rangeOfX = 0, rangeOfY = 0 } = step;
-      numbers.set([features, out, capacity, heads, 0, rangeOfX, rangeOfY], 64 * i);
+      const { features = 0, out = 0, heads = 0, eps = 0, rangeOfX = 0, rangeOfY = 0, perRow = 0 } = step;
+      numbers.set([features, out, capacity, heads, 0, rangeOfX, rangeOfY, perRow], 64 * i);
       new Float32Array(numbers.buffer)[64 * i + 4] = eps;
     }
     this.#device.queue.writeBuffer(uniforms, 0, numbers);

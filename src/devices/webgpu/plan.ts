@@ -71,11 +71,13 @@ export interface Dispatch {
   readonly reads: readonly (Handle | GPUBuffer | null)[];
   readonly y: Handle | null;
   /** Fields of the uniform `Step` (common.wgsl), except the capacity. */
-  readonly step: Partial<Record<'features' | 'out' | 'heads' | 'eps' | 'rangeOfX' | 'rangeOfY', number>>;
+  readonly step: Partial<Record<'features' | 'out' | 'heads' | 'eps' | 'rangeOfX' | 'rangeOfY' | 'perRow', number>>;
   /** Workgroups of the dispatch. */
   readonly grid: (tokens: number) => [number, number?];
 }
 
+/** Instead of an index into `ranges`: the kernel records no range. */
+const NO_SLOT = 0xffffffff;
 /** The grid with one workgroup for each token. */
 const perToken = (tokens: number): [number] => [tokens];
 /** Rows of y that one workgroup of a linear computes. */
@@ -109,15 +111,9 @@ export class Program {
     for (const node of nodes) this[node.op](node);
   }
 
-  /** Options of kernels built with float.wgsl or int8.wgsl: whether to record the range of y, and at which index. */
+  /** Where and how the kernel that makes y records its range. */
   #noting(y: Handle) {
-    const int8 = this.#scheme !== null;
-    const accurate = Number(this.#scheme === 'accurate');
-    return {
-      arithmetic: int8 ? ('int8' as const) : ('float' as const),
-      constants: int8 ? { ACCURATE: accurate, RANGE: Number(this.#slots.has(y)) } : {},
-      rangeOfY: this.#slots.get(y) ?? 0,
-    };
+    return { rangeOfY: this.#slots.get(y) ?? NO_SLOT, perRow: Number(this.#scheme === 'accurate') };
   }
 
   embedding({ reads: [word, position, type], y }: Node): void {
@@ -127,28 +123,25 @@ export class Program {
   }
 
   attention({ reads, option: heads, y }: Node): void {
-    const { arithmetic, constants, rangeOfY } = this.#noting(y);
-    const step = { out: y.columns, heads, rangeOfY };
+    const step = { out: y.columns, heads, ...this.#noting(y) };
     const grid = (tokens: number): [number, number] => [Math.ceil(tokens / 16), heads];
-    this.dispatches.push({ name: 'attention', files: [arithmetic, 'attention'], constants, reads, y, step, grid });
+    this.dispatches.push({ name: 'attention', files: ['attention'], constants: {}, reads, y, step, grid });
   }
 
   layerNorm({ reads: [x, gamma, beta, residual], option: eps, y }: Node): void {
-    const { arithmetic, constants, rangeOfY } = this.#noting(y);
     this.dispatches.push({
       name: 'layerNorm',
-      files: [arithmetic, 'layerNorm'],
-      constants: { ...constants, RESIDUAL: Number(residual !== undefined) },
+      files: ['layerNorm'],
+      constants: { RESIDUAL: Number(residual !== undefined) },
       reads: [x!, residual ?? null, null, gamma!, beta!],
       y,
-      step: { out: y.columns, eps, rangeOfY },
+      step: { out: y.columns, eps, ...this.#noting(y) },
       grid: perToken,
     });
   }
 
   linear({ reads: [x], linear, option: gelu, y }: Node): void {
     const { weight, constants: kept, format, features, out } = linear!;
-    const { arithmetic, constants, rangeOfY } = this.#noting(y);
     const rangeOfX = this.#slots.get(x!) ?? 0;
     const made = this.#nodes.some((node) => node.y === x && node.op !== 'embedding');
     if (this.#scheme && !made) this.#range(x!, features);
@@ -156,11 +149,11 @@ export class Program {
     const elements: File[] = packed ? ['packedElements'] : ['floatElements', `${format}Weight`];
     this.dispatches.push({
       name: format === 'int8' ? 'linearInt8' : 'linear',
-      files: [arithmetic, ...elements, this.#choice.product, 'linear'],
-      constants: { ...constants, GELU: gelu },
+      files: [this.#scheme ? 'int8' : 'float', ...elements, this.#choice.product, 'linear'],
+      constants: { GELU: gelu },
       reads: [x!, weight, kept],
       y,
-      step: { features, out, rangeOfX, rangeOfY },
+      step: { features, out, rangeOfX, ...this.#noting(y) },
       grid: (tokens) => [Math.ceil(out / 64), Math.ceil(tokens / ROWS)],
     });
   }
@@ -168,9 +161,7 @@ export class Program {
   /** Adds a dispatch that only records the range of x, unless there is one. For an x whose kernel records no range. */
   #range(x: Handle, features: number): void {
     if (this.dispatches.some(({ name, reads }) => name === 'range' && reads[0] === x)) return;
-    const { constants, rangeOfY } = this.#noting(x);
-    const step = { features, rangeOfY };
-    const files = ['int8', 'range'] as const;
-    this.dispatches.push({ name: 'range', files, constants, reads: [x], y: null, step, grid: perToken });
+    const step = { features, ...this.#noting(x) };
+    this.dispatches.push({ name: 'range', files: ['range'], constants: {}, reads: [x], y: null, step, grid: perToken });
   }
 }
