@@ -9,7 +9,7 @@ const UNIT =
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
 const LONGEST =
-  'webgpuModels webgpuCheckpoint webTrouble web environments webgpuLife bench logits explain page webgpuTiled package readme answer help cpuLife docs cli webgpuDirect checkpoint evaluate cpuSelfTest'.split(
+  'web webTrouble webgpu webgpuLife environments bench page logits answer explain cli docs package tokenizer caller cpuLife checkpoint help readme wide evaluate cpuSelfTest'.split(
     ' ',
   );
 

@@ -67,17 +67,17 @@ const MUTANTS: Mutant[] = [
   ...mutants('kernels/widen.wasm.ts', 'cpu.test', 'float16', [['f32x4.ge(size, limit)', 'f32x4.gt(size, limit)']]),
   ...mutants('src/devices/cpu/grouping.ts', 'cpu.test', 'groups', [['const MOST = 255;', 'const MOST = 511;']]),
   // The GPU's kernels
-  ...mutants('kernels/linear.direct.wgsl', 'webgpuDirect', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
-  ...mutants('kernels/linear.tiled.wgsl', 'webgpuTiled', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),
-  ...mutants('kernels/linear.packed.wgsl', 'webgpuDirect', 'packed', [
+  ...mutants('kernels/linear.direct.wgsl', 'webgpu.test', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
+  ...mutants('kernels/linear.tiled.wgsl', 'webgpu.test', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),
+  ...mutants('kernels/linear.packed.wgsl', 'webgpu.test', 'packed', [
     ['dot4I8Packed(a.w, b.w)', 'dot4I8Packed(a.w, b.z)'],
   ]),
-  ...mutants('kernels/attention.wgsl', 'webgpuDirect', 'attention', [
+  ...mutants('kernels/attention.wgsl', 'webgpu.test', 'attention', [
     ['key < vec4u(tokens)', 'key <= vec4u(tokens)'],
     ['sum * shrink +', 'sum +'],
   ]),
-  ...mutants('kernels/layerNorm.wgsl', 'webgpuDirect', 'layerNorm', [['half > 0u', 'half > 1u']]),
-  ...mutants('kernels/int8.wgsl', 'webgpuDirect', 'PyTorch', [
+  ...mutants('kernels/layerNorm.wgsl', 'webgpu.test', 'layerNorm', [['half > 0u', 'half > 1u']]),
+  ...mutants('kernels/int8.wgsl', 'webgpu.test', 'PyTorch', [
     ['return i32(k + (k & 1u));', 'return i32(k);'],
     ['add(q, vec2u(u32(up), 0u))', 'q'],
   ]),

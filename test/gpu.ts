@@ -13,6 +13,20 @@ export const DIRECT: GpuChoice = { product: 'direct', int8: 'packed' };
 export const TILED: GpuChoice = { ...DIRECT, product: 'tiled' };
 
 /**
+ * From here on every model and runtime of this process has one and the same GPU device. Otherwise SwiftShader would
+ * compile all kernels again for each of them.
+ */
+export function shareGpuDevice(): void {
+  const { prototype } = gpuClasses.GPUAdapter;
+  const { requestDevice } = prototype;
+  let shared: Promise<GPUDevice> | undefined;
+  prototype.requestDevice = function (descriptor) {
+    shared ??= requestDevice.call(this, descriptor).then((device) => Object.assign(device, { destroy() {} }));
+    return shared;
+  };
+}
+
+/**
  * Opens a device with these kernels before the tests of a file, and closes it after them. A pipeline is compiled once for all
  * of them.
  */

@@ -87,7 +87,7 @@ test("the article's sizes are those of bert-base-cased's files, and every block 
   expect(readme).toContain(`<!-- convert -->\n\`\`\`\n${printed}\n\`\`\`\n<!-- /convert -->`);
   const size = (precision: 'fp16' | 'torch') => Math.round(checkpointBytes(SHAPES['minilm-l6']!, precision) / 2 ** 20);
   expect(readme).toContain(`${size('torch')} MB in int8 and ${size('fp16')} MB in float16`);
-  // qa: cli.test.ts; what the first example prints: package.test.ts; ts: package.test.ts and docs.test.ts; diff: the same example, both devices in webgpuCheckpoint.test.ts
+  // qa: cli.test.ts; what the first example prints: package.test.ts; ts: package.test.ts and docs.test.ts; diff: the same example, both devices in webgpu/checkpoint.ts
   const blocks = [...readme.matchAll(/^```(\w*)$/gm)].map(([, language]) => language).filter((_, i) => i % 2 === 0);
   const count = (language: string) => blocks.filter((each) => each === language).length;
   expect([count('ts'), count('diff'), count(''), count('sh')]).toEqual([2, 2, 3, blocks.length - 7]);

@@ -1,9 +1,9 @@
 /** `load` with the GPU, on a software adapter: the embedded checkpoint, and passages of many windows, as on the CPU. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { uniform } from '../kernels/op.ts';
-import { load, type QuestionAnswering } from '../src/index.ts';
-import { CHECKPOINT, GOLDEN, goldenJson, largestDifference, TINY } from './support.ts';
+import { uniform } from '../../kernels/op.ts';
+import { load, type QuestionAnswering } from '../../src/index.ts';
+import { CHECKPOINT, GOLDEN, goldenJson, largestDifference, TINY } from '../support.ts';
 
 describe('the embedded checkpoint, all layers', () => {
   const question = 'Who wrote the tests?';

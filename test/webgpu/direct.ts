@@ -2,12 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { constant, normal, tensor, uniform } from '../kernels/op.ts';
-import { ReferenceDevice } from '../src/devices/reference.ts';
-import { chooseScale, quantizeWeight } from '../src/quantize.ts';
-import { type Device, Runtime } from '../src/runtime.ts';
-import { DIRECT, gpuClasses, testKernels, useGpu } from './gpu.ts';
-import { expectError, largestDifference, OP_CASES, ROOT } from './support.ts';
+import { constant, normal, tensor, uniform } from '../../kernels/op.ts';
+import { ReferenceDevice } from '../../src/devices/reference.ts';
+import { chooseScale, quantizeWeight } from '../../src/quantize.ts';
+import { type Device, Runtime } from '../../src/runtime.ts';
+import { DIRECT, gpuClasses, testKernels, useGpu } from '../gpu.ts';
+import { expectError, largestDifference, OP_CASES, ROOT } from '../support.ts';
 
 const { device, started } = useGpu();
 

@@ -1,13 +1,13 @@
 /** Whole models of seeded weights on the GPU, on a software adapter: right at any length, and what a forward costs. */
 import { describe, expect, test } from 'vitest';
-import { forwardOf, randomWeights } from '../bench/model.ts';
-import type { BertConfig } from '../src/bert.ts';
-import type { Precision } from '../src/checkpoint/load.ts';
-import { toFloat32 } from '../src/checkpoint/safetensors.ts';
-import { ReferenceDevice } from '../src/devices/reference.ts';
-import type { Device } from '../src/runtime.ts';
-import { DIRECT, gpuClasses, TILED, useGpu } from './gpu.ts';
-import { largestDifference } from './support.ts';
+import { forwardOf, randomWeights } from '../../bench/model.ts';
+import type { BertConfig } from '../../src/bert.ts';
+import type { Precision } from '../../src/checkpoint/load.ts';
+import { toFloat32 } from '../../src/checkpoint/safetensors.ts';
+import { ReferenceDevice } from '../../src/devices/reference.ts';
+import type { Device } from '../../src/runtime.ts';
+import { DIRECT, gpuClasses, TILED, useGpu } from '../gpu.ts';
+import { largestDifference } from '../support.ts';
 
 const { device } = useGpu();
 

@@ -1,12 +1,12 @@
 /** The runtime on the GPU, on a software adapter: values, refusals, random programs. */
 import { describe, expect, test } from 'vitest';
-import { constant, normal } from '../kernels/op.ts';
-import type { WebgpuDevice } from '../src/devices/webgpu/device.ts';
-import { quantizeWeight } from '../src/quantize.ts';
-import { Runtime } from '../src/runtime.ts';
-import { DIRECT, useGpu } from './gpu.ts';
-import { expectError } from './support.ts';
-import { compareRandomPrograms, runtimeTests } from './tensorPrograms.ts';
+import { constant, normal } from '../../kernels/op.ts';
+import type { WebgpuDevice } from '../../src/devices/webgpu/device.ts';
+import { quantizeWeight } from '../../src/quantize.ts';
+import { Runtime } from '../../src/runtime.ts';
+import { DIRECT, useGpu } from '../gpu.ts';
+import { expectError } from '../support.ts';
+import { compareRandomPrograms, runtimeTests } from '../tensorPrograms.ts';
 
 const { device } = useGpu();
 

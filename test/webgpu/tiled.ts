@@ -1,6 +1,6 @@
 /** The GPU's tiled products, which GPUs use: linears against the reference, on a software adapter. */
-import { TILED, testKernels, useGpu } from './gpu.ts';
-import { TILED_CASES } from './support.ts';
+import { TILED, testKernels, useGpu } from '../gpu.ts';
+import { TILED_CASES } from '../support.ts';
 
 const { device } = useGpu(TILED);
 
