@@ -138,7 +138,7 @@ export function matmulInt8(x: QuantizedActivations, weight: QuantizedTensor): In
     const w = weight.data.subarray(column * features, (column + 1) * features);
     for (let row = 0; row < tokens; row++) {
       let dot = 0;
-      for (let k = 0, at = row * features; k < features; k++, at++) dot += x.data[at]! * w[k]!;
+      for (let k = 0, at = row * features; k < features; k++, at++) dot = (dot + x.data[at]! * w[k]!) | 0;
       accumulators[row * out + column] = dot - x.zeroPoint[row]! * sums[column]!;
     }
   }

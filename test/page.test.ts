@@ -58,7 +58,7 @@ describe('a page', () => {
       CONTEXT,
     ] as const);
 
-  test('webgpu and cpu answer alike, with threads and without', async () => {
+  test('webgpu and cpu answer alike, with threads and without (webgpu in int8: webTrouble.test.ts)', async () => {
     const node = await load(CHECKPOINT, { dtype: 'fp32', threads: 1 });
     const { ids, typeIds } = node.tokenizer.encodePair(QUESTION, CONTEXT);
     const want = await node.logits({ inputIds: ids, tokenTypeIds: typeIds });
@@ -68,21 +68,20 @@ describe('a page', () => {
       await ask(page, { device: 'cpu', dtype: 'fp32', threads: 2 }),
       await ask(page, { device: 'cpu', dtype: 'int8' }),
       await ask(page, { device: 'webgpu', dtype: 'fp32' }),
-      await ask(page, { device: 'webgpu', dtype: 'int8' }),
     ];
     mkdirSync(join(ROOT, 'test-output'), { recursive: true });
     await picture(page, { path: join(ROOT, 'test-output', 'page.png') });
     const alone = await open(false);
     rows.push(await ask(alone, { device: 'cpu', dtype: 'fp32' }));
-    expect(rows.map(({ text }) => text)).toEqual(Array(5).fill('New York Times'));
+    expect(rows.map(({ text }) => text)).toEqual(Array(4).fill('New York Times'));
     expect(rows.map(({ info }) => info.threads ?? info.adapter)).toEqual([
       2,
       expect.any(Number),
-      ...Array(2).fill(expect.stringMatching(/swiftshader.*\(software\)/)),
+      expect.stringMatching(/swiftshader.*\(software\)/),
       1,
     ]);
     expect(rows[1]!.info.threads).toBeGreaterThan(1);
-    const [threads, , gpu, , single] = rows as [Asked, Asked, Asked, Asked, Asked];
+    const [threads, , gpu, single] = rows as [Asked, Asked, Asked, Asked];
     for (const end of ['start', 'end'] as const) {
       expect(threads[end], 'cpu in a page and in Node: equal bits').toEqual([...want[end]]);
       expect(single[end]).toEqual(threads[end]);

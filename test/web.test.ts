@@ -32,41 +32,6 @@ async function download(page: Page, section: string): Promise<string> {
   return readFileSync(await (await saved).path(), 'utf8');
 }
 
-test("answers the article's question at once, and the next one faster", async () => {
-  const page = await web.visit();
-  await answered(page);
-  const first = await page.evaluate(() => performance.now());
-  expect(await answer(page)).toBe('New York Times');
-  expect(await page.locator('#mirror mark:not(.next)').textContent()).toBe('New York Times');
-  expect(await page.locator('#mirror').textContent()).toBe(`${ARTICLE.context}\n`);
-
-  const node = await load(CHECKPOINT, { threads: 1, scheme: 'accurate' });
-  const [want] = await node.answer({ question: ARTICLE.question, context: ARTICLE.context });
-  await node.dispose();
-  expect(want.confidence).toBeGreaterThan(0.995);
-  expect(await page.locator('#answer .muted').textContent()).toBe(
-    `Confidence > 99 %, score ${want.score.toFixed(3)}.`, // the same bits as in Node
-  );
-
-  const took: number[] = [];
-  for (let i = 0; i < 5; i++) {
-    await page.locator('#status').evaluate((element) => element.replaceChildren());
-    await askButton(page).click();
-    await answered(page);
-    const text = (await page.locator('#status').textContent())!;
-    expect(text).toMatch(/^Answered in [\d.]+ m?s on the CPU, \d+ threads, int8, accurate\.$/);
-    const [, figure, unit] = /^Answered in ([\d.]+) (m?s)/.exec(text)!;
-    took.push(Number(figure) * (unit === 's' ? 1000 : 1));
-  }
-  const loaded = await page.locator('#runs-on').textContent();
-  const median = took.toSorted((a, b) => a - b)[2]!;
-  console.log(
-    `answered ${(first / 1000).toFixed(1)} s after the page was opened, model ${/loaded in [^.]+(\.\d)? m?s/.exec(loaded!)![0]}; then median ${median} ms of ${took}`,
-  );
-  expect(median).toBeLessThan(first); // both in milliseconds of this run
-  await looksRight(page, 'answer');
-});
-
 // Again where it fails: on a busy machine a single task may be charged with the work of others, one in each of three not.
 test('the main thread is never busy for 50 ms, from the first byte on', { retry: 2 }, async () => {
   const page = await web.visit();
@@ -107,9 +72,174 @@ test('the main thread is never busy for 50 ms, from the first byte on', { retry:
   expect(longest('tdur')).toBeLessThan(50); // CPU time, for a machine may be busy with other things
 });
 
-test('switches: arithmetic, scales, threads; a passage without the answer', async () => {
+test("answers the article's question at once, and the next one faster", async () => {
   const page = await web.visit();
   await answered(page);
+  const first = await page.evaluate(() => performance.now());
+  expect(await answer(page)).toBe('New York Times');
+  expect(await page.locator('#mirror mark:not(.next)').textContent()).toBe('New York Times');
+  expect(await page.locator('#mirror').textContent()).toBe(`${ARTICLE.context}\n`);
+
+  const node = await load(CHECKPOINT, { threads: 1, scheme: 'accurate' });
+  const [want] = await node.answer({ question: ARTICLE.question, context: ARTICLE.context });
+  await node.dispose();
+  expect(want.confidence).toBeGreaterThan(0.995);
+  expect(await page.locator('#answer .muted').textContent()).toBe(
+    `Confidence > 99 %, score ${want.score.toFixed(3)}.`, // the same bits as in Node
+  );
+
+  const took: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    await page.locator('#status').evaluate((element) => element.replaceChildren());
+    await askButton(page).click();
+    await answered(page);
+    const text = (await page.locator('#status').textContent())!;
+    expect(text).toMatch(/^Answered in [\d.]+ m?s on the CPU, \d+ threads, int8, accurate\.$/);
+    const [, figure, unit] = /^Answered in ([\d.]+) (m?s)/.exec(text)!;
+    took.push(Number(figure) * (unit === 's' ? 1000 : 1));
+  }
+  const loaded = await page.locator('#runs-on').textContent();
+  const median = took.toSorted((a, b) => a - b)[2]!;
+  console.log(
+    `answered ${(first / 1000).toFixed(1)} s after the page was opened, model ${/loaded in [^.]+(\.\d)? m?s/.exec(loaded!)![0]}; then median ${median} ms of ${took}`,
+  );
+  expect(median).toBeLessThan(first); // both in milliseconds of this run
+  await looksRight(page, 'answer');
+});
+
+test('by keyboard alone', async () => {
+  const page = await web.visit(); // where nothing has had the focus yet
+  await answered(page);
+  const focused = () =>
+    page.evaluate(() => {
+      const element = document.activeElement as HTMLInputElement;
+      const ring = [element, element.parentElement!, element.closest('.page'), element.nextElementSibling]
+        .filter((each) => each !== null)
+        .some((each) => getComputedStyle(each).outlineStyle !== 'none');
+      const own = element.id || element.value || element.textContent!.trim();
+      return { name: element === document.body ? 'page' : own, ring };
+    });
+  const seen: string[] = [];
+  for (;;) {
+    await page.keyboard.press('Tab');
+    const { name, ring } = await focused();
+    if (name === 'page') break; // past the last one
+    expect(ring, `focus of ${name} can be seen`).toBe(true);
+    seen.push(name);
+  }
+  const [first, , second] = ['question', 'Answer', 'passage'];
+  expect(seen.slice(0, 3)).toEqual([first, 'Answer', second]);
+  expect(seen).toEqual(
+    expect.arrayContaining([
+      'copy',
+      'link',
+      'cpu',
+      'int8',
+      'accurate',
+      'threads',
+      'Another model',
+      'measure',
+      'explain',
+    ]),
+  );
+
+  await page.locator('#question').focus();
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('What may explain why many Americans are rich?');
+  await page.keyboard.press('Enter');
+  await expect.poll(() => answer(page)).toBe('Inherited wealth');
+  await page.locator('#passage').focus();
+  await page.keyboard.press('Control+Enter');
+  await answered(page);
+  await page.locator('input[value=int8]').focus();
+  await page.keyboard.press('ArrowRight');
+  await status(page, /^Answered in .* fp32\.$/);
+});
+
+test('where the answer is: beside the passage on a wide screen; on a phone the page goes there', async () => {
+  const page = await web.stay();
+  await page.setViewportSize({ width: 1280, height: 800 });
+  const result = page.locator('#result');
+  const [passage, beside] = [(await page.locator('#passage').boundingBox())!, (await result.boundingBox())!];
+  expect(beside.x).toBeGreaterThan(passage.x + passage.width);
+  expect(beside.y + beside.height).toBeLessThan(800);
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.evaluate(() => scrollTo(0, 0));
+  await askButton(page).click();
+  await expect.poll(async () => (await result.boundingBox())!.y).toBeLessThan(20);
+
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.locator('#passage').fill(`${'It rains today. '.repeat(1000)}\n${ARTICLE.context}`); // 16,000 characters and more
+  await askButton(page).click();
+  await page.locator('#step', { hasText: /^window \d+ of \d+$/ }).waitFor();
+  expect(await result.getAttribute('class')).toBe('old');
+  await answered(page);
+  expect(await result.getAttribute('class')).toBe('');
+  expect(await answer(page)).toBe('New York Times');
+  expect(await page.locator('#answer .muted').textContent()).toMatch(/^Confidence (> 99|[6-9]\d) %, score 0\.\d+\.$/);
+  const inBox = () =>
+    page
+      .locator('#mirror mark')
+      .first()
+      .evaluate((mark) => {
+        const [inner, outer] = [mark, mark.closest('.page')!].map((each) => each.getBoundingClientRect());
+        return inner!.top >= outer!.top && inner!.bottom <= outer!.bottom;
+      });
+  expect(await inBox()).toBe(true); // far down in the passage, and yet to be seen
+});
+
+test('measures this machine: lines for the CPU, words for a GPU that is none; stops when told', async () => {
+  const page = await web.stay();
+  await page.getByRole('button', { name: 'Measure this machine' }).click();
+  await status(page, /^Measured\.$/);
+  const rows = await page.locator('#timings tbody tr').allTextContents();
+  expect(rows.map((row) => row.slice(0, 8))).toEqual(['CPU fp32', 'CPU int8']);
+  expect(rows[0]).toMatch(/1\.00 ×86 MB$/);
+  expect(await page.locator('#timings > p').textContent()).toMatch(
+    /^WebGPU fp32, WebGPU fp16, WebGPU int8: Not measured/,
+  );
+  const file = await download(page, '#timings');
+  expect(file.split('\r\n').map((line) => line.split(',', 4).join())).toEqual([
+    'name,device,dtype,scheme',
+    'CPU fp32,cpu,fp32,',
+    'CPU int8,cpu,int8,torch',
+    '',
+  ]);
+  await looksRight(page, 'benchmark');
+  await page.getByRole('button', { name: 'Measure this machine' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await status(page, /^Stopped\.$/);
+  await askButton(page).click();
+  await answered(page); // the model is still there
+});
+
+test('what quantization did: three answers, a line for each of the 25 linears and scheme', async () => {
+  const page = await web.stay();
+  const engine = engineOf(page);
+  await page.getByRole('button', { name: 'What did it do to this question?' }).click();
+  await page.locator('#step', { hasText: '%' }).waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await status(page, /^Cancelled\.$/);
+  expect(engineOf(page)).toBe(engine); // with the model
+  await page.getByRole('button', { name: 'What did it do to this question?' }).click();
+  await status(page, /^Compared/);
+  const table = page.locator('#explanation table').first();
+  expect(await table.locator('tbody tr').allTextContents()).toEqual([
+    expect.stringMatching(/^float32New York Times0\.633$/),
+    expect.stringMatching(/^int8, like PyTorchNew York Times0\.706/),
+    expect.stringMatching(/^int8, accurateNew York Times0\./),
+  ]);
+  expect(
+    await page
+      .locator('#explanation details table')
+      .evaluateAll((all) => all.map((one) => (one as HTMLTableElement).tBodies[0]!.rows.length)),
+  ).toEqual([25, 25]);
+  expect((await download(page, '#explanation')).split('\r\n').length).toBe(1 + 50 + 1);
+  await looksRight(page, 'explain');
+});
+
+test('switches: arithmetic, scales, threads; a passage without the answer', async () => {
+  const page = await web.stay();
   await choose(page, 'fp32');
   expect(await page.locator('#status').textContent()).toContain('fp32');
   expect(await page.locator('#answer .muted').textContent()).toBe('Confidence > 99 %, score 0.633.'); // README's
@@ -187,7 +317,7 @@ test('a new version is offered, and taken; another deployment on the same host k
     expect(await page.title()).toBe('bertlet: ask a passage');
     await looksRight(page, 'update');
     await page.getByRole('button', { name: 'Take it' }).click();
-    await expect.poll(() => page.title()).toBe('newer');
+    await expect.poll(() => page.title(), { timeout: 20_000 }).toBe('newer');
     await answered(page);
     expect(await page.locator('#update').textContent()).toBe('');
     for (const name of ['one', 'two']) expect(await models(name)).toBeGreaterThan(2);
@@ -196,87 +326,6 @@ test('a new version is offered, and taken; another deployment on the same host k
     own.close();
     rmSync(root, { recursive: true });
   }
-});
-
-test('by keyboard alone', async () => {
-  const page = await web.visit();
-  await answered(page);
-  const focused = () =>
-    page.evaluate(() => {
-      const element = document.activeElement as HTMLInputElement;
-      const ring = [element, element.parentElement!, element.closest('.page'), element.nextElementSibling]
-        .filter((each) => each !== null)
-        .some((each) => getComputedStyle(each).outlineStyle !== 'none');
-      const own = element.id || element.value || element.textContent!.trim();
-      return { name: element === document.body ? 'page' : own, ring };
-    });
-  const seen: string[] = [];
-  for (;;) {
-    await page.keyboard.press('Tab');
-    const { name, ring } = await focused();
-    if (name === 'page') break; // past the last one
-    expect(ring, `focus of ${name} can be seen`).toBe(true);
-    seen.push(name);
-  }
-  const [first, , second] = ['question', 'Answer', 'passage'];
-  expect(seen.slice(0, 3)).toEqual([first, 'Answer', second]);
-  expect(seen).toEqual(
-    expect.arrayContaining([
-      'copy',
-      'link',
-      'cpu',
-      'int8',
-      'accurate',
-      'threads',
-      'Another model',
-      'measure',
-      'explain',
-    ]),
-  );
-
-  await page.locator('#question').focus();
-  await page.keyboard.press('Control+A');
-  await page.keyboard.type('What may explain why many Americans are rich?');
-  await page.keyboard.press('Enter');
-  await expect.poll(() => answer(page)).toBe('Inherited wealth');
-  await page.locator('#passage').focus();
-  await page.keyboard.press('Control+Enter');
-  await answered(page);
-  await page.locator('input[value=int8]').focus();
-  await page.keyboard.press('ArrowRight');
-  await status(page, /^Answered in .* fp32\.$/);
-});
-
-test('where the answer is: beside the passage on a wide screen; on a phone the page goes there', async () => {
-  const page = await web.visit(web.servers.isolated, { viewport: { width: 1280, height: 800 } });
-  await answered(page);
-  const result = page.locator('#result');
-  const [passage, beside] = [(await page.locator('#passage').boundingBox())!, (await result.boundingBox())!];
-  expect(beside.x).toBeGreaterThan(passage.x + passage.width);
-  expect(beside.y + beside.height).toBeLessThan(800);
-  await page.setViewportSize({ width: 390, height: 844 });
-  await page.evaluate(() => scrollTo(0, 0));
-  await askButton(page).click();
-  await expect.poll(async () => (await result.boundingBox())!.y).toBeLessThan(20);
-
-  await page.setViewportSize({ width: 1280, height: 800 });
-  await page.locator('#passage').fill(`${'It rains today. '.repeat(1000)}\n${ARTICLE.context}`); // 16,000 characters and more
-  await askButton(page).click();
-  await page.locator('#step', { hasText: /^window \d+ of \d+$/ }).waitFor();
-  expect(await result.getAttribute('class')).toBe('old');
-  await answered(page);
-  expect(await result.getAttribute('class')).toBe('');
-  expect(await answer(page)).toBe('New York Times');
-  expect(await page.locator('#answer .muted').textContent()).toMatch(/^Confidence (> 99|[6-9]\d) %, score 0\.\d+\.$/);
-  const inBox = () =>
-    page
-      .locator('#mirror mark')
-      .first()
-      .evaluate((mark) => {
-        const [inner, outer] = [mark, mark.closest('.page')!].map((each) => each.getBoundingClientRect());
-        return inner!.top >= outer!.top && inner!.bottom <= outer!.bottom;
-      });
-  expect(await inBox()).toBe(true); // far down in the passage, and yet to be seen
 });
 
 test('what is typed stays: after a reload, in a link, among the last questions', async () => {
@@ -322,56 +371,4 @@ test('what is typed stays: after a reload, in a link, among the last questions',
   } finally {
     await other.close();
   }
-});
-
-test('measures this machine: lines for the CPU, words for a GPU that is none; stops when told', async () => {
-  const page = await web.visit();
-  await answered(page);
-  await page.getByRole('button', { name: 'Measure this machine' }).click();
-  await status(page, /^Measured\.$/);
-  const rows = await page.locator('#timings tbody tr').allTextContents();
-  expect(rows.map((row) => row.slice(0, 8))).toEqual(['CPU fp32', 'CPU int8']);
-  expect(rows[0]).toMatch(/1\.00 ×86 MB$/);
-  expect(await page.locator('#timings > p').textContent()).toMatch(
-    /^WebGPU fp32, WebGPU fp16, WebGPU int8: Not measured/,
-  );
-  const file = await download(page, '#timings');
-  expect(file.split('\r\n').map((line) => line.split(',', 4).join())).toEqual([
-    'name,device,dtype,scheme',
-    'CPU fp32,cpu,fp32,',
-    'CPU int8,cpu,int8,torch',
-    '',
-  ]);
-  await looksRight(page, 'benchmark');
-  await page.getByRole('button', { name: 'Measure this machine' }).click();
-  await page.getByRole('button', { name: 'Cancel' }).click();
-  await status(page, /^Stopped\.$/);
-  await askButton(page).click();
-  await answered(page); // the model is still there
-});
-
-test('what quantization did: three answers, a line for each of the 25 linears and scheme', async () => {
-  const page = await web.visit();
-  await answered(page);
-  const engine = engineOf(page);
-  await page.getByRole('button', { name: 'What did it do to this question?' }).click();
-  await page.locator('#step', { hasText: '%' }).waitFor();
-  await page.getByRole('button', { name: 'Cancel' }).click();
-  await status(page, /^Cancelled\.$/);
-  expect(engineOf(page)).toBe(engine); // with the model
-  await page.getByRole('button', { name: 'What did it do to this question?' }).click();
-  await status(page, /^Compared/);
-  const table = page.locator('#explanation table').first();
-  expect(await table.locator('tbody tr').allTextContents()).toEqual([
-    expect.stringMatching(/^float32New York Times0\.633$/),
-    expect.stringMatching(/^int8, like PyTorchNew York Times0\.706/),
-    expect.stringMatching(/^int8, accurateNew York Times0\./),
-  ]);
-  expect(
-    await page
-      .locator('#explanation details table')
-      .evaluateAll((all) => all.map((one) => (one as HTMLTableElement).tBodies[0]!.rows.length)),
-  ).toEqual([25, 25]);
-  expect((await download(page, '#explanation')).split('\r\n').length).toBe(1 + 50 + 1);
-  await looksRight(page, 'explain');
 });

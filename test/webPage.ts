@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { source as axe } from 'axe-core';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { EXAMPLES } from '../programs/web/examples.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { type PageServer, pageServer } from './pageServer.ts';
 import { goldenJson, picture, ROOT } from './support.ts';
 
 const PICTURES = join(ROOT, 'test-output', 'web');
 export const ARTICLE = goldenJson<{ question: string; context: string }>('article');
+const VIEWPORT = { width: 1000, height: 1100 };
 /** Some windows: long enough to type meanwhile. */
 export const LONG = Array(15).fill(ARTICLE.context).join('\n');
 
@@ -24,6 +26,11 @@ export interface PageTests {
   complaints: string[];
   /** A visitor's browser, with nothing kept from other visits. */
   visit(server?: PageServer, options?: Parameters<Browser['newContext']>[0]): Promise<Page>;
+  /**
+   * The page that the last test has left, as it is after a first visit: the article's question is answered by the default
+   * settings. For tests that need nothing else, since a visit loads the model anew.
+   */
+  stay(): Promise<Page>;
 }
 
 /** Builds the page into a folder and starts a browser before the tests of a file, and ends both after them. */
@@ -31,13 +38,33 @@ export function pageTests(folder: string): PageTests {
   const tests = {
     complaints: [] as string[],
     async visit(server = tests.servers.isolated, options = {}) {
+      await tests.context?.close();
       tests.complaints.length = 0;
-      tests.context = await tests.browser.newContext({ viewport: { width: 1000, height: 1100 }, ...options });
+      tests.context = await tests.browser.newContext({ viewport: VIEWPORT, ...options });
       const page = await tests.context.newPage();
       page.setDefaultTimeout(60_000);
       page.on('pageerror', ({ message }) => tests.complaints.push(message));
       page.on('console', (message) => message.type() === 'error' && tests.complaints.push(message.text()));
       await page.goto(server.url);
+      return page;
+    },
+    async stay() {
+      const page = tests.context?.pages()[0];
+      if (!page?.url().startsWith(tests.servers.isolated.url)) {
+        const first = await tests.visit();
+        await answered(first);
+        return first;
+      }
+      await page.setViewportSize(VIEWPORT);
+      await page.locator('details').evaluateAll((all) => {
+        for (const each of all) each.removeAttribute('open');
+      });
+      await page.locator('#status').evaluate((element) => element.replaceChildren());
+      await page.getByRole('button', { name: EXAMPLES[0]!.name }).click();
+      await answered(page);
+      for (const value of ['cpu', 'int8', 'accurate']) {
+        if (!(await choice(page, value).isChecked())) await choose(page, value);
+      }
       return page;
     },
   } as PageTests;
@@ -59,7 +86,6 @@ export function pageTests(folder: string): PageTests {
   });
   afterEach(async () => {
     tests.servers.isolated.halves.clear();
-    await tests.context?.close();
     expect(tests.complaints).toEqual([]);
   });
   return tests;
@@ -79,27 +105,32 @@ export async function choose(page: Page, value: string): Promise<void> {
 export const askButton = (page: Page) => page.getByRole('button', { name: 'Answer', exact: true });
 export const engineOf = (page: Page) => page.workers().find((worker) => /\/worker-/.test(worker.url()))!;
 
-const SCREENS = [
-  { width: 390, height: 844 },
-  { width: 1280, height: 800 },
-  { width: 1920, height: 1080 },
-];
+const SCREENS = { phone: [390, 844], small: [1280, 800], large: [1920, 1080] } as const;
+/** A picture of every state on every screen in both themes, for people to look at: BERTLET_PICTURES=1. */
+const ALL_PICTURES = Boolean(process.env.BERTLET_PICTURES);
 
-/** No violation and nothing wider than the screen, on a phone, a small screen and a large one, light and dark. A picture of each. */
+/**
+ * Nothing is wider than the screen, whatever the screen. Without a violation of axe's rules, on a phone in light and on a large
+ * screen in dark: which rules hold depends on the theme and on the layout, and there are two of each.
+ */
 export async function looksRight(page: Page, name: string): Promise<void> {
   await page.evaluate(axe);
-  for (const screen of SCREENS) {
-    await page.setViewportSize(screen);
+  for (const [screen, [width, height]] of Object.entries(SCREENS)) {
+    await page.setViewportSize({ width, height });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), `${name}, ${screen}`).toBeLessThanOrEqual(
+      width,
+    );
     for (const colorScheme of ['light', 'dark'] as const) {
-      const what = `${name}-${screen.width}-${colorScheme}`;
+      const checked = { phone: 'light', small: '', large: 'dark' }[screen] === colorScheme;
+      if (!checked && !ALL_PICTURES) continue;
       await page.emulateMedia({ colorScheme });
-      await picture(page, { path: join(PICTURES, `${what}.png`), fullPage: true });
-      expect(await page.evaluate(() => document.documentElement.scrollWidth), what).toBeLessThanOrEqual(screen.width);
-      expect(await violations(page), what).toEqual([]);
+      if (ALL_PICTURES)
+        await picture(page, { path: join(PICTURES, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+      expect(await violations(page), `${name}, ${screen}, ${colorScheme}`).toEqual([]);
     }
   }
   await page.emulateMedia({ colorScheme: 'light' });
-  await page.setViewportSize({ width: 1000, height: 1100 });
+  await page.setViewportSize(VIEWPORT);
 }
 const violations = (page: Page): Promise<string[]> =>
   page.evaluate(async () => {

@@ -51,8 +51,7 @@ test('loading shows how far it is, also where the server does not say; can be ca
 });
 
 test('a long answer can be cancelled, and makes way for the next; the model stays', async () => {
-  const page = await web.visit();
-  await answered(page);
+  const page = await web.stay();
   const engine = engineOf(page);
   const asks = async () => {
     await page.locator('#passage').fill(LONG.repeat(20));
@@ -72,8 +71,7 @@ test('a long answer can be cancelled, and makes way for the next; the model stay
 });
 
 test('what cannot be asked: advice that a page can follow, and a button for it', async () => {
-  const page = await web.visit();
-  await answered(page);
+  const page = await web.stay();
   await page.locator('#question').fill('why '.repeat(400));
   await askButton(page).click();
   await page.getByText('This cannot be asked').waitFor();
@@ -83,20 +81,18 @@ test('what cannot be asked: advice that a page can follow, and a button for it',
   expect(await page.locator('#question').evaluate((field) => field === document.activeElement)).toBe(true);
 });
 
-test('without the headers: one thread, and it says why; after a reload the service worker adds them', async () => {
-  const page = await web.visit(web.servers.plain);
-  await status(page, /^Answered in .* 1 thread, int8/);
-  expect(await page.locator('#hints').textContent()).toMatch(/One thread only.*does not send the headers.*Reload/);
-  expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
-  await looksRight(page, 'one-thread');
-  await page.reload();
-  await status(page, /^Answered in .* \d+ threads, int8/);
-  expect(await page.locator('#hints').textContent()).not.toContain('One thread');
+test('the links of the footer lead somewhere', async () => {
+  const page = await web.stay();
+  const links = await page.locator('footer a').evaluateAll((all) => all.map((one) => (one as HTMLAnchorElement).href));
+  expect(links.length).toBeGreaterThan(1);
+  for (const link of links.filter((one) => one.startsWith(web.servers.isolated.url))) {
+    expect([link, (await page.request.get(link)).status()]).toEqual([link, 200]);
+  }
+  expect(links.join(' ')).not.toMatch(/SOURCE|undefined/);
 });
 
 test('files of a model: the wrong ones, damaged ones, and right ones', async () => {
-  const page = await web.visit();
-  await answered(page);
+  const page = await web.stay();
   await page.getByText('Another model').click();
   const files = page.getByLabel('Of this machine');
   const of = (name: string, buffer = readFileSync(join(TINY, name))) => ({
@@ -142,8 +138,7 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
 });
 
 test('a name that the Hub does not have, and no memory', async () => {
-  const page = await web.visit();
-  await answered(page);
+  const page = await web.stay();
   await web.context.route('https://huggingface.co/**', () => {}); // a network that is slow without end
   await page.getByText('Another model').click();
   await page.getByLabel('Of the Hugging Face Hub').fill('owner/nothing');
@@ -173,6 +168,17 @@ test('a name that the Hub does not have, and no memory', async () => {
   await answered(page);
 });
 
+test('without the headers: one thread, and it says why; after a reload the service worker adds them', async () => {
+  const page = await web.visit(web.servers.plain);
+  await status(page, /^Answered in .* 1 thread, int8/);
+  expect(await page.locator('#hints').textContent()).toMatch(/One thread only.*does not send the headers.*Reload/);
+  expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
+  await looksRight(page, 'one-thread');
+  await page.reload();
+  await status(page, /^Answered in .* \d+ threads, int8/);
+  expect(await page.locator('#hints').textContent()).not.toContain('One thread');
+});
+
 test('under the Content-Security-Policy of docs/use.md; without `blob:` it says what is missing', async () => {
   const document = readFileSync(join(ROOT, 'docs', 'use.md'), 'utf8');
   const [, policy] = /<!-- policy -->\n```\n(.*)\n```/.exec(document)!;
@@ -191,16 +197,6 @@ test('under the Content-Security-Policy of docs/use.md; without `blob:` it says 
   await page.getByText('This device cannot be used').waitFor();
   expect(await error(page)).toContain('worker-src blob:');
   web.complaints.length = 0; // the browser's own line about the policy
-});
-
-test('the links of the footer lead somewhere', async () => {
-  const page = await web.visit();
-  const links = await page.locator('footer a').evaluateAll((all) => all.map((one) => (one as HTMLAnchorElement).href));
-  expect(links.length).toBeGreaterThan(1);
-  for (const link of links.filter((one) => one.startsWith(web.servers.isolated.url))) {
-    expect([link, (await page.request.get(link)).status()]).toEqual([link, 200]);
-  }
-  expect(links.join(' ')).not.toMatch(/SOURCE|undefined/);
 });
 
 test('a worker that cannot be loaded is said in words', async () => {
