@@ -5,7 +5,9 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Tests that need no GPU, no browser and no process of their own: the loop of a developer. */
 const UNIT =
-  'bert checkpoints cpu files hub load ops options qa quantize runtime safetensors squad tokenizer webParts'.split(' ');
+  'batch bert checkpoints cpu files hub load ops options qa quantize runtime safetensors squad tokenizer webParts'.split(
+    ' ',
+  );
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
 const LONGEST =

@@ -22,11 +22,11 @@ var<workgroup> tops: array<f32, 128>;      // one number for each thread
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
-  let tokens = forward.tokens;
+  let first = firstOfBlock(at.x);
+  let tokens = endOf(first); // one past the last row of the sequence
   let hidden = step.out / 4u;
   let width = hidden / step.heads; // vec4s of a head
   let head = at.y * width;
-  let first = at.x * 16u;
   // The thread's query, and its place among the 8 threads of that query.
   let query = t / 8u;
   let lane = t % 8u;
@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   var top = -1e30;
   var sum = 0.0;
   var mix: array<vec4f, 2>;
-  for (var begin = 0u; begin < tokens; begin += 32u) {
+  for (var begin = firstOf(first); begin < tokens; begin += 32u) {
     workgroupBarrier(); // the last tile's values have been read
     for (var i = t; i < 32u * width; i += 128u) {
       keys[i / width * PAD + i % width] = qkv[(begin + i / width) * 3u * hidden + hidden + head + i % width];
@@ -52,7 +52,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
         dot(q, keys[lane * PAD + i]), dot(q, keys[(lane + 8u) * PAD + i]),
         dot(q, keys[(lane + 16u) * PAD + i]), dot(q, keys[(lane + 24u) * PAD + i]));
     }
-    // Rows beyond `tokens` are no keys: they must not count.
+    // Rows beyond the sequence are no keys: they must not count.
     let key = begin + lane + vec4u(0u, 8u, 16u, 24u);
     scores = select(vec4f(-1e30), scores, key < vec4u(tokens));
     tops[t] = max(max(scores.x, scores.y), max(scores.z, scores.w));
@@ -98,7 +98,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
       if (i < width) {
         let value = mix[j] / sum;
         y[row * hidden + head + i] = bitcast<vec4u>(value);
-        note(query, value);
+        note(first, query, value);
       }
     }
   }

@@ -6,8 +6,8 @@
 // Bindings of the bind group: 0 to 3 are declared here, 4 to 8 by the kernel that reads them.
 
 struct Forward {
-  tokens: u32,
-  ids: array<u32>,  // [2][capacity]: token ids, then type ids
+  tokens: u32,       // rows of all sequences
+  rows: array<u32>,  // [5][capacity]: token ids, type ids, firstOf, endOf, firstOfBlock
 }
 struct Step {
   features: u32,    // columns of x
@@ -17,7 +17,7 @@ struct Step {
   eps: f32,
   rangeOfX: u32,    // slot of x's range in `ranges`
   rangeOfY: u32,    // slot in which y's range is noted, or NO_SLOT
-  perRow: u32,      // 1: each row has a range of its own, as the scheme `accurate` wants; 0: the whole tensor has one
+  perRow: u32,      // 1: each row has a range of its own, as the scheme `accurate` wants; 0: a whole sequence has one
 }
 const NO_SLOT: u32 = 0xffffffffu;
 
@@ -25,6 +25,18 @@ const NO_SLOT: u32 = 0xffffffffu;
 @group(0) @binding(1) var<uniform> step: Step;
 @group(0) @binding(2) var<storage, read_write> ranges: array<atomic<u32>>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4u>; // the bits of float32
+
+// A batch has the rows of its sequences one after another. The first row of the sequence that a row belongs to, and the row
+// after its last; the first row of a block of 16 queries of one sequence (attention.wgsl).
+fn firstOf(row: u32) -> u32 {
+  return forward.rows[2u * step.capacity + row];
+}
+fn endOf(row: u32) -> u32 {
+  return forward.rows[3u * step.capacity + row];
+}
+fn firstOfBlock(block: u32) -> u32 {
+  return forward.rows[4u * step.capacity + block];
+}
 
 // The number of vec4s in a row of this many columns.
 fn vectors(columns: u32) -> u32 {
@@ -36,7 +48,7 @@ fn vectors(columns: u32) -> u32 {
 // The range always holds 0, so it is two numbers that are not negative: max(-y) and max(y). float32s that are not
 // negative have the order of their bits, so an atomic maximum of integers finds both, exactly and in any order.
 //
-//   ranges: [slot][row: capacity][2]    (perRow: each row its own pair; else row 0 for the whole tensor)
+//   ranges: [slot][row: capacity][2]    (perRow: each row its own pair; else the first row of a sequence for all of it)
 //
 // Whether to note is a number in `step`, not a constant of the shader: one compiled kernel serves every program.
 
@@ -46,14 +58,16 @@ const NOT_FINITE: u32 = 0x7f800000u;
 // The ranges of the workgroup's rows of y: in workgroup memory, or one per thread.
 var<workgroup> noted: array<atomic<u32>, 128>;
 var<private> extremes: vec2f;
+var<private> current: u32; // the place in `noted` that `extremes` belong to
 
 // Where the pair of a row begins in `ranges`.
 fn rangeAt(slot: u32, row: u32) -> u32 {
-  return 2u * (slot * step.capacity + step.perRow * row);
+  return 2u * (slot * step.capacity + select(firstOf(row), row, step.perRow == 1u));
 }
 
-// Notes the range of four values of a row of y, counted from the workgroup's first row.
-fn note(row: u32, value: vec4f) {
+// Notes the range of four values of y, of row `row` of the workgroup, whose first row is `first`. Rows that share a range
+// share the place of the first of them in the workgroup; a thread keeps what it notes in registers until the place changes.
+fn note(first: u32, row: u32, value: vec4f) {
   if (step.rangeOfY == NO_SLOT) {
     return;
   }
@@ -65,13 +79,17 @@ fn note(row: u32, value: vec4f) {
   if (any(exponents == vec4u(NOT_FINITE))) {
     pair = bitcast<vec2f>(exponents.xy | exponents.zw | vec2u(NOT_FINITE));
   }
-  if (step.perRow == 1u) {
-    // Several threads may share a row.
-    atomicMax(&noted[2u * row], bitcast<u32>(pair.x));
-    atomicMax(&noted[2u * row + 1u], bitcast<u32>(pair.y));
-  } else {
-    extremes = max(extremes, pair);
+  let place = select(max(firstOf(first + row), first) - first, row, step.perRow == 1u);
+  if (place != current) {
+    flush();
+    current = place;
   }
+  extremes = max(extremes, pair);
+}
+fn flush() {
+  atomicMax(&noted[2u * current], bitcast<u32>(extremes.x));
+  atomicMax(&noted[2u * current + 1u], bitcast<u32>(extremes.y));
+  extremes = vec2f(0.0);
 }
 
 // Joins the workgroup's noted ranges of `count` rows into `ranges`. All threads of the workgroup must call it: barrier.
@@ -79,15 +97,14 @@ fn publish(thread: u32, first: u32, count: u32) {
   if (step.rangeOfY == NO_SLOT) {
     return;
   }
-  if (step.perRow == 0u) {
-    atomicMax(&noted[0], bitcast<u32>(extremes.x));
-    atomicMax(&noted[1], bitcast<u32>(extremes.y));
-  }
+  flush();
   workgroupBarrier();
-  // One thread for each number of a pair.
-  let row = first + thread / 2u;
-  if (thread < select(2u, 2u * count, step.perRow == 1u)) {
-    atomicMax(&ranges[rangeAt(step.rangeOfY, row) + thread % 2u], atomicLoad(&noted[thread]));
+  // One thread for each number of a pair. Zero is what `ranges` holds anyway.
+  if (thread < 2u * count) {
+    let number = atomicLoad(&noted[thread]);
+    if (number > 0u) {
+      atomicMax(&ranges[rangeAt(step.rangeOfY, first + thread / 2u) + thread % 2u], number);
+    }
   }
 }
 

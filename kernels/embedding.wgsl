@@ -9,10 +9,11 @@
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
   let token = at.x;
   let stride = vectors(step.out);
-  // Where the token's rows begin in the word table and in `kind`, the type table.
-  let id = forward.ids[token] * stride;
-  let kindId = forward.ids[step.capacity + token] * stride;
+  // Where the token's rows begin in the word table, in `kind`, the type table, and in the position table.
+  let id = forward.rows[token] * stride;
+  let kindId = forward.rows[step.capacity + token] * stride;
+  let place = (token - firstOf(token)) * stride; // positions begin anew with each sequence
   for (var c = t; c < stride; c += 64u) {
-    y[token * stride + c] = bitcast<vec4u>(word[id + c] + kind[kindId + c] + position[token * stride + c]);
+    y[token * stride + c] = bitcast<vec4u>(word[id + c] + kind[kindId + c] + position[place + c]);
   }
 }

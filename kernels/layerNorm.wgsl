@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     if (c < stride) {
       let value = v[i] / deviation * gamma[c] + beta[c];
       y[row * stride + c] = bitcast<vec4u>(value);
-      note(0u, value);
+      note(row, 0u, value);
     }
   }
   // Outside the condition: publish has a barrier, which all threads must reach.

@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
       y[(row + local) * stride + column4] = bitcast<vec4u>(value);
       // Rows beyond `tokens` must not widen the range.
       if (row + local < forward.tokens) {
-        note(local, value);
+        note(row, local, value);
       }
     }
   }

@@ -8,7 +8,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   let stride = vectors(step.features);
   for (var c = t; c < stride; c += 64u) {
     // The workgroup has one row, so its number in the workgroup is 0.
-    note(0u, x[at.x * stride + c]);
+    note(at.x, 0u, x[at.x * stride + c]);
   }
   publish(t, at.x, 1u);
 }

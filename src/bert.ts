@@ -104,12 +104,14 @@ export class Bert {
   }
 
   /**
-   * Records the embeddings and all layers for one sequence. Nothing is computed before `Runtime.read`.
+   * Records the embeddings and all layers for one sequence, or for each sequence of a batch. Nothing is computed before
+   * `Runtime.read`.
    * @param ids token ids [tokens], without padding
    * @param typeIds [tokens], 0 for tokens of the question, 1 for tokens of the passage
-   * @returns the hidden states of the last layer [tokens, hidden], to read or to compute with
+   * @returns the hidden states of the last layer [tokens, hidden], to read or to compute with. Those of a batch are the
+   * rows of all its sequences, one after another (`Tensor.lengths`).
    */
-  encode(ids: Int32Array, typeIds: Int32Array): Tensor {
+  encode(ids: Int32Array | readonly Int32Array[], typeIds: typeof ids): Tensor {
     const { heads, eps } = this.config;
     const rt = this.#runtime;
     let x = rt.embedding(ids, typeIds, this.#tables); // [tokens] -> [tokens, hidden]
@@ -131,8 +133,28 @@ export class Bert {
    * Runs the whole model on one sequence. The arguments are those of `encode` and of `Runtime.read`.
    * @returns logits [tokens, 2]: for each token, how well the answer starts there and how well the answer ends there
    */
-  forward(ids: Int32Array, typeIds: Int32Array, options?: ReadOptions): Promise<Float32Array> {
-    return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs), options); // [tokens, 2]
+  async forward(ids: Int32Array, typeIds: Int32Array, options?: ReadOptions): Promise<Float32Array> {
+    const [logits] = await this.forwardBatch([ids], [typeIds], options);
+    return logits!;
+  }
+
+  /**
+   * Runs the whole model on several sequences of any lengths in one program, which fills a GPU that one sequence leaves
+   * idle. No sequence sees another: its logits are the bits that it has alone.
+   * @returns the logits of each sequence, [tokens, 2] as from `forward`
+   */
+  async forwardBatch(
+    ids: readonly Int32Array[],
+    typeIds: readonly Int32Array[],
+    options?: ReadOptions,
+  ): Promise<Float32Array[]> {
+    const logits = this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs); // [tokens of all, 2]
+    const values = await this.#runtime.read(logits, options);
+    let end = 0;
+    return logits.lengths.map((tokens) => {
+      end += tokens;
+      return values.subarray(2 * (end - tokens), 2 * end);
+    });
   }
 }
 

@@ -56,6 +56,11 @@ export interface LoadOptions extends DeviceOptions {
    * scheme of an int8 checkpoint, otherwise accurate.
    */
   scheme?: Scheme | undefined;
+  /**
+   * Most windows that run through the model at once: of one passage, and of `answer`s under way at once. An answer does not
+   * depend on it. Default 8 on `webgpu`, which one window leaves idle, otherwise 1.
+   */
+  batchSize?: number | undefined;
   /** Only for a model of the Hub: branch, tag or commit. Default main. */
   revision?: string | undefined;
   /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
@@ -64,7 +69,16 @@ export interface LoadOptions extends DeviceOptions {
   onProgress?: OnProgress | undefined;
 }
 
-const OPTIONS = ['device', 'dtype', 'scheme', ...DEVICE_OPTIONS, 'revision', 'endpoint', 'onProgress'] as const;
+const OPTIONS = [
+  'device',
+  'dtype',
+  'scheme',
+  'batchSize',
+  ...DEVICE_OPTIONS,
+  'revision',
+  'endpoint',
+  'onProgress',
+] as const;
 
 /**
  * Loads a question answering checkpoint of BERT, DistilBERT, ELECTRA or RoBERTa.
@@ -83,6 +97,10 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
+  const { batchSize } = options;
+  if (batchSize !== undefined && !(Number.isSafeInteger(batchSize) && batchSize >= 1)) {
+    throw inputError('batchSize', 'an integer of at least 1', shown(batchSize));
+  }
   const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   const int8 = dtype === 'int8';
@@ -96,7 +114,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
     );
     const { bert, runtime, weightBytes } = used;
     const about = (): Info => ({ ...info(), device: name, dtype, weightBytes, ...(int8 && { scheme }) });
-    return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, about);
+    return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, batchSize ?? (name === 'webgpu' ? 8 : 1), about);
   } finally {
     checkpoint.close();
   }

@@ -15,7 +15,7 @@ import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
 import { checkType, type Given, optionsOf, shown } from './options.ts';
-import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
+import { type DeviceInfo, type Runtime, type Scheme, unlessAborted } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
 /** The device and the precision of a loaded model. */
@@ -97,6 +97,15 @@ type Options = Required<Omit<Given<Question>, Unset>> & Pick<Given<Question>, Un
 /** Lower bounds of the integer options. */
 const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
 
+/** A sequence that waits to run through the model. */
+interface Waiting {
+  readonly ids: Int32Array;
+  readonly typeIds: Int32Array;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (logits: Float32Array) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /** The input of `logits`. */
 export interface Tokens {
   inputIds: ArrayLike<number>;
@@ -114,11 +123,18 @@ export class QuestionAnswering {
   readonly #runtime: Runtime;
   /** The last passage and its tokens, so that several questions to one passage tokenize it once. */
   #passage: [text: string, encoding: Encoding] = ['', { ids: [], tokens: [], offsets: [] }];
+  /** Most sequences that run through the model at once. */
+  readonly #batchSize: number;
+  /** Sequences whose turn has not come, in the order of the calls. */
+  readonly #waiting: Waiting[] = [];
+  /** Settles when no sequence waits. */
+  #emptied: Promise<void> | null = null;
   #disposed = false;
 
   /** @param about returns the value of `info` */
-  constructor(tokenizer: Tokenizer, bert: Bert, runtime: Runtime, about: () => Info) {
+  constructor(tokenizer: Tokenizer, bert: Bert, runtime: Runtime, batchSize: number, about: () => Info) {
     this.tokenizer = tokenizer;
+    this.#batchSize = batchSize;
     this.#about = about;
     this.config = bert.config;
     this.#bert = bert;
@@ -153,9 +169,16 @@ export class QuestionAnswering {
     if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', shown(nullThreshold));
     const windows: Window[] = [];
     const pairs = [...this.#windows(options)];
-    for (const pair of pairs) {
-      windows.push({ pair, ...(await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds, signal })) });
-      onProgress?.({ done: windows.length, total: pairs.length });
+    while (windows.length < pairs.length) {
+      const batch = pairs.slice(windows.length, windows.length + this.#batchSize);
+      const run = async (pair: PairEncoding) => {
+        const logits = await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds, signal });
+        return { pair, ...logits };
+      };
+      for (const window of await Promise.all(batch.map(run))) {
+        windows.push(window);
+        onProgress?.({ done: windows.length, total: pairs.length });
+      }
     }
     return bestSpans(windows, options);
   }
@@ -179,16 +202,45 @@ export class QuestionAnswering {
     }
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
-    const logits = await this.#bert.forward(ids, typeIds, { signal });
+    const logits = await this.#forward(ids, typeIds, signal);
     if (!logits.every(Number.isFinite)) {
       throw new BertletError('weights', 'logits: expected finite numbers, got NaN. Are the weights damaged?');
     }
     return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
   }
 
-  /** Frees the weights, after the forward in progress. An `answer` that needs more forwards fails. Idempotent. */
+  /** The logits of one sequence. It waits for its turn, and shares it with those that wait behind it. */
+  #forward(ids: Int32Array, typeIds: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
+    const logits = new Promise<Float32Array>((resolve, reject) => {
+      this.#waiting.push({ ids, typeIds, signal, resolve, reject });
+    });
+    this.#emptied ??= this.#empty();
+    return unlessAborted(logits, signal);
+  }
+
+  /** Runs all that wait, batch by batch. */
+  async #empty(): Promise<void> {
+    await null; // all calls of this moment share the first batch
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, this.#batchSize).filter(({ signal }) => !signal?.aborted);
+      if (batch.length === 0) continue;
+      const [signal, ...others] = new Set(batch.map((each) => each.signal));
+      const options = { signal: others.length === 0 ? signal : undefined }; // nobody ends what others wait for
+      const [ids, typeIds] = [batch.map((each) => each.ids), batch.map((each) => each.typeIds)];
+      try {
+        const logits = await this.#bert.forwardBatch(ids, typeIds, options);
+        for (const [i, { resolve }] of batch.entries()) resolve(logits[i]!);
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.#emptied = null;
+  }
+
+  /** Frees the weights, after the forwards that were asked for. An `answer` that needs more of them fails. Idempotent. */
   async dispose(): Promise<void> {
     this.#disposed = true;
+    await this.#emptied;
     await this.#runtime.dispose();
   }
   /** For `await using`. */

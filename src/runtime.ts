@@ -54,6 +54,11 @@ export type LinearWeight = HostTensor<Float32Array | Uint16Array> | QuantizedTen
 export class Tensor {
   readonly shape: readonly [rows: number, columns: number];
   readonly runtime: Runtime;
+  /**
+   * Rows of each sequence, which add up to all rows. A batch has the rows of its sequences one after another, without
+   * padding. What is no batch is one sequence.
+   */
+  readonly lengths: readonly number[];
   /** What the device's `upload` returned; null for the result of an op. */
   readonly buffer: unknown;
   /** The step that makes the tensor; null for an upload. */
@@ -61,10 +66,17 @@ export class Tensor {
   /** Serial number of the tensor in its runtime. A program computes its tensors in this order. */
   readonly order: number;
   /** Only for `Runtime`. Callers get tensors from `Runtime.tensor` and from the ops. */
-  constructor(runtime: Runtime, order: number, shape: readonly [number, number], buffer: unknown, step: Op | null) {
+  constructor(
+    runtime: Runtime,
+    order: number,
+    [lengths, columns]: readonly [lengths: readonly number[], columns: number],
+    buffer: unknown,
+    step: Op | null,
+  ) {
     this.runtime = runtime;
     this.order = order;
-    this.shape = shape;
+    this.lengths = lengths;
+    this.shape = [sum(lengths), columns];
     this.buffer = buffer;
     this.step = step && { ...step, y: this };
   }
@@ -93,7 +105,10 @@ type Op = { readonly reads: readonly Tensor[] } & (
   | { readonly op: 'linear'; readonly linear: Linear; readonly gelu: boolean } // reads x
   | { readonly op: 'attention'; readonly heads: number } // reads query | key | value
 );
-/** A step of a program: an op and the tensor `y` that the op makes. */
+/**
+ * A step of a program: an op and the tensor `y` that the op makes. Sequences of a batch (`y.lengths`) do not see each other:
+ * positions begin anew with each, attention stays within it, and so does the range that an int8 linear quantizes.
+ */
 export type Step = Op & { readonly y: Tensor };
 
 /** A device. It need not check shapes: the runtime has done so. */
@@ -127,7 +142,7 @@ export interface DeviceInfo {
   adapter?: string;
   /** The kernels in use. */
   kernels?: string;
-  /** webgpu: bytes of GPU memory in use. They do not depend on the length of the input. */
+  /** webgpu: bytes of GPU memory in use. They grow with the largest batch, and not with the length of an input. */
   gpuBytes?: number;
   /** cpu, and webgpu with `profile`: milliseconds so far in each kind of kernel. Grows with each run. */
   milliseconds?: Readonly<Partial<Record<string, number>>>;
@@ -164,9 +179,13 @@ export class Runtime {
   /**
    * Uploads a vector [columns] or a matrix [rows, columns]. It stays on the device until `dispose`, as float32.
    * @param given float32; on `cpu` also float16, which the device widens
+   * @param lengths rows of each sequence, if the matrix is a batch of several
    * @throws BertletError `input` if shape and data do not match; `device` if the device has no room
    */
-  tensor(given: Pick<HostTensor<Float32Array>, 'shape' | 'data'> | HostTensor<Uint16Array>): Tensor {
+  tensor(
+    given: Pick<HostTensor<Float32Array>, 'shape' | 'data'> | HostTensor<Uint16Array>,
+    lengths?: readonly number[],
+  ): Tensor {
     this.#checkAlive();
     const { shape, data } = given;
     const kind = data?.[Symbol.toStringTag]; // not instanceof: another realm has other classes
@@ -180,7 +199,11 @@ export class Runtime {
     if (!(rows >= 1 && columns >= 1 && rows * columns === data.length)) {
       throw inputError(`tensor [${shape}]`, 'as many elements as its shape has, at least 1', data.length);
     }
-    return new Tensor(this, this.#made++, [rows, columns], this.device.upload(rows, columns, data), null);
+    const sequences = lengths?.slice() ?? [rows];
+    if (sum(sequences) !== rows || !sequences.every((length) => Number.isSafeInteger(length) && length >= 1)) {
+      throw inputError(`tensor [${shape}]: lengths`, `lengths of at least 1, ${rows} together`, `[${sequences}]`);
+    }
+    return new Tensor(this, this.#made++, [sequences, columns], this.device.upload(rows, columns, data), null);
   }
 
   /**
@@ -205,19 +228,27 @@ export class Runtime {
     return { name, runtime: this, out, features, buffer: this.device.uploadLinear(weight, bias.data, name) };
   }
 
-  /** `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden] */
-  embedding(ids: Int32Array, typeIds: Int32Array, { word, position, type }: Tables): Tensor {
+  /**
+   * `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden]
+   * @param ids the ids of one sequence, or of each sequence of a batch
+   * @param typeIds as many
+   */
+  embedding(ids: Int32Array | readonly Int32Array[], typeIds: typeof ids, { word, position, type }: Tables): Tensor {
     const hidden = word.shape[1];
-    same('embedding', 'typeIds', ids.length, typeIds.length);
+    const [allIds, allTypes] = [joined(ids), joined(typeIds)]; // copies: what was checked is what `read` computes with
+    same('embedding', 'typeIds', String(allIds.lengths), String(allTypes.lengths));
     same('embedding', 'columns of position', hidden, position.shape[1]);
     same('embedding', 'columns of type', hidden, type.shape[1]);
-    if (ids.length < 1 || ids.length > position.shape[0]) {
-      throw inputError('embedding', `1 to ${position.shape[0]} tokens, the positions`, ids.length);
+    for (const tokens of allIds.lengths) {
+      if (tokens >= 1 && tokens <= position.shape[0]) continue;
+      throw inputError('embedding', `1 to ${position.shape[0]} tokens, the positions`, tokens);
     }
-    checkIds('embedding: ids', ids, word.shape[0]);
-    checkIds('embedding: typeIds', typeIds, type.shape[0]);
-    const own = { ids: ids.slice(), typeIds: typeIds.slice() }; // what was checked is what `read` computes with
-    return this.#record(ids.length, hidden, { op: 'embedding', ...own, reads: [word, position, type] });
+    if (allIds.lengths.length === 0) throw inputError('embedding', 'at least one sequence', 'none');
+    checkIds('embedding: ids', allIds.values, word.shape[0]);
+    checkIds('embedding: typeIds', allTypes.values, type.shape[0]);
+    const reads = [word, position, type];
+    const op: Op = { op: 'embedding', ids: allIds.values, typeIds: allTypes.values, reads };
+    return this.#record(allIds.lengths, hidden, op);
   }
 
   /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same */
@@ -225,10 +256,13 @@ export class Runtime {
     const [tokens, hidden] = x.shape;
     same('layerNorm', 'gamma', hidden, lengthOf(gamma));
     same('layerNorm', 'beta', hidden, lengthOf(beta));
-    if (residual) same('layerNorm', `residual [${tokens},${hidden}]`, `[${x.shape}]`, `[${residual.shape}]`);
+    if (residual) {
+      same('layerNorm', `residual [${tokens},${hidden}]`, `[${x.shape}]`, `[${residual.shape}]`);
+      same('layerNorm', 'residual of sequences', `[${x.lengths}]`, `[${residual.lengths}]`);
+    }
     if (!(eps >= 0 && eps < Infinity)) throw inputError('layerNorm: eps', 'a number that is not negative', eps);
     const reads = residual ? [x, gamma, beta, residual] : [x, gamma, beta];
-    return this.#record(tokens, hidden, { op: 'layerNorm', eps, reads });
+    return this.#record(x.lengths, hidden, { op: 'layerNorm', eps, reads });
   }
 
   /**
@@ -239,16 +273,16 @@ export class Runtime {
     this.#checkOwner('linear: layer', linear.runtime);
     const { name, out, features } = linear;
     same(`${name} [${x.shape}] x [${out},${features}]`, 'input features', features, x.shape[1]);
-    return this.#record(x.shape[0], out, { op: 'linear', linear, gelu: activation === 'gelu', reads: [x] });
+    return this.#record(x.lengths, out, { op: 'linear', linear, gelu: activation === 'gelu', reads: [x] });
   }
 
   /** `softmax(q k^T / sqrt(headDim)) v` for each head: query | key | value [tokens, 3 hidden] -> [tokens, hidden] */
   attention(qkv: Tensor, heads: number): Tensor {
-    const [tokens, columns] = qkv.shape;
+    const columns = qkv.shape[1];
     if (!(Number.isSafeInteger(heads) && heads >= 1) || columns % (3 * heads) !== 0) {
       throw inputError('attention', `3 x hidden columns for ${heads} heads`, columns);
     }
-    return this.#record(tokens, columns / 3, { op: 'attention', heads, reads: [qkv] });
+    return this.#record(qkv.lengths, columns / 3, { op: 'attention', heads, reads: [qkv] });
   }
 
   /**
@@ -290,10 +324,10 @@ export class Runtime {
   }
 
   /** Makes the tensor of an op. */
-  #record(rows: number, columns: number, op: Op): Tensor {
+  #record(lengths: readonly number[], columns: number, op: Op): Tensor {
     this.#checkAlive();
     for (const x of op.reads) this.#checkOwner(op.op, x.runtime);
-    return new Tensor(this, this.#made++, [rows, columns], null, op);
+    return new Tensor(this, this.#made++, [lengths, columns], null, op);
   }
   #checkAlive(): void {
     if (this.#disposed) throw new BertletError('disposed', 'runtime: expected one in use, got one after dispose().');
@@ -306,7 +340,7 @@ export class Runtime {
 }
 
 /** A promise's value; or the reason of `signal` if it aborts first. */
-async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (!signal) return promise;
   let abort = () => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -331,6 +365,21 @@ function stepsOf(results: readonly Tensor[]): Step[] {
     open.push(...x.step.reads);
   }
   return [...needed].sort((a, b) => a.y.order - b.y.order);
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, n) => total + n, 0);
+
+/** The ids of all sequences in one array, and the length of each. */
+function joined(ids: Int32Array | readonly Int32Array[]): { values: Int32Array; lengths: number[] } {
+  const sequences = ids instanceof Int32Array ? [ids] : ids;
+  const lengths = sequences.map(({ length }) => length);
+  const values = new Int32Array(sum(lengths));
+  let at = 0;
+  for (const sequence of sequences) {
+    values.set(sequence, at);
+    at += sequence.length;
+  }
+  return { values, lengths };
 }
 
 /** @throws BertletError `input` if two sizes differ */

@@ -23,7 +23,7 @@ import {
 } from './support.ts';
 
 const module = (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', `${name}.wasm`)));
-const memory = () => new WebAssembly.Memory({ initial: 2, maximum: 65536 });
+const memory = () => new WebAssembly.Memory({ initial: 8, maximum: 65536 });
 
 /** Every kernel and tile, on one thread. */
 const CHOICES: [name: string, make: () => CpuDevice][] = (

@@ -35,6 +35,8 @@ describe('load', () => {
     [{ threads: '2' }, /^threads: expected an integer from 1 to 256, got "2"\.$/],
     [{ device: 'reference', threads: 0 }, /^threads: expected an integer from 1 to 256, got 0\.$/],
     [{ wideSimd: 'yes' }, /^wideSimd: expected a boolean, got "yes"\.$/],
+    [{ batchSize: 0 }, /^batchSize: expected an integer of at least 1, got 0\.$/],
+    [{ batchSize: '8' }, /^batchSize: expected an integer of at least 1, got "8"\.$/],
     [{ revision: 5 }, /^revision: expected a string, got 5\.$/],
     [{ onProgress: 'tell me' }, /^onProgress: expected a function, got "tell me"\.$/],
     [null, /^load: options: expected an object, got null\.$/],

@@ -18,13 +18,13 @@ function model(logits: (token: string, at: number) => [start: number, end: numbe
   const config = { vocab: 100, types: 2, positions } as BertConfig;
   const bert = {
     config,
-    async forward(ids: Int32Array) {
-      lengths.push(ids.length);
-      return Float32Array.from([...ids].flatMap((id, at) => logits(names[id]!, at)));
+    async forwardBatch([ids]: Int32Array[]) {
+      lengths.push(ids!.length);
+      return [Float32Array.from([...ids!].flatMap((id, at) => logits(names[id]!, at)))];
     },
   } as unknown as Bert;
   const runtime = new Runtime(new ReferenceDevice());
-  const qa = new QA(own, bert, runtime, () => ({ device: 'reference', dtype: 'fp32', weightBytes: 0 }));
+  const qa = new QA(own, bert, runtime, 1, () => ({ device: 'reference', dtype: 'fp32', weightBytes: 0 }));
   return { qa, lengths };
 }
 /** Start wants `s`, end wants `e`, [CLS] says `none`. */

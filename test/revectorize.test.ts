@@ -12,7 +12,7 @@ const FLAGS = [
   ...['--experimental-wasm-revectorize', '--trace-wasm-revectorize'],
   ...['--no-liftoff', '--no-wasm-lazy-compilation', '--single-threaded'],
 ];
-const CODE = `const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536 });
+const CODE = `const memory = new WebAssembly.Memory({ initial: 8, maximum: 65536 });
   const module = new WebAssembly.Module(require('fs').readFileSync(process.argv[1]));
   const { exports } = new WebAssembly.Instance(module, { env: { memory, abort() {} } });
   for (const [name, f] of Object.entries(exports)) console.log('export', name, f.name);`;

@@ -11,7 +11,7 @@ import { expectError, ROOT } from './support.ts';
 import { compareRandomPrograms, runtimeTests } from './tensorPrograms.ts';
 
 const module = new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', 'relaxed.wasm')));
-const memory = (maximum = 65536) => new WebAssembly.Memory({ initial: 2, maximum });
+const memory = (maximum = 65536) => new WebAssembly.Memory({ initial: 8, maximum });
 const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', wide: false, wideFloat: false }, 1);
 
 describe('reference', () => runtimeTests(() => new ReferenceDevice()));
@@ -27,7 +27,7 @@ test('2,000 random programs on the cpu agree with the reference', async () => {
 });
 
 test('a memory that cannot grow fails that read and that upload only', async () => {
-  const rt = new Runtime(cpu(memory(12))); // 768 kB
+  const rt = new Runtime(cpu(memory(18))); // 1.2 MB
   const x = rt.tensor(normal([4, 64], 1));
   const y = rt.linear(x, rt.linearLayer(normal([64, 64], 2), constant([64], 0)));
   const before = await rt.read(y);
@@ -72,7 +72,7 @@ test('a program of more commands than there is room for is refused, and the next
   const layer = rt.linearLayer(normal([4, 4], 1, 0.1), constant([4], 0));
   const x = rt.tensor(normal([1, 4], 2));
   let y = x;
-  for (let i = 0; i < 2000; i++) y = rt.linear(y, layer);
-  await expectError('input', /^program: expected at most \d+ commands, got 2000\.$/, () => rt.read(y));
+  for (let i = 0; i < 8000; i++) y = rt.linear(y, layer);
+  await expectError('input', /^program: expected at most \d+ commands, got 8000\.$/, () => rt.read(y));
   expect(await rt.read(x)).toEqual(normal([1, 4], 2).data);
 });

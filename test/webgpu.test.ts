@@ -7,6 +7,7 @@ import './webgpu/direct.ts';
 import './webgpu/tiled.ts';
 import './webgpu/runtime.ts';
 import './webgpu/models.ts';
+import './webgpu/batch.ts';
 import './webgpu/checkpoint.ts';
 
 shareGpuDevice();

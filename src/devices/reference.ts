@@ -87,6 +87,27 @@ function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Flo
   });
 }
 
+/**
+ * The op of each sequence of a batch on its own.
+ * @param x rows of all sequences, [tokens, columns of x]
+ * @returns the rows of all results, one after another, [tokens, columns of y]
+ */
+function eachSequence<A extends Float32Array | Int32Array>(
+  { lengths, shape: [rows, columns] }: Tensor,
+  x: A,
+  op: (x: A, tokens: number, first: number) => Float32Array,
+): Float32Array {
+  if (lengths.length === 1) return op(x, rows, 0);
+  const y = new Float32Array(rows * columns);
+  const width = x.length / rows;
+  let first = 0;
+  for (const tokens of lengths) {
+    y.set(op(x.subarray(first * width, (first + tokens) * width) as A, tokens, first), first * columns);
+    first += tokens;
+  }
+  return y;
+}
+
 /** `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden] */
 function embedding(ids: Int32Array, typeIds: Int32Array, hidden: number, tables: Float32Array[]): Float32Array {
   const [word, position, type] = tables as [Float32Array, Float32Array, Float32Array];
@@ -160,13 +181,21 @@ export class ReferenceDevice implements Device {
   }
 
   #compute(step: Step, values: Float32Array[]): Float32Array {
-    const [tokens, columns] = step.y.shape;
-    if (step.op === 'embedding') return embedding(step.ids, step.typeIds, columns, values);
+    const [, columns] = step.y.shape;
+    const [x] = values as [Float32Array];
     if (step.op === 'layerNorm') return layerNorm(columns, step.eps, values);
-    if (step.op === 'attention') return attention(tokens, columns, step.heads, values[0]!);
+    if (step.op === 'embedding') {
+      return eachSequence(step.y, step.ids, (ids, tokens, first) =>
+        embedding(ids, step.typeIds.subarray(first, first + tokens), columns, values),
+      );
+    }
+    if (step.op === 'attention')
+      return eachSequence(step.y, x, (qkv, tokens) => attention(tokens, columns, step.heads, qkv));
     const { weight, bias } = step.linear.buffer as Linear;
-    const x: Matrix = { dtype: 'F32', shape: step.reads[0]!.shape, data: values[0]! };
-    const y = 'scale' in weight ? linearInt8(x, weight, bias) : linearFloat32(x, weight as Matrix, bias);
+    const y = eachSequence(step.y, x, (data, tokens) => {
+      const rows: Matrix = { dtype: 'F32', shape: [tokens, step.linear.features], data };
+      return 'scale' in weight ? linearInt8(rows, weight, bias) : linearFloat32(rows, weight as Matrix, bias);
+    });
     return step.gelu ? y.map(gelu) : y;
   }
 

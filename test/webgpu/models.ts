@@ -1,11 +1,11 @@
 /** Whole models of seeded weights on the GPU, on a software adapter: right at any length, and what a forward costs. */
 import { describe, expect, test } from 'vitest';
-import { forwardOf, randomWeights } from '../../bench/model.ts';
-import type { BertConfig } from '../../src/bert.ts';
+import { forwardOf, randomIds, randomWeights } from '../../bench/model.ts';
+import { Bert, type BertConfig } from '../../src/bert.ts';
 import type { Precision } from '../../src/checkpoint/load.ts';
 import { toFloat32 } from '../../src/checkpoint/safetensors.ts';
 import { ReferenceDevice } from '../../src/devices/reference.ts';
-import type { Device } from '../../src/runtime.ts';
+import { type Device, Runtime } from '../../src/runtime.ts';
 import { DIRECT, gpuClasses, TILED, useGpu } from '../gpu.ts';
 import { largestDifference } from '../support.ts';
 
@@ -88,6 +88,20 @@ describe('what a forward costs', () => {
         const want = { submit: 1, mapAsync: 1, beginComputePass: 1, dispatchWorkgroups: 87 };
         expect(await calls(() => gpu(tokens))).toEqual(want); // no buffer, bind group or pipeline
       }
+      device(DIRECT).clear();
+    },
+  );
+  test.each(['fp32', 'torch', 'accurate'] as const)(
+    '12 layers, %s: a batch of 32 sequences costs as many dispatches, and has the bits of each alone',
+    async (precision) => {
+      const bert = new Bert(new Runtime(device(DIRECT)), twelve, randomWeights(twelve, precision, 0.2));
+      const ids = Array.from({ length: 32 }, (_, i) => randomIds(1 + ((i * 7) % 12), twelve));
+      const typeIds = ids.map((all) => new Int32Array(all.length));
+      const batch = await bert.forwardBatch(ids, typeIds);
+      const want = { submit: 1, mapAsync: 1, beginComputePass: 1, dispatchWorkgroups: 87 };
+      expect(await calls(() => bert.forwardBatch(ids.slice(0, 8), typeIds.slice(0, 8)))).toEqual(want);
+      expect(await calls(() => bert.forwardBatch(ids, typeIds))).toEqual(want);
+      for (const i of [0, 5, 31]) expect(await bert.forward(ids[i]!, typeIds[i]!)).toEqual(batch[i]);
       device(DIRECT).clear();
     },
   );

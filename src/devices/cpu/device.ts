@@ -12,6 +12,10 @@
  *   row 0    | x x x x x | 0 0 |
  *   row 1    | x x x x x | 0 0 |
  *   padding  | ? ? ? ? ? | ? ? |   kernels may write these rows; nobody reads them as a result
+ *
+ * In a batch the rows of the sequences follow each other. What looks at more than a row (embedding's positions, attention,
+ * a range) is a command for each sequence, in their order: rows that one writes beyond its own belong to the next, whose
+ * command comes later. Everything else is one command for all rows.
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
@@ -72,6 +76,16 @@ interface Command {
 
 /** Length of the row of zeros that layerNorm reads as the residual when there is none. */
 const MOST_ZEROS = 16384;
+
+/** The rows of one sequence of a batch. */
+type Rows = { readonly first: number; readonly tokens: number };
+function sequencesOf({ lengths }: Tensor): Rows[] {
+  let end = 0;
+  return lengths.map((tokens) => {
+    end += tokens;
+    return { first: end - tokens, tokens };
+  });
+}
 
 const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
@@ -220,16 +234,19 @@ export class CpuDevice implements Device {
     const { threads } = this;
     const [rows, columns] = step.y.shape;
     switch (step.op) {
-      case 'embedding': {
-        const input = scratch(rows * 8); // | ids [rows] | type ids [rows] |, int32 each
-        const words = () => {
-          new Int32Array(this.#memory.buffer, input.at, rows).set(step.ids);
-          new Int32Array(this.#memory.buffer, input.at + rows * 4, rows).set(step.typeIds);
-          return [input.at, input.at + rows * 4, ...reads.map(({ at }) => at), y.at, rows, y.stride];
-        };
-        const chunks = rowChunks(rows, columns);
-        return [{ kernel: 'embedding', chunks, reads: [...reads, input], makes: [y], input, words }];
-      }
+      case 'embedding':
+        return sequencesOf(step.y).map(({ first, tokens }) => {
+          const input = scratch(tokens * 8); // | ids [tokens] | type ids [tokens] |, int32 each
+          const words = () => {
+            const part = (ids: Int32Array) => ids.subarray(first, first + tokens);
+            new Int32Array(this.#memory.buffer, input.at, tokens).set(part(step.ids));
+            new Int32Array(this.#memory.buffer, input.at + tokens * 4, tokens).set(part(step.typeIds));
+            const to = y.at + first * y.stride * 4;
+            return [input.at, input.at + tokens * 4, ...reads.map(({ at }) => at), to, tokens, y.stride];
+          };
+          const chunks = rowChunks(tokens, columns);
+          return { kernel: 'embedding', chunks, reads: [...reads, input], makes: first === 0 ? [y] : [], input, words };
+        });
       case 'layerNorm': {
         const [x, gamma, beta, added] = reads as [Block, Block, Block, Block?];
         if (!added && columns > MOST_ZEROS)
@@ -245,26 +262,31 @@ export class CpuDevice implements Device {
       case 'attention': {
         const [qkv] = reads as [Block];
         const headDim = columns / step.heads;
-        const [tokens, width] = [pad(rows, 16), pad(headDim, 16)];
-        const each = (tokens * headDim + tokens * width + 6 * tokens + 6 * width) * 4 + 64;
+        const [most, width] = [pad(Math.max(...step.y.lengths), 16), pad(headDim, 16)];
+        const each = (most * headDim + most * width + 6 * most + 6 * width) * 4 + 64;
         const own = scratch(each * threads);
-        const sizes = [rows, step.heads, headDim, qkv.stride, y.stride];
-        const words = () => [qkv.at, y.at, ...sizes, own.at, each, Number(this.choice.wideFloat)];
-        return [
-          { kernel: 'attention', chunks: attentionChunks(rows, step.heads, headDim), reads, makes: [y, own], words },
-        ];
+        return sequencesOf(step.y).map(({ first, tokens }) => {
+          const sizes = [tokens, step.heads, headDim, qkv.stride, y.stride];
+          const words = () => {
+            const [from, to] = [qkv, y].map(({ at, stride }) => at + first * stride * 4) as [number, number];
+            return [from, to, ...sizes, own.at, each, Number(this.choice.wideFloat)];
+          };
+          const chunks = attentionChunks(tokens, step.heads, headDim);
+          return { kernel: 'attention', chunks, reads: [...reads, own], makes: first === 0 ? [y, own] : [], words };
+        });
       }
       case 'linear':
-        return this.#linear(step.linear.buffer as Linear, Number(step.gelu), rows, reads[0]!, y);
+        return this.#linear(step.linear.buffer as Linear, Number(step.gelu), step.y, reads[0]!, y);
     }
   }
 
   /**
    * The commands of a linear. float32: one, `linear`. int8: `quantize` x, then `linearInt8` multiplies the integers.
-   * The `torch` scheme has one range for the whole of x, so a `range` command comes first.
+   * The `torch` scheme has one range for all rows of a sequence, so a `range` command comes first, for each sequence.
    */
-  #linear(linear: Linear, gelu: number, rows: number, x: Block, y: Block): Command[] {
+  #linear(linear: Linear, gelu: number, made: Tensor, x: Block, y: Block): Command[] {
     const { weight, constants, order, scheme } = linear;
+    const [rows] = made.shape;
     const panels = y.stride / 16;
     const products = rows * x.stride * y.stride;
     if (!scheme) {
@@ -275,19 +297,6 @@ export class CpuDevice implements Device {
     const int16 = Number(this.choice.int8 === 'int16');
     const room = pad(rows, 12);
     const [xq, scales, zeros] = [scratch(room * x.stride * (1 + int16)), scratch(room * 4), scratch(room * 4)];
-    const chunks = rowChunks(rows, x.stride);
-    const parts = scheme === 'torch' ? chunks : 0;
-    const partial = scratch((parts + this.threads) * 64);
-    const quantize: Command = {
-      kernel: 'quantize',
-      chunks,
-      reads: [x, partial],
-      makes: scheme === 'torch' ? [xq, scales, zeros] : [xq, scales, zeros, partial],
-      words: () => {
-        const options = [int16, Number(scheme === 'accurate'), parts];
-        return [x.at, partial.at, rows, x.stride, xq.at, scales.at, zeros.at, ...options];
-      },
-    };
     const product: Command = {
       kernel: 'linearInt8',
       chunks: chunksOf(panels, products, 2 ** 20),
@@ -299,9 +308,34 @@ export class CpuDevice implements Device {
         return [xq.at, weight, constants, y.at, ...sizes, ...options, scales.at, zeros.at, order];
       },
     };
-    if (scheme === 'accurate') return [quantize, product];
-    const words = () => [x.at, partial.at, rows, x.stride];
-    return [{ kernel: 'range', chunks, reads: [x], makes: [partial], words }, quantize, product];
+    const parts = scheme === 'torch' ? sequencesOf(made) : [{ first: 0, tokens: rows }];
+    const quantized = parts.flatMap((part) => this.#quantize(scheme, part, x, [xq, scales, zeros]));
+    return [...quantized, product];
+  }
+
+  /** The commands that quantize some rows of x, with one range for all of them (`torch`) or one for each (`accurate`). */
+  #quantize(scheme: Linear['scheme'], { first, tokens }: Rows, x: Block, quantized: readonly Block[]): Command[] {
+    const [xq, scales, zeros] = quantized as [Block, Block, Block];
+    const int16 = Number(this.choice.int8 === 'int16');
+    const torch = scheme === 'torch';
+    const chunks = rowChunks(tokens, x.stride);
+    const parts = torch ? chunks : 0;
+    const partial = scratch((parts + this.threads) * 64);
+    const made = first === 0 ? [xq, scales, zeros] : [];
+    const from = () => x.at + first * x.stride * 4;
+    const quantize: Command = {
+      kernel: 'quantize',
+      chunks,
+      reads: [x, partial],
+      makes: torch ? made : [...made, partial],
+      words: () => {
+        const to = [xq.at + first * x.stride * (1 + int16), scales.at + first * 4, zeros.at + first * 4];
+        return [from(), partial.at, tokens, x.stride, ...to, int16, Number(!torch), parts];
+      },
+    };
+    if (!torch) return [quantize];
+    const words = () => [from(), partial.at, tokens, x.stride];
+    return [{ kernel: 'range', chunks, reads: [x], makes: [partial], words }, quantize];
   }
 
   /**

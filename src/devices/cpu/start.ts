@@ -9,6 +9,7 @@ import { inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
+import { WEIGHTS } from './threads.ts';
 import { whileWidening } from './widen.ts';
 import { Workers } from './workers.ts';
 
@@ -130,7 +131,8 @@ async function cores(): Promise<number> {
   return Math.min(availableParallelism(), 256);
 }
 
-const newMemory = (shared: boolean, maximum = MOST_PAGES) => new WebAssembly.Memory({ initial: 2, maximum, shared });
+const newMemory = (shared: boolean, maximum = MOST_PAGES) =>
+  new WebAssembly.Memory({ initial: WEIGHTS / 65536, maximum, shared });
 /** A memory for the self-test and the timing below: at most 64 MB. */
 const testMemory = (shared: boolean) => newMemory(shared, 1024);
 

@@ -6,7 +6,7 @@
  * next command. So a thread that the system does not schedule delays the others only while it is inside a chunk, and
  * results do not depend on the number of threads.
  *
- *   address   0                   32768 WORDS      36864 PROGRAM  131072 WEIGHTS    end of the weights
+ *   address   0                   32768 WORDS      36864 PROGRAM  524288 WEIGHTS    end of the weights
  *             | module constants  | shared words   | program      | weights       | arena |
  *
  *   command   | kernel: int32 | chunks: int32 | arguments: at most 14 words of 32 bits |
@@ -26,7 +26,7 @@ export type Kernel = (at: number, chunk: number, chunks: number, thread: number)
 /** Addresses in the memory map above. */
 const WORDS = 32768;
 export const PROGRAM = 36864;
-export const WEIGHTS = 131072;
+export const WEIGHTS = 524288;
 export const COMMAND_BYTES = 64;
 export const MOST_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
 export const MOST_CHUNKS = 2 ** 14;

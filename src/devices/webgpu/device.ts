@@ -6,12 +6,16 @@
  * pass, and waits for the results in the staging buffer.
  *
  * A tensor is a buffer of float32 rows. Columns are padded to a multiple of 4, so that kernels read vec4s. Activations
- * have room for as many rows as the model has positions, rounded up to a multiple of 64 (the capacity):
+ * have room for as many rows as the model has positions, or a batch has rows, rounded up to a multiple of 64 (the
+ * capacity):
  *
  *                        columns      stride
  *   row 0                | x x x x x | 0 0 0 |
  *   row tokens - 1       | x x x x x | 0 0 0 |
  *   up to the capacity   | ? ? ? ? ? | ? ? ? |   finite numbers of earlier runs; no result depends on them
+ *
+ * A batch has the rows of its sequences one after another, and is as many dispatches as one sequence: kernels look up where
+ * the sequence of a row begins and ends (`rowsOf`).
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { rowSums } from '../../quantize.ts';
@@ -25,6 +29,7 @@ import {
   type Linear,
   type Node,
   Program,
+  type Size,
 } from './plan.ts';
 
 /** Everything that a program needs on the GPU, for inputs of up to `capacity` rows. */
@@ -33,7 +38,7 @@ interface Plan {
   readonly results: readonly Handle[];
   /** Rows that the activations have room for. */
   readonly capacity: number;
-  /** What `forward` is written from: | tokens | ids [capacity] | type ids [capacity] |, the Forward of common.wgsl. */
+  /** What `forward` is written from: | tokens | five arrays [capacity] of `rowsOf` |, the Forward of common.wgsl. */
   readonly words: Uint32Array<ArrayBuffer>;
   readonly forward: GPUBuffer;
   /** The range of each tensor that an int8 linear quantizes, cleared before each run. */
@@ -59,24 +64,46 @@ function optionOf(step: Step): number {
   return step.op === 'linear' ? Number(step.gelu) : 0;
 }
 
+/** What a program computes with, and the capacity that its plan needs. */
+interface Input extends Size {
+  readonly lengths: readonly number[];
+  /** Token ids and type ids of all sequences; none for a program without an embedding. */
+  readonly ids: readonly Int32Array[];
+  readonly capacity: number;
+}
+
+/** The most workgroups of a dispatch in one dimension, a limit that every adapter has. Some kernels take one for each row. */
+const MOST_ROWS = 65535;
+/** Queries of one sequence that a workgroup of attention takes. */
+const BLOCK = 16;
+
 /**
- * Checks a program. Returns its number of rows, its ids and type ids, and the capacity that its plan needs.
+ * Checks a program.
  * @throws BertletError `input` if steps differ in their rows, if there are two embeddings, or if a size is too large
  */
-function inputOf(steps: readonly Step[]): { tokens: number; ids: readonly Int32Array[]; capacity: number } {
-  const tokens = steps[0]?.y.shape[0] ?? 1;
+function inputOf(steps: readonly Step[]): Input {
+  const { shape, lengths } = steps[0]?.y ?? { shape: [1, 1], lengths: [1] };
+  const [tokens] = shape;
+  const ofTheirOwn = 'Read them in programs of their own.';
+  if (tokens > MOST_ROWS)
+    throw inputError('webgpu: program', `at most ${MOST_ROWS} rows`, tokens, 'Make batches smaller.');
   let ids: readonly Int32Array[] = [];
   let capacity = pad(tokens, 64);
   for (const step of steps) {
     const [rows, columns] = step.y.shape;
-    if (rows !== tokens) {
-      throw inputError('webgpu: program', `${tokens} rows in all its ops`, rows, 'Read them in programs of their own.');
+    if (rows !== tokens) throw inputError('webgpu: program', `${tokens} rows in all its ops`, rows, ofTheirOwn);
+    if (String(step.y.lengths) !== String(lengths)) {
+      throw inputError(
+        'webgpu: program',
+        `sequences of [${lengths}] in all its ops`,
+        `[${step.y.lengths}]`,
+        ofTheirOwn,
+      );
     }
     if (step.op === 'embedding') {
-      if (ids.length > 0)
-        throw inputError('webgpu: program', 'one embedding', 2, 'Read them in programs of their own.');
+      if (ids.length > 0) throw inputError('webgpu: program', 'one embedding', 2, ofTheirOwn);
       ids = [step.ids, step.typeIds];
-      capacity = pad(step.reads[1]!.shape[0], 64); // the positions, so that inputs of every length fit the plan
+      capacity = Math.max(capacity, pad(step.reads[1]!.shape[0], 64)); // the positions, so that each length fits the plan
     }
     if (step.op === 'layerNorm' && columns > 1024) {
       throw inputError('webgpu: layerNorm', 'at most 1024 columns', columns, 'Use `cpu`.');
@@ -86,7 +113,26 @@ function inputOf(steps: readonly Step[]): { tokens: number; ids: readonly Int32A
       throw inputError('webgpu: attention', 'headDim a multiple of 4, at most 64', headDim, 'Use `cpu`.');
     }
   }
-  return { tokens, ids, capacity };
+  const blocks = lengths.reduce((sum, length) => sum + Math.ceil(length / BLOCK), 0);
+  return { tokens, blocks, lengths, ids, capacity };
+}
+
+const NONE = new Int32Array(0);
+/**
+ * What the kernels look up for each row: its token id, its type id, the first row of its sequence, and the row after the
+ * last; and for each block of queries its first row.
+ */
+function rowsOf({ lengths, ids: [ids = NONE, typeIds = NONE] }: Input): ArrayLike<number>[] {
+  const [firsts, ends, blocks]: [number[], number[], number[]] = [[], [], []];
+  for (const length of lengths) {
+    const first = firsts.length;
+    for (let row = first; row < first + length; row++) {
+      firsts.push(first);
+      ends.push(first + length);
+      if ((row - first) % BLOCK === 0) blocks.push(row);
+    }
+  }
+  return [ids, typeIds, firsts, ends, blocks];
 }
 
 /** Compiled pipelines of each device. A pipeline depends on no length and no size of the model, so one is enough. */
@@ -254,7 +300,7 @@ export class WebgpuDevice implements Device {
         if (lastReader(read) === i && !free.includes(read.buffer!)) free.push(read.buffer!);
       }
     }
-    const words = new Uint32Array(1 + 2 * capacity);
+    const words = new Uint32Array(1 + 5 * capacity);
     const forward = make('ids', words.byteLength, STORAGE | COPY_DST);
     const ranges = make('ranges', Math.max(1, program.ranges) * capacity * 8, STORAGE | COPY_DST);
     const [noInput, noOutput] = [make('no input', 16, STORAGE), make('no output', 16, STORAGE)];
@@ -292,16 +338,16 @@ export class WebgpuDevice implements Device {
 
   async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
     if (this.#dead) throw this.#dead;
-    const { tokens, ids, capacity } = inputOf(steps);
+    const input = inputOf(steps);
     const handles = new Map<Tensor, Handle>();
     const nodes = this.#nodesOf(steps, handles);
     const read = results.map((x) => handles.get(x) ?? (x.buffer as Handle));
     const plan = this.#plan;
-    const same = plan?.nodes === nodes && plan.capacity >= tokens && read.length === plan.results.length;
+    const same = plan?.nodes === nodes && plan.capacity >= input.tokens && read.length === plan.results.length;
     try {
       if (!same || !read.every((x, i) => x === plan.results[i]))
-        this.#plan = await this.#prepare(nodes, read, capacity);
-      return await this.#run(this.#plan!, tokens, ids);
+        this.#plan = await this.#prepare(nodes, read, input.capacity);
+      return await this.#run(this.#plan!, input);
     } catch (cause) {
       if (cause instanceof BertletError) throw cause;
       await Promise.resolve(); // lets the event of a lost device come first: it says more
@@ -310,10 +356,12 @@ export class WebgpuDevice implements Device {
   }
 
   /** Runs a planned program: one pass, one submit, one wait. With `profile`, a pass for each dispatch. */
-  async #run(plan: Plan, tokens: number, ids: readonly Int32Array[]): Promise<Float32Array[]> {
+  async #run(plan: Plan, input: Input): Promise<Float32Array[]> {
     const { results, capacity, words, forward, ranges, staging, times, steps } = plan;
+    const { tokens } = input;
+    words.fill(0); // rows beyond `tokens` belong to the first sequence
     words[0] = tokens;
-    for (const [i, values] of ids.entries()) words.set(values, 1 + i * capacity);
+    for (const [i, values] of rowsOf(input).entries()) words.set(values, 1 + i * capacity);
     this.#device.queue.writeBuffer(forward, 0, words);
     const encoder = this.#device.createCommandEncoder();
     encoder.clearBuffer(ranges);
@@ -323,7 +371,7 @@ export class WebgpuDevice implements Device {
       for (const { pipeline, bindings, grid } of group) {
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, bindings);
-        pass.dispatchWorkgroups(...grid(tokens));
+        pass.dispatchWorkgroups(...grid(input));
       }
       pass.end();
     }

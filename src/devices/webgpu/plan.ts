@@ -60,6 +60,12 @@ export interface Node {
   readonly y: Handle;
 }
 
+/** Of a batch: the rows of all sequences, and the blocks of 16 queries of one sequence that attention takes. */
+export interface Size {
+  readonly tokens: number;
+  readonly blocks: number;
+}
+
 /** One dispatch of one kernel. */
 export interface Dispatch {
   readonly name: string;
@@ -73,13 +79,13 @@ export interface Dispatch {
   /** Fields of the uniform `Step` (common.wgsl), except the capacity. */
   readonly step: Partial<Record<'features' | 'out' | 'heads' | 'eps' | 'rangeOfX' | 'rangeOfY' | 'perRow', number>>;
   /** Workgroups of the dispatch. */
-  readonly grid: (tokens: number) => [number, number?];
+  readonly grid: (size: Size) => [number, number?];
 }
 
 /** Instead of an index into `ranges`: the kernel records no range. */
 const NO_SLOT = 0xffffffff;
 /** The grid with one workgroup for each token. */
-const perToken = (tokens: number): [number] => [tokens];
+const perToken = ({ tokens }: Size): [number] => [tokens];
 /** Rows of y that one workgroup of a linear computes. */
 const ROWS = 32;
 
@@ -124,7 +130,7 @@ export class Program {
 
   attention({ reads, option: heads, y }: Node): void {
     const step = { out: y.columns, heads, ...this.#noting(y) };
-    const grid = (tokens: number): [number, number] => [Math.ceil(tokens / 16), heads];
+    const grid = ({ blocks }: Size): [number, number] => [blocks, heads];
     this.dispatches.push({ name: 'attention', files: ['attention'], constants: {}, reads, y, step, grid });
   }
 
@@ -154,7 +160,7 @@ export class Program {
       reads: [x!, weight, kept],
       y,
       step: { features, out, rangeOfX, ...this.#noting(y) },
-      grid: (tokens) => [Math.ceil(out / 64), Math.ceil(tokens / ROWS)],
+      grid: ({ tokens }) => [Math.ceil(out / 64), Math.ceil(tokens / ROWS)],
     });
   }
 

@@ -1,0 +1,52 @@
+/**
+ * What a batch saves: `node bench/batch.ts [--device webgpu] [--dtype fp32] [--model FOLDER]`. Sequences of 16 and of 133 tokens,
+ * one after another and in batches of 2, 8 and 32, in turns; first that the logits are the same bits. Prints milliseconds for
+ * each sequence: medians.
+ */
+import { parseArgs } from 'node:util';
+import { load, type QuestionAnswering } from '../src/index.ts';
+import { median } from './measure.ts';
+
+const { values } = parseArgs({
+  options: {
+    device: { type: 'string', default: 'cpu' },
+    dtype: { type: 'string', default: 'int8' },
+    threads: { type: 'string' },
+    model: { type: 'string', default: 'weights/minilm-l6-qa' },
+    rounds: { type: 'string', default: '15' },
+  },
+});
+const SIZES = [1, 2, 8, 32];
+const options = { device: values.device as 'cpu', dtype: values.dtype as 'int8', scheme: 'torch' as const };
+const given = { ...options, ...(values.dtype !== 'int8' && { scheme: undefined }) };
+const threads = values.threads ? { threads: Number(values.threads) } : {};
+const models: QuestionAnswering[] = [];
+for (const batchSize of SIZES) models.push(await load(values.model, { ...given, ...threads, batchSize }));
+console.log(JSON.stringify({ ...models[0]!.info, milliseconds: undefined }));
+
+for (const tokens of [16, 133]) {
+  const inputs = Array.from({ length: 32 }, (_, i) => ({
+    inputIds: Array.from({ length: tokens }, (_, k) => 1000 + ((i * 131 + k * 7919) % 20000)),
+    tokenTypeIds: Array.from({ length: tokens }, (_, k) => Number(2 * k > tokens)),
+  }));
+  const run = (model: (typeof models)[number]) => Promise.all(inputs.map((input) => model.logits(input)));
+  const want = JSON.stringify((await run(models[0]!)).map(({ start }) => [...start]));
+  for (const model of models) {
+    if (JSON.stringify((await run(model)).map(({ start }) => [...start])) !== want) throw new Error('other logits');
+  }
+  const times = models.map((): number[] => []);
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const [i, model] of models.entries()) {
+      const begin = performance.now();
+      await run(model);
+      times[i]!.push((performance.now() - begin) / inputs.length);
+    }
+  }
+  const medians = times.map(median);
+  for (const [i, size] of SIZES.entries()) {
+    console.log(
+      `${tokens} tokens, batch ${size}: ${medians[i]!.toFixed(2)} ms a sequence, ${(medians[0]! / medians[i]!).toFixed(2)}x`,
+    );
+  }
+}
+for (const model of models) await model.dispose();
