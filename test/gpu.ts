@@ -49,6 +49,32 @@ export function useGpu(choice: GpuChoice = DIRECT) {
   };
 }
 
+/** Calls of the GPU objects' methods while something runs. */
+export async function gpuCalls(run: () => Promise<unknown>): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  const methods = [
+    ...(['createBuffer', 'createBindGroup', 'createComputePipelineAsync', 'createShaderModule'] as const).map(
+      (name) => [gpuClasses.GPUDevice.prototype, name] as const,
+    ),
+    [gpuClasses.GPUQueue.prototype, 'submit'] as const,
+    [gpuClasses.GPUBuffer.prototype, 'mapAsync'] as const,
+    [gpuClasses.GPUCommandEncoder.prototype, 'beginComputePass'] as const,
+    [gpuClasses.GPUComputePassEncoder.prototype, 'dispatchWorkgroups'] as const,
+  ];
+  const restore = methods.map(([owner, name]) => {
+    const prototype = owner as unknown as Record<string, (...args: unknown[]) => unknown>;
+    const original = prototype[name]!;
+    prototype[name] = function (this: unknown, ...args: unknown[]) {
+      counts[name] = (counts[name] ?? 0) + 1;
+      return original.apply(this, args);
+    };
+    return () => Object.assign(prototype, { [name]: original });
+  });
+  await run();
+  for (const undo of restore) undo();
+  return counts;
+}
+
 /** Tests of kernels: cases of ops against the reference, and accumulators against exact sums. */
 export function testKernels(
   device: (choice: GpuChoice) => WebgpuDevice,

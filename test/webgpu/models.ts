@@ -6,7 +6,7 @@ import type { Precision } from '../../src/checkpoint/load.ts';
 import { toFloat32 } from '../../src/checkpoint/safetensors.ts';
 import { ReferenceDevice } from '../../src/devices/reference.ts';
 import { type Device, Runtime } from '../../src/runtime.ts';
-import { DIRECT, gpuClasses, TILED, useGpu } from '../gpu.ts';
+import { DIRECT, gpuCalls, TILED, useGpu } from '../gpu.ts';
 import { largestDifference } from '../support.ts';
 
 const { device } = useGpu();
@@ -52,41 +52,16 @@ describe('whole models of seeded weights', () => {
 });
 
 describe('what a forward costs', () => {
-  /** Calls of the GPU objects' methods while something runs. */
-  async function calls(run: () => Promise<unknown>): Promise<Record<string, number>> {
-    const counts: Record<string, number> = {};
-    const methods = [
-      ...(['createBuffer', 'createBindGroup', 'createComputePipelineAsync', 'createShaderModule'] as const).map(
-        (name) => [gpuClasses.GPUDevice.prototype, name] as const,
-      ),
-      [gpuClasses.GPUQueue.prototype, 'submit'] as const,
-      [gpuClasses.GPUBuffer.prototype, 'mapAsync'] as const,
-      [gpuClasses.GPUCommandEncoder.prototype, 'beginComputePass'] as const,
-      [gpuClasses.GPUComputePassEncoder.prototype, 'dispatchWorkgroups'] as const,
-    ];
-    const restore = methods.map(([owner, name]) => {
-      const prototype = owner as unknown as Record<string, (...args: unknown[]) => unknown>;
-      const original = prototype[name]!;
-      prototype[name] = function (this: unknown, ...args: unknown[]) {
-        counts[name] = (counts[name] ?? 0) + 1;
-        return original.apply(this, args);
-      };
-      return () => Object.assign(prototype, { [name]: original });
-    });
-    await run();
-    for (const undo of restore) undo();
-    return counts;
-  }
   const twelve: BertConfig = { ...SMALL, layers: 12, positions: 64 };
   test.each(['fp32', 'fp16', 'torch'] as const)(
     '12 layers, %s: 87 dispatches, one submit, one readback',
     async (precision) => {
       const gpu = forward(device(DIRECT), twelve, precision);
-      const first = await calls(() => gpu(20));
+      const first = await gpuCalls(() => gpu(20));
       expect(first.createBindGroup).toBeGreaterThan(80);
       for (const tokens of [20, 7, 64]) {
         const want = { submit: 1, mapAsync: 1, beginComputePass: 1, dispatchWorkgroups: 87 };
-        expect(await calls(() => gpu(tokens))).toEqual(want); // no buffer, bind group or pipeline
+        expect(await gpuCalls(() => gpu(tokens))).toEqual(want); // no buffer, bind group or pipeline
       }
       device(DIRECT).clear();
     },
@@ -99,8 +74,8 @@ describe('what a forward costs', () => {
       const typeIds = ids.map((all) => new Int32Array(all.length));
       const batch = await bert.forwardBatch(ids, typeIds);
       const want = { submit: 1, mapAsync: 1, beginComputePass: 1, dispatchWorkgroups: 87 };
-      expect(await calls(() => bert.forwardBatch(ids.slice(0, 8), typeIds.slice(0, 8)))).toEqual(want);
-      expect(await calls(() => bert.forwardBatch(ids, typeIds))).toEqual(want);
+      expect(await gpuCalls(() => bert.forwardBatch(ids.slice(0, 8), typeIds.slice(0, 8)))).toEqual(want);
+      expect(await gpuCalls(() => bert.forwardBatch(ids, typeIds))).toEqual(want);
       for (const i of [0, 5, 31]) expect(await bert.forward(ids[i]!, typeIds[i]!)).toEqual(batch[i]);
       device(DIRECT).clear();
     },

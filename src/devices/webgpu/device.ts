@@ -3,7 +3,7 @@
  *
  * The first run of a program makes a plan: pipelines, buffers and bind groups. A later program with the same steps
  * reuses the plan, whatever the length of its input: such a run writes the ids, encodes one compute pass, submits the
- * pass, and waits for the results in the staging buffer.
+ * pass, and waits for the results in the staging buffer. The plans of the latest `PLANS` programs are kept.
  *
  * A tensor is a buffer of float32 rows. Columns are padded to a multiple of 4, so that kernels read vec4s. Activations
  * have room for as many rows as the model has positions, or a batch has rows, rounded up to a multiple of 64 (the
@@ -34,7 +34,8 @@ import {
 
 /** Everything that a program needs on the GPU, for inputs of up to `capacity` rows. */
 interface Plan {
-  readonly nodes: readonly Node[];
+  /** All buffers of the plan. */
+  readonly buffers: readonly GPUBuffer[];
   readonly results: readonly Handle[];
   /** Rows that the activations have room for. */
   readonly capacity: number;
@@ -50,6 +51,8 @@ interface Plan {
   readonly steps: (Pick<Dispatch, 'name' | 'grid'> & { pipeline: GPUComputePipeline; bindings: GPUBindGroup })[];
 }
 
+/** Plans that are kept. Each has the activations of its program, some MB. */
+const PLANS = 4;
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
 /** Flags from the WebGPU specification, sections 5.1.2 and 7.3.1. Node has no globals for them. */
 const [MAP_READ, COPY_SRC, COPY_DST, UNIFORM, STORAGE, QUERY_RESOLVE] = [1, 4, 8, 64, 128, 512];
@@ -135,6 +138,26 @@ function rowsOf({ lengths, ids: [ids = NONE, typeIds = NONE] }: Input): ArrayLik
   return [ids, typeIds, firsts, ends, blocks];
 }
 
+/** Turns steps into nodes. `handles` receives the handle of each step's tensor. */
+function nodesOf(steps: readonly Step[], handles: Map<Tensor, Handle>): Node[] {
+  return steps.map((step, i) => {
+    const reads = step.reads.map((x) => handles.get(x) ?? (x.buffer as Handle));
+    const linear = step.op === 'linear' ? (step.linear.buffer as Linear) : null;
+    const y: Handle = { id: -1 - i, columns: step.y.shape[1], rows: null, buffer: null };
+    handles.set(step.y, y);
+    return { op: step.op, reads, linear, option: optionOf(step), y };
+  });
+}
+
+/** The name of a program: programs of equal names differ only in their ids and in the length of their input. */
+function nameOf(nodes: readonly Node[], results: readonly Handle[]): string {
+  const ids = (handles: readonly Handle[]) => handles.map(({ id }) => id);
+  return JSON.stringify([
+    nodes.map(({ op, reads, linear, option }) => [op, ids(reads), linear?.id, option]),
+    ids(results),
+  ]);
+}
+
 /** Compiled pipelines of each device. A pipeline depends on no length and no size of the model, so one is enough. */
 const compiled = new WeakMap<GPUDevice, Map<string, Promise<GPUComputePipeline>>>();
 
@@ -150,9 +173,8 @@ export class WebgpuDevice implements Device {
   readonly #layout: GPUBindGroupLayout;
   /** Buffers of weights and uploaded tensors. */
   readonly #uploaded: GPUBuffer[] = [];
-  /** Buffers of the plan. */
-  readonly #planned: GPUBuffer[] = [];
-  #plan: Plan | null = null;
+  /** Plans by their programs' names, the latest used last. */
+  readonly #plans = new Map<string, Plan>();
   #dead: BertletError | null = null;
 
   constructor(device: GPUDevice, adapter: string, choice: GpuChoice, profile = false) {
@@ -187,10 +209,17 @@ export class WebgpuDevice implements Device {
       throw this.#error(`no memory for ${bytes} bytes of ${what} (${(cause as Error).message}). Use \`cpu\``);
     }
   }
-  #free(buffers: GPUBuffer[]): void {
-    for (const buffer of buffers.splice(0)) {
+  #free(buffers: readonly GPUBuffer[]): void {
+    for (const buffer of buffers) {
       this.bytes -= buffer.size;
       buffer.destroy();
+    }
+  }
+  /** Frees the plans that were not used for longest, until `kept` are left. */
+  #dropPlans(kept: number): void {
+    for (const [name, { buffers }] of [...this.#plans].slice(0, Math.max(0, this.#plans.size - kept))) {
+      this.#plans.delete(name);
+      this.#free(buffers);
     }
   }
 
@@ -209,7 +238,8 @@ export class WebgpuDevice implements Device {
   }
 
   upload(rows: number, columns: number, data: Float32Array): Handle {
-    return { columns, rows, buffer: this.#uploadRows(`tensor [${rows},${columns}]`, data, columns, pad(columns, 4)) };
+    const buffer = this.#uploadRows(`tensor [${rows},${columns}]`, data, columns, pad(columns, 4));
+    return { id: this.#uploaded.length, columns, rows, buffer };
   }
 
   /**
@@ -226,36 +256,14 @@ export class WebgpuDevice implements Device {
     const stride = pad(out, 4);
     if (!('scale' in weight)) {
       const constants = this.#uploadRows(`${name}: bias [${out}]`, bias, out, stride);
-      return { weight: kept, constants, features, out, format, scheme: null };
+      return { id: this.#uploaded.length, weight: kept, constants, features, out, format, scheme: null };
     }
     const constants = new Float32Array(3 * stride);
     new Int32Array(constants.buffer).set(rowSums(weight));
     constants.set(weight.scale, stride);
     constants.set(bias, 2 * stride);
     const buffer = this.#uploadRows(`${name}: constants [${out}]`, constants, constants.length, constants.length);
-    return { weight: kept, constants: buffer, features, out, format, scheme: weight.scheme };
-  }
-
-  /**
-   * Turns steps into nodes. If the program repeats the planned one step for step, returns the planned nodes themselves,
-   * so that the plan is reused. `handles` receives the handle of each step's tensor.
-   */
-  #nodesOf(steps: readonly Step[], handles: Map<Tensor, Handle>): readonly Node[] {
-    const planned = this.#plan?.nodes ?? [];
-    let same = planned.length === steps.length;
-    const nodes: Node[] = [];
-    for (const [i, step] of steps.entries()) {
-      const reads = step.reads.map((x) => handles.get(x) ?? (x.buffer as Handle));
-      const linear = step.op === 'linear' ? (step.linear.buffer as Linear) : null;
-      const option = optionOf(step);
-      const old = planned[i];
-      same &&= old!.op === step.op && old!.option === option && old!.linear === linear;
-      same &&= old!.reads.length === reads.length && old!.reads.every((read, k) => read === reads[k]);
-      const y: Handle = same ? old!.y : { columns: step.y.shape[1], rows: null, buffer: null };
-      handles.set(step.y, y);
-      nodes.push({ op: step.op, reads, linear, option, y });
-    }
-    return same ? planned : nodes;
+    return { id: this.#uploaded.length, weight: kept, constants: buffer, features, out, format, scheme: weight.scheme };
   }
 
   /** Compiles a kernel once for each list of files and each set of constants. */
@@ -274,13 +282,36 @@ export class WebgpuDevice implements Device {
     return pipelines.get(key)!;
   }
 
-  /** Makes the plan of a program: its dispatches, buffers, bind groups and pipelines. Frees the plan before it. */
-  async #prepare(nodes: readonly Node[], results: readonly Handle[], capacity: number): Promise<Plan> {
-    this.#plan = null;
-    this.#free(this.#planned);
+  /**
+   * Makes the plan of a program. If memory is short, frees the other plans and tries once more.
+   * @throws BertletError `device` without memory, too
+   */
+  async #newPlan(nodes: readonly Node[], results: readonly Handle[], capacity: number): Promise<Plan> {
+    const buffers: GPUBuffer[] = [];
+    this.#device.pushErrorScope('out-of-memory');
+    const preparing = this.#prepare(nodes, results, capacity, buffers); // makes all buffers before it waits
+    const [made, none] = await Promise.allSettled([preparing, this.#device.popErrorScope()]);
+    const short = none.status === 'fulfilled' ? none.value : null;
+    if (made.status === 'fulfilled' && !short && !this.#dead) return made.value;
+    this.#free(buffers);
+    if (this.#plans.size > 0 && !this.#dead) {
+      this.#dropPlans(0);
+      return this.#newPlan(nodes, results, capacity);
+    }
+    if (short) throw this.#error(`no memory for a program's buffers (${short.message.trim()}). Use \`cpu\``);
+    throw made.status === 'rejected' ? made.reason : this.#dead;
+  }
+
+  /** Makes a plan: its dispatches, bind groups and pipelines, and its buffers, which it adds to `buffers`. */
+  async #prepare(
+    nodes: readonly Node[],
+    results: readonly Handle[],
+    capacity: number,
+    buffers: GPUBuffer[],
+  ): Promise<Plan> {
     const make = (what: string, bytes: number, usage: number) => {
       const buffer = this.#buffer(what, bytes, usage);
-      this.#planned.push(buffer);
+      buffers.push(buffer);
       return buffer;
     };
     const program = new Program(nodes, this.choice);
@@ -318,8 +349,8 @@ export class WebgpuDevice implements Device {
       dispatches.map(async ({ name, files, constants, reads, y, grid }, i) => {
         const step = { buffer: uniforms, offset: 256 * i, size: 32 };
         const inputs = Array.from({ length: 5 }, (_, at) => reads[at] ?? noInput);
-        const buffers = inputs.map((input) => ('columns' in input ? input.buffer! : input));
-        const resources = [forward, step, ranges, y?.buffer ?? noOutput, ...buffers];
+        const read = inputs.map((input) => ('columns' in input ? input.buffer! : input));
+        const resources = [forward, step, ranges, y?.buffer ?? noOutput, ...read];
         const entries = resources.map((resource, binding) => ({ binding, resource }));
         const bindings = this.#device.createBindGroup({ layout: this.#layout, entries });
         return { name, grid, bindings, pipeline: await this.#pipeline(files, constants) };
@@ -333,21 +364,27 @@ export class WebgpuDevice implements Device {
             staging: make('timestamps', 16 * steps.length, MAP_READ | COPY_DST),
           }
         : null;
-    return { nodes, results, capacity, words, forward, ranges, staging, times, steps };
+    return { buffers, results, capacity, words, forward, ranges, staging, times, steps };
   }
 
   async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
     if (this.#dead) throw this.#dead;
     const input = inputOf(steps);
     const handles = new Map<Tensor, Handle>();
-    const nodes = this.#nodesOf(steps, handles);
+    const nodes = nodesOf(steps, handles);
     const read = results.map((x) => handles.get(x) ?? (x.buffer as Handle));
-    const plan = this.#plan;
-    const same = plan?.nodes === nodes && plan.capacity >= input.tokens && read.length === plan.results.length;
+    const name = nameOf(nodes, read);
     try {
-      if (!same || !read.every((x, i) => x === plan.results[i]))
-        this.#plan = await this.#prepare(nodes, read, input.capacity);
-      return await this.#run(this.#plan!, input);
+      let plan = this.#plans.get(name);
+      this.#plans.delete(name); // and it becomes the last
+      if (plan && plan.capacity < input.tokens) {
+        this.#free(plan.buffers);
+        plan = undefined;
+      }
+      this.#dropPlans(PLANS - 1);
+      plan ??= await this.#newPlan(nodes, read, input.capacity);
+      this.#plans.set(name, plan);
+      return await this.#run(plan, input);
     } catch (cause) {
       if (cause instanceof BertletError) throw cause;
       await Promise.resolve(); // lets the event of a lost device come first: it says more
@@ -411,11 +448,10 @@ export class WebgpuDevice implements Device {
     staging.unmap();
   }
 
-  /** Frees all uploads and the plan. The device can be used again. */
+  /** Frees all uploads and plans. The device can be used again. */
   clear(): void {
-    this.#plan = null;
-    this.#free(this.#uploaded);
-    this.#free(this.#planned);
+    this.#dropPlans(0);
+    this.#free(this.#uploaded.splice(0));
   }
 
   async dispose(): Promise<void> {

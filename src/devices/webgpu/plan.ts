@@ -37,12 +37,16 @@ export interface GpuChoice {
 
 /** A tensor on the GPU. An upload has rows and a buffer. For an activation `rows` is null; the plan sets the buffer. */
 export interface Handle {
+  /** Serial number among the device's uploads; of an activation -1 minus the index of its step. */
+  readonly id: number;
   readonly columns: number;
   readonly rows: number | null;
   buffer: GPUBuffer | null;
 }
 /** A linear layer on the GPU. */
 export interface Linear {
+  /** Serial number among the device's uploads. */
+  readonly id: number;
   readonly weight: GPUBuffer;
   /** float: the bias. int8: the weight sums, the scales and the biases of all output features. */
   readonly constants: GPUBuffer;
