@@ -76,6 +76,17 @@ const MUTANTS: Mutant[] = [
     ['key < vec4u(tokens)', 'key <= vec4u(tokens)'],
     ['sum * shrink +', 'sum +'],
   ]),
+  ...mutants('kernels/attention.wgsl', 'webgpu.test', 'batch', [['begin = firstOf(first);', 'begin = 0u;']]),
+  ...mutants('kernels/common.wgsl', 'webgpu.test', 'batch', [
+    ['select(max(firstOf(first + row), first) - first,', 'select(0u,'],
+    ['select(firstOf(row), row,', 'select(0u, row,'],
+  ]),
+  ...mutants('kernels/embedding.wgsl', 'webgpu.test', 'batch', [['(token - firstOf(token))', 'token']]),
+  ...mutants('src/devices/cpu/device.ts', 'batch', 'batch', [
+    ["scheme === 'torch' ? sequencesOf(made) :", "scheme === 'accurate' ? sequencesOf(made) :"],
+    ['at + first * stride * 4)', 'at)'],
+  ]),
+  ...mutants('src/qa.ts', 'batch', 'signal', [['others.length === 0 ? signal : undefined', 'signal']]),
   ...mutants('kernels/layerNorm.wgsl', 'webgpu.test', 'layerNorm', [['half > 0u', 'half > 1u']]),
   ...mutants('kernels/int8.wgsl', 'webgpu.test', 'PyTorch', [
     ['return i32(k + (k & 1u));', 'return i32(k);'],
