@@ -119,12 +119,20 @@ describe('answers in batches', () => {
   });
   test('a signal ends its own answer, and no other of the batch', async () => {
     const controller = new AbortController();
-    const [long, ...others] = [questions[4]!, questions[0]!, questions[1]!].map((question, i) =>
-      four!.answer(i === 0 ? { ...question, signal: controller.signal } : question),
+    const { forwardBatch } = Bert.prototype;
+    const spy = vi.spyOn(Bert.prototype, 'forwardBatch').mockImplementationOnce(function (this: Bert, ...given) {
+      const logits = forwardBatch.apply(this, given);
+      controller.abort(new Error('enough')); // in the middle of the batch
+      return logits;
+    });
+    const short = (i: number) => ({ question: questions[i]!.question, context: 'a b c' });
+    const [first, ...others] = [0, 1, 2].map((i) =>
+      four!.answer(i === 0 ? { ...short(i), signal: controller.signal } : short(i)),
     );
-    controller.abort(new Error('enough'));
-    await expect(long).rejects.toThrow('enough');
-    for (const [i, answer] of others.entries()) expect(await answer).toEqual(await one!.answer(questions[i]!));
+    await expect(first).rejects.toThrow('enough');
+    for (const [i, answer] of others.entries()) expect(await answer).toEqual(await one!.answer(short(i + 1)));
+    expect(spy.mock.calls[0]![0].length).toBe(3);
+    spy.mockRestore();
   });
   test('what is wrong with one is its own error', async () => {
     const wrong = four!.logits({ inputIds: [1e9], tokenTypeIds: [0] });
