@@ -4,7 +4,7 @@
  * each sequence: medians.
  */
 import { parseArgs } from 'node:util';
-import { load, type QuestionAnswering } from '../src/index.ts';
+import { type LoadOptions, load, type QuestionAnswering } from '../src/index.ts';
 import { median } from './measure.ts';
 
 const { values } = parseArgs({
@@ -17,11 +17,14 @@ const { values } = parseArgs({
   },
 });
 const SIZES = [1, 2, 8, 32];
-const options = { device: values.device as 'cpu', dtype: values.dtype as 'int8', scheme: 'torch' as const };
-const given = { ...options, ...(values.dtype !== 'int8' && { scheme: undefined }) };
-const threads = values.threads ? { threads: Number(values.threads) } : {};
+const options: LoadOptions = {
+  device: values.device as 'cpu' | 'webgpu' | 'reference',
+  dtype: values.dtype as 'int8' | 'fp32' | 'fp16',
+  scheme: values.dtype === 'int8' ? 'torch' : undefined,
+  threads: values.threads ? Number(values.threads) : undefined,
+};
 const models: QuestionAnswering[] = [];
-for (const batchSize of SIZES) models.push(await load(values.model, { ...given, ...threads, batchSize }));
+for (const batchSize of SIZES) models.push(await load(values.model, { ...options, batchSize }));
 console.log(JSON.stringify({ ...models[0]!.info, milliseconds: undefined }));
 
 for (const tokens of [16, 133]) {

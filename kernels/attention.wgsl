@@ -23,7 +23,7 @@ var<workgroup> tops: array<f32, 128>;      // one number for each thread
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
   let first = firstOfBlock(at.x);
-  let tokens = endOf(first); // one past the last row of the sequence
+  let end = endOf(first); // one past the last row of the sequence
   let hidden = step.out / 4u;
   let width = hidden / step.heads; // vec4s of a head
   let head = at.y * width;
@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   var top = -1e30;
   var sum = 0.0;
   var mix: array<vec4f, 2>;
-  for (var begin = firstOf(first); begin < tokens; begin += 32u) {
+  for (var begin = firstOf(first); begin < end; begin += 32u) {
     workgroupBarrier(); // the last tile's values have been read
     for (var i = t; i < 32u * width; i += 128u) {
       keys[i / width * PAD + i % width] = qkv[(begin + i / width) * 3u * hidden + hidden + head + i % width];
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     }
     // Rows beyond the sequence are no keys: they must not count.
     let key = begin + lane + vec4u(0u, 8u, 16u, 24u);
-    scores = select(vec4f(-1e30), scores, key < vec4u(tokens));
+    scores = select(vec4f(-1e30), scores, key < vec4u(end));
     tops[t] = max(max(scores.x, scores.y), max(scores.z, scores.w));
     workgroupBarrier();
     // Each of the 8 threads finds the same maximum by reading all 8 numbers.
@@ -92,7 +92,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     sum += tops[query * 8u + i];
   }
   let row = first + query;
-  if (row < tokens) {
+  if (row < end) {
     for (var j = 0u; j < 2u; j++) {
       let i = lane + 8u * j;
       if (i < width) {

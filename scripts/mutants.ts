@@ -73,7 +73,7 @@ const MUTANTS: Mutant[] = [
     ['dot4I8Packed(a.w, b.w)', 'dot4I8Packed(a.w, b.z)'],
   ]),
   ...mutants('kernels/attention.wgsl', 'webgpu.test', 'attention', [
-    ['key < vec4u(tokens)', 'key <= vec4u(tokens)'],
+    ['key < vec4u(end)', 'key <= vec4u(end)'],
     ['sum * shrink +', 'sum +'],
   ]),
   ...mutants('kernels/attention.wgsl', 'webgpu.test', 'batch', [['begin = firstOf(first);', 'begin = 0u;']]),

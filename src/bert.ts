@@ -150,11 +150,7 @@ export class Bert {
   ): Promise<Float32Array[]> {
     const logits = this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs); // [tokens of all, 2]
     const values = await this.#runtime.read(logits, options);
-    let end = 0;
-    return logits.lengths.map((tokens) => {
-      end += tokens;
-      return values.subarray(2 * (end - tokens), 2 * end);
-    });
+    return logits.sequences.map(({ first, tokens }) => values.subarray(2 * first, 2 * (first + tokens)));
   }
 }
 

@@ -15,7 +15,7 @@ import {
   startDevice,
 } from './devices/index.ts';
 import { inputError } from './errors.ts';
-import { checkOneOf, checkType, optionsOf, shown } from './options.ts';
+import { checkInteger, checkOneOf, checkType, optionsOf, shown } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme } from './runtime.ts';
 
@@ -97,10 +97,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
-  const { batchSize } = options;
-  if (batchSize !== undefined && !(Number.isSafeInteger(batchSize) && batchSize >= 1)) {
-    throw inputError('batchSize', 'an integer of at least 1', shown(batchSize));
-  }
+  checkInteger('batchSize', options.batchSize, 1);
   const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   const int8 = dtype === 'int8';
@@ -114,7 +111,8 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
     );
     const { bert, runtime, weightBytes } = used;
     const about = (): Info => ({ ...info(), device: name, dtype, weightBytes, ...(int8 && { scheme }) });
-    return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, batchSize ?? (name === 'webgpu' ? 8 : 1), about);
+    const { batchSize = name === 'webgpu' ? 8 : 1 } = options;
+    return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, batchSize, about);
   } finally {
     checkpoint.close();
   }

@@ -44,6 +44,11 @@ export function checkType(option: string, value: unknown, type: 'boolean' | 'str
 }
 
 /** @throws BertletError `input` if a value is given and is not one of `allowed` */
+/** @throws BertletError `input` unless the option is not set or an integer of at least `least` */
+export function checkInteger(option: string, value: unknown, least: number): void {
+  if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) return;
+  throw inputError(option, `an integer of at least ${least}`, shown(value));
+}
 export function checkOneOf(option: string, value: unknown, allowed: readonly string[], where = ''): void {
   if (value === undefined || allowed.includes(value as string)) return;
   throw inputError(option, `${allowed.join(', ')}${where && ` ${where}`}`, shown(value));

@@ -14,7 +14,7 @@
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
-import { checkType, type Given, optionsOf, shown } from './options.ts';
+import { checkInteger, checkType, type Given, optionsOf, shown } from './options.ts';
 import { type DeviceInfo, type Runtime, type Scheme, unlessAborted } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
@@ -159,9 +159,7 @@ export class QuestionAnswering {
       if (typeof options[name] !== 'string') throw inputError(name, 'a string', shown(options[name]));
     }
     for (const [name, least] of Object.entries(LEAST) as [keyof typeof LEAST, number][]) {
-      const value = options[name] ?? least;
-      if (Number.isSafeInteger(value) && value >= least) continue;
-      throw inputError(name, `an integer of at least ${least}`, shown(value));
+      checkInteger(name, options[name], least);
     }
     const { nullThreshold, onProgress } = options;
     checkType('onProgress', onProgress, 'function');
@@ -169,12 +167,12 @@ export class QuestionAnswering {
     if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', shown(nullThreshold));
     const windows: Window[] = [];
     const pairs = [...this.#windows(options)];
+    const run = async (pair: PairEncoding): Promise<Window> => {
+      const logits = await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds, signal });
+      return { pair, ...logits };
+    };
     while (windows.length < pairs.length) {
       const batch = pairs.slice(windows.length, windows.length + this.#batchSize);
-      const run = async (pair: PairEncoding) => {
-        const logits = await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds, signal });
-        return { pair, ...logits };
-      };
       for (const window of await Promise.all(batch.map(run))) {
         windows.push(window);
         onProgress?.({ done: windows.length, total: pairs.length });

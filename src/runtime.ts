@@ -50,6 +50,9 @@ export interface QuantizedTensor {
 /** A linear's weight [out, in]: float32, float16 (`webgpu` only), or int8. */
 export type LinearWeight = HostTensor<Float32Array | Uint16Array> | QuantizedTensor;
 
+/** The rows of one sequence of a batch. */
+export type Rows = { readonly first: number; readonly tokens: number };
+
 /** A matrix [rows, columns] of float32 on a device: an upload, or the result of an op. */
 export class Tensor {
   readonly shape: readonly [rows: number, columns: number];
@@ -79,6 +82,14 @@ export class Tensor {
     this.shape = [sum(lengths), columns];
     this.buffer = buffer;
     this.step = step && { ...step, y: this };
+  }
+  /** Where each sequence begins, and how many rows it has. */
+  get sequences(): Rows[] {
+    let end = 0;
+    return this.lengths.map((tokens) => {
+      end += tokens;
+      return { first: end - tokens, tokens };
+    });
   }
 }
 

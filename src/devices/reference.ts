@@ -93,17 +93,16 @@ function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Flo
  * @returns the rows of all results, one after another, [tokens, columns of y]
  */
 function eachSequence<A extends Float32Array | Int32Array>(
-  { lengths, shape: [rows, columns] }: Tensor,
+  made: Tensor,
   x: A,
   op: (x: A, tokens: number, first: number) => Float32Array,
 ): Float32Array {
-  if (lengths.length === 1) return op(x, rows, 0);
+  const [rows, columns] = made.shape;
+  if (made.lengths.length === 1) return op(x, rows, 0);
   const y = new Float32Array(rows * columns);
   const width = x.length / rows;
-  let first = 0;
-  for (const tokens of lengths) {
+  for (const { first, tokens } of made.sequences) {
     y.set(op(x.subarray(first * width, (first + tokens) * width) as A, tokens, first), first * columns);
-    first += tokens;
   }
   return y;
 }

@@ -20,7 +20,7 @@
 import { BertletError, inputError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import { rowSums } from '../../quantize.ts';
-import { type Device, type LinearWeight, refuseFloat16, type Step, type Tensor } from '../../runtime.ts';
+import { type Device, type LinearWeight, type Rows, refuseFloat16, type Step, type Tensor } from '../../runtime.ts';
 import { groupPanel, tableBytes } from './grouping.ts';
 import {
   COMMAND_BYTES,
@@ -76,16 +76,6 @@ interface Command {
 
 /** Length of the row of zeros that layerNorm reads as the residual when there is none. */
 const MOST_ZEROS = 16384;
-
-/** The rows of one sequence of a batch. */
-type Rows = { readonly first: number; readonly tokens: number };
-function sequencesOf({ lengths }: Tensor): Rows[] {
-  let end = 0;
-  return lengths.map((tokens) => {
-    end += tokens;
-    return { first: end - tokens, tokens };
-  });
-}
 
 const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
@@ -235,7 +225,7 @@ export class CpuDevice implements Device {
     const [rows, columns] = step.y.shape;
     switch (step.op) {
       case 'embedding':
-        return sequencesOf(step.y).map(({ first, tokens }) => {
+        return step.y.sequences.map(({ first, tokens }) => {
           const input = scratch(tokens * 8); // | ids [tokens] | type ids [tokens] |, int32 each
           const words = () => {
             const part = (ids: Int32Array) => ids.subarray(first, first + tokens);
@@ -265,7 +255,7 @@ export class CpuDevice implements Device {
         const [most, width] = [pad(Math.max(...step.y.lengths), 16), pad(headDim, 16)];
         const each = (most * headDim + most * width + 6 * most + 6 * width) * 4 + 64;
         const own = scratch(each * threads);
-        return sequencesOf(step.y).map(({ first, tokens }) => {
+        return step.y.sequences.map(({ first, tokens }) => {
           const sizes = [tokens, step.heads, headDim, qkv.stride, y.stride];
           const words = () => {
             const [from, to] = [qkv, y].map(({ at, stride }) => at + first * stride * 4) as [number, number];
@@ -308,7 +298,7 @@ export class CpuDevice implements Device {
         return [xq.at, weight, constants, y.at, ...sizes, ...options, scales.at, zeros.at, order];
       },
     };
-    const parts = scheme === 'torch' ? sequencesOf(made) : [{ first: 0, tokens: rows }];
+    const parts = scheme === 'torch' ? made.sequences : [{ first: 0, tokens: rows }];
     const quantized = parts.flatMap((part) => this.#quantize(scheme, part, x, [xq, scales, zeros]));
     return [...quantized, product];
   }

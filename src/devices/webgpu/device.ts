@@ -19,7 +19,7 @@
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { rowSums } from '../../quantize.ts';
-import type { Device, LinearWeight, Step, Tensor } from '../../runtime.ts';
+import type { Device, LinearWeight, Rows, Step, Tensor } from '../../runtime.ts';
 import {
   type Dispatch,
   FILES,
@@ -69,9 +69,8 @@ function optionOf(step: Step): number {
 
 /** What a program computes with, and the capacity that its plan needs. */
 interface Input extends Size {
-  readonly lengths: readonly number[];
-  /** Token ids and type ids of all sequences; none for a program without an embedding. */
-  readonly ids: readonly Int32Array[];
+  /** The five arrays of `rowsOf`. */
+  readonly rows: readonly ArrayLike<number>[];
   readonly capacity: number;
 }
 
@@ -95,7 +94,7 @@ function inputOf(steps: readonly Step[]): Input {
   for (const step of steps) {
     const [rows, columns] = step.y.shape;
     if (rows !== tokens) throw inputError('webgpu: program', `${tokens} rows in all its ops`, rows, ofTheirOwn);
-    if (String(step.y.lengths) !== String(lengths)) {
+    if (step.y.lengths !== lengths && String(step.y.lengths) !== String(lengths)) {
       throw inputError(
         'webgpu: program',
         `sequences of [${lengths}] in all its ops`,
@@ -116,8 +115,8 @@ function inputOf(steps: readonly Step[]): Input {
       throw inputError('webgpu: attention', 'headDim a multiple of 4, at most 64', headDim, 'Use `cpu`.');
     }
   }
-  const blocks = lengths.reduce((sum, length) => sum + Math.ceil(length / BLOCK), 0);
-  return { tokens, blocks, lengths, ids, capacity };
+  const rows = rowsOf(steps[0]?.y.sequences ?? [], ids);
+  return { tokens, blocks: rows.at(-1)!.length, rows, capacity };
 }
 
 const NONE = new Int32Array(0);
@@ -125,13 +124,12 @@ const NONE = new Int32Array(0);
  * What the kernels look up for each row: its token id, its type id, the first row of its sequence, and the row after the
  * last; and for each block of queries its first row.
  */
-function rowsOf({ lengths, ids: [ids = NONE, typeIds = NONE] }: Input): ArrayLike<number>[] {
+function rowsOf(sequences: readonly Rows[], [ids = NONE, typeIds = NONE]: readonly Int32Array[]): ArrayLike<number>[] {
   const [firsts, ends, blocks]: [number[], number[], number[]] = [[], [], []];
-  for (const length of lengths) {
-    const first = firsts.length;
-    for (let row = first; row < first + length; row++) {
+  for (const { first, tokens } of sequences) {
+    for (let row = first; row < first + tokens; row++) {
       firsts.push(first);
-      ends.push(first + length);
+      ends.push(first + tokens);
       if ((row - first) % BLOCK === 0) blocks.push(row);
     }
   }
@@ -398,7 +396,7 @@ export class WebgpuDevice implements Device {
     const { tokens } = input;
     words.fill(0); // rows beyond `tokens` belong to the first sequence
     words[0] = tokens;
-    for (const [i, values] of rowsOf(input).entries()) words.set(values, 1 + i * capacity);
+    for (const [i, values] of input.rows.entries()) words.set(values, 1 + i * capacity);
     this.#device.queue.writeBuffer(forward, 0, words);
     const encoder = this.#device.createCommandEncoder();
     encoder.clearBuffer(ranges);
