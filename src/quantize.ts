@@ -137,8 +137,9 @@ export function matmulInt8(x: QuantizedActivations, weight: QuantizedTensor): In
   for (let column = 0; column < out; column++) {
     const w = weight.data.subarray(column * features, (column + 1) * features);
     for (let row = 0; row < tokens; row++) {
+      const values = x.data.subarray(row * features, (row + 1) * features);
       let dot = 0;
-      for (let k = 0, at = row * features; k < features; k++, at++) dot = (dot + x.data[at]! * w[k]!) | 0;
+      for (let k = 0; k < features; k++) dot = (dot + values[k]! * w[k]!) | 0;
       accumulators[row * out + column] = dot - x.zeroPoint[row]! * sums[column]!;
     }
   }

@@ -61,10 +61,11 @@ function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Ar
   const [tokens, features, out] = [x.shape[0]!, x.shape[1]!, weight.shape[0]!];
   const y = new Float32Array(tokens * out);
   for (let row = 0; row < tokens; row++) {
+    const values = x.data.subarray(row * features, (row + 1) * features);
     for (let column = 0; column < out; column++) {
+      const weights = weight.data.subarray(column * features, (column + 1) * features);
       let sum = 0;
-      const [xAt, wAt] = [row * features, column * features];
-      for (let k = 0; k < features; k++) sum += x.data[xAt + k]! * weight.data[wAt + k]!;
+      for (let k = 0; k < features; k++) sum += values[k]! * weights[k]!;
       y[row * out + column] = sum + bias[column]!;
     }
   }

@@ -7,7 +7,7 @@ import { CHECKPOINT, GOLDEN, goldenJson, largestDifference, TINY } from '../supp
 
 describe('the embedded checkpoint, all layers', () => {
   const question = 'Who wrote the tests?';
-  const context = 'The kernels were measured on Monday. Ada Brown wrote the tests on Friday, in Lisbon, and left.';
+  const context = 'Ada Brown wrote the tests in Lisbon, and left.';
   const cpu = new Map<string, Promise<QuestionAnswering>>();
   const onCpu = (dtype: 'fp32' | 'int8') => {
     if (!cpu.has(dtype)) cpu.set(dtype, load(CHECKPOINT, { dtype, threads: 1 }));
