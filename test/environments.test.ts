@@ -41,6 +41,7 @@ const withWebpack = (entry: string, path: string, format: Format) => {
     ...{ mode: 'production', context: ROOT, entry, target: format === 'page' ? 'web' : 'node' },
     output: { path, filename: NAMES[format], module: format === 'ESM' },
     experiments: { outputModule: format === 'ESM' },
+    optimization: { minimize: format === 'page' }, // once is enough: it takes seconds
   };
   return new Promise<void>((resolve, reject) => {
     webpack(configuration, (error, stats) => {
