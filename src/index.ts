@@ -15,9 +15,9 @@ import {
   startDevice,
 } from './devices/index.ts';
 import { inputError } from './errors.ts';
-import { checkInteger, checkOneOf, checkType, optionsOf, shown } from './options.ts';
+import { checkInteger, checkOneOf, checkSignal, checkType, type Given, optionsOf, shown } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
-import { Runtime, type Scheme } from './runtime.ts';
+import { Runtime, type Scheme, unlessAborted } from './runtime.ts';
 
 export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
@@ -67,6 +67,8 @@ export interface LoadOptions extends DeviceOptions {
   endpoint?: string | undefined;
   /** Called with the bytes so far of each large file that is downloaded or loaded. */
   onProgress?: OnProgress | undefined;
+  /** Ends `load` early: it rejects with the signal's reason. What is loaded by then is given back. */
+  signal?: AbortSignal | undefined;
 }
 
 const OPTIONS = [
@@ -78,6 +80,7 @@ const OPTIONS = [
   'revision',
   'endpoint',
   'onProgress',
+  'signal',
 ] as const;
 
 /**
@@ -86,11 +89,21 @@ const OPTIONS = [
  * address, a model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, whole or
  * in parts with an index, and the tokenizer's files: tokenizer.json, or vocab.txt, or vocab.json and merges.txt.
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if a file has
- * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model
+ * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model; the reason of
+ * `signal` if it aborts
  */
 export async function load(model: string | URL, given: LoadOptions = {}): Promise<QuestionAnswering> {
   const options = optionsOf('load', given, OPTIONS);
-  const { device: where = 'cpu', dtype: precision = 'int8', onProgress } = options;
+  const signal = checkSignal(options.signal);
+  const loading = loadModel(model, options);
+  return unlessAborted(loading, signal).catch((error) => {
+    if (signal?.aborted) loading.then((qa) => qa.dispose()).catch(() => {}); // nobody else will
+    throw error;
+  });
+}
+
+async function loadModel(model: string | URL, options: Given<LoadOptions>): Promise<QuestionAnswering> {
+  const { device: where = 'cpu', dtype: precision = 'int8', onProgress, signal } = options;
   const [device, dtype] = [ownName(where), ownName(precision)];
   checkDevice(device, options);
   checkOneOf('dtype', dtype, dtypesOf(device), `on ${device}`);
@@ -98,10 +111,11 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
   checkInteger('batchSize', options.batchSize, 1);
-  const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress);
+  const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress, signal);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   const int8 = dtype === 'int8';
   try {
+    signal?.throwIfAborted();
     if (checkpoint.scheme && !int8) throw inputError('dtype', "int8, the checkpoint's", dtype);
     if (checkpoint.scheme && scheme !== checkpoint.scheme) {
       throw inputError('scheme', `${checkpoint.scheme}, the checkpoint's`, scheme);

@@ -43,12 +43,24 @@ export function checkType(option: string, value: unknown, type: 'boolean' | 'str
   throw inputError(option, `a ${type}`, shown(value));
 }
 
-/** @throws BertletError `input` if a value is given and is not one of `allowed` */
 /** @throws BertletError `input` unless the option is not set or an integer of at least `least` */
 export function checkInteger(option: string, value: unknown, least: number): void {
   if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) return;
   throw inputError(option, `an integer of at least ${least}`, shown(value));
 }
+
+/**
+ * Returns the signal, as long as it has not aborted.
+ * @throws BertletError `input` if it is given and none; its reason if it has aborted
+ */
+export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw inputError('signal', 'an AbortSignal', shown(signal));
+  signal?.throwIfAborted();
+  return signal;
+}
+
+/** @throws BertletError `input` if a value is given and is not one of `allowed` */
 export function checkOneOf(option: string, value: unknown, allowed: readonly string[], where = ''): void {
   if (value === undefined || allowed.includes(value as string)) return;
   throw inputError(option, `${allowed.join(', ')}${where && ` ${where}`}`, shown(value));

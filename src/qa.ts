@@ -14,7 +14,7 @@
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
-import { checkInteger, checkType, type Given, optionsOf, shown } from './options.ts';
+import { checkInteger, checkSignal, checkType, type Given, optionsOf, shown } from './options.ts';
 import { type DeviceInfo, type Runtime, type Scheme, unlessAborted } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
 
@@ -163,7 +163,7 @@ export class QuestionAnswering {
     }
     const { nullThreshold, onProgress } = options;
     checkType('onProgress', onProgress, 'function');
-    const signal = checkedSignal(options.signal);
+    const signal = checkSignal(options.signal);
     if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', shown(nullThreshold));
     const windows: Window[] = [];
     const pairs = [...this.#windows(options)];
@@ -191,7 +191,7 @@ export class QuestionAnswering {
   async logits(input: Tokens): Promise<{ start: Float32Array; end: Float32Array }> {
     const { vocab, types, positions, firstPosition = 0 } = this.config;
     const { inputIds, tokenTypeIds, ...given } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds', 'signal']);
-    const signal = checkedSignal(given.signal);
+    const signal = checkSignal(given.signal);
     const ids = checkedIds('inputIds', inputIds, vocab, positions);
     const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
     // RoBERTa does not count padding in its positions, and here every token has the next.
@@ -272,14 +272,6 @@ export class QuestionAnswering {
       if (begin + room >= context.ids.length) return;
     }
   }
-}
-
-/** @throws BertletError `input` if the signal is none; its reason if it has aborted */
-function checkedSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw inputError('signal', 'an AbortSignal', shown(signal));
-  signal?.throwIfAborted();
-  return signal;
 }
 
 /** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */

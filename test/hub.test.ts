@@ -303,6 +303,23 @@ describe('a bad network', () => {
     server.faults.set('*', 'silent');
     await expectError('file', /an answer was expected for revision main, got no byte for 0\.2 s/, open);
   });
+  test.each(['*', 'config.json', 'model.safetensors'])(
+    'a signal ends a download whose server is silent, for %s: its reason, and nothing is left',
+    async (file) => {
+      server.faults.set(file, 'silent');
+      const stop = new AbortController();
+      const reason = new Error('the visitor left');
+      const opened = open({ signal: stop.signal });
+      const asked = (line: string) => line.includes(file === '*' ? '/revision/main' : `/${file}`);
+      await expect.poll(() => server.requests.some((line) => asked(line))).toBe(true);
+      stop.abort(reason);
+      await expect(opened).rejects.toBe(reason);
+      await expect.poll(() => server.left.some(asked)).toBe(true);
+      expect(kept().filter((path) => /incomplete|safetensors/.test(path))).toEqual([]);
+      server.faults.clear();
+      await open();
+    },
+  );
   test('an answer that is not the Hub’s: the cache is used', async () => {
     await open();
     server.faults.set('*', 'html');

@@ -23,6 +23,8 @@ export async function hubServer(folder: string, id = 'owner/name') {
   };
   const settings = { cdn: '', retryAfter: '' };
   const requests: string[] = [];
+  /** Requests that their clients gave up. */
+  const left: string[] = [];
   const tokens = new Set<string | undefined>();
   const cdnTokens = new Set<string | undefined>();
   const files = new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]));
@@ -35,6 +37,7 @@ export async function hubServer(folder: string, id = 'owner/name') {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, 'http://localhost');
     requests.push([request.method, pathname, request.headers.range].filter(Boolean).join(' '));
+    response.on('close', () => response.writableEnded || left.push(pathname));
     (pathname.startsWith('/cdn/') && settings.cdn ? cdnTokens : tokens).add(request.headers.authorization);
     const cors = { 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' };
     const json = (value: unknown, status = 200) => {
@@ -124,5 +127,5 @@ export async function hubServer(folder: string, id = 'owner/name') {
     server.closeAllConnections();
     server.close();
   };
-  return { endpoint, faults, requests, tokens, cdnTokens, settings, close };
+  return { endpoint, faults, requests, left, tokens, cdnTokens, settings, close };
 }

@@ -3,12 +3,13 @@ import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseConfig, tensorShapes } from '../src/checkpoint/config.ts';
 import { checkpointBytes, checkpointLayout } from '../src/checkpoint/layout.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
 import { type LoadOptions, load } from '../src/index.ts';
+import { QuestionAnswering } from '../src/qa.ts';
 import type { HostTensor } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, rawSafetensors, TINY } from './support.ts';
 
@@ -52,6 +53,22 @@ describe('a good folder', () => {
     expect(new Set(files)).toEqual(new Set(['model.safetensors']));
     expect(qa.info.scheme).toBe(options.dtype === 'fp32' ? undefined : (options.scheme ?? 'accurate'));
     await qa.dispose();
+  });
+  test('a signal that has aborted, or none', async () => {
+    await expect(load(folder, { signal: AbortSignal.abort('too late') })).rejects.toBe('too late');
+    await expectError('input', /signal: expected an AbortSignal, got an object/, () =>
+      load(folder, { signal: {} as AbortSignal }),
+    );
+  });
+  test('a signal that aborts while weights are uploaded: its reason, and the model is disposed of', async () => {
+    const dispose = vi.spyOn(QuestionAnswering.prototype, 'dispose');
+    const stop = new AbortController();
+    const onProgress = ({ loaded, total }: { loaded: number; total: number }) => {
+      if (loaded > total / 2) stop.abort(null);
+    };
+    await expect(load(folder, { threads: 2, signal: stop.signal, onProgress })).rejects.toBe(null);
+    await expect.poll(() => dispose.mock.calls.length).toBe(1);
+    dispose.mockRestore();
   });
   test('the accurate scheme is nearer to float32 than torch', async () => {
     const logits = async (options: LoadOptions) => {
@@ -213,7 +230,8 @@ describe('wrong config', () => {
     [{ num_hidden_layers: 2.5 }, /expected num_hidden_layers to be a positive integer, got 2.5/],
     [{ num_attention_heads: 5 }, /expected num_attention_heads to be a divisor of hidden_size 32, got 5/],
     [{ type_vocab_size: 1 }, /expected type_vocab_size to be an integer of at least 2, got 1/],
-    [{ layer_norm_eps: -1 }, /expected layer_norm_eps to be a positive number, got -1/],
+    [{ layer_norm_eps: -1 }, /expected layer_norm_eps to be a positive number below 0\.1, got -1/],
+    [{ layer_norm_eps: 1e12 }, /expected layer_norm_eps to be a positive number below 0\.1, got 1000000000000/],
     [{ num_hidden_layers: 1e9 }, /expected num_hidden_layers to be at most 1000, got 1000000000\. /],
     [{ vocab_size: 2 ** 40 }, /expected vocab_size to be at most 16777216/],
     [{ hidden_act: `\u001b${'x'.repeat(1e6)}` }, /got "\\u001bx{59}\.\.\."\. /],

@@ -68,7 +68,12 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
       (n) => positive(n) && hidden % (n as number) === 0,
     ) as number,
     intermediate: size('intermediate_size'),
-    eps: expect('layer_norm_eps', 'a positive number', (n) => typeof n === 'number' && n > 0, 1e-12) as number,
+    eps: expect(
+      'layer_norm_eps',
+      'a positive number below 0.1',
+      (n) => typeof n === 'number' && n > 0 && n < 0.1,
+      1e-12,
+    ) as number,
   };
 }
 

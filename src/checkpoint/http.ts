@@ -40,10 +40,11 @@ export interface Piece {
 
 /**
  * Fetches a file from byte `from` on, in pieces.
- * @throws HttpError, or what `fetch` throws, after the last try
+ * @throws HttpError, or what `fetch` throws, after the last try; the reason of the request's signal when it aborts
  */
 export async function* pieces(url: string, init: RequestInit = {}, from = 0): AsyncGenerator<Piece> {
   const seconds = Number(variables.HF_HUB_DOWNLOAD_TIMEOUT || 10);
+  const asked = init.signal ? [init.signal] : [];
   let at = from;
   for (let tries = 1; ; tries++) {
     const stop = new AbortController();
@@ -57,7 +58,7 @@ export async function* pieces(url: string, init: RequestInit = {}, from = 0): As
       // Sizes and ranges are those of the file, and not of a compressed form of it. A page decides that by itself.
       const plain = inNode && { 'accept-encoding': 'identity' };
       const headers = { ...plain, ...init.headers, ...(at > 0 && { range: `bytes=${at}-` }) };
-      const response = await fetch(url, { ...init, headers, signal: stop.signal });
+      const response = await fetch(url, { ...init, headers, signal: AbortSignal.any([stop.signal, ...asked]) });
       if (!response.ok) throw new HttpError(response);
       const range = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? ''); // a page is not always told it
       const begin = response.status === 206 ? Number(range?.[1] ?? at) : 0;
@@ -78,6 +79,7 @@ export async function* pieces(url: string, init: RequestInit = {}, from = 0): As
         yield { chunk, total: Math.max(total, at), html };
       }
     } catch (error) {
+      init.signal?.throwIfAborted();
       const wait = ((error as Partial<HttpError>).wait || 2 ** tries / 8) * 1000;
       if (tries >= TRIES || !isPassing(error) || wait > LONGEST_WAIT * 1000) throw error;
       await new Promise((resolve) => setTimeout(resolve, wait));

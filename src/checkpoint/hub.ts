@@ -24,6 +24,8 @@ export interface HubOptions {
   /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
   endpoint?: string | undefined;
   onProgress?: OnProgress | undefined;
+  /** Ends what is downloaded. */
+  signal?: AbortSignal | undefined;
 }
 /** A file on the Hub. `etag`: the SHA-256 of a large file, the git hash (SHA-1) of a small one. */
 interface Remote {
@@ -66,6 +68,8 @@ export async function locate(model: string, options: HubOptions = {}): Promise<s
   return inNode ? download(id, hub) : address(id, hub);
 }
 type Hub = HubOptions & Record<'revision' | 'endpoint', string>;
+/** What each request to the Hub has. */
+type Asking = { readonly headers: Record<string, string>; readonly signal: AbortSignal | null };
 
 /** The model and the revision of an address of the Hub, as the browser shows it: .../owner/name/tree/<revision>. */
 function ofHub(model: string, endpoint: string): { id?: string; revision?: string } {
@@ -106,9 +110,9 @@ function refuseName(model: string): void {
 const isHash = (value: unknown, pattern: RegExp): value is string => typeof value === 'string' && pattern.test(value);
 
 /** Asks the Hub for the commit of a revision. */
-async function commitOf(id: string, { revision, endpoint }: Hub, headers: Record<string, string>) {
+async function commitOf(id: string, { revision, endpoint }: Hub, request: Asking) {
   const url = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
-  const bytes = await fetchBytes(url, { headers });
+  const bytes = await fetchBytes(url, request);
   const { sha } = parsed(bytes) as { sha?: unknown };
   if (!isHash(sha, COMMIT)) throw new Error(`a commit that is none, ${shown(sha)}`);
   return { url, bytes, sha };
@@ -125,7 +129,7 @@ async function address(id: string, hub: Hub): Promise<string> {
   const { revision, endpoint } = hub;
   const of = (sha: string) => `${endpoint}/${id}/resolve/${sha}`;
   try {
-    const { url, bytes, sha } = await commitOf(id, hub, {});
+    const { url, bytes, sha } = await commitOf(id, hub, { headers: {}, signal: hub.signal ?? null });
     await kept.put(url, new Response(bytes));
     return of(sha);
   } catch (cause) {
@@ -217,15 +221,16 @@ async function download(id: string, hub: Hub): Promise<string> {
   }
   const secret = isSet(HF_HUB_DISABLE_IMPLICIT_TOKEN) ? '' : await token();
   const headers: Record<string, string> = secret ? { authorization: `Bearer ${secret}` } : {};
+  const request = { headers, signal: hub.signal ?? null };
   const remote = new Map<string, Remote>();
   let commit = '';
   const has = async (paths: string[]) => {
-    for (const file of await about(id, commit, paths, endpoint, headers)) remote.set(file.path, file);
+    for (const file of await about(id, commit, paths, endpoint, request)) remote.set(file.path, file);
     return paths.filter((path) => remote.has(path));
   };
   let first: string[];
   try {
-    ({ sha: commit } = await commitOf(id, hub, headers));
+    ({ sha: commit } = await commitOf(id, hub, request));
     first = await has(FILES);
   } catch (cause) {
     const refused = cause instanceof HttpError && !isPassing(cause);
@@ -234,7 +239,7 @@ async function download(id: string, hub: Hub): Promise<string> {
     throw refusal(id, hub, cause);
   }
   const snapshot = join(folder, 'snapshots', commit);
-  const get = (path: string) => fetchFile(id, folder, commit, remote.get(path)!, { ...hub, headers });
+  const get = (path: string) => fetchFile(id, folder, commit, remote.get(path)!, { ...hub, request });
   const known = (paths: string[]) => (paths === FILES ? Promise.resolve(first) : has(paths));
   await collect(id, { snapshot, has: known, get, where: `at revision ${revision}` });
   await writeRef(folder, revision, commit);
@@ -250,12 +255,13 @@ async function about(
   commit: string,
   paths: string[],
   endpoint: string,
-  headers: object,
+  request: Asking,
 ): Promise<Remote[]> {
   const found = parsed(
     await fetchBytes(`${endpoint}/api/models/${id}/paths-info/${commit}`, {
+      ...request,
       method: 'POST',
-      headers: { ...headers, 'content-type': 'application/json' },
+      headers: { ...request.headers, 'content-type': 'application/json' },
       body: JSON.stringify({ paths }),
     }),
   );
@@ -294,7 +300,7 @@ async function fetchFile(
   folder: string,
   commit: string,
   file: Remote,
-  hub: Hub & { headers: Record<string, string> },
+  hub: Hub & { request: Asking },
 ): Promise<void> {
   const fs = process.getBuiltinModule('node:fs');
   const { join } = process.getBuiltinModule('node:path');
@@ -322,13 +328,7 @@ async function fetchFile(
 }
 
 /** Downloads a file under another name, and renames it to its blob after its size and hash were checked. */
-async function fetchBlob(
-  url: string,
-  blob: string,
-  id: string,
-  file: Remote,
-  hub: Hub & { headers: Record<string, string> },
-) {
+async function fetchBlob(url: string, blob: string, id: string, file: Remote, hub: Hub & { request: Asking }) {
   const fs = process.getBuiltinModule('node:fs');
   const { hostname } = process.getBuiltinModule('node:os');
   const { dirname } = process.getBuiltinModule('node:path');
@@ -354,7 +354,7 @@ async function fetchBlob(
     if (left) for await (const chunk of fs.createReadStream(temporary)) take(chunk as Uint8Array);
     if (loaded < file.size || loaded === 0) {
       try {
-        for await (const { chunk } of pieces(url, { headers: hub.headers }, loaded)) {
+        for await (const { chunk } of pieces(url, hub.request, loaded)) {
           for (let at = 0; at < chunk.length; ) at += fs.writeSync(output, chunk, at); // a full disk may take a part
           take(chunk);
           if (loaded > file.size) break;

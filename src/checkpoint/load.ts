@@ -32,12 +32,17 @@ export const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name)
 
 /**
  * Opens a checkpoint folder and checks its contents.
+ * @param signal ends the downloads of a page
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if the content of
  * a file is not that of a BERT question answering model
  */
-export async function openCheckpoint(folder: string, onProgress?: OnProgress): Promise<Checkpoint> {
+export async function openCheckpoint(
+  folder: string,
+  onProgress?: OnProgress,
+  signal?: AbortSignal,
+): Promise<Checkpoint> {
   const { config, tokenizer } = await openDescription(folder);
-  const weights = await openWeights(config, folder, onProgress);
+  const weights = await openWeights(config, folder, onProgress, signal);
   try {
     return { config, tokenizer, scheme: checkTensors(config, weights.entries), ...weights };
   } catch (error) {
@@ -71,10 +76,10 @@ export async function openDescription(folder: string): Promise<Pick<Checkpoint, 
 }
 
 /** Opens the files of the weights. Tensors are then read one by one. */
-async function openWeights(config: BertConfig, folder: string, onProgress?: OnProgress) {
+async function openWeights(config: BertConfig, folder: string, onProgress?: OnProgress, signal?: AbortSignal) {
   const files: OpenFile[] = [];
   const open = async (name: string) => {
-    const file = await openFile(`${folder}/${name}`, onProgress);
+    const file = await openFile(`${folder}/${name}`, onProgress, signal);
     files.push(file);
     return file;
   };

@@ -58,10 +58,10 @@ export async function readFile(path: string): Promise<WholeFile> {
  * page the whole file is fetched first.
  * @throws BertletError `file` if the file cannot be read
  */
-export async function openFile(path: string, onProgress?: OnProgress): Promise<OpenFile> {
+export async function openFile(path: string, onProgress?: OnProgress, signal?: AbortSignal): Promise<OpenFile> {
   const file = path.slice(path.lastIndexOf('/') + 1);
   if (!inNode) {
-    const bytes = await fetched(path, (loaded, total) => onProgress?.({ file, loaded, total }));
+    const bytes = await fetched(path, (loaded, total) => onProgress?.({ file, loaded, total }), signal);
     refusePointer(path, bytes);
     return { total: bytes.length, read: (begin, end) => bytes.subarray(begin, end), close: () => {} };
   }
@@ -126,7 +126,11 @@ export const kept = {
   },
 };
 
-async function fetched(url: string, onProgress?: (loaded: number, total: number) => void): Promise<Uint8Array> {
+async function fetched(
+  url: string,
+  onProgress?: (loaded: number, total: number) => void,
+  signal: AbortSignal | null = null,
+): Promise<Uint8Array> {
   // The files of a commit on the Hub never change, and none is added, so they are asked for once.
   const forever = /\/resolve\/[0-9a-f]{40}\//.test(url);
   try {
@@ -137,7 +141,7 @@ async function fetched(url: string, onProgress?: (loaded: number, total: number)
       onProgress?.(bytes.length, bytes.length);
       return bytes;
     }
-    const bytes = await fetchBytes(url, {}, ({ total, html }, loaded) => {
+    const bytes = await fetchBytes(url, { signal }, ({ total, html }, loaded) => {
       // Hosts of single-page apps answer with an HTML page where a file is missing.
       if (html) throw Object.assign(new Error('an HTML page'), { code: 'ENOENT' });
       onProgress?.(loaded, total);
