@@ -1,4 +1,5 @@
 /** A result as text for a terminal; the tables are Markdown. */
+import { aligned } from './columns.ts';
 import type { Environment } from './environment.ts';
 import type { Result, Row } from './result.ts';
 
@@ -93,12 +94,10 @@ export function skippedLines({ skipped }: Result): string[] {
 
 export function textOf(result: Result): string {
   const environment = environmentRows(result).map(([name, value]) => `${name}: ${value}`);
-  const rows = [COLUMNS, ...markedRows(result)];
-  const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  const line = (row: string[]) =>
-    `| ${row.map((cell, i) => (i ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(' | ')} |`;
-  const rule = `|${widths.map((width, i) => (i ? `${'-'.repeat(width + 1)}:` : '-'.repeat(width + 2))).join('|')}|`;
-  const table = [line(COLUMNS), rule, ...rows.slice(1).map(line)];
+  const [head, ...rows] = aligned([COLUMNS, ...markedRows(result)]);
+  const line = (row: string[]) => `| ${row.join(' | ')} |`;
+  const dashes = head!.map(({ length }, i) => (i ? `${'-'.repeat(length + 1)}:` : '-'.repeat(length + 2)));
+  const table = [line(head!), `|${dashes.join('|')}|`, ...rows.map(line)];
   const busy = busyLine(result.environment);
   return [...environment, '', ...table, '', ...(busy ? [busy] : []), ...skippedLines(result), LEGEND].join('\n');
 }

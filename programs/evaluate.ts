@@ -2,6 +2,7 @@
  * Measures what a model's answers are worth, and what int8 costs: SQuAD's exact match and F1 of several variants on the
  * same questions. `bertlet evaluate --help`
  */
+import { aligned } from '../bench/columns.ts';
 import { environment } from '../bench/environment.ts';
 import { nameOf } from '../bench/result.ts';
 import { answerable, readSquad, sample } from '../bench/squad/dataset.ts';
@@ -134,10 +135,8 @@ function table(results: Result[]): string {
   const shown = columns
     .map(([head, cell]) => [head, ...results.map((result) => cell(result) ?? '')])
     .filter(([, ...cells]) => cells.some((cell) => cell !== ''));
-  const widths = shown.map((cells) => Math.max(...cells.map((cell) => cell.length)));
-  const row = (i: number) =>
-    shown
-      .map((cells, column) => (column === 0 ? cells[i]!.padEnd(widths[0]!) : cells[i]!.padStart(widths[column]!)))
-      .join('  ');
-  return Array.from({ length: results.length + 1 }, (_, i) => row(i).trimEnd()).join('\n');
+  const rows = shown[0]!.map((_, i) => shown.map((cells) => cells[i]!));
+  return aligned(rows)
+    .map((cells) => cells.join('  ').trimEnd())
+    .join('\n');
 }

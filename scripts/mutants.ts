@@ -206,6 +206,11 @@ const MUTANTS: Mutant[] = [
   ]),
   ...mutants('programs/main.ts', 'cli.test', 'a full disk', [['fstatSync(fd).isFile()', 'false']]),
   ...mutants('programs/progress.ts', 'cli.test', 'a signal', [["process.once('exit', stop);", '']]),
+  ...mutants('src/index.ts', 'load.test', 'a signal', [
+    ['loading.then((qa) => qa.dispose())', 'loading'],
+    ['unlessAborted(loading, signal)', 'loading'],
+  ]),
+  ...mutants('src/checkpoint/http.ts', 'hub.test', 'a signal ends a download', [['...asked]', ']']]),
 ];
 
 /** Copies what was built of the unbroken product. */

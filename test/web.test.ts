@@ -283,7 +283,7 @@ test('the second visit needs no network', async () => {
   await answered(page);
   expect(await answer(page)).toBe('New York Times');
   await page.getByText('Another model').click();
-  await page.getByLabel('Of the Hugging Face Hub').fill('owner/name');
+  await page.getByLabel('From the Hugging Face Hub').fill('owner/name');
   await page.getByRole('button', { name: 'Load' }).click();
   await page.getByText('The network cannot be reached').waitFor();
   await page.getByRole('button', { name: 'Use the embedded model' }).click();

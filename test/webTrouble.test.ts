@@ -94,7 +94,7 @@ test('the links of the footer lead somewhere', async () => {
 test('files of a model: the wrong ones, damaged ones, and right ones', async () => {
   const page = await web.stay();
   await page.getByText('Another model').click();
-  const files = page.getByLabel('Of this machine');
+  const files = page.getByLabel('From this machine');
   const of = (name: string, buffer = readFileSync(join(TINY, name))) => ({
     name,
     mimeType: 'application/octet-stream',
@@ -141,7 +141,7 @@ test('a name that the Hub does not have, and no memory', async () => {
   const page = await web.stay();
   await web.context.route('https://huggingface.co/**', () => {}); // a network that is slow without end
   await page.getByText('Another model').click();
-  await page.getByLabel('Of the Hugging Face Hub').fill('owner/nothing');
+  await page.getByLabel('From the Hugging Face Hub').fill('owner/nothing');
   await page.getByRole('button', { name: 'Load' }).click();
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. Ready as before: the embedded model\.$/);

@@ -1,4 +1,5 @@
 /** An explanation as text: a table with a row for each linear, and what it says in a few lines. */
+import { aligned } from '../../bench/columns.ts';
 import type { Scheme } from '../../src/tensor.ts';
 import { type Explanation, type LinearReport, type Quantized, SCHEMES, worst } from './explain.ts';
 
@@ -79,9 +80,8 @@ export function textTable({ linears }: Explanation): string {
   });
   const input = ['scale', 'zero', 'clipped', 'levels', 'steps'];
   const head = ['', 'low', 'high', ...input, ...input, 'torch ', 'acc. ', 'torch ', 'acc. ', 'torch', 'acc.'];
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
-  const line = (cells: readonly string[]) =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' ');
+  const lines = aligned([head, ...rows]);
+  const widths = lines[0]!.map(({ length }) => length);
   /** Titles over groups of columns. */
   const groups: [string, number][] = [
     ['', 1],
@@ -98,7 +98,7 @@ export function textTable({ linears }: Explanation): string {
     at += count;
     return title.padStart((width + title.length) >> 1).padEnd(width);
   });
-  return [titles.join(' ').trimEnd(), line(head), ...rows.map(line)].map((text) => text.trimEnd()).join('\n');
+  return [titles, ...lines].map((cells) => cells.join(' ').trimEnd()).join('\n');
 }
 
 const LEGEND = `range, scale, zero point: of float32's input to the linear; accurate: of the median token. clipped: rounded beyond

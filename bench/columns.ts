@@ -1,0 +1,5 @@
+/** Pads the cells of a table's rows to columns: the first column is text, at the left; the others are numbers, at the right. */
+export function aligned(rows: readonly (readonly string[])[]): string[][] {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  return rows.map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))));
+}
