@@ -83,7 +83,7 @@ const MUTANTS: Mutant[] = [
   ]),
   ...mutants('kernels/embedding.wgsl', 'webgpu.test', 'batch', [['(token - firstOf(token))', 'token']]),
   ...mutants('src/devices/cpu/device.ts', 'batch', 'batch', [
-    ["scheme === 'torch' ? sequencesOf(made) :", "scheme === 'accurate' ? sequencesOf(made) :"],
+    ["scheme === 'torch' ? made.sequences :", "scheme === 'accurate' ? made.sequences :"],
     ['at + first * stride * 4)', 'at)'],
   ]),
   ...mutants('src/qa.ts', 'batch', 'signal', [['others.length === 0 ? signal : undefined', 'signal']]),
@@ -257,6 +257,10 @@ function runTest(copy: string, { test, title }: Mutant): { passed: boolean; fail
 const only = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
 const markdown = process.argv.includes('--markdown');
 const chosen = MUTANTS.filter(({ file, from }) => only.every((text) => file.includes(text) || from.includes(text)));
+for (const { file, from } of chosen) {
+  if (readFileSync(join(ROOT, file), 'utf8').includes(from)) continue;
+  throw new Error(`${file}: expected ${from}, got a file without`);
+}
 const copy = copyTree();
 let survived = 0;
 try {
@@ -270,7 +274,6 @@ try {
   for (const mutant of chosen) {
     const path = join(copy, mutant.file);
     const original = readFileSync(path, 'utf8');
-    if (!original.includes(mutant.from)) throw new Error(`${mutant.file}: expected ${mutant.from}, got a file without`);
     writeFileSync(
       path,
       original.replace(mutant.from, () => mutant.to),

@@ -6,7 +6,7 @@ import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
 import { BertletError, inputError } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { inNode } from '../../platform.ts';
-import { Runtime } from '../../runtime.ts';
+import { type LinearWeight, Runtime } from '../../runtime.ts';
 import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
 import { WEIGHTS } from './threads.ts';
@@ -74,6 +74,7 @@ async function findKernels(
 ): Promise<Kernels> {
   const reasons: string[] = [];
   const examples = await selfTestExamples();
+  const inputs = timedLinear(130, 384, 96); // so small that it stays in the cache
   for (const set of ['relaxed', 'baseline'] as const) {
     const name: ModuleName = shared ? `${set}-shared` : set;
     const bytes = modules[name] ?? moduleOf(set, shared);
@@ -97,8 +98,8 @@ async function findKernels(
     if (works.length === 0) continue;
     // A widened module is optimized by now; otherwise V8 replaces its first, slow code in the background.
     const warmUp = widened ? 0 : 150;
-    const { int8, wide } = await fastestOf(module, works, shared, 'quantized', warmUp);
-    const { wideFloat } = await fastestOf(module, works, shared, 'weight', warmUp && 20);
+    const { int8, wide } = await fastestOf(module, works, shared, inputs, inputs.quantized, warmUp);
+    const { wideFloat } = await fastestOf(module, works, shared, inputs, inputs.weight, warmUp && 20);
     const bits = (is: boolean) => (is ? 256 : 128);
     return {
       module,
@@ -140,18 +141,18 @@ const testMemory = (shared: boolean) => newMemory(shared, 1024);
 const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) =>
   firstWrong(new CpuDevice(module, testMemory(shared), choice, 1), examples);
 
-/** Times the choices on a linear, int8 or float32, that is small enough to stay in the cache. */
+/** Times the choices on a linear, int8 or float32. */
 function fastestOf(
   module: WebAssembly.Module,
   choices: KernelChoice[],
   shared: boolean,
-  kind: 'quantized' | 'weight',
+  { x, bias }: ReturnType<typeof timedLinear>,
+  weight: LinearWeight,
   warmUp: number,
 ): Promise<KernelChoice> {
-  const inputs = timedLinear(130, 384, 96);
   const candidates = choices.map((choice) => {
     const runtime = new Runtime(new CpuDevice(module, testMemory(shared), choice, 1));
-    return { choice, y: runtime.linear(runtime.tensor(inputs.x), runtime.linearLayer(inputs[kind], inputs.bias)) };
+    return { choice, y: runtime.linear(runtime.tensor(x), runtime.linearLayer(weight, bias)) };
   });
   return fastest(candidates, warmUp, 20);
 }
