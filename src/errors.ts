@@ -28,3 +28,7 @@ export type ErrorCode = 'input' | 'file' | 'safetensors' | 'tokenizer' | 'config
 /** Makes the error for a wrong argument. */
 export const inputError = (what: string, expected: unknown, got: unknown, advice = ''): BertletError =>
   new BertletError('input', `${what}: expected ${expected}, got ${got}.${advice && ` ${advice}`}`);
+
+/** What the error of another program says, for a place within a sentence: without the full stop at its end. */
+export const said = (cause: unknown): string =>
+  ((cause as Error | undefined)?.message ?? String(cause)).trim().replace(/\.+$/, '');

@@ -119,7 +119,7 @@ describe('life of a process', () => {
       const qa = await load(TINY, { device: 'auto' });
       expect(qa.info.device).toBe('reference');
       expect(qa.info.reason).toMatch(
-        /^webgpu: .*; cpu: expected an engine with WebAssembly, got one without. Use `reference`.; reference is the fastest device that starts here$/,
+        /^webgpu: .*; cpu: expected an engine with WebAssembly, got one without. Use `reference`; reference is the fastest device that starts here$/,
       );
       await qa.dispose();
     } finally {

@@ -1,5 +1,5 @@
 /** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
-import { BertletError, inputError } from '../errors.ts';
+import { BertletError, inputError, said } from '../errors.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
 import { isOfSystem, isRunning } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
@@ -92,7 +92,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     return manifest;
   } catch (cause) {
     if (!isOfSystem(cause)) throw cause;
-    throw new BertletError('file', `${out}: expected a folder that can be written (${(cause as Error).message}).`, {
+    throw new BertletError('file', `${out}: expected a folder that can be written (${said(cause)}).`, {
       cause,
     });
   } finally {

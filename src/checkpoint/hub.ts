@@ -9,7 +9,7 @@
  * Source of the layout and of the environment variables: the guide "Understand caching" of huggingface_hub.
  */
 
-import { BertletError, inputError } from '../errors.ts';
+import { BertletError, inputError, said } from '../errors.ts';
 import { shown } from '../options.ts';
 import { inNode, isOfSystem, isRunning, textOf, variables } from '../platform.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
@@ -91,7 +91,7 @@ async function ofAddress(model: string): Promise<string> {
   try {
     return fileURLToPath(model);
   } catch (cause) {
-    throw inputError('model', 'a file: address of this machine', shown(model), (cause as Error).message);
+    throw inputError('model', 'a file: address of this machine', shown(model), `${said(cause)}.`);
   }
 }
 
@@ -322,7 +322,7 @@ async function fetchFile(
     }
   } catch (cause) {
     if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
-    const message = `${folder}: expected a cache with room for the ${file.size} bytes of ${file.path}, got ${cause.message}`;
+    const message = `${folder}: expected a cache with room for the ${file.size} bytes of ${file.path}, got ${said(cause)}`;
     throw new BertletError('file', `${message}. Set HF_HOME to a folder that can be written.`, { cause });
   }
 }

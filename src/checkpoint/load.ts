@@ -1,7 +1,7 @@
 /** Opens a checkpoint folder: config.json, the files of the weights, tokenizer.json or vocab.txt. */
 
 import type { BertConfig, Weights } from '../bert.ts';
-import { BertletError, inputError } from '../errors.ts';
+import { BertletError, inputError, said } from '../errors.ts';
 import { allHalves } from '../float16.ts';
 import { shown } from '../options.ts';
 import { textOf } from '../platform.ts';
@@ -278,7 +278,7 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
     return new Tokenizer(...tokenizerOf(files, className));
   } catch (cause) {
     if (cause instanceof BertletError) throw cause; // any other is a value of a type that no tokenizer has there
-    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${(cause as Error).message})`;
+    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${said(cause)})`;
     throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
   }
 }

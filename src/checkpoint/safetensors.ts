@@ -7,7 +7,7 @@
  * `SafeTensors::read_metadata`, `Metadata::validate`) and four more, so that no two readers see different tensors in
  * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `FILE_DTYPE_BYTES`.
  */
-import { BertletError } from '../errors.ts';
+import { BertletError, said } from '../errors.ts';
 import { allHalves } from '../float16.ts';
 import { shown } from '../options.ts';
 import { textOf } from '../platform.ts';
@@ -72,7 +72,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
     json = JSON.parse(text);
   } catch (cause) {
     if (cause instanceof BertletError) throw cause; // of the engine, not of the file
-    fail(file, `header is not JSON in UTF-8 (${(cause as Error).message})`);
+    fail(file, `header is not JSON in UTF-8 (${said(cause)})`);
   }
   if (!isRecord(json)) fail(file, 'expected the header to be an object');
   checkTokens(text, file);

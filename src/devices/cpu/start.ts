@@ -3,7 +3,7 @@
  * this engine and CPU run correctly, pick the fastest of them, and start the threads.
  */
 import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
-import { BertletError, inputError } from '../../errors.ts';
+import { BertletError, inputError, said } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { inNode } from '../../platform.ts';
 import { type LinearWeight, Runtime } from '../../runtime.ts';
@@ -82,7 +82,7 @@ async function findKernels(
     try {
       module = await WebAssembly.compile(widened ? widened(bytes) : bytes);
     } catch (error) {
-      reasons.push(`this engine has no ${set} SIMD (${(error as Error).message})`);
+      reasons.push(`this engine has no ${set} SIMD (${said(error)})`);
       continue;
     }
     const works: KernelChoice[] = [];
