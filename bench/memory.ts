@@ -35,7 +35,8 @@ for (const precision of ['torch', 'fp16', 'fp32']) {
 
 console.log('\n| file | dtype | load ms | first answer ms | peak RSS, MB |\n|---|---|---|---|---|');
 const LOAD = `const begin = performance.now();
-  const qa = await load(process.argv[1], { dtype: process.argv[2], scheme: 'torch', threads: 2 });
+  const dtype = process.argv[2];
+  const qa = await load(process.argv[1], { dtype, scheme: dtype === 'int8' ? 'torch' : undefined, threads: 2 });
   console.log(performance.now() - begin);
   await qa.answer({ question: 'Who?', context: 'Ada came yesterday.' });
   console.log(performance.now() - begin);

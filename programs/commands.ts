@@ -129,7 +129,7 @@ const convert: Add = (program, io) => {
     .addOption(
       new Option('--scheme <name>', "int8: PyTorch's scales per tensor, or one per output feature")
         .choices(['torch', 'accurate'])
-        .default(undefined, "an int8 checkpoint's, otherwise torch"),
+        .default(undefined, "an int8 checkpoint's, otherwise accurate"),
     )
     .addOption(
       new Option(
@@ -207,7 +207,15 @@ Examples:
     .action(async (options) => (await import('./explain.ts')).run(options, io));
 };
 
+/** The schemes are int8's: with other dtypes the option would do nothing, and whoever gave it would not know. */
+function checkScheme(called: Command): void {
+  const { dtype, scheme } = called.opts<{ dtype?: string | string[]; scheme?: string | string[] }>();
+  if (called.getOptionValueSource('scheme') !== 'cli' || !dtype || dtype.includes('int8')) return;
+  called.error(`error: --scheme: expected none with --dtype ${dtype}, got ${scheme}. Leave it out, or add int8.`);
+}
+
 /** Adds all of them, in the order of the help. */
-export const addCommands: Add = (...given) => {
-  for (const add of [qa, answer, evaluate, convert, bench, explain]) add(...given);
+export const addCommands: Add = (program, ...given) => {
+  program.hook('preAction', (_, called) => checkScheme(called));
+  for (const add of [qa, answer, evaluate, convert, bench, explain]) add(program, ...given);
 };

@@ -102,7 +102,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   const scheme = options.scheme ?? stored ?? 'torch';
   const open = async (device: DeviceName, dtype: Dtype) => {
     const { onProgress, stop } = progressBars(io);
-    const given = { scheme, threads, revision: options.revision };
+    const given = { ...(dtype === 'int8' && { scheme }), threads, revision: options.revision };
     return load(folder, { device, dtype, onProgress, ...given }).finally(stop);
   };
   const only = options.dtype ?? (stored && 'int8');

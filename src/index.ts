@@ -52,8 +52,8 @@ export interface LoadOptions extends DeviceOptions {
    */
   dtype?: Dtype | 'q8' | undefined;
   /**
-   * Only for int8: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales (quantize.ts). Default: the
-   * scheme of an int8 checkpoint, otherwise accurate.
+   * Only for int8, refused with another dtype: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales
+   * (quantize.ts). Default: the scheme of an int8 checkpoint, otherwise accurate.
    */
   scheme?: Scheme | undefined;
   /**
@@ -108,12 +108,15 @@ async function loadModel(model: string | URL, options: Given<LoadOptions>): Prom
   checkDevice(device, options);
   checkOneOf('dtype', dtype, dtypesOf(device), `on ${device}`);
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
+  const int8 = dtype === 'int8';
+  if (options.scheme && !int8) {
+    throw inputError('scheme', `none with dtype ${dtype}`, shown(options.scheme), 'Leave it out, or load int8.');
+  }
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
   checkInteger('batchSize', options.batchSize, 1);
   const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress, signal);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
-  const int8 = dtype === 'int8';
   try {
     signal?.throwIfAborted();
     if (checkpoint.scheme && !int8) throw inputError('dtype', "int8, the checkpoint's", dtype);

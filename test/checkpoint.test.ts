@@ -464,7 +464,7 @@ describe('convert', () => {
   test('the program: sizes as the article printed them, exit codes', async () => {
     const out = join(folder, 'program');
     const run = (...args: string[]) => runProgram(['convert', ...args]);
-    const { status, out: printed, error } = await run(CHECKPOINT, '--out', out);
+    const { status, out: printed, error } = await run(CHECKPOINT, '--scheme', 'torch', '--out', out);
     expect([status, error]).toEqual([0, '']);
     expect(printed).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 55\.72 MB\n/);
     expect(spawnProgram(['convert', CHECKPOINT, '--out', out])).toMatchObject({
@@ -474,6 +474,7 @@ describe('convert', () => {
     expect((await run(CHECKPOINT)).status).toBe(2);
     const json = await run(TINY, '--out', join(folder, 'json'), '--json');
     const manifest = JSON.parse(readFileSync(join(folder, 'json', 'manifest.json'), 'utf8'));
+    expect(manifest.precision).toBe('accurate'); // as `load`
     expect(JSON.parse(json.out)).toEqual(manifest);
   });
   const partial = (name: string) => readdirSync(folder).filter((other) => other.startsWith(`${name}.`));

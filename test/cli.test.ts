@@ -181,6 +181,14 @@ describe('all programs', () => {
       expect(error).toMatch(new RegExp(`^error: .*${option}.*\\nSee --help\\.\\n$`));
     },
   );
+  test.each(['qa', 'answer', 'convert', 'evaluate', 'bench'])('%s: a --scheme is for int8', async (name) => {
+    const given = [name, ...(needed[name] ?? []), '--model', 'nowhere', '--dtype', 'fp32', '--scheme', 'torch'];
+    const { status, error } = await runProgram(given.filter((arg) => name !== 'convert' || !/model|nowhere/.test(arg)));
+    expect(error).toBe(
+      'error: --scheme: expected none with --dtype fp32, got torch. Leave it out, or add int8.\nSee --help.\n',
+    );
+    expect(status).toBe(2);
+  });
   test.each(names)('%s --help has examples', async (name) => {
     const { status, out } = await runProgram([name, '--help']);
     expect([status, out.includes(`Examples:\n  $ bertlet ${name}`)]).toEqual([0, true]);

@@ -249,6 +249,14 @@ describe('wrong options', () => {
     [{ dtype: 'int4' }, /dtype: expected fp32, int8 on cpu, got "int4"/],
     [{ dtype: 'fp16' }, /dtype: expected fp32, int8 on cpu, got "fp16"/],
     [{ scheme: 'best' }, /scheme: expected torch, accurate, got "best"/],
+    [
+      { dtype: 'fp32', scheme: 'torch' },
+      /^scheme: expected none with dtype fp32, got "torch"\. Leave it out, or load int8\.$/,
+    ],
+    [
+      { device: 'webgpu', dtype: 'fp16', scheme: 'accurate' },
+      /^scheme: expected none with dtype fp16, got "accurate"\. /,
+    ],
   ])('%o', (options, message) => expectError('input', message, () => load(folder, options)));
 });
 

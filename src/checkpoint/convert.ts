@@ -16,7 +16,7 @@ import { planSafetensors } from './write.ts';
 export interface ConvertOptions {
   /**
    * Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32. `int8` is
-   * the scheme of an int8 checkpoint, otherwise torch.
+   * the scheme of an int8 checkpoint, otherwise accurate, as for `load`.
    */
   precision: Precision | 'int8';
   /**
@@ -60,7 +60,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     throw inputError('embeddings', 'float with this dtype', 'int8', 'Use dtype int8.');
   if (fs.existsSync(out)) throw new BertletError('file', `${out}: expected no such folder yet, got one. Remove it.`);
   const checkpoint = await openCheckpoint(folder, onProgress);
-  const precision = options.precision === 'int8' ? (checkpoint.scheme ?? 'torch') : options.precision;
+  const precision = options.precision === 'int8' ? (checkpoint.scheme ?? 'accurate') : options.precision;
   const temporary = `${resolve(out)}.${process.pid}.partial`;
   const remove = () => fs.rmSync(temporary, { recursive: true, force: true });
   const unguard = beforeEnd(remove);
