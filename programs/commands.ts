@@ -98,7 +98,11 @@ const evaluate: Add = (program, io) => {
       positive,
     )
     .option('--seed <n>', 'of the sample and of the bootstrap', positive, 1)
-    .option('--threshold <x>', 'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more', finite, 0)
+    .option(
+      '--threshold <x>',
+      'SQuAD 2.0: "no answer" where its score is more above the best span\'s (default: 0)',
+      finite,
+    )
     .option('--answerable', 'SQuAD 2.0 as 1.1: only questions that have an answer')
     .option('--predictions <file>', 'keep each answer there; run again to go on where it was stopped')
     .option('--json [file]', 'print one JSON object instead, or write it to a file as well')

@@ -17,7 +17,7 @@ import {
   variantsOf,
   WINDOWS,
 } from '../bench/squad/run.ts';
-import { printable } from '../src/errors.ts';
+import { inputError, printable } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import { locate, openCheckpoint } from '../src/tensor.ts';
 import { type Io, printer } from './io.ts';
@@ -33,7 +33,7 @@ interface EvaluateOptions {
   threads?: number;
   limit?: number;
   seed: number;
-  threshold: number;
+  threshold?: number;
   answerable?: true;
   predictions?: string;
   json?: string | true;
@@ -45,11 +45,14 @@ const NAMED = 10;
 /** Runs `bertlet evaluate`. */
 export async function run(file: string, options: EvaluateOptions, io: Io): Promise<void> {
   const print = printer(io.stdout);
-  const { threads = 1, workers, seed, threshold, limit } = options;
+  const { threads = 1, workers, seed, threshold = 0, limit } = options;
   const begun = environment(); // with the load before this makes its own
   if (typeof options.json === 'string') await checkWritable(options.json);
   const read = await readSquad(file);
   const dataset = options.answerable ? answerable(read) : read;
+  if (options.threshold !== undefined && dataset.format === '1.1') {
+    throw inputError('--threshold', 'none where every question has an answer', threshold, 'Leave it out.');
+  }
   const questions = sample(dataset.questions, limit ?? dataset.questions.length, seed);
 
   const download = progressBars(io);

@@ -95,6 +95,11 @@ describe('the program', () => {
       const figures = report.variants.map((variant: { figures: object }) => variant.figures);
       return { ...report.dataset, answerable: report.answerable, figures, name: '', sha256: '' };
     };
+    const useless = await run(written(two), ...ARGS, '--answerable', '--threshold', '1');
+    expect([useless.status, useless.error]).toEqual([
+      2,
+      'error: --threshold: expected none where every question has an answer, got 1. Leave it out.\nSee --help.\n',
+    ]);
     const part = await figuresOf(written(two), '--answerable');
     expect(part).toMatchObject({ format: '1.1', questions: 6, of: 6, answerable: true });
     expect(Object.keys(part.figures[0])).toEqual(['exact', 'f1', 'total']);
