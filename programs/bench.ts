@@ -14,7 +14,7 @@ import { locate } from '../src/tensor.ts';
 import { QUESTION, TEXT } from './article.ts';
 import { type Io, type Output, printer } from './io.ts';
 import { progressBars, stopOf } from './progress.ts';
-import type { Evaluation } from './report/bench.ts';
+import type { Accuracy } from './report/bench.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
 interface BenchOptions {
@@ -108,12 +108,12 @@ export async function run(options: BenchOptions, argv: readonly string[], io: Io
 }
 
 /** What `bertlet evaluate --json` wrote. */
-async function readEvaluation(file: string): Promise<Evaluation> {
+async function readEvaluation(file: string): Promise<Accuracy> {
   const advice = 'It is what `bertlet evaluate --json FILE` writes.';
   const text = decode(await readFile(file), file);
   const isNumber = Number.isFinite as (value: unknown) => boolean;
   try {
-    const { dataset, model, variants } = JSON.parse(text) as Evaluation;
+    const { dataset, model, variants } = JSON.parse(text) as Accuracy;
     const numbers = variants.flatMap(({ figures }) => [figures.exact, figures.f1]);
     if (dataset && model && numbers.length > 0 && numbers.every(isNumber)) return { dataset, model, variants };
   } catch {}

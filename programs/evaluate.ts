@@ -8,6 +8,7 @@ import { nameOf } from '../bench/result.ts';
 import { answerable, readSquad, sample } from '../bench/squad/dataset.ts';
 import { Predictions } from '../bench/squad/predictions.ts';
 import {
+  type Evaluation,
   identify,
   type Loaded,
   loadVariant,
@@ -95,7 +96,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   }
   if (unanswered.length > NAMED) io.stderr.write(`... and ${unanswered.length - NAMED} more\n`);
   const results = resultsOf(variants.map(nameOf), questions, predictions, { ...dataset, threshold, seed });
-  const report = {
+  const report: Evaluation = {
     version: 1,
     environment: begun,
     dataset: { name, sha256, format: dataset.format, questions: questions.length, of: dataset.questions.length, seed },

@@ -11,17 +11,9 @@ import type { Peers } from '../bench/peers/run.ts';
 import type { Point, Result } from '../bench/result.ts';
 import type { Scale } from '../bench/scale/run.ts';
 import type { Workers } from '../bench/scale/workers.ts';
-import type { Result as Evaluated } from '../bench/squad/run.ts';
+import type { Evaluation } from '../bench/squad/run.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
 import { opTable } from './opTable.ts';
-
-/** What `bertlet evaluate --json` and bench/peers/squad.ts write. */
-interface Evaluation {
-  environment: Environment & { torch?: string };
-  dataset: { name: string; questions: number };
-  model: { name: string };
-  variants: (Evaluated & { ratio?: number })[];
-}
 
 const FOLDER = join(import.meta.dirname, '..', 'bench', 'results');
 const read = <T>(name: string): T => JSON.parse(readFileSync(join(FOLDER, `${name}.json`), 'utf8')) as T;
@@ -71,7 +63,8 @@ function accuracy(): string {
   const one = read<Evaluation>('evaluate-squad1');
   const peers = read<Evaluation>('peers-squad');
   const torch = peers.variants.filter(({ name }) => name.startsWith('PyTorch'));
-  const interval = (d: Evaluated['difference']) => (d ? `${points(d.f1)} (${points(d.low)} to ${points(d.high)})` : '');
+  const interval = (d: Evaluation['variants'][number]['difference']) =>
+    d ? `${points(d.f1)} (${points(d.low)} to ${points(d.high)})` : '';
   const rows = [...variants, ...torch].map(({ name, figures: f, difference }) => [
     ...[name, points(f.exact), points(f.f1), points(f.HasAns_exact), points(f.HasAns_f1), points(f.NoAns_f1)],
     `${points(f.best_f1)} at ${points(f.best_f1_thresh)}`,

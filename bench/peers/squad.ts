@@ -6,7 +6,16 @@ import { writeWhole } from '../../programs/write.ts';
 import { environment as environmentNow } from '../environment.ts';
 import { readSquad, sample } from '../squad/dataset.ts';
 import { type Answered, type Header, Predictions } from '../squad/predictions.ts';
-import { type Answerer, identify, loadVariant, resultsOf, takeTurns, variantsOf, WINDOWS } from '../squad/run.ts';
+import {
+  type Answerer,
+  type Evaluation,
+  identify,
+  loadVariant,
+  resultsOf,
+  takeTurns,
+  variantsOf,
+  WINDOWS,
+} from '../squad/run.ts';
 import { startChild } from '../turns.ts';
 
 const command = new Command('squad')
@@ -71,6 +80,8 @@ const variants = results.map((result) => {
 });
 if (options.json) {
   const environment = { ...begun, torch: torch.name, kernels: own[0]!.info.kernels, threads };
-  const report = { version: 1, environment, dataset: { name, sha256, questions: questions.length }, model, variants };
+  const of = dataset.questions.length;
+  const asked = { name, sha256, format: dataset.format, questions: questions.length, of, seed: 1 };
+  const report: Evaluation = { version: 1, environment, dataset: asked, model, variants };
   await writeWhole(options.json, `${JSON.stringify(report, null, 2)}\n`);
 }

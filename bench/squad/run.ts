@@ -7,6 +7,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { inputError } from '../../src/errors.ts';
 import { BertletError, type DeviceName, type Dtype, type Info, type Scheme } from '../../src/index.ts';
+import type { Environment } from '../environment.ts';
 import { Pool, type PoolOptions } from '../pool.ts';
 import { nameOf } from '../result.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
@@ -137,6 +138,22 @@ export interface Result {
   windowsPerSecond: number;
   /** Windows of all questions. */
   windows: number;
+}
+
+/** What `bertlet evaluate --json` and bench/peers/squad.ts write. */
+export interface Evaluation {
+  version: 1;
+  environment: Environment & { torch?: string; kernels?: string | undefined; threads?: number };
+  /** `questions`: how many were asked, `of` how many. */
+  dataset: Pick<Dataset, 'name' | 'sha256' | 'format'> & { questions: number; of: number; seed: number };
+  /** The questions of SQuAD 2.0 that have an answer, as SQuAD 1.1. */
+  answerable?: true;
+  model: Awaited<ReturnType<typeof identify>>;
+  threshold?: number;
+  /** Questions that count as "no answer" because of an error. */
+  unanswered?: { id: string; reason: string }[];
+  /** `ratio`: speed against the peer of the same dtype. */
+  variants: (Result & Partial<Variant> & { info?: Info; ratio?: number })[];
 }
 
 /**

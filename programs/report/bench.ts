@@ -1,6 +1,7 @@
 /** The result of a benchmark as a page in one file: charts, the figures behind them, and how to repeat it. */
 
 import { nameOf, type Point, type Result, type Row, type Variant } from '../../bench/result.ts';
+import type { Evaluation } from '../../bench/squad/run.ts';
 import {
   busyLine,
   COLUMNS,
@@ -198,20 +199,11 @@ const megabyteBars = (title: string, all: readonly Omit<Bar, 'text'>[]): string 
   return rows.length > 0 ? bars(title, 'MB →', rows, Math.max(...rows.map(({ value }) => value))) : '';
 };
 
-/** What the page shows of what `bertlet evaluate --json` writes. */
-export interface Evaluation {
-  readonly dataset: { readonly name: string; readonly format: string; readonly questions: number; readonly of: number };
-  readonly model: { readonly name: string };
-  readonly variants: readonly {
-    readonly name: string;
-    readonly figures: Readonly<Record<string, number>>;
-    /** To fp32's F1, with a confidence interval. */
-    readonly difference?: { readonly f1: number; readonly low: number; readonly high: number };
-  }[];
-}
+/** What the page shows of an evaluation. */
+export type Accuracy = Pick<Evaluation, 'dataset' | 'model' | 'variants'>;
 
 /** The accuracy of an evaluation, a row for each variant. */
-function accuracy({ dataset, model, variants }: Evaluation): string {
+function accuracy({ dataset, model, variants }: Accuracy): string {
   const points = (value?: number) => value?.toFixed(2) ?? '';
   const rows = variants.map(({ name, figures, difference }) => [
     name,
@@ -229,7 +221,7 @@ function accuracy({ dataset, model, variants }: Evaluation): string {
 /**
  * The page.
  */
-export function reportPage(result: Result, evaluation?: Evaluation): string {
+export function reportPage(result: Result, evaluation?: Accuracy): string {
   const { benchmarks, model, environment, sweeps, stages } = result;
   const isSoftware = ({ device }: Variant) => device === 'webgpu' && environment.software === true;
   const lengths = [...new Set(benchmarks.map(tokensOf))];
