@@ -1,7 +1,7 @@
 /**
  * attention, for each head: `y = softmax(q k^T / sqrt(headDim)) v`, with `softmax(s)_j = exp(s_j - max s) / sum`.
  * qkv [tokens, 3 hidden] = query | key | value, each [tokens, heads, headDim] -> y [tokens, hidden].
- * There is no mask, because a program computes one sequence without padding. Source: Vaswani et al. 2017, eq. 1.
+ * There is no mask: the sequences of a batch have no padding, and each attends to itself alone. Source: Vaswani et al. 2017, eq. 1.
  */
 import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
 
