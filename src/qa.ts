@@ -202,7 +202,7 @@ export class QuestionAnswering {
     if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
     const logits = await this.#forward(ids, typeIds, signal);
     if (!logits.every(Number.isFinite)) {
-      throw new BertletError('weights', 'logits: expected finite numbers, got NaN. Are the weights damaged?');
+      throw new BertletError('weights', 'logits: expected finite numbers, got NaN. The weights may be damaged.');
     }
     return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
   }

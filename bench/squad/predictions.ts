@@ -134,7 +134,12 @@ function parsed(line: string, place: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
-    throw fileError(place, 'JSON', JSON.stringify(line.slice(0, 40)), 'Is it a file of predictions?');
+    throw fileError(
+      place,
+      'JSON',
+      JSON.stringify(line.slice(0, 40)),
+      'Give a file of predictions, or one that is not there yet.',
+    );
   }
 }
 
