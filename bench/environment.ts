@@ -40,6 +40,10 @@ export function environment(root = join(import.meta.dirname, '..')): Environment
   };
 }
 
+/** A machine as one line. */
+export const machine = ({ cpu, cores, load, node, commit, date }: Environment): string =>
+  `${cpu}, ${cores} cores (load ${load.toFixed(1)} at the start), Node ${node}, commit ${commit}, ${date.slice(0, 10)}`;
+
 /** The most memory that this process has had in use so far (peak RSS). */
 export function peakBytes(): number {
   if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { convert } from '../src/index.ts';
-import { environment } from './environment.ts';
+import { environment, machine } from './environment.ts';
 import { median } from './measure.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -55,9 +55,7 @@ const rows = [ROOT, ...others].flatMap((checkout) =>
 for (let round = 0; round < Number(rounds); round++) {
   for (const { checkout, folder, all } of rows) all.push(measured(checkout, folder));
 }
-console.log(
-  `${begun.cpu}, ${begun.cores} cores (load ${begun.load.toFixed(1)} at the start), Node ${begun.node}, commit ${begun.commit}\n`,
-);
+console.log(`${machine(begun)}\n`);
 console.log('| checkout | file | first, CPU ms | first, ms | second, CPU ms | second, ms |\n|---|---|--:|--:|--:|--:|');
 for (const { checkout, file, all } of rows) {
   const cells = [0, 1, 2, 3].map((i) => median(all.map((each) => each[i]!)).toFixed(0));

@@ -1,6 +1,7 @@
 /** The commands, each with its options. What a command runs is imported when it is called: `qa` waits for nothing of `bench`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SHAPES } from '../bench/shapes.ts';
+import { inputError } from '../src/errors.ts';
 import type { Io } from './io.ts';
 import {
   addQuestion,
@@ -100,7 +101,7 @@ const evaluate: Add = (program, io) => {
     .option('--seed <n>', 'of the sample and of the bootstrap', positive, 1)
     .option(
       '--threshold <x>',
-      'SQuAD 2.0: "no answer" where its score is more above the best span\'s (default: 0)',
+      'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more; default 0',
       finite,
     )
     .option('--answerable', 'SQuAD 2.0 as 1.1: only questions that have an answer')
@@ -215,7 +216,7 @@ Examples:
 function checkScheme(called: Command): void {
   const { dtype, scheme } = called.opts<{ dtype?: string | string[]; scheme?: string | string[] }>();
   if (called.getOptionValueSource('scheme') !== 'cli' || !dtype || dtype.includes('int8')) return;
-  called.error(`error: --scheme: expected none with --dtype ${dtype}, got ${scheme}. Leave it out, or add int8.`);
+  throw inputError('--scheme', `none with --dtype ${dtype}`, scheme, 'Leave it out, or add int8.');
 }
 
 /** Adds all of them, in the order of the help. */

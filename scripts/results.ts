@@ -6,12 +6,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Contention } from '../bench/contention.ts';
-import type { Environment } from '../bench/environment.ts';
+import { machine } from '../bench/environment.ts';
 import type { Peers } from '../bench/peers/run.ts';
 import type { Point, Result } from '../bench/result.ts';
 import type { Scale } from '../bench/scale/run.ts';
 import type { Workers } from '../bench/scale/workers.ts';
-import type { Evaluation } from '../bench/squad/run.ts';
+import type { Result as Evaluated, Evaluation } from '../bench/squad/run.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
 import { opTable } from './opTable.ts';
 
@@ -21,9 +21,6 @@ const read = <T>(name: string): T => JSON.parse(readFileSync(join(FOLDER, `${nam
 /** Markdown; all columns but the first to the right. */
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map((_, i) => (i ? '--:' : '---')), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
-
-const machine = ({ cpu, cores, load, node, commit, date }: Environment): string =>
-  `${cpu}, ${cores} cores (load ${load.toFixed(1)} at the start), Node ${node}, commit ${commit}, ${date.slice(0, 10)}`;
 
 const latency = (name: string): string => {
   const result = read<Result>(name);
@@ -63,8 +60,7 @@ function accuracy(): string {
   const one = read<Evaluation>('evaluate-squad1');
   const peers = read<Evaluation>('peers-squad');
   const torch = peers.variants.filter(({ name }) => name.startsWith('PyTorch'));
-  const interval = (d: Evaluation['variants'][number]['difference']) =>
-    d ? `${points(d.f1)} (${points(d.low)} to ${points(d.high)})` : '';
+  const interval = (d: Evaluated['difference']) => (d ? `${points(d.f1)} (${points(d.low)} to ${points(d.high)})` : '');
   const rows = [...variants, ...torch].map(({ name, figures: f, difference }) => [
     ...[name, points(f.exact), points(f.f1), points(f.HasAns_exact), points(f.HasAns_f1), points(f.NoAns_f1)],
     `${points(f.best_f1)} at ${points(f.best_f1_thresh)}`,

@@ -32,7 +32,7 @@ export const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name)
 
 /**
  * Opens a checkpoint folder and checks its contents.
- * @param signal ends the downloads of a page
+ * @param signal in a page, ends the download of the weights
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if the content of
  * a file is not that of a BERT question answering model
  */

@@ -6,7 +6,7 @@ import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
 import { BertletError, inputError, said } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { inNode } from '../../platform.ts';
-import { type LinearWeight, Runtime } from '../../runtime.ts';
+import { Runtime } from '../../runtime.ts';
 import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
 import { WEIGHTS } from './threads.ts';
@@ -98,8 +98,8 @@ async function findKernels(
     if (works.length === 0) continue;
     // A widened module is optimized by now; otherwise V8 replaces its first, slow code in the background.
     const warmUp = widened ? 0 : 150;
-    const { int8, wide } = await fastestOf(module, works, shared, inputs, inputs.quantized, warmUp);
-    const { wideFloat } = await fastestOf(module, works, shared, inputs, inputs.weight, warmUp && 20);
+    const { int8, wide } = await fastestOf(module, works, shared, inputs, 'quantized', warmUp);
+    const { wideFloat } = await fastestOf(module, works, shared, inputs, 'weight', warmUp && 20);
     const bits = (is: boolean) => (is ? 256 : 128);
     return {
       module,
@@ -146,13 +146,13 @@ function fastestOf(
   module: WebAssembly.Module,
   choices: KernelChoice[],
   shared: boolean,
-  { x, bias }: ReturnType<typeof timedLinear>,
-  weight: LinearWeight,
+  { x, bias, ...inputs }: ReturnType<typeof timedLinear>,
+  kind: 'quantized' | 'weight',
   warmUp: number,
 ): Promise<KernelChoice> {
   const candidates = choices.map((choice) => {
     const runtime = new Runtime(new CpuDevice(module, testMemory(shared), choice, 1));
-    return { choice, y: runtime.linear(runtime.tensor(x), runtime.linearLayer(weight, bias)) };
+    return { choice, y: runtime.linear(runtime.tensor(x), runtime.linearLayer(inputs[kind], bias)) };
   });
   return fastest(candidates, warmUp, 20);
 }
