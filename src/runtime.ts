@@ -16,7 +16,7 @@
  * tensor.
  */
 import { BertletError, inputError } from './errors.ts';
-import { checkOneOf, optionsOf, shown } from './options.ts';
+import { checkOneOf, checkSignal, optionsOf, shown } from './options.ts';
 
 /** The safetensors dtypes that bertlet reads and writes, and the bytes of an element. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
@@ -312,6 +312,7 @@ export class Runtime {
     const results = given as Tensor[];
     if (results.length === 0) throw inputError('read', 'a tensor', 'none');
     for (const x of results) this.#checkOwner('read', x.runtime);
+    checkSignal(signal);
     const steps = stepsOf(results);
     const run = () => {
       signal?.throwIfAborted();

@@ -26,6 +26,12 @@ test('2,000 random programs on the cpu agree with the reference', async () => {
   }
 });
 
+test('read: a signal that is none is refused', () =>
+  expectError('input', /^signal: expected an AbortSignal, got true\./, () => {
+    const rt = new Runtime(new ReferenceDevice());
+    return rt.read(rt.tensor(constant([2, 2], 1)), { signal: true as never });
+  }));
+
 test('a memory that cannot grow fails that read and that upload only', async () => {
   const rt = new Runtime(cpu(memory(18))); // 1.2 MB
   const x = rt.tensor(normal([4, 64], 1));

@@ -92,9 +92,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     return manifest;
   } catch (cause) {
     if (!isOfSystem(cause)) throw cause;
-    throw new BertletError('file', `${out}: expected a folder that can be written (${said(cause)}).`, {
-      cause,
-    });
+    throw new BertletError('file', `${out}: expected a folder that can be written (${said(cause)}).`, { cause });
   } finally {
     checkpoint.close();
     remove();
