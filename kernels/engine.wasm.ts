@@ -4,6 +4,7 @@
  * when all chunks of the command before are done.
  */
 export { attention } from './attention.wasm';
+export { groupPanel } from './grouping.wasm';
 export { embedding, layerNorm } from './layerNorm.wasm';
 export { linear } from './linear.wasm';
 export { linearInt8 } from './linearInt8.wasm';

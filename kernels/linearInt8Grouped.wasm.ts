@@ -4,7 +4,7 @@
  *
  * There the relaxed dot product is three instructions: multiply to 16 bits, widen to 32, add. This kernel adds up to
  * sixteen 16-bit results first and widens once. That is exact only where no sum can leave 16 bits for any activations
- * in 0..128; src/devices/cpu/grouping.ts decides which lines of a panel (4 k x 16 columns, drawn in linearInt8.wasm.ts)
+ * in 0..128; grouping.wasm.ts decides which lines of a panel (4 k x 16 columns, drawn in linearInt8.wasm.ts)
  * may be added. So each panel has its own order of lines: the weight's lines are stored in that order, and a table gives
  * the place of their k in a row of xq. Lines come in pairs of neighbours (8 k), so that the table is read once for two
  * lines; a pair that may not be added is two single lines. The table of one panel, in 32-bit words:

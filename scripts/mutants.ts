@@ -65,7 +65,7 @@ const MUTANTS: Mutant[] = [
     ['return count * chunk / chunks;', 'return (count + 1) * chunk / chunks;'],
   ]),
   ...mutants('kernels/widen.wasm.ts', 'cpu.test', 'float16', [['f32x4.ge(size, limit)', 'f32x4.gt(size, limit)']]),
-  ...mutants('src/devices/cpu/grouping.ts', 'cpu.test', 'groups', [['const MOST = 255;', 'const MOST = 511;']]),
+  ...mutants('kernels/grouping.wasm.ts', 'cpu.test', 'groups', [['[0xff00, 0xff00]', '[0xfe00, 0xfe00]']]),
   // The GPU's kernels
   ...mutants('kernels/linear.direct.wgsl', 'webgpu.test', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
   ...mutants('kernels/linear.tiled.wgsl', 'webgpu.test', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),

@@ -7,8 +7,8 @@ import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { CpuDevice, type KernelChoice } from '../src/devices/cpu/device.ts';
-import { groupLines, LINE, SIZES } from '../src/devices/cpu/grouping.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
+import { instantiate, WEIGHTS } from '../src/devices/cpu/threads.ts';
 import { Runtime } from '../src/runtime.ts';
 import {
   ACCUMULATOR_SIZES,
@@ -56,6 +56,8 @@ describe('int32 accumulators equal exact sums', () => {
 });
 
 describe('groups that are added up in 16 bits', () => {
+  const LINE = 64; // bytes
+  const SIZES = [8, 4, 2, 1]; // pairs of a set
   const panels = {
     'small weights': (next: number) => Math.round((next - 0.5) * 40),
     'weights of the accurate scheme': (next: number, other: number) => {
@@ -68,12 +70,25 @@ describe('groups that are added up in 16 bits', () => {
   test.each(Object.entries(panels))('%s: each row once, and no sum can leave 16 bits', (name, weight) => {
     const next = uniform(3);
     const panel = Int8Array.from({ length: 96 * LINE }, () => weight(next(), next()));
-    const { sets, pairs, singles } = groupLines(panel);
+    const own = memory();
+    const [at, table] = [WEIGHTS - 2 ** 17, WEIGHTS - 2 ** 16];
+    const reordered = new Int8Array(own.buffer, at, panel.length);
+    reordered.set(panel);
+    instantiate(module('relaxed'), own).groupPanel(at, panel.length, table, at + 2 ** 14);
+    const words = new Int32Array(own.buffer, table, 5 + 96);
+    /** Places in the table, of the pairs of each size and of the single lines. */
+    const places = [...words.subarray(0, 5)].map((end, i) =>
+      [...words.subarray(i === 0 ? 5 : (words[i - 1]! - table) / 4, (end - table) / 4)].map((place) => place / 4),
+    );
+    const sets = places.slice(0, 4).map((all, i) => all.length / SIZES[i]!);
+    const singles = places[4]!;
     console.log(
       `${name}: ${sets.map((n, i) => `${n} of ${SIZES[i]} pairs`).join(', ')}, ${singles.length} single lines`,
     );
-    const lines = [...pairs.flatMap((pair) => [2 * pair, 2 * pair + 1]), ...singles];
+    const lines = [...places.slice(0, 4).flatMap((all) => all.flatMap((line) => [line, line + 1])), ...singles];
     expect(lines.toSorted((a, b) => a - b)).toEqual(lines.map((_, line) => line));
+    const wanted = lines.flatMap((line) => [...panel.subarray(line * LINE, (line + 1) * LINE)]);
+    expect([...reordered], 'the lines, in the order of the table').toEqual(wanted);
     let begin = 0;
     for (const [i, size] of SIZES.entries()) {
       for (let set = 0; set < sets[i]!; set++, begin += 2 * size) {
@@ -86,7 +101,7 @@ describe('groups that are added up in 16 bits', () => {
         }
       }
     }
-    expect(begin).toBe(2 * pairs.length);
+    expect(begin).toBe(lines.length - singles.length);
     if (name === 'small weights') expect(sets[0]! + sets[1]!).toBeGreaterThan(0);
     if (name === '-128 alone') expect(singles.length).toBe(lines.length);
   });

@@ -21,7 +21,6 @@ import { BertletError, inputError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import { rowSums } from '../../quantize.ts';
 import { type Device, type LinearWeight, type Rows, refuseFloat16, type Step, type Tensor } from '../../runtime.ts';
-import { groupPanel, tableBytes } from './grouping.ts';
 import {
   COMMAND_BYTES,
   instantiate,
@@ -210,12 +209,12 @@ export class CpuDevice implements Device {
 
   /** Lets `groupPanel` reorder packed panels. Returns the address of the tables, one for each panel. */
   #group(weight: number, panels: number, depth: number): number {
-    const bytes = tableBytes(depth);
-    const tables = this.#allocate(panels * bytes);
-    for (let i = 0; i < panels; i++) {
-      const panel = new Int8Array(this.#memory.buffer, weight + i * depth * 16, depth * 16);
-      groupPanel(panel, new Int32Array(this.#memory.buffer, tables + i * bytes, bytes / 4), tables + i * bytes);
-    }
+    const [panel, table] = [depth * 16, depth + 20]; // bytes
+    const tables = this.#allocate(panels * table);
+    const free = Math.max(this.#top, this.#arenaEnd); // used until the end of this call
+    this.#reserve(free + 3 * panel + 4096);
+    const { groupPanel } = this.#state.exports;
+    for (let i = 0; i < panels; i++) groupPanel(weight + i * panel, panel, tables + i * table, free);
     return tables;
   }
 

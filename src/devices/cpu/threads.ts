@@ -132,9 +132,11 @@ export class Program {
   }
 }
 
-/** What a module exports: the kernels in the order of `KERNELS`, and `widen`, which no program calls. */
+/** What a module exports: the kernels in the order of `KERNELS`, and what uploads call. */
 interface Exports {
   readonly kernels: Kernel[];
+  /** Reorders a packed panel for the grouped product, and writes its table (grouping.wasm.ts). */
+  readonly groupPanel: (panel: number, bytes: number, table: number, scratch: number) => void;
   /** Widens `count` float16 at address `from` to float32 at `to` (widen.wasm.ts). */
   readonly widen: (from: number, to: number, count: number) => void;
 }
@@ -144,8 +146,8 @@ export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memo
   const abort = () => {
     throw new Error('abort');
   };
-  const { widen, ...exports } = new WebAssembly.Instance(module, { env: { memory, abort } }).exports;
-  return { kernels: KERNELS.map((name) => exports[name] as Kernel), widen: widen as Exports['widen'] };
+  const { exports } = new WebAssembly.Instance(module, { env: { memory, abort } });
+  return { ...exports, kernels: KERNELS.map((name) => exports[name] as Kernel) } as unknown as Exports;
 }
 
 /** What a worker receives when it starts. */
