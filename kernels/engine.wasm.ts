@@ -9,6 +9,7 @@ export { embedding, layerNorm } from './layerNorm.wasm';
 export { linear } from './linear.wasm';
 export { linearInt8 } from './linearInt8.wasm';
 export { quantize, range } from './quantize.wasm';
+export { quantizeWeight } from './quantizeWeight.wasm';
 export { widen } from './widen.wasm';
 // The inner loops, exported by name: a test reads from V8 which of them the revectorizer widens to 256 bits.
 export { softmaxRow } from './attention.wasm';

@@ -45,8 +45,16 @@ function addLine(line: usize, to: usize): void {
 @inline
 function fits(pair: usize, set: usize): bool {
   const above = v128.load_splat<i32>(ABOVE);
-  for (const end = pair + PAIR; pair < end; pair += 16, set += 16) {
-    if (v128.any_true(v128.and(i16x8.add(v128.load(pair), v128.load(set)), above))) return false;
+  for (const end = pair + PAIR; pair < end; pair += 64, set += 64) {
+    const a = v128.or(
+      i16x8.add(v128.load(pair), v128.load(set)),
+      i16x8.add(v128.load(pair, 16), v128.load(set, 16)),
+    );
+    const b = v128.or(
+      i16x8.add(v128.load(pair, 32), v128.load(set, 32)),
+      i16x8.add(v128.load(pair, 48), v128.load(set, 48)),
+    );
+    if (v128.any_true(v128.and(v128.or(a, b), above))) return false;
   }
   return true;
 }

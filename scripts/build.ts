@@ -1,7 +1,8 @@
 /**
  * `npm run build`: compiles the kernels (AssemblyScript) to wasm/ and the library (TypeScript) to dist/src. The library
- * imports the kernels, those of the GPU (WGSL), and the code of its worker threads as text, from wasm/assets.js. So there
- * is no file that a bundler must find, copy or serve, and the package runs wherever its JavaScript does.
+ * imports as text, from wasm/assets.js, the kernels, those of the GPU (WGSL), the code of its worker threads, and what its
+ * self-test expects. So there is no file that a bundler must find, copy or serve, and the package runs wherever its
+ * JavaScript does.
  * What draws the reports' charts is packed into one file: nothing else needs its seventy packages.
  * Four modules of one source: with relaxed SIMD or without, for a shared memory (threads) or one that is not.
  */
@@ -10,6 +11,7 @@ import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { join, parse } from 'node:path';
 import { main as asc } from 'assemblyscript/asc';
 import { rolldown } from 'rolldown';
+import { expectedResults } from '../src/devices/selfTest.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -60,6 +62,7 @@ export async function assetsOf(root: string) {
     SHARED_FLAG: sharedFlag(folder),
     WGSL: named('*.wgsl', join(root, 'kernels'), (path) => readFileSync(path, 'utf8')),
     WORKER: await workerCode(root),
+    EXPECTED: await expectedResults(),
   };
 }
 

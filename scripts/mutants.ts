@@ -65,7 +65,15 @@ const MUTANTS: Mutant[] = [
     ['return count * chunk / chunks;', 'return (count + 1) * chunk / chunks;'],
   ]),
   ...mutants('kernels/widen.wasm.ts', 'cpu.test', 'float16', [['f32x4.ge(size, limit)', 'f32x4.gt(size, limit)']]),
-  ...mutants('kernels/grouping.wasm.ts', 'cpu.test', 'groups', [['[0xff00, 0xff00]', '[0xfe00, 0xfe00]']]),
+  ...mutants('kernels/grouping.wasm.ts', 'cpu.test', 'groups', [
+    ['[0xff00, 0xff00]', '[0xfe00, 0xfe00]'],
+    ['move(copy + one * PAIR', 'move(copy + pair * PAIR'],
+  ]),
+  ...mutants('kernels/quantizeWeight.wasm.ts', 'cpu.test', 'weights that the device quantizes', [
+    ['HALF_RANGE: f32 = 127.5', 'HALF_RANGE: f32 = 127'],
+    ['bits >= INFINITE', 'bits > INFINITE'],
+    ['nearest<f32>(load', 'floor<f32>(load'],
+  ]),
   // The GPU's kernels
   ...mutants('kernels/linear.direct.wgsl', 'webgpu.test', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
   ...mutants('kernels/linear.tiled.wgsl', 'webgpu.test', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),

@@ -140,7 +140,7 @@ async function loadModel(model: string | URL, options: Given<LoadOptions>): Prom
  * needs at first use, and a device that cannot run the model fails here and not in the first `answer`.
  */
 async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Precision) {
-  const weights = weightsOf(checkpoint, precision, runtime.device.float16);
+  const weights = weightsOf(checkpoint, precision, runtime.device);
   let weightBytes = 0;
   const counted: Weights = (name) => {
     const weight = weights(name);

@@ -132,6 +132,11 @@ export interface Device {
    */
   upload(rows: number, columns: number, data: Float32Array | Uint16Array): unknown;
   /**
+   * `quantizeWeight`'s bits, where the device computes them faster: of a matrix [out, in], float32 or the bits of float16.
+   * The scale of rows with a value that is NaN or infinite is NaN.
+   */
+  quantizeWeight?(weight: HostTensor<Float32Array | Uint16Array>, scheme: Scheme): QuantizedTensor;
+  /**
    * Copies a linear layer to the device, packed as the device's kernels read it; bias [out]. `name`: for labels,
    * errors.
    */

@@ -2,13 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { uniform } from '../kernels/op.ts';
+import { tensor, uniform } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { CpuDevice, type KernelChoice } from '../src/devices/cpu/device.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { instantiate, WEIGHTS } from '../src/devices/cpu/threads.ts';
+import { quantizeWeight } from '../src/quantize.ts';
 import { Runtime } from '../src/runtime.ts';
 import {
   ACCUMULATOR_SIZES,
@@ -115,6 +116,54 @@ test('every float16 is widened exactly by the device', async () => {
   // Rows that are no multiple of a vector.
   const odd = { dtype: 'F16', shape: [3, 5], data: data.slice(15000, 15015) } as const;
   expect(await runtime.read(runtime.tensor(odd))).toEqual(toFloat32(odd));
+});
+
+describe('weights that the device quantizes', () => {
+  const device = CHOICES[0]![1]();
+  const float32 = (shape: [number, number], size: number) => {
+    const next = uniform(shape[0] * shape[1]);
+    return tensor(
+      shape,
+      Float32Array.from({ length: shape[0] * shape[1] }, () => (next() - 0.5) * size),
+    );
+  };
+  const matrices = {
+    'rows that fill no vector': float32([7, 35], 1),
+    'rows of vectors': float32([33, 64], 3),
+    'one row of zeros': tensor(
+      [2, 20],
+      float32([2, 20], 1).data.map((value, i) => (i < 20 ? 0 : value)),
+    ),
+    subnormal: float32([3, 17], 1e-40),
+    'of the largest numbers': float32([3, 17], 6e38),
+    // At a scale of 1 these are halves, which round to even, and the largest become -127.5 and 127.5.
+    halves: tensor(
+      [1, 40],
+      Float32Array.from({ length: 40 }, (_, i) => (i < 38 ? i - 18.5 : i === 38 ? -127.5 : 127.5)),
+    ),
+  };
+  test.each(
+    Object.entries(matrices).flatMap(([name, matrix]) =>
+      (['torch', 'accurate'] as const).map((scheme) => [name, scheme, matrix] as const),
+    ),
+  )('%s, %s: the bits of quantizeWeight', (_, scheme, matrix) =>
+    expect(device.quantizeWeight(matrix, scheme)).toEqual(quantizeWeight(matrix, scheme)),
+  );
+  test('from float16', () => {
+    const data = Uint16Array.from({ length: 31 * 64 }, (_, i) => (i * 523) & 0xffff).map((bits) => bits & 0xbfff);
+    const half = { dtype: 'F16', shape: [31, 64], data } as const;
+    const wide = { ...half, dtype: 'F32', data: toFloat32(half, 'w') } as const;
+    for (const scheme of ['torch', 'accurate'] as const)
+      expect(device.quantizeWeight(half, scheme)).toEqual(quantizeWeight(wide, scheme));
+  });
+  test.each([Number.NaN, -Number.NaN, Infinity, -Infinity])('%d: the scale of its row is NaN', (value) => {
+    for (const at of [3, 34]) {
+      const matrix = float32([2, 35], 1);
+      matrix.data[35 + at] = value;
+      expect(Array.from(device.quantizeWeight(matrix, 'accurate').scale, Number.isNaN)).toEqual([false, true]);
+      expect(device.quantizeWeight(matrix, 'torch').scale.every(Number.isNaN)).toBe(true);
+    }
+  });
 });
 
 describe('whole model', () => {

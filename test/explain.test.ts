@@ -48,7 +48,11 @@ async function withCheckpoint<R>(folder: string, use: (checkpoint: Checkpoint) =
 }
 
 describe('the trace', () => {
-  const [ids, typeIds] = [Int32Array.from(golden.inputIds), Int32Array.from(golden.typeIds)];
+  // A third of the tokens: the reference takes a second for all.
+  const [ids, typeIds] = [golden.inputIds, golden.typeIds].map((all) => Int32Array.from(all.slice(0, 40))) as [
+    Int32Array,
+    Int32Array,
+  ];
   test.each(
     ['reference', 'cpu'].flatMap((device) => (['fp32', 'torch', 'accurate'] as const).map((p) => [device, p] as const)),
   )('%s, %s: the bits of the plain forward, and every linear', (device, precision) =>

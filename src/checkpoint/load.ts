@@ -2,11 +2,10 @@
 
 import type { BertConfig, Weights } from '../bert.ts';
 import { BertletError, inputError, said } from '../errors.ts';
-import { allHalves } from '../float16.ts';
 import { shown } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
-import type { HostTensor, LinearWeight, QuantizedTensor, Scheme } from '../runtime.ts';
+import type { Device, HostTensor, LinearWeight, Scheme } from '../runtime.ts';
 import { Tokenizer } from '../tokenizer.ts';
 import { checkTensors, parseConfig, renamed, tensorShapes } from './config.ts';
 import { type FamilyName, familyOf } from './families.ts';
@@ -162,14 +161,14 @@ export type Precision = 'fp32' | 'fp16' | Scheme;
  * Returns a reader of a checkpoint's tensors in the form that the model computes with: linears' weights in `precision`,
  * all other tensors widened to float32. The weights of an int8 checkpoint are passed on unchanged, so for an int8
  * checkpoint `precision` must be its scheme.
- * @param float16Tables whether the embedding tables may stay in float16, for a device that widens them
+ * @param device that the tensors are for: it may widen float16 tables itself, and quantize weights
  * @throws BertletError `input` for another precision than that; the reader throws `weights` for values that are not
  * finite
  */
 export function weightsOf(
   { config, scheme = null, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'> & Partial<Pick<Checkpoint, 'scheme'>>,
   precision: Precision,
-  float16Tables = false,
+  device: Pick<Device, 'float16' | 'quantizeWeight'> = {},
 ): Weights {
   const shapes = tensorShapes(config);
   if (scheme && scheme !== precision) throw inputError('precision', `${scheme}, the checkpoint's`, precision);
@@ -191,13 +190,16 @@ export function weightsOf(
       const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
       return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
     }
-    const float16 = tensor.dtype === 'F16' && shape.length === 2 ? (tensor as HostTensor<Uint16Array>) : null;
-    if (float16 && (linear ? precision === 'fp16' || precision === 'torch' : float16Tables)) {
-      finite(own, float16.data);
-      if (!linear || precision === 'fp16') return float16;
-      const converted = quantizeFloat16(float16);
+    const int8 = linear && precision !== 'fp32' && precision !== 'fp16' ? precision : null;
+    if (int8 && device.quantizeWeight && (tensor.dtype === 'F16' || tensor.dtype === 'F32')) {
+      const converted = device.quantizeWeight(tensor as HostTensor<Float32Array | Uint16Array>, int8);
+      finite(own, converted.scale);
       keep(converted.data);
       return converted;
+    }
+    if (tensor.dtype === 'F16' && shape.length === 2 && (linear ? precision === 'fp16' : device.float16)) {
+      finite(own, tensor.data as Uint16Array);
+      return tensor as HostTensor<Uint16Array>;
     }
     const data =
       tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, own) : toFloat32(tensor, own);
@@ -211,28 +213,23 @@ export function weightsOf(
   };
 }
 
-/**
- * `quantizeWeight` of a float16 matrix in the scheme `torch`. A float16 is one of 65,536 numbers and all have one scale, so
- * each number is quantized once and looked up for each weight: several times faster.
- */
-function quantizeFloat16({ shape, data: bits }: HostTensor<Uint16Array>): QuantizedTensor {
-  let largest = 0; // of the bits without the sign, which grow with the number
-  for (let i = 0; i < bits.length; i++) largest = Math.max(largest, bits[i]! & 0x7fff);
-  const numbers = allHalves().map((number, half) => ((half & 0x7fff) <= largest ? number : 0));
-  const table = quantizeWeight({ dtype: 'F32', shape: [1, numbers.length], data: numbers }, 'torch');
-  const data = new Int8Array(bits.length);
-  for (let i = 0; i < bits.length; i++) data[i] = table.data[bits[i]!]!;
-  return { ...table, shape, data, scale: new Float32Array(shape[0]!).fill(table.scale[0]!) };
+// Index loops without a branch: `every` takes ten times as long. Each has one type: engines slow down a loop that has had two.
+/** NaN if a value is NaN or infinite, otherwise 0. */
+function sumOfZeros(values: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
+  return sum;
+}
+/** Whether the bits of a float16 are those of NaN or infinity. */
+function hasFullExponent(values: Uint16Array): boolean {
+  let carry = 0;
+  for (let i = 0; i < values.length; i++) carry |= (values[i]! & 0x7c00) + 0x400;
+  return carry >= 0x8000;
 }
 
 /** @throws BertletError `weights` if a value is NaN or infinite */
 function finite(name: string, values: Float32Array | Uint16Array): void {
-  let sum = 0;
-  // Index loops without a branch: `every` takes ten times as long.
-  if (values instanceof Float32Array)
-    for (let i = 0; i < values.length; i++) sum += 0 * values[i]!; // NaN if one is not
-  else for (let i = 0; i < values.length; i++) sum |= ((values[i]! & 0x7c00) + 0x400) >> 15; // the exponent is 31
-  if (sum === 0) return;
+  if (values instanceof Float32Array ? sumOfZeros(values) === 0 : !hasFullExponent(values)) return;
   throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
 }
 

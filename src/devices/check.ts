@@ -2,31 +2,16 @@
  * Two checks at the start of a device. The self-test runs hard cases of every op and compares with the reference;
  * `fastest` times the kernels that passed.
  */
-import { OPS } from '../../kernels/index.ts';
-import { constant, normal, type Op, runOp, tensor } from '../../kernels/op.ts';
+import { constant, normal, runOp, tensor } from '../../kernels/op.ts';
+import { EXPECTED } from '../../wasm/assets.js';
 import { quantizeWeight } from '../quantize.ts';
 import { type Device, Runtime, type Tensor } from '../runtime.ts';
-import { ReferenceDevice } from './reference.ts';
-
-/** The cases of each op that a device must pass, by their names in kernels/<op>.ts. */
-const CASES: { [K in keyof typeof OPS]: string[] } = {
-  embedding: ['17 tokens of 20'],
-  layerNorm: ['3 rows of 31', 'mean 100'],
-  linear: ['3x63 to 65', 'gelu'],
-  linearInt8: [
-    ...['3x63 to 65', 'accurate', 'gelu', 'largest sums', 'sums that fill 16 bits', 'activations of 128'],
-    'activations of 1e-30',
-  ],
-  attention: ['17 tokens, heads of 8', 'scores of 1e3'],
-};
+import { type Case, selfTestCases } from './selfTest.ts';
 
 /** One case of one op. `want`: the reference's result; `bound`: the largest error allowed for each element. */
-export interface Example {
-  readonly name: string;
-  readonly op: Op<unknown>;
-  readonly inputs: unknown;
+export interface Example extends Case {
   readonly want: Float32Array;
-  readonly bound: Float64Array;
+  readonly bound: Float32Array;
 }
 
 /**
@@ -46,26 +31,13 @@ export function timedLinear(tokens: number, features: number, out: number) {
   return { x, weight, quantized: quantizeWeight(weight, 'torch'), bias: constant([out], 0.1) };
 }
 
-let made: Promise<Example[]> | undefined;
-/** All examples. They are computed once in a process and serve every choice of kernels. */
-export function selfTestExamples(): Promise<Example[]> {
-  made ??= makeExamples();
-  return made;
-}
-
-async function makeExamples(): Promise<Example[]> {
-  const reference = new Runtime(new ReferenceDevice());
-  const examples: Example[] = [];
-  for (const [name, cases] of Object.entries(CASES) as [keyof typeof OPS, string[]][]) {
-    const op = OPS[name] as Op<unknown>;
-    for (const key of cases) {
-      const inputs = op.cases[key]!();
-      const want = await runOp(reference, op, inputs);
-      examples.push({ name: `${name}, ${key}`, op, inputs, want, bound: op.bound(inputs) });
-    }
-  }
-  return examples;
-}
+/** The cases of the self-test with what is expected of each. */
+export const selfTestExamples = (): Example[] =>
+  selfTestCases().map((one) => {
+    const bytes = Uint8Array.from(atob(EXPECTED[one.name as keyof typeof EXPECTED]), (byte) => byte.charCodeAt(0));
+    const values = new Float32Array(bytes.buffer);
+    return { ...one, want: values.subarray(0, values.length / 2), bound: values.subarray(values.length / 2) };
+  });
 
 /** Runs the examples on a device. Returns the name of the first example with a value outside its bound, or null. */
 export async function firstWrong(device: Device, examples: Example[]): Promise<string | null> {

@@ -20,7 +20,17 @@
 import { BertletError, inputError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import { rowSums } from '../../quantize.ts';
-import { type Device, type LinearWeight, type Rows, refuseFloat16, type Step, type Tensor } from '../../runtime.ts';
+import {
+  type Device,
+  type HostTensor,
+  type LinearWeight,
+  type QuantizedTensor,
+  type Rows,
+  refuseFloat16,
+  type Scheme,
+  type Step,
+  type Tensor,
+} from '../../runtime.ts';
 import {
   COMMAND_BYTES,
   instantiate,
@@ -161,7 +171,14 @@ export class CpuDevice implements Device {
     const stride = pad(columns, 16);
     const size = rows * stride;
     const at = this.#allocate(size * 4);
-    const half = data instanceof Uint16Array; // copied to the second half of the block, then widened in place
+    this.#put(at, data, rows, columns, stride);
+    return { at, bytes: size * 4, stride };
+  }
+
+  /** Writes rows as float32, with room for a multiple of 16 numbers. */
+  #put(at: number, data: Float32Array | Uint16Array, rows: number, columns: number, stride: number): void {
+    const size = pad(rows * stride, 16);
+    const half = data instanceof Uint16Array; // copied to the second half of the room, then widened in place
     const to = half ? new Uint16Array(this.#memory.buffer, at + size * 2, size) : this.#floats(at, size);
     if (stride === columns) to.set(data);
     else {
@@ -169,7 +186,22 @@ export class CpuDevice implements Device {
       for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
     }
     if (half) this.#state.exports.widen(at + size * 2, at, size);
-    return { at, bytes: size * 4, stride };
+  }
+
+  quantizeWeight({ shape, data }: HostTensor<Float32Array | Uint16Array>, scheme: Scheme): QuantizedTensor {
+    const [rows, columns] = shape as [number, number];
+    const from = Math.max(this.#top, this.#arenaEnd); // used until the end of this call
+    const to = from + 4 * pad(data.length, 16);
+    this.#reserve(to + data.length);
+    this.#put(from, data, rows, columns, columns);
+    const scale = new Float32Array(rows);
+    const shared = scheme === 'torch' ? rows : 1; // rows that share a scale
+    for (let row = 0; row < rows; row += shared) {
+      const step = this.#state.exports.quantizeWeight(from + row * columns * 4, to + row * columns, shared * columns);
+      scale.fill(step, row, row + shared);
+    }
+    const quantized = new Int8Array(this.#memory.buffer, to, data.length).slice();
+    return { dtype: 'I8', shape, data: quantized, scale, scheme };
   }
 
   /**

@@ -137,6 +137,8 @@ interface Exports {
   readonly kernels: Kernel[];
   /** Reorders a packed panel for the grouped product, and writes its table (grouping.wasm.ts). */
   readonly groupPanel: (panel: number, bytes: number, table: number, scratch: number) => void;
+  /** Quantizes `count` float32 that share a scale to int8. Returns the scale, NaN if one is not finite (quantizeWeight.wasm.ts). */
+  readonly quantizeWeight: (from: number, to: number, count: number) => number;
   /** Widens `count` float16 at address `from` to float32 at `to` (widen.wasm.ts). */
   readonly widen: (from: number, to: number, count: number) => void;
 }
