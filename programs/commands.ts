@@ -9,6 +9,7 @@ import {
   modelOption,
   natural,
   positive,
+  schemeOption,
   threadsOption,
   workersOption,
   workerThreadsOption,
@@ -33,11 +34,7 @@ const qa: Add = (program, io) => {
     )
     .addOption(threadsOption())
     .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
-    .addOption(
-      new Option('--scheme <name>', "int8 only; default torch, or an int8 checkpoint's own").choices([
-        ...['torch', 'accurate'],
-      ]),
-    )
+    .addOption(schemeOption('torch'))
     .option('--top-k <n>', 'answers to print, best first; default 1', positive)
     .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more; default 0', finite)
     .option('--samples <n>', 'forwards to time for each dtype, 0 for none; default 100, as in the article', natural)
@@ -63,7 +60,7 @@ const answer: Add = (program, io) => {
     .addOption(modelOption())
     .addOption(new Option('--device <name>').choices(['cpu', 'webgpu', 'reference', 'auto']).default('cpu'))
     .addOption(new Option('--dtype <type>').choices(['fp32', 'fp16', 'int8']).default('int8'))
-    .option('--scheme <name>', "int8 only: torch or accurate; default accurate, or an int8 checkpoint's own")
+    .addOption(schemeOption('accurate'))
     .addOption(workersOption())
     .addOption(workerThreadsOption())
     .option('--top-k <n>', 'answers to each question, the best first', positive, 1)
@@ -131,11 +128,7 @@ const convert: Add = (program, io) => {
     .addOption(
       new Option('--dtype <type>', "of the linears' weights").choices(['int8', 'fp16', 'fp32']).default('int8'),
     )
-    .addOption(
-      new Option('--scheme <name>', "int8: PyTorch's scales per tensor, or one per output feature")
-        .choices(['torch', 'accurate'])
-        .default(undefined, "an int8 checkpoint's, otherwise accurate"),
-    )
+    .addOption(schemeOption('accurate'))
     .addOption(
       new Option(
         '--embeddings <type>',
@@ -212,15 +205,19 @@ Examples:
     .action(async (options) => (await import('./explain.ts')).run(options, io));
 };
 
-/** The schemes are int8's: with other dtypes the option would do nothing, and whoever gave it would not know. */
-function checkScheme(called: Command): void {
-  const { dtype, scheme } = called.opts<{ dtype?: string | string[]; scheme?: string | string[] }>();
-  if (called.getOptionValueSource('scheme') !== 'cli' || !dtype || dtype.includes('int8')) return;
-  throw inputError('--scheme', `none with --dtype ${dtype}`, scheme, 'Leave it out, or add int8.');
+/** These options are int8's: with other dtypes they would do nothing, and whoever gave them would not know. */
+function checkInt8Options(called: Command): void {
+  const options = called.opts<Record<string, string | string[] | undefined>>();
+  const { dtype } = options;
+  if (!dtype || dtype.includes('int8')) return;
+  for (const name of ['scheme', 'embeddings']) {
+    if (called.getOptionValueSource(name) !== 'cli') continue;
+    throw inputError(`--${name}`, `none with --dtype ${dtype}`, options[name], 'Leave it out, or add int8.');
+  }
 }
 
 /** Adds all of them, in the order of the help. */
 export const addCommands: Add = (program, ...given) => {
-  program.hook('preAction', (_, called) => checkScheme(called));
+  program.hook('preAction', (_, called) => checkInt8Options(called));
   for (const add of [qa, answer, evaluate, convert, bench, explain]) add(program, ...given);
 };

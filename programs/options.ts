@@ -38,6 +38,12 @@ export const workersOption = () =>
 export const workerThreadsOption = () =>
   new Option('--threads <n>', 'cpu: threads of each worker').argParser(positive).default(1);
 
+/** The scheme of int8; `otherwise` is the one where neither the option nor the checkpoint says one. */
+export const schemeOption = (otherwise: string) =>
+  new Option('--scheme <name>', `int8 only; default ${otherwise}, or an int8 checkpoint's own`).choices([
+    ...['torch', 'accurate'],
+  ]);
+
 /** A question and its passage, as `addQuestion` takes them: both, or neither for the article's. */
 export interface QuestionOptions {
   question?: string;

@@ -3,6 +3,7 @@
  * either scheme makes of the others. `node scripts/outliers.ts FOLDER > bench/results/outliers-first-edition.json` wrote the
  * file of the checkpoint's first edition, which is in git's history only; docs.ts shows it beside today's.
  */
+import { aligned } from '../bench/columns.ts';
 import { median } from '../bench/measure.ts';
 import { compare, SCHEMES } from '../programs/explain/explain.ts';
 import { openCheckpoint } from '../src/checkpoint/load.ts';
@@ -43,18 +44,18 @@ export async function outliersOf(folder: string): Promise<Outliers[]> {
 }
 
 export const outliersText = (found: readonly Outliers[]): string => {
-  const rows = found.map(({ name, largest, schemes }) => {
-    const cells = SCHEMES.map((scheme) => {
+  const rows = found.map(({ name, largest, schemes }) => [
+    name,
+    largest.toFixed(1),
+    ...SCHEMES.flatMap((scheme) => {
       const { steps, zeros, sqnr } = schemes[scheme];
-      return `${steps.toFixed(1).padStart(5)}${(100 * zeros).toFixed(1).padStart(7)} %${sqnr.toFixed(1).padStart(6)}`;
-    });
-    return `${name}${largest.toFixed(1).padStart(12)}   ${cells.join('     ')}`;
-  });
-  return [
-    '                             torch                    accurate',
-    '               largest, sd   steps    zeros    dB     steps    zeros    dB',
-    ...rows,
-  ].join('\n');
+      return [steps.toFixed(1), `${(100 * zeros).toFixed(1)} %`, sqnr.toFixed(1)];
+    }),
+  ]);
+  const titles = ['', 'largest, sd', ...SCHEMES.flatMap((scheme) => [`${scheme}: steps`, 'zeros', 'dB'])];
+  return aligned([titles, ...rows])
+    .map((row) => row.join('  '))
+    .join('\n');
 };
 
 if (import.meta.main) console.log(JSON.stringify(await outliersOf(process.argv[2]!), null, 1));

@@ -97,7 +97,7 @@ beforeAll(async () => {
 test("the scheme where none is said is load's, and the help says which", async () => {
   await using qa = await load(TINY, { threads: 1 });
   const { out } = await runProgram(['answer', '--help']);
-  expect(out.replace(/\s+/g, ' ')).toContain(`torch or accurate; default ${qa.info.scheme}, or`);
+  expect(out.replace(/\s+/g, ' ')).toContain(`int8 only; default ${qa.info.scheme}, or`);
 });
 
 describe('the lines', () => {

@@ -456,7 +456,7 @@ describe('convert', () => {
       converted(out, { precision: 'fp32' }),
     );
     await expectError('file', /expected no such folder yet/, () => convert(TINY, out, { precision: 'fp32' }));
-    await expectError('input', /embeddings: expected float/, () =>
+    await expectError('input', /^int8Embeddings: expected none with precision fp16, got true\. /, () =>
       converted(TINY, { precision: 'fp16', int8Embeddings: true }),
     );
     expect(readdirSync(folder).filter((name) => name.includes('partial'))).toEqual([]);

@@ -168,7 +168,7 @@ describe('all programs', () => {
   const wrong: [string, string[]][] = [
     ['--threads', ['qa', 'evaluate', 'bench']],
     ['--dtype', ['qa', 'evaluate', 'bench', 'convert']],
-    ['--scheme', ['qa', 'evaluate', 'bench', 'convert']],
+    ['--scheme', ['qa', 'answer', 'evaluate', 'bench', 'convert']],
     ['--device', ['qa', 'evaluate', 'bench', 'explain']],
     ['--samples', ['qa', 'bench']],
     ['--nonsense', names],
@@ -188,6 +188,22 @@ describe('all programs', () => {
       'error: --scheme: expected none with --dtype fp32, got torch. Leave it out, or add int8.\nSee --help.\n',
     );
     expect(status).toBe(2);
+  });
+  test('convert: --embeddings are of int8', async () => {
+    const { status, error } = await runProgram([
+      'convert',
+      'x',
+      '--out',
+      'y',
+      '--dtype',
+      'fp16',
+      '--embeddings',
+      'float',
+    ]);
+    expect([status, error]).toEqual([
+      2,
+      'error: --embeddings: expected none with --dtype fp16, got float. Leave it out, or add int8.\nSee --help.\n',
+    ]);
   });
   test.each(names)('%s --help has examples', async (name) => {
     const { status, out } = await runProgram([name, '--help']);

@@ -46,7 +46,7 @@ beforeEach(() => {
   vi.stubEnv('HF_HOME', join(cache, 'home')); // where a token would be
   // The waits between two tries are made short; `fetch` has timers of its own, and silence is waited for.
   vi.stubGlobal('setTimeout', (run: () => void, wait: number, ...rest: unknown[]) => {
-    const between = /new Promise.*\n.*pieces .*http\.ts/.test(new Error().stack ?? '');
+    const between = /\bpause .*http\.ts/.test(new Error().stack ?? '');
     if (between) waits.push(wait);
     return realSetTimeout(run, between ? 5 : wait, ...rest);
   });

@@ -35,6 +35,34 @@ test('two processes at once: both answer, and one blob of each file is kept', as
   rmSync(cache, { recursive: true });
 });
 
+test('a download that waits for its next try when its signal aborts: the process does not wait', async () => {
+  const server = await hubServer(TINY);
+  server.faults.set('*', 503);
+  server.settings.retryAfter = '40'; // seconds
+  const code = `import { load } from './src/index.ts';
+    const stop = new AbortController();
+    process.on('message', () => stop.abort(new Error('the visitor left')));
+    await load('owner/name', { signal: stop.signal }).catch(({ message }) => console.log(message));
+    process.disconnect();`;
+  const cache = mkdtempSync(join(tmpdir(), 'bertlet-hub-'));
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    ...{ cwd: ROOT, env: { ...process.env, HF_ENDPOINT: server.endpoint, HF_HUB_CACHE: cache } },
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+  let out = '';
+  child.stdout!.on('data', (chunk) => (out += chunk));
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  await expect.poll(() => server.requests.length, { timeout: 60_000 }).toBe(1);
+  await sleep(100); // its answer is there
+  const begin = performance.now();
+  child.send('abort');
+  expect(await gone).toBe(0);
+  expect(out).toBe('the visitor left\n');
+  expect(performance.now() - begin).toBeLessThan(30_000);
+  server.close();
+  rmSync(cache, { recursive: true });
+});
+
 test('a process that is killed while it downloads: the next one goes on where that one ended', async () => {
   const server = await hubServer(TINY);
   const cache = mkdtempSync(join(tmpdir(), 'bertlet-hub-'));

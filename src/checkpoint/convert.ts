@@ -57,7 +57,12 @@ export async function convert(folder: string, out: string, given: ConvertOptions
   checkType('int8Embeddings', options.int8Embeddings, 'boolean');
   const int8 = options.precision !== 'fp32' && options.precision !== 'fp16';
   if (options.int8Embeddings && !int8)
-    throw inputError('embeddings', 'float with this dtype', 'int8', 'Use dtype int8.');
+    throw inputError(
+      'int8Embeddings',
+      `none with precision ${options.precision}`,
+      true,
+      'Leave it out, or ask for int8.',
+    );
   if (fs.existsSync(out)) throw new BertletError('file', `${out}: expected no such folder yet, got one. Remove it.`);
   const checkpoint = await openCheckpoint(folder, onProgress);
   const precision = options.precision === 'int8' ? (checkpoint.scheme ?? 'accurate') : options.precision;

@@ -82,12 +82,27 @@ export async function* pieces(url: string, init: RequestInit = {}, from = 0): As
       init.signal?.throwIfAborted();
       const wait = ((error as Partial<HttpError>).wait || 2 ** tries / 8) * 1000;
       if (tries >= TRIES || !isPassing(error) || wait > LONGEST_WAIT * 1000) throw error;
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      await pause(wait, init.signal);
     } finally {
       clearTimeout(timer);
       stop.abort();
     }
   }
+}
+
+/** Waits so many milliseconds, or rejects when the signal aborts: a timer left behind would keep the process. */
+function pause(wait: number, signal?: AbortSignal | null): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', end);
+      resolve();
+    }, wait);
+    const end = () => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    signal?.addEventListener('abort', end);
+  });
 }
 
 /** Fetches a whole file. */
