@@ -18,7 +18,9 @@
  *     y = dequantized c, GELU
  *
  * Why 4 x 16: t takes 8 registers of 256 bits (16 of 128 bits), beside the line and the splat. c has no register: it is
- * touched only once for a set. The same tile is the best one at both widths.
+ * touched only once for a set. It lies in scratch of its own, a row in a cache line, because a local variable would lie on the
+ * stack, where it may straddle two lines: whole processes were a quarter slower by the chance of where their stacks began.
+ * The same tile is the best one at both widths.
  */
 import { store16 } from './dequantize.wasm';
 
@@ -42,16 +44,19 @@ function widened(t: v128, ones: v128, c: v128): v128 {
 }
 
 /**
- * Tile of 4 rows x 16 columns. `features` is the length of a row of x in bytes, `order` the panel's table; the other
- * arguments are those of relaxedWide.
+ * Tile of 4 rows x 16 columns. `features` is the length of a row of x in bytes, `order` the panel's table, `sums` 256
+ * bytes of scratch; the other arguments are those of relaxedWide.
  */
 export function groupedTile(
   x: usize, features: usize, w: usize, order: usize, constants: usize, scales: usize, zeros: usize, y: usize,
-  yStride: usize,
+  yStride: usize, sums: usize,
 ): void {
   const zero = i32x4.splat(0), x1 = x + features, x2 = x1 + features, x3 = x2 + features;
-  let c00 = zero, c01 = zero, c02 = zero, c03 = zero, c10 = zero, c11 = zero, c12 = zero, c13 = zero;
-  let c20 = zero, c21 = zero, c22 = zero, c23 = zero, c30 = zero, c31 = zero, c32 = zero, c33 = zero;
+  v128.store(sums, zero, 48); v128.store(sums, zero, 32); v128.store(sums, zero, 16); v128.store(sums, zero, 0);
+  v128.store(sums, zero, 112); v128.store(sums, zero, 96); v128.store(sums, zero, 80); v128.store(sums, zero, 64);
+  v128.store(sums, zero, 176); v128.store(sums, zero, 160); v128.store(sums, zero, 144); v128.store(sums, zero, 128);
+  v128.store(sums, zero, 240); v128.store(sums, zero, 224); v128.store(sums, zero, 208); v128.store(sums, zero, 192);
+  let c0 = zero, c1 = zero, c2 = zero, c3 = zero;
   let ends = order, w0 = zero, w1 = zero, w2 = zero, w3 = zero, a = zero;
   order += 20;
   // `size` is the bytes of a set's words in the table: 32 for eight pairs, down to 4 for one pair.
@@ -92,14 +97,18 @@ export function groupedTile(
       }
       // Widened once for the whole set: this is what the kernel saves.
       const ones = v128.load_splat<i32>(ONES);
-      c00 = widened(t00, ones, c00); c01 = widened(t01, ones, c01);
-      c02 = widened(t02, ones, c02); c03 = widened(t03, ones, c03);
-      c10 = widened(t10, ones, c10); c11 = widened(t11, ones, c11);
-      c12 = widened(t12, ones, c12); c13 = widened(t13, ones, c13);
-      c20 = widened(t20, ones, c20); c21 = widened(t21, ones, c21);
-      c22 = widened(t22, ones, c22); c23 = widened(t23, ones, c23);
-      c30 = widened(t30, ones, c30); c31 = widened(t31, ones, c31);
-      c32 = widened(t32, ones, c32); c33 = widened(t33, ones, c33);
+      c0 = widened(t00, ones, v128.load(sums, 0)); c1 = widened(t01, ones, v128.load(sums, 16));
+      c2 = widened(t02, ones, v128.load(sums, 32)); c3 = widened(t03, ones, v128.load(sums, 48));
+      v128.store(sums, c3, 48); v128.store(sums, c2, 32); v128.store(sums, c1, 16); v128.store(sums, c0, 0);
+      c0 = widened(t10, ones, v128.load(sums, 64)); c1 = widened(t11, ones, v128.load(sums, 80));
+      c2 = widened(t12, ones, v128.load(sums, 96)); c3 = widened(t13, ones, v128.load(sums, 112));
+      v128.store(sums, c3, 112); v128.store(sums, c2, 96); v128.store(sums, c1, 80); v128.store(sums, c0, 64);
+      c0 = widened(t20, ones, v128.load(sums, 128)); c1 = widened(t21, ones, v128.load(sums, 144));
+      c2 = widened(t22, ones, v128.load(sums, 160)); c3 = widened(t23, ones, v128.load(sums, 176));
+      v128.store(sums, c3, 176); v128.store(sums, c2, 160); v128.store(sums, c1, 144); v128.store(sums, c0, 128);
+      c0 = widened(t30, ones, v128.load(sums, 192)); c1 = widened(t31, ones, v128.load(sums, 208));
+      c2 = widened(t32, ones, v128.load(sums, 224)); c3 = widened(t33, ones, v128.load(sums, 240));
+      v128.store(sums, c3, 240); v128.store(sums, c2, 224); v128.store(sums, c1, 208); v128.store(sums, c0, 192);
     }
   }
   // Single lines: each is widened at once.
@@ -108,20 +117,28 @@ export function groupedTile(
     const at = load<usize>(order);
     w0 = v128.load(w, 0); w1 = v128.load(w, 16); w2 = v128.load(w, 32); w3 = v128.load(w, 48);
     a = v128.load_splat<i32>(x + at);
-    c00 = widened(pairs(a, w0), ones, c00); c01 = widened(pairs(a, w1), ones, c01);
-    c02 = widened(pairs(a, w2), ones, c02); c03 = widened(pairs(a, w3), ones, c03);
+    c0 = widened(pairs(a, w0), ones, v128.load(sums, 0)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 16));
+    c2 = widened(pairs(a, w2), ones, v128.load(sums, 32)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 48));
+    v128.store(sums, c3, 48); v128.store(sums, c2, 32); v128.store(sums, c1, 16); v128.store(sums, c0, 0);
     a = v128.load_splat<i32>(x1 + at);
-    c10 = widened(pairs(a, w0), ones, c10); c11 = widened(pairs(a, w1), ones, c11);
-    c12 = widened(pairs(a, w2), ones, c12); c13 = widened(pairs(a, w3), ones, c13);
+    c0 = widened(pairs(a, w0), ones, v128.load(sums, 64)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 80));
+    c2 = widened(pairs(a, w2), ones, v128.load(sums, 96)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 112));
+    v128.store(sums, c3, 112); v128.store(sums, c2, 96); v128.store(sums, c1, 80); v128.store(sums, c0, 64);
     a = v128.load_splat<i32>(x2 + at);
-    c20 = widened(pairs(a, w0), ones, c20); c21 = widened(pairs(a, w1), ones, c21);
-    c22 = widened(pairs(a, w2), ones, c22); c23 = widened(pairs(a, w3), ones, c23);
+    c0 = widened(pairs(a, w0), ones, v128.load(sums, 128)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 144));
+    c2 = widened(pairs(a, w2), ones, v128.load(sums, 160)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 176));
+    v128.store(sums, c3, 176); v128.store(sums, c2, 160); v128.store(sums, c1, 144); v128.store(sums, c0, 128);
     a = v128.load_splat<i32>(x3 + at);
-    c30 = widened(pairs(a, w0), ones, c30); c31 = widened(pairs(a, w1), ones, c31);
-    c32 = widened(pairs(a, w2), ones, c32); c33 = widened(pairs(a, w3), ones, c33);
+    c0 = widened(pairs(a, w0), ones, v128.load(sums, 192)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 208));
+    c2 = widened(pairs(a, w2), ones, v128.load(sums, 224)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 240));
+    v128.store(sums, c3, 240); v128.store(sums, c2, 224); v128.store(sums, c1, 208); v128.store(sums, c0, 192);
   }
-  store16(y, c00, c01, c02, c03, scales, zeros, constants);
-  store16(y + yStride, c10, c11, c12, c13, scales + 4, zeros + 4, constants);
-  store16(y + 2 * yStride, c20, c21, c22, c23, scales + 8, zeros + 8, constants);
-  store16(y + 3 * yStride, c30, c31, c32, c33, scales + 12, zeros + 12, constants);
+  c0 = v128.load(sums, 0); c1 = v128.load(sums, 16); c2 = v128.load(sums, 32); c3 = v128.load(sums, 48);
+  store16(y, c0, c1, c2, c3, scales, zeros, constants);
+  c0 = v128.load(sums, 64); c1 = v128.load(sums, 80); c2 = v128.load(sums, 96); c3 = v128.load(sums, 112);
+  store16(y + yStride, c0, c1, c2, c3, scales + 4, zeros + 4, constants);
+  c0 = v128.load(sums, 128); c1 = v128.load(sums, 144); c2 = v128.load(sums, 160); c3 = v128.load(sums, 176);
+  store16(y + 2 * yStride, c0, c1, c2, c3, scales + 8, zeros + 8, constants);
+  c0 = v128.load(sums, 192); c1 = v128.load(sums, 208); c2 = v128.load(sums, 224); c3 = v128.load(sums, 240);
+  store16(y + 3 * yStride, c0, c1, c2, c3, scales + 12, zeros + 12, constants);
 }

@@ -318,15 +318,16 @@ export class CpuDevice implements Device {
     const int16 = Number(this.choice.int8 === 'int16');
     const room = pad(rows, 12);
     const [xq, scales, zeros] = [scratch(room * x.stride * (1 + int16)), scratch(room * 4), scratch(room * 4)];
+    const sums = scratch(order ? this.threads * 256 : 0);
     const product: Command = {
       kernel: 'linearInt8',
       chunks: chunksOf(panels, products, 2 ** 20),
       reads: [xq, scales, zeros],
-      makes: [y],
+      makes: [y, sums],
       words: () => {
         const sizes = [rows, x.stride, y.stride];
         const options = [gelu, Number(this.choice.wide), int16];
-        return [xq.at, weight, constants, y.at, ...sizes, ...options, scales.at, zeros.at, order];
+        return [xq.at, weight, constants, y.at, ...sizes, ...options, scales.at, zeros.at, order, sums.at];
       },
     };
     const parts = scheme === 'torch' ? made.sequences : [{ first: 0, tokens: rows }];
