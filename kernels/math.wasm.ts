@@ -89,34 +89,39 @@ export function exp(x: v128): v128 {
 }
 
 /**
- * GELU's constants: q(u) = log Phi(-u) on [0, 6], where Phi is the normal distribution's cumulative function. q is a
- * weighted least squares fit of degree 8, highest power first; exp(q) is within 4.1e-8 of Phi. Then 6, and 0.
+ * GELU's constants, by byte offset:
+ *   0   P, then at 24 Q, highest power first: erf(sqrt(2) v) = v P(v^2) / Q(v^2) for 0 <= v <= 2.78. Fitted by least squares
+ *       whose weights follow the error (Lawson 1961), then the last bits of all coefficients tried for the float32 result
+ *   44  1, which is Q's last coefficient as well
+ *   48  2.78, from which on the quotient is 1 or more
+ *   52  1/2
  */
 const GELU: usize = memory.data<f32>([
-  -1.92145032e-6, 2.67700002e-5, -1.26532980e-4, -1.01108012e-4, 0.00490434142, -0.0363937113, -0.318296587,
-  -0.797885687, -0.693147166, 6.0, 0.0,
+  9.16788122e-05, 0.00650571426, 0.0439755097, 0.300469458, 0.546587944, 1.59576881,
+  0.00121538155, 0.0190708097, 0.121677019, 0.461107999, 1.00918627, 1.0, 2.78, 0.5,
 ]);
 
 /**
- * GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|). In this form no digits cancel: the error is below 4 U |x|, with
- * U = 2^-24. For |x| > 6 the second term is below 6e-9 and is dropped.
+ * GELU(x) = x Phi(x) = h + |h| erf(sqrt(2) |h|) with h = x / 2: the error is below 4 U |x|, with U = 2^-24, and the result
+ * is 0 for all x below -6, as in PyTorch. A quotient of two short polynomials takes half as long as an exponential.
  */
 // @ts-ignore: decorator
 @inline
 export function gelu(x: v128): v128 {
-  const u = f32x4.abs(x);
-  let q = v128.load_splat<f32>(GELU, 0);
-  q = madd(q, u, v128.load_splat<f32>(GELU, 4));
-  q = madd(q, u, v128.load_splat<f32>(GELU, 8));
-  q = madd(q, u, v128.load_splat<f32>(GELU, 12));
-  q = madd(q, u, v128.load_splat<f32>(GELU, 16));
-  q = madd(q, u, v128.load_splat<f32>(GELU, 20));
-  q = madd(q, u, v128.load_splat<f32>(GELU, 24));
-  q = madd(q, u, v128.load_splat<f32>(GELU, 28));
-  q = madd(q, u, v128.load_splat<f32>(GELU, 32));
-  const inside = f32x4.lt(u, v128.load_splat<f32>(GELU, 36));
-  const tail = v128.and(exp(f32x4.pmin(q, v128.load_splat<f32>(GELU, 40))), inside);
-  return nmadd(u, tail, f32x4.pmax(x, v128.load_splat<f32>(GELU, 40)));
+  const h = f32x4.mul(x, v128.load_splat<f32>(GELU, 52)), size = f32x4.abs(h);
+  const v = f32x4.pmin(size, v128.load_splat<f32>(GELU, 48)), z = f32x4.mul(v, v);
+  let p = madd(v128.load_splat<f32>(GELU, 0), z, v128.load_splat<f32>(GELU, 4));
+  p = madd(p, z, v128.load_splat<f32>(GELU, 8));
+  p = madd(p, z, v128.load_splat<f32>(GELU, 12));
+  p = madd(p, z, v128.load_splat<f32>(GELU, 16));
+  p = madd(p, z, v128.load_splat<f32>(GELU, 20));
+  let q = madd(v128.load_splat<f32>(GELU, 24), z, v128.load_splat<f32>(GELU, 28));
+  q = madd(q, z, v128.load_splat<f32>(GELU, 32));
+  q = madd(q, z, v128.load_splat<f32>(GELU, 36));
+  q = madd(q, z, v128.load_splat<f32>(GELU, 40));
+  const one = v128.load_splat<f32>(GELU, 44);
+  q = madd(q, z, one);
+  return madd(size, f32x4.pmin(f32x4.div(f32x4.mul(v, p), q), one), h);
 }
 
 /** GELU in place on `rows` rows of 16 floats (a tile of y), which are `stride` bytes apart. */

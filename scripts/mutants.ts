@@ -43,6 +43,7 @@ const MUTANTS: Mutant[] = [
       't13 = i16x8.add(t13, pairs(a, w2));\n        a = v128.load_splat<i32>(a2, 4)',
     ],
     ['size >>= 1', 'size >>= 2'],
+    ['c3 = widened(t33, ones, v128.load(sums, 240))', 'c3 = widened(t33, ones, v128.load(sums, 224))'],
   ]),
   ...mutants('kernels/linearInt16.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [
     ['c21 = dot16(a, w1, c21);\n', 'c21 = dot16(a, w0, c21);\n'],
@@ -63,6 +64,10 @@ const MUTANTS: Mutant[] = [
   ]),
   ...mutants('kernels/math.wasm.ts', 'cpu.test', 'every op', [
     ['return count * chunk / chunks;', 'return (count + 1) * chunk / chunks;'],
+  ]),
+  ...mutants('kernels/math.wasm.ts', 'accuracy.test', 'GELU', [
+    ['1.0, 2.78, 0.5', '1.0, 2.5, 0.5'],
+    ['0.300469458', '0.300469'],
   ]),
   ...mutants('kernels/widen.wasm.ts', 'cpu.test', 'float16', [['f32x4.ge(size, limit)', 'f32x4.gt(size, limit)']]),
   ...mutants('kernels/grouping.wasm.ts', 'cpu.test', 'groups', [

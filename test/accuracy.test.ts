@@ -2,13 +2,16 @@
  * The float ops on `cpu` are at least as exact as PyTorch's own: both are compared with float64 on the inputs of the
  * goldens. Rounding errors of float ops flip quantized values, and so move the logits of an int8 model.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';
-import { type Op, runOp, U } from '../kernels/op.ts';
+import { constant, type Op, runOp, tensor, U } from '../kernels/op.ts';
+import { CpuDevice } from '../src/devices/cpu/device.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { erf } from '../src/devices/reference.ts';
 import { type HostTensor, Runtime } from '../src/runtime.ts';
-import { float32, goldenCases, goldenTensors } from './support.ts';
+import { float32, goldenCases, goldenTensors, ROOT } from './support.ts';
 
 type Tensors = Record<string, HostTensor>;
 const numbers = (t: HostTensor | undefined) => Array.from(float32(t).data);
@@ -52,6 +55,31 @@ function attention64({ qkv }: Tensors, heads: number): number[] {
     }).flat(),
   );
 }
+
+describe.each([['relaxed'], ['baseline']])('GELU, %s SIMD', (name) => {
+  const module = new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', `${name}.wasm`)));
+  const choice = { int8: 'int16', wide: true, wideFloat: true } as const;
+  const runtime = new Runtime(new CpuDevice(module, new WebAssembly.Memory({ initial: 8, maximum: 65536 }), choice, 1));
+  /** GELU by a linear whose one weight is 1. */
+  const gelu = (x: Float32Array) => {
+    const one = runtime.linearLayer(constant([1, 1], 1), constant([1], 0));
+    return runtime.read(runtime.linear(runtime.tensor(tensor([x.length, 1], x)), one, 'gelu'));
+  };
+  test('100,000 numbers from -7 to 7, and small ones: error < 4 U |x|', async () => {
+    const x = Float32Array.from({ length: 100_000 }, (_, i) => (i - 50_000) / (i % 7 === 0 ? 1e7 : 7142.9));
+    const y = await gelu(x);
+    const share = x.reduce(
+      (most, value, i) => Math.max(most, Math.abs(y[i]! - gelu64(value)) / Math.abs(value || 1)),
+      0,
+    );
+    console.log(`GELU, ${name} SIMD: largest error ${(share / U).toFixed(2)} U |x|`);
+    expect(share).toBeLessThan(4 * U);
+  });
+  test('far out it is 0 or x', async () => {
+    const x = Float32Array.of(-6.01, -7, -20, -1e4, -3e38, 6.01, 20, 3e38, 0);
+    expect(await gelu(x)).toEqual(x.map((value) => Math.max(value, 0)));
+  });
+});
 
 describe('errors against float64, ours and PyTorch’s', () => {
   let runtime: Runtime;
