@@ -29,10 +29,34 @@ const ZEROS: usize = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 
 /** Packs a head's keys [tokens][headDim], `stride` bytes apart, into panels of 16 tokens: a transposition. */
 function packKeys(from: usize, stride: usize, to: usize, tokens: i32, headDim: i32): void {
-  for (let token = 0; token < tokens; token++, from += stride) {
+  for (let token = 0; token < tokens; ) {
     const panel = to + <usize>((token >> 4) * headDim << 6) + <usize>((token & 15) << 2);
-    for (let i = 0; i < headDim; i++) store<f32>(panel + <usize>(i << 6), load<f32>(from + <usize>(i << 2)));
+    let i = 0, rows = 1;
+    if (!(token & 3) && token + 4 <= tokens) {
+      rows = 4;
+      for (; i + 4 <= headDim; i += 4) transpose(from + <usize>(i << 2), stride, panel + <usize>(i << 6));
+    }
+    for (let row: usize = 0; row < <usize>rows; row++) {
+      const key = from + row * stride, column = panel + (row << 2);
+      for (let k = i; k < headDim; k++) store<f32>(column + <usize>(k << 6), load<f32>(key + <usize>(k << 2)));
+    }
+    token += rows;
+    from += <usize>rows * stride;
   }
+}
+
+/** 4 numbers of each of 4 rows, `stride` bytes apart, to 4 lines of a panel, 64 bytes apart. */
+// @ts-ignore: decorator
+@inline
+function transpose(from: usize, stride: usize, to: usize): void {
+  const a = v128.load(from), b = v128.load(from + stride);
+  const c = v128.load(from + 2 * stride), d = v128.load(from + 3 * stride);
+  const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+  const AB = v128.shuffle<i32>(a, b, 2, 6, 3, 7), CD = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+  v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2), 0);
+  v128.store(to, v128.shuffle<i64>(ab, cd, 1, 3), 64);
+  v128.store(to, v128.shuffle<i64>(AB, CD, 0, 2), 128);
+  v128.store(to, v128.shuffle<i64>(AB, CD, 1, 3), 192);
 }
 
 /** Packs a head's values into panels of 16 of its columns: whole lines are copied. */
@@ -132,9 +156,11 @@ export function attention(command: usize, chunk: i32, chunks: i32, thread: i32):
     }
     for (let i = 0; i < rows; i++) {
       const from = mixed + <usize>i * mStride, to = y + <usize>(row + i) * yStride + <usize>(head * headDim << 2);
-      const inverse = load<f32>(t + 32 + <usize>(i << 2));
-      // Float by float, so that no store runs into the next head.
-      for (let j: usize = 0; j < <usize>headDim << 2; j += 4) store<f32>(to + j, load<f32>(from + j) * inverse);
+      const inverse = load<f32>(t + 32 + <usize>(i << 2)), all = f32x4.splat(inverse), whole = <usize>(headDim & ~3) << 2;
+      let j: usize = 0;
+      for (; j < whole; j += 16) v128.store(to + j, f32x4.mul(v128.load(from + j), all));
+      // The rest float by float, so that no store runs into the next head.
+      for (; j < <usize>headDim << 2; j += 4) store<f32>(to + j, load<f32>(from + j) * inverse);
       if (head == heads - 1) memory.fill(to + <usize>(headDim << 2), 0, yStride - hidden); // y's padding
     }
   }
