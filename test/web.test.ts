@@ -226,7 +226,7 @@ test('what quantization did: three answers, a line for each of the 25 linears an
   const table = page.locator('#explanation table').first();
   expect(await table.locator('tbody tr').allTextContents()).toEqual([
     expect.stringMatching(/^float32New York Times0\.633$/),
-    expect.stringMatching(/^int8, like PyTorchNew York Times0\.706/),
+    expect.stringMatching(/^int8, like PyTorchNew York Times0\.702/),
     expect.stringMatching(/^int8, accurateNew York Times0\./),
   ]);
   expect(
@@ -247,7 +247,7 @@ test('switches: arithmetic, scales, threads; a passage without the answer', asyn
   await choose(page, 'int8');
   await choose(page, 'torch');
   expect(await page.locator('#runs-on').textContent()).toContain('int8, like PyTorch');
-  expect(await page.locator('#answer .muted').textContent()).toBe('Confidence > 99 %, score 0.706.'); // README's
+  expect(await page.locator('#answer .muted').textContent()).toBe('Confidence > 99 %, score 0.702.'); // README's
   await choose(page, 'auto');
   expect(await page.locator('#runs-on').textContent()).toMatch(/on the CPU.*expected a GPU, got google swiftshader/);
   await choose(page, 'cpu');
