@@ -73,7 +73,13 @@ describe('self-test', () => {
     expect(reason).toMatch(/relaxed kernels, .* self-test \(layerNorm.*int16 kernels, .* failed/);
   });
   test('all broken: an error', async () => {
-    const modules = await broken('attention.wasm.ts', 'f32x4.mul(v128.load(from + j), all)', 'v128.load(from + j)', 'relaxed', 'baseline');
+    const modules = await broken(
+      'attention.wasm.ts',
+      'f32x4.mul(v128.load(from + j), all)',
+      'v128.load(from + j)',
+      'relaxed',
+      'baseline',
+    );
     await expectError('device', /expected kernels that work, got none: .*\(attention, .*Use `reference`/, () =>
       startCpu({ threads: 1, modules }),
     );
