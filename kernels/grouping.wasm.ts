@@ -59,11 +59,11 @@ function fits(pair: usize, set: usize): bool {
   return true;
 }
 
-/** Moves a pair or a line from the copy of the panel to its new place. */
+/** Moves a pair from the copy of the panel to its new place. */
 // @ts-ignore: decorator
 @inline
-function move(from: usize, to: usize, bytes: usize): void {
-  for (const end = from + bytes; from < end; from += 16, to += 16) v128.store(to, v128.load(from));
+function move(from: usize, to: usize): void {
+  for (const end = from + PAIR; from < end; from += 16, to += 16) v128.store(to, v128.load(from));
 }
 
 /**
@@ -114,7 +114,7 @@ export function groupPanel(panel: usize, bytes: usize, table: usize, scratch: us
         const one = load<usize>(set + 4 * i, PAIR + 4);
         store<u8>(states + one, PLACED);
         store<usize>(next, one * 8);
-        move(copy + one * PAIR, panel, PAIR);
+        move(copy + one * PAIR, panel);
       }
       end -= SET;
       memory.copy(set, set + SET, end - set);
@@ -126,7 +126,7 @@ export function groupPanel(panel: usize, bytes: usize, table: usize, scratch: us
     store<usize>(next, pair * 8);
     store<usize>(next, pair * 8 + 4, 4);
     next += 8;
-    move(copy + pair * PAIR, panel, PAIR);
+    move(copy + pair * PAIR, panel);
     panel += PAIR;
   }
   store<usize>(table, next);

@@ -78,8 +78,10 @@ export const linearInt8: Op<LinearInt8Inputs> = {
     accurate: () => make(13, 70, 30, 'accurate'),
     gelu: () => ({ ...make(7, 65, 66), activation: 'gelu' }),
     'largest sums': () => extremes(6, 3072, 18, -1, 1.01),
+    'activations of 128': () => extremes(6, 3072, 18, -1, 1),
+    // Short, for the self-test.
     'large sums': () => extremes(6, 256, 18, -1, 1.01),
-    'activations of 128': () => extremes(6, 256, 18, -1, 1),
+    'large sums of 128': () => extremes(6, 256, 18, -1, 1),
     // Below and above the limit at which the grouped product must widen earlier.
     'sums that fill 16 bits': () => limits(31),
     'sums beyond 16 bits': () => limits(32),

@@ -41,7 +41,8 @@ export const workerThreadsOption = () =>
 /** The scheme of int8; `otherwise` is the one where neither the option nor the checkpoint says one. */
 export const schemeOption = (otherwise: string) =>
   new Option('--scheme <name>', `int8 only; default ${otherwise}, or an int8 checkpoint's own`).choices([
-    ...['torch', 'accurate'],
+    'torch',
+    'accurate',
   ]);
 
 /** A question and its passage, as `addQuestion` takes them: both, or neither for the article's. */

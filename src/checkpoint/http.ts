@@ -1,5 +1,6 @@
 /** HTTP over a bad network: what fails in passing is tried again, and a download goes on where it broke off. */
 import { inNode, variables } from '../platform.ts';
+import { unlessAborted } from '../runtime.ts';
 
 const TRIES = 5; // with no byte between them
 const LONGEST_WAIT = 60; // seconds; who asks for more (Retry-After) is not waited for
@@ -91,18 +92,12 @@ export async function* pieces(url: string, init: RequestInit = {}, from = 0): As
 }
 
 /** Waits so many milliseconds, or rejects when the signal aborts: a timer left behind would keep the process. */
-function pause(wait: number, signal?: AbortSignal | null): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', end);
-      resolve();
-    }, wait);
-    const end = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    signal?.addEventListener('abort', end);
+async function pause(wait: number, signal?: AbortSignal | null): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, wait);
   });
+  await unlessAborted(over, signal ?? undefined).finally(() => clearTimeout(timer));
 }
 
 /** Fetches a whole file. */

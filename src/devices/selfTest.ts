@@ -13,7 +13,7 @@ const CASES: { [K in keyof typeof OPS]: string[] } = {
   layerNorm: ['3 rows of 31', 'mean 100'],
   linear: ['3x63 to 65', 'gelu'],
   linearInt8: [
-    ...['3x63 to 65', 'accurate', 'gelu', 'large sums', 'sums that fill 16 bits', 'activations of 128'],
+    ...['3x63 to 65', 'accurate', 'gelu', 'large sums', 'sums that fill 16 bits', 'large sums of 128'],
     'activations of 1e-30',
   ],
   attention: ['17 tokens, heads of 8', 'scores of 1e3'],

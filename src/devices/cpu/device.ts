@@ -137,6 +137,10 @@ export class CpuDevice implements Device {
     if (!this.#open) throw new BertletError('disposed', 'cpu: expected a device in use, got one after dispose().');
     return this.#open;
   }
+  /** Address from which on the memory is nobody's. */
+  get #free(): number {
+    return Math.max(this.#top, this.#arenaEnd);
+  }
   get #memory(): WebAssembly.Memory {
     return this.#state.memory;
   }
@@ -146,7 +150,7 @@ export class CpuDevice implements Device {
    * is behind the arena, so that an upload does not overwrite activations; the arena's bytes are then not used again.
    */
   #allocate(bytes: number): number {
-    const at = Math.max(this.#top, this.#arenaEnd);
+    const at = this.#free;
     this.#reserve(at + pad(bytes, 64)); // throws if there is no room; then `#top` is unchanged
     this.#top = at + pad(bytes, 64);
     return at;
@@ -190,7 +194,7 @@ export class CpuDevice implements Device {
 
   quantizeWeight({ shape, data }: HostTensor<Float32Array | Uint16Array>, scheme: Scheme): QuantizedTensor {
     const [rows, columns] = shape as [number, number];
-    const from = Math.max(this.#top, this.#arenaEnd); // used until the end of this call
+    const from = this.#free; // used until the end of this call
     const to = from + 4 * pad(data.length, 16);
     this.#reserve(to + data.length);
     this.#put(from, data, rows, columns, columns);
@@ -200,8 +204,7 @@ export class CpuDevice implements Device {
       const step = this.#state.exports.quantizeWeight(from + row * columns * 4, to + row * columns, shared * columns);
       scale.fill(step, row, row + shared);
     }
-    const quantized = new Int8Array(this.#memory.buffer, to, data.length).slice();
-    return { dtype: 'I8', shape, data: quantized, scale, scheme };
+    return { dtype: 'I8', shape, data: new Int8Array(this.#memory.buffer, to, data.length).slice(), scale, scheme };
   }
 
   /**
@@ -243,10 +246,10 @@ export class CpuDevice implements Device {
   #group(weight: number, panels: number, depth: number): number {
     const [panel, table] = [depth * 16, depth + 20]; // bytes
     const tables = this.#allocate(panels * table);
-    const free = Math.max(this.#top, this.#arenaEnd); // used until the end of this call
+    const free = this.#free; // used until the end of this call
     this.#reserve(free + 3 * panel + 4096);
-    const { groupPanel } = this.#state.exports;
-    for (let i = 0; i < panels; i++) groupPanel(weight + i * panel, panel, tables + i * table, free);
+    for (let i = 0; i < panels; i++)
+      this.#state.exports.groupPanel(weight + i * panel, panel, tables + i * table, free);
     return tables;
   }
 
