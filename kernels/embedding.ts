@@ -21,7 +21,7 @@ function make(tokens: number, hidden: number, vocab: number): EmbeddingInputs {
     ids: Int32Array.from({ length: tokens }, (_, i) => (i === 0 ? vocab - 1 : Math.floor(next() * vocab))),
     typeIds: Int32Array.from({ length: tokens }, (_, i) => (2 * i < tokens ? 0 : 1)),
     word: normal([vocab, hidden], 1),
-    position: normal([512, hidden], 2),
+    position: normal([tokens + 1, hidden], 2),
     type: normal([2, hidden], 3),
   };
 }

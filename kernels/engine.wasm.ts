@@ -8,6 +8,7 @@ export { groupPanel } from './grouping.wasm';
 export { embedding, layerNorm } from './layerNorm.wasm';
 export { linear } from './linear.wasm';
 export { linearInt8 } from './linearInt8.wasm';
+export { pack, rowSum } from './pack.wasm';
 export { quantize, range } from './quantize.wasm';
 export { quantizeWeight } from './quantizeWeight.wasm';
 export { widen } from './widen.wasm';

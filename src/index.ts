@@ -144,8 +144,7 @@ async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Preci
   let weightBytes = 0;
   const counted: Weights = (name) => {
     const weight = weights(name);
-    const widened = weight.dtype === 'F16' && runtime.device.float16 ? 2 : 1; // such a device keeps float32
-    weightBytes += weight.data.byteLength * widened + ('scale' in weight ? weight.scale.byteLength : 0);
+    weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
     return weight;
   };
   try {

@@ -193,8 +193,8 @@ export class Runtime {
   }
 
   /**
-   * Uploads a vector [columns] or a matrix [rows, columns]. It stays on the device until `dispose`, as float32.
-   * @param given float32; on `cpu` also float16, which the device widens
+   * Uploads a vector [columns] or a matrix [rows, columns]. It stays on the device until `dispose`.
+   * @param given float32; on `cpu` also float16, which ops widen
    * @param lengths rows of each sequence, if the matrix is a batch of several
    * @throws BertletError `input` if shape and data do not match; `device` if the device has no room
    */

@@ -220,11 +220,14 @@ function sumOfZeros(values: Float32Array): number {
   for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
   return sum;
 }
-/** Whether the bits of a float16 are those of NaN or infinity. */
+/** Whether the bits of a float16 are those of NaN or infinity. Looks at two at once. */
 function hasFullExponent(values: Uint16Array): boolean {
+  const whole = values.byteOffset % 4 === 0 ? values.length >> 1 : 0;
+  const pairs = new Uint32Array(values.buffer, whole && values.byteOffset, whole);
   let carry = 0;
-  for (let i = 0; i < values.length; i++) carry |= (values[i]! & 0x7c00) + 0x400;
-  return carry >= 0x8000;
+  for (let i = 0; i < pairs.length; i++) carry |= (pairs[i]! & 0x7c007c00) + 0x04000400;
+  for (let i = 2 * whole; i < values.length; i++) carry |= (values[i]! & 0x7c00) + 0x400;
+  return (carry & 0x80008000) !== 0;
 }
 
 /** @throws BertletError `weights` if a value is NaN or infinite */
@@ -281,8 +284,12 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
 }
 
 /** Whether a value of JSON is nested more than 100 times: what walks through it would run out of stack. */
-const isDeep = (value: unknown, left = 100): boolean =>
-  typeof value === 'object' && value !== null && (left === 0 || Object.values(value).some((v) => isDeep(v, left - 1)));
+function isDeep(value: unknown, left = 100): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (left === 0) return true;
+  for (const key in value) if (isDeep((value as Record<string, unknown>)[key], left - 1)) return true;
+  return false;
+}
 
 /** Parses a file as a JSON object. */
 function json({ name, bytes }: WholeFile): Record<string, unknown> {

@@ -37,6 +37,7 @@ function refusePointer(path: string, begin: Uint8Array): void {
   throw new BertletError('file', `${path}: expected the file's content, got a Git LFS pointer to it. ${advice}`);
 }
 
+const MOST_ROOM = 2 ** 24; // bytes of a part whose memory is kept for the next: a layer's, and not the embeddings'
 const MOST_WHOLE = 2 ** 28; // bytes; a tokenizer.json of 500,000 tokens has 40 MB
 
 /**
@@ -76,12 +77,14 @@ export async function openFile(path: string, onProgress?: OnProgress, signal?: A
   } catch (cause) {
     throw unreadable(path, cause);
   }
-  let last: ArrayBuffer | undefined;
+  let room = new Uint8Array(0); // of the last part: new memory costs more than to read into it
   let loaded = 0;
   const read = (begin: number, end: number) => {
-    last?.transfer(0); // frees the last part now; garbage collection would let parts pile up
-    const bytes = new Uint8Array(end - begin);
-    last = bytes.buffer;
+    if (room.length < end - begin || room.length > MOST_ROOM) {
+      room.buffer.transfer(0); // frees the last part now; garbage collection would let parts pile up
+      room = new Uint8Array(end - begin);
+    }
+    const bytes = room.subarray(0, end - begin);
     try {
       for (let at = 0; at < bytes.length; ) {
         const got = readSync(descriptor, bytes, at, bytes.length - at, begin + at);

@@ -21,11 +21,11 @@ export interface Example extends Case {
  */
 export function timedLinear(tokens: number, features: number, out: number) {
   const { data: row } = normal([features], 1); // one for all rows: normal numbers take longer than what is timed
-  const rows = (count: number, size: number) =>
-    tensor(
-      [count, features],
-      Float32Array.from({ length: count * features }, (_, i) => row[i % features]! * size),
-    );
+  const rows = (count: number, size: number) => {
+    const data = new Float32Array(count * features);
+    for (let at = 0; at < data.length; at += features) data.set(row, at);
+    return tensor([count, features], size === 1 ? data : data.map((value) => value * size));
+  };
   const [x, weight] = [rows(tokens, 1), rows(out, 1 / Math.sqrt(features))];
   weight.data[0] = 7 / Math.sqrt(features);
   return { x, weight, quantized: quantizeWeight(weight, 'torch'), bias: constant([out], 0.1) };

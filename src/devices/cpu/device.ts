@@ -5,7 +5,7 @@
  * arena behind the weights, and lets the workers run the commands (threads.ts has the memory map). The caller's thread
  * only waits for their message, so its timers and sockets go on.
  *
- * A tensor is a block of float32 rows. Columns are padded with zeros to a multiple of 16 (the stride). Activations, the
+ * A tensor is a block of float32 rows; of float16 rows, if it was uploaded so and only embeddings read it. Columns are padded with zeros to a multiple of 16 (the stride). Activations, the
  * tensors that steps make, also have their rows padded to a multiple of 12, so a tile may reach past the last row:
  *
  *            columns      stride
@@ -19,7 +19,6 @@
  */
 import { BertletError, inputError } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
-import { rowSums } from '../../quantize.ts';
 import {
   type Device,
   type HostTensor,
@@ -61,6 +60,8 @@ interface Block {
   at: number;
   readonly bytes: number;
   readonly stride: number;
+  /** Only of an upload: whether its numbers are float16. */
+  half?: boolean;
 }
 /** A packed linear. `weight`, `constants` and `order` are addresses; layouts: linear.wasm.ts, linearInt8.wasm.ts. */
 interface Linear {
@@ -170,34 +171,35 @@ export class CpuDevice implements Device {
 
   #floats = (at: number, length: number) => new Float32Array(this.#memory.buffer, at, length);
 
-  /** Uploads float32, or float16 as its bits, which are widened to float32. */
+  /** Uploads float32, or float16 as its bits, which the op `embedding` widens itself. */
   upload(rows: number, columns: number, data: Float32Array | Uint16Array): Block {
     const stride = pad(columns, 16);
-    const size = rows * stride;
-    const at = this.#allocate(size * 4);
-    this.#put(at, data, rows, columns, stride);
-    return { at, bytes: size * 4, stride };
+    const half = data instanceof Uint16Array;
+    const bytes = rows * stride * (half ? 2 : 4);
+    const at = this.#allocate(bytes);
+    putRows(new (half ? Uint16Array : Float32Array)(this.#memory.buffer, at, rows * stride), data, columns, stride);
+    return { at, bytes, stride, half };
   }
 
-  /** Writes rows as float32, with room for a multiple of 16 numbers. */
-  #put(at: number, data: Float32Array | Uint16Array, rows: number, columns: number, stride: number): void {
-    const size = pad(rows * stride, 16);
-    const half = data instanceof Uint16Array; // copied to the second half of the room, then widened in place
-    const to = half ? new Uint16Array(this.#memory.buffer, at + size * 2, size) : this.#floats(at, size);
-    if (stride === columns) to.set(data);
-    else {
-      to.fill(0);
-      for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
-    }
-    if (half) this.#state.exports.widen(at + size * 2, at, size);
+  /** Widens an upload of float16 to float32, at another address, for ops other than `embedding`. */
+  #widen(block: Block): Block {
+    if (!block.half) return block;
+    const to = this.#allocate(block.bytes * 2);
+    this.#state.exports.widen(block.at, to, block.bytes / 2);
+    return Object.assign(block, { at: to, bytes: block.bytes * 2, half: false });
   }
 
   quantizeWeight({ shape, data }: HostTensor<Float32Array | Uint16Array>, scheme: Scheme): QuantizedTensor {
     const [rows, columns] = shape as [number, number];
+    const size = pad(data.length, 16);
     const from = this.#free; // used until the end of this call
-    const to = from + 4 * pad(data.length, 16);
+    const to = from + 4 * size;
     this.#reserve(to + data.length);
-    this.#put(from, data, rows, columns, columns);
+    if (data instanceof Float32Array) this.#floats(from, data.length).set(data);
+    else {
+      new Uint16Array(this.#memory.buffer, from + size * 2, data.length).set(data);
+      this.#state.exports.widen(from + size * 2, from, size); // in place, from the second half of the room
+    }
     const scale = new Float32Array(rows);
     const shared = scheme === 'torch' ? rows : 1; // rows that share a scale
     for (let row = 0; row < rows; row += shared) {
@@ -216,25 +218,24 @@ export class CpuDevice implements Device {
     refuseFloat16(name, weight);
     const [out, features] = weight.shape as [number, number];
     const [columns, depth] = [pad(out, 16), pad(features, 16)];
+    const rowBytes = 'scale' in weight ? depth : depth * 4;
+    const at = this.#allocate(columns * rowBytes);
+    const constants = 'scale' in weight ? this.#allocate(columns * 12) : this.upload(1, out, bias).at;
+    const rows = this.#free; // a copy of the weight, until the end of this call
+    this.#reserve(rows + columns * rowBytes);
+    const { pack, rowSum } = this.#state.exports;
     if (!('scale' in weight)) {
-      const at = this.#allocate(columns * depth * 4);
-      const to = this.#floats(at, columns * depth).fill(0);
-      for (let n = 0; n < out; n++) {
-        const panel = (n >> 4) * depth * 16 + (n & 15);
-        for (let k = 0; k < features; k++) to[panel + k * 16] = weight.data[n * features + k]!;
-      }
-      return { weight: at, constants: this.upload(1, out, bias).at, order: 0, scheme: null };
+      putRows(this.#floats(rows, columns * depth), weight.data as Float32Array, features, depth);
+      pack(rows, at, columns, rowBytes, 4);
+      return { weight: at, constants, order: 0, scheme: null };
     }
-    const at = this.#allocate(columns * depth);
-    const constants = this.#allocate(columns * 12);
-    const to = new Int8Array(this.#memory.buffer, at, columns * depth).fill(0);
-    const constantSums = new Int32Array(this.#memory.buffer, constants, columns * 3).fill(0);
-    const sums = rowSums(weight);
-    const floats = this.#floats(constants, columns * 3);
-    pack(weight.data, to, features, depth, this.choice.int8 === 'int16' ? 2 : 4);
+    putRows(new Int8Array(this.#memory.buffer, rows, columns * depth), weight.data, features, depth);
+    pack(rows, at, columns, rowBytes, this.choice.int8 === 'int16' ? 2 : 4);
+    const floats = this.#floats(constants, columns * 3).fill(0);
+    const sums = new Int32Array(this.#memory.buffer, constants, columns * 3);
     for (let n = 0; n < out; n++) {
       const constant = (n >> 4) * 48 + (n & 15);
-      constantSums[constant] = sums[n]!;
+      sums[constant] = rowSum(rows + n * depth, depth);
       floats[constant + 16] = weight.scale[n]!;
       floats[constant + 32] = bias[n]!;
     }
@@ -261,15 +262,19 @@ export class CpuDevice implements Device {
       case 'embedding':
         return step.y.sequences.map(({ first, tokens }) => {
           const input = scratch(tokens * 8); // | ids [tokens] | type ids [tokens] |, int32 each
+          const own = scratch(threads * y.stride * 12);
+          const halves = reads.reduce((bits, { half }, i) => bits | (Number(half) << i), 0);
           const words = () => {
             const part = (ids: Int32Array) => ids.subarray(first, first + tokens);
             new Int32Array(this.#memory.buffer, input.at, tokens).set(part(step.ids));
             new Int32Array(this.#memory.buffer, input.at + tokens * 4, tokens).set(part(step.typeIds));
             const to = y.at + first * y.stride * 4;
-            return [input.at, input.at + tokens * 4, ...reads.map(({ at }) => at), to, tokens, y.stride];
+            const tables = reads.map(({ at }) => at);
+            return [input.at, input.at + tokens * 4, ...tables, to, tokens, y.stride, halves, own.at];
           };
           const chunks = rowChunks(tokens, columns);
-          return { kernel: 'embedding', chunks, reads: [...reads, input], makes: first === 0 ? [y] : [], input, words };
+          const makes = first === 0 ? [y, own] : [own];
+          return { kernel: 'embedding', chunks, reads: [...reads, input], makes, input, words };
         });
       case 'layerNorm': {
         const [x, gamma, beta, added] = reads as [Block, Block, Block, Block?];
@@ -397,12 +402,15 @@ export class CpuDevice implements Device {
       const [rows, columns] = step.y.shape;
       const stride = pad(columns, 16);
       const y: Block = { at: -1, bytes: pad(rows, 12) * stride * 4, stride };
-      commands.push(...this.#commandsOf(step, step.reads.map(blockOf), y));
+      const reads = step.reads.map(blockOf);
+      if (step.op !== 'embedding') for (const block of reads) this.#widen(block);
+      commands.push(...this.#commandsOf(step, reads, y));
       blocks.set(step.y, y);
     }
     if (commands.length > MOST_COMMANDS)
       throw inputError('program', `at most ${MOST_COMMANDS} commands`, commands.length);
-    const end = pad(this.#place(commands, results.map(blockOf)), 64);
+    const made = results.map((x) => this.#widen(blockOf(x)));
+    const end = pad(this.#place(commands, made), 64);
     this.#reserve(end);
     this.#arenaEnd = end;
     const program = new Int32Array(this.#memory.buffer, PROGRAM, (commands.length * COMMAND_BYTES) / 4);
@@ -411,7 +419,7 @@ export class CpuDevice implements Device {
     }
     try {
       if (commands.length > 0) await this.#run(commands.length, signal);
-      return results.map((x) => this.#copy(blockOf(x), x.shape)); // before an upload may use the arena's bytes
+      return results.map((x, i) => this.#copy(made[i]!, x.shape)); // before an upload may use the arena's bytes
     } finally {
       this.#arenaEnd = 0;
     }
@@ -450,22 +458,12 @@ export class CpuDevice implements Device {
   }
 }
 
-/**
- * Copies an int8 weight [out, features] into zeroed panels [out/16][depth/group][16][group].
- * @param group features of one column that lie side by side
- */
-function pack(weight: Int8Array, to: Int8Array, features: number, depth: number, group: number): void {
-  // Four features at once where rows are whole words; an element at a time is several times slower.
-  const words = group === 4 && features % 4 === 0 && weight.byteOffset % 4 === 0;
-  const of = (data: Int8Array) => (words ? new Int32Array(data.buffer, data.byteOffset, data.length / 4) : data);
-  const [from, panels, size] = [of(weight), of(to), words ? 4 : 1];
-  const [columns, inGroup] = [features / size, group / size];
-  for (let n = 0, at = 0; at < from.length; n++) {
-    const panel = ((n >> 4) * depth * 16 + (n & 15) * group) / size;
-    for (let k = 0; k < columns; k++, at++) {
-      const rest = k % inGroup;
-      panels[panel + (k - rest) * 16 + rest] = from[at]!;
-    }
+/** Copies rows of `columns` elements, each padded with zeros to `stride`, and fills the rest of `to` with zeros. */
+function putRows<A extends Float32Array | Uint16Array | Int8Array>(to: A, data: A, columns: number, stride: number) {
+  to.fill(0, stride === columns ? data.length : 0);
+  if (stride === columns) return to.set(data);
+  for (let from = 0, at = 0; from < data.length; from += columns, at += stride) {
+    to.set(data.subarray(from, from + columns), at);
   }
 }
 

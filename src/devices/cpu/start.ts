@@ -99,7 +99,8 @@ async function findKernels(
     // A widened module is optimized by now; otherwise V8 replaces its first, slow code in the background.
     const warmUp = widened ? 0 : 150;
     const { int8, wide } = await fastestOf(module, works, shared, inputs, 'quantized', warmUp);
-    const { wideFloat } = await fastestOf(module, works, shared, inputs, 'weight', warmUp && 20);
+    const floats = works.filter((choice) => choice.int8 === works[0]!.int8); // the same kernels for all three
+    const { wideFloat } = await fastestOf(module, floats, shared, inputs, 'weight', warmUp && 20);
     const bits = (is: boolean) => (is ? 256 : 128);
     return {
       module,

@@ -139,6 +139,10 @@ interface Exports {
   readonly groupPanel: (panel: number, bytes: number, table: number, scratch: number) => void;
   /** Quantizes `count` float32 that share a scale to int8. Returns the scale, NaN if one is not finite (quantizeWeight.wasm.ts). */
   readonly quantizeWeight: (from: number, to: number, count: number) => number;
+  /** Packs rows of `bytes` bytes into panels of 16 rows, in units of `unit` bytes (pack.wasm.ts). */
+  readonly pack: (from: number, to: number, rows: number, bytes: number, unit: number) => void;
+  /** The sum of `count` int8, a multiple of 16. */
+  readonly rowSum: (from: number, count: number) => number;
   /** Widens `count` float16 at address `from` to float32 at `to` (widen.wasm.ts). */
   readonly widen: (from: number, to: number, count: number) => void;
 }
