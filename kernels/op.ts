@@ -46,11 +46,11 @@ export function uniform(seed: number): () => number {
 export function normal(shape: number[], seed: number, size = 1, mean = 0): Float32Tensor {
   const next = uniform(seed);
   const count = shape.reduce((product, n) => product * n, 1);
-  const draw = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-  return tensor(
-    shape,
-    Float32Array.from({ length: count }, () => mean + size * draw()),
-  );
+  const data = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
+    data[i] = mean + size * (Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()));
+  }
+  return tensor(shape, data);
 }
 
 /** A tensor whose elements all have one value. */

@@ -1,15 +1,16 @@
-/** IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is subnormal, 31 is Inf or NaN. */
-function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 31;
-  const fraction = half & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (exponent ? 1024 + fraction : fraction) * 2 ** (Math.max(exponent, 1) - 25);
-}
-
-let table: Float32Array | undefined;
-/** All float16 numbers, by their bits. Made at first use: a look-up is several times faster than the computation. */
-export function allHalves(): Float32Array {
-  table ??= Float32Array.from({ length: 65536 }, (_, half) => halfToFloat(half));
-  return table;
+/**
+ * Widens float16 to float32, exactly. IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is
+ * subnormal, 31 is infinity or NaN. kernels/widen.wasm.ts does the same.
+ */
+export function widenHalves(halves: Uint16Array): Float32Array {
+  const values = new Float32Array(halves.length);
+  const bits = new Uint32Array(values.buffer);
+  for (let i = 0; i < halves.length; i++) {
+    const half = halves[i]!;
+    // Exponent and fraction in float32's places are the number times 2^-112, the difference of the biases.
+    bits[i] = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
+    if ((half & 0x7c00) < 0x7c00) values[i]! *= 2 ** 112;
+    else bits[i]! |= 0x7f800000; // infinity or NaN
+  }
+  return values;
 }

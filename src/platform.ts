@@ -39,3 +39,11 @@ export function textOf(bytes: ArrayBufferView, options?: TextDecoderOptions): st
   if (!Decoder) throw new BertletError('device', 'bertlet: expected an engine with TextDecoder, got one without.');
   return new Decoder('utf-8', options).decode(bytes);
 }
+
+/** The bytes of a text in base64. */
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}

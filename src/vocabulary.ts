@@ -82,13 +82,13 @@ export function inOrder(tokens: readonly AddedToken[]): AddedToken[] {
  */
 export function sizeOf(vocab: ReadonlyMap<string, number>): number {
   let size = 0;
-  const seen = new Set<number>();
+  const seen: boolean[] = [];
   for (const [token, id] of vocab) {
-    if (!Number.isSafeInteger(id) || id < 0 || seen.has(id)) {
-      const got = `${shown(id)} for ${shown(token)}${seen.has(id) ? ', again' : ''}`;
+    if (!Number.isSafeInteger(id) || id < 0 || seen[id]) {
+      const got = `${shown(id)} for ${shown(token)}${seen[id] ? ', again' : ''}`;
       throw new BertletError('tokenizer', `vocabulary: expected ids that are integers from 0, each once, got ${got}.`);
     }
-    seen.add(id);
+    seen[id] = true;
     size = Math.max(size, id + 1);
   }
   return size;

@@ -283,12 +283,17 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
   }
 }
 
-/** Whether a value of JSON is nested more than 100 times: what walks through it would run out of stack. */
-function isDeep(value: unknown, left = 100): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  if (left === 0) return true;
-  for (const key in value) if (isDeep((value as Record<string, unknown>)[key], left - 1)) return true;
-  return false;
+const [QUOTE, BACKSLASH, OPEN, CLOSE, LOWER] = [0x22, 0x5c, 0x5b, 0x5d, 0x20]; // `{` and `}` are `[` and `]` in lower case
+/** Whether JSON is nested more than 100 times: what walks through its value would run out of stack. */
+function isDeep(bytes: Uint8Array): boolean {
+  let depth = 0;
+  for (let at = 0; at < bytes.length && depth <= 100; at++) {
+    const byte = bytes[at]!;
+    if (byte === QUOTE) while (++at < bytes.length && bytes[at] !== QUOTE) at += Number(bytes[at] === BACKSLASH);
+    else if ((byte & ~LOWER) === OPEN) depth++;
+    else if ((byte & ~LOWER) === CLOSE) depth--;
+  }
+  return depth > 100;
 }
 
 /** Parses a file as a JSON object. */
@@ -301,6 +306,6 @@ function json({ name, bytes }: WholeFile): Record<string, unknown> {
   } catch (error) {
     cause = error;
   }
-  if (typeof value === 'object' && value !== null && !isDeep(value)) return value as Record<string, unknown>;
+  if (typeof value === 'object' && value !== null && !isDeep(bytes)) return value as Record<string, unknown>;
   throw new BertletError('config', `${name}: expected a JSON object. The file is damaged.`, { cause });
 }

@@ -8,7 +8,7 @@
  * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `FILE_DTYPE_BYTES`.
  */
 import { BertletError, said } from '../errors.ts';
-import { allHalves } from '../float16.ts';
+import { widenHalves } from '../float16.ts';
 import { shown } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
@@ -226,14 +226,10 @@ export function toFloat32(tensor: HostTensor, name = 'tensor'): Float32Array {
   if (!(data instanceof Uint16Array)) {
     throw new BertletError('weights', `${name}: expected F32, F16 or BF16, got ${dtype}. Convert the checkpoint.`);
   }
+  if (dtype === 'F16') return widenHalves(data);
   const bits = new Uint32Array(data.length);
-  const values = new Float32Array(bits.buffer);
-  if (dtype === 'BF16') for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
-  else {
-    const halves = allHalves();
-    for (let i = 0; i < data.length; i++) values[i] = halves[data[i]!]!;
-  }
-  return values;
+  for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
+  return new Float32Array(bits.buffer);
 }
 
 /**

@@ -128,11 +128,9 @@ function fromFile({ model, normalizer, pre_tokenizer, post_processor: processor 
   const type = model.type ?? (model.merges ? 'BPE' : 'WordPiece'); // files of 2020 do not say
   if (type !== 'WordPiece' && type !== 'BPE')
     refuse(`tokenizer.json: expected model.type "WordPiece" or "BPE", got ${brief(type)}`);
-  const vocab = new Map<string, number>(
-    Array.isArray(model.vocab)
-      ? model.vocab.map((token, id) => [text(token, 'tokens'), id])
-      : (Object.entries(isObject(model.vocab) ? model.vocab : {}) as [string, number][]),
-  );
+  const vocab = new Map<string, number>();
+  if (Array.isArray(model.vocab)) for (const [id, token] of model.vocab.entries()) vocab.set(text(token, 'tokens'), id);
+  else if (isObject(model.vocab)) for (const token in model.vocab) vocab.set(token, model.vocab[token] as number);
   const pair = processor ? pairOf(processor, vocab) : undefined;
   if (type === 'BPE') {
     expect('normalizer', null, normalizer ?? null);

@@ -4,6 +4,7 @@
  */
 import { constant, normal, runOp, tensor } from '../../kernels/op.ts';
 import { EXPECTED } from '../../wasm/assets.js';
+import { fromBase64 } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import { type Device, Runtime, type Tensor } from '../runtime.ts';
 import { type Case, selfTestCases } from './selfTest.ts';
@@ -35,8 +36,7 @@ let made: Example[] | undefined;
 /** The cases of the self-test with what is expected of each: made once in a process, for every choice of kernels. */
 export const selfTestExamples = (): Example[] => {
   made ??= selfTestCases().map((one) => {
-    const bytes = Uint8Array.from(atob(EXPECTED[one.name as keyof typeof EXPECTED]), (byte) => byte.charCodeAt(0));
-    const values = new Float32Array(bytes.buffer);
+    const values = new Float32Array(fromBase64(EXPECTED[one.name as keyof typeof EXPECTED]).buffer);
     return { ...one, want: values.subarray(0, values.length / 2), bound: values.subarray(values.length / 2) };
   });
   return made;

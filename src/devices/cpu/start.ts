@@ -5,7 +5,7 @@
 import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
 import { BertletError, inputError, said } from '../../errors.ts';
 import { shown } from '../../options.ts';
-import { inNode } from '../../platform.ts';
+import { fromBase64, inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
@@ -115,7 +115,7 @@ async function findKernels(
 
 /** The bytes of a module of the package. All are there for a shared memory; for another, one byte says so. */
 function moduleOf(set: keyof typeof WASM, shared: boolean): Uint8Array<ArrayBuffer> {
-  const bytes = Uint8Array.from(atob(WASM[set]), (byte) => byte.charCodeAt(0));
+  const bytes = fromBase64(WASM[set]);
   if (!shared) bytes[SHARED_FLAG] = 1;
   return bytes;
 }
