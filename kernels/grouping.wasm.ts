@@ -14,49 +14,56 @@
  * may the magnitudes of the negative ones (256 would fit as well).
  */
 
-/** Bytes of a pair of lines, and of its sums: 32 of the positive weights, 32 of the magnitudes of the negative ones. */
+/** Bytes of a pair of lines. */
 const PAIR: usize = 128;
+/** Bytes of the sums of a pair, 8 bits each: 32 of the positive weights, 32 of the magnitudes of the negative ones. */
+const SUMS: usize = 64;
 /** The bits of 16-bit sums above 255, splat to all lanes. */
 const ABOVE: usize = memory.data<u16>([0xff00, 0xff00]);
 /** Most unfinished sets that are kept open for further pairs. */
 const OPEN: usize = 16;
-/** Bytes of an unfinished set: its sums, the number of its pairs, and their numbers, at most 8. */
-const SET: usize = PAIR + 64;
+/** Bytes of an unfinished set: what each of its sums lacks to 255, the number of its pairs, and their numbers, at most 8. */
+const SET: usize = SUMS + 64;
 
 /** Whether a pair is still to be placed, is in a set, or is two single lines. One byte for each pair. */
 const FREE: u8 = 0, PLACED: u8 = 1, SINGLE: u8 = 2;
 
-/** Adds the sums of a line to `to`; a line's 16 bytes are 8 sums. */
+/** 8 sums of the positive weights of a pair: of 16 bytes of each of its lines. */
 // @ts-ignore: decorator
 @inline
-function addLine(line: usize, to: usize): void {
-  const zero = i32x4.splat(0);
-  for (const end = line + 64; line < end; line += 16, to += 16) {
-    const w = v128.load(line);
-    const positive = i16x8.extadd_pairwise_i8x16_s(i8x16.max_s(w, zero));
-    const negative = i16x8.extadd_pairwise_i8x16_s(i8x16.min_s(w, zero));
-    v128.store(to, i16x8.add(v128.load(to), positive));
-    v128.store(to, i16x8.sub(v128.load(to, 64), negative), 64);
-  }
+function positive(at: usize, zero: v128): v128 {
+  const a = i16x8.extadd_pairwise_i8x16_s(i8x16.max_s(v128.load(at), zero));
+  return i16x8.add(a, i16x8.extadd_pairwise_i8x16_s(i8x16.max_s(v128.load(at + 64), zero)));
+}
+/** The same of the magnitudes of the negative weights. */
+// @ts-ignore: decorator
+@inline
+function negative(at: usize, zero: v128): v128 {
+  const a = i16x8.sub(zero, i16x8.extadd_pairwise_i8x16_s(i8x16.min_s(v128.load(at), zero)));
+  return i16x8.sub(a, i16x8.extadd_pairwise_i8x16_s(i8x16.min_s(v128.load(at + 64), zero)));
 }
 
-/** Whether a pair may join a set. */
+/** Writes the sums of a pair. Returns whether each is at most 255. */
+function addUp(pair: usize, to: usize): bool {
+  const zero = i32x4.splat(0);
+  let all = zero;
+  for (const end = to + 32; to < end; to += 16, pair += 32) {
+    const p0 = positive(pair, zero), p1 = positive(pair + 16, zero);
+    const n0 = negative(pair, zero), n1 = negative(pair + 16, zero);
+    v128.store(to, i8x16.narrow_i16x8_u(p0, p1));
+    v128.store(to, i8x16.narrow_i16x8_u(n0, n1), 32);
+    all = v128.or(all, v128.or(v128.or(p0, p1), v128.or(n0, n1)));
+  }
+  return !v128.any_true(v128.and(all, v128.load_splat<i32>(ABOVE)));
+}
+
+/** Whether a set has room for a pair whose sums are a to d. */
 // @ts-ignore: decorator
 @inline
-function fits(pair: usize, set: usize): bool {
-  const above = v128.load_splat<i32>(ABOVE);
-  for (const end = pair + PAIR; pair < end; pair += 64, set += 64) {
-    const a = v128.or(
-      i16x8.add(v128.load(pair), v128.load(set)),
-      i16x8.add(v128.load(pair, 16), v128.load(set, 16)),
-    );
-    const b = v128.or(
-      i16x8.add(v128.load(pair, 32), v128.load(set, 32)),
-      i16x8.add(v128.load(pair, 48), v128.load(set, 48)),
-    );
-    if (v128.any_true(v128.and(v128.or(a, b), above))) return false;
-  }
-  return true;
+function hasRoom(set: usize, a: v128, b: v128, c: v128, d: v128): bool {
+  const over = v128.or(i8x16.sub_sat_u(a, v128.load(set)), i8x16.sub_sat_u(b, v128.load(set, 16)));
+  const rest = v128.or(i8x16.sub_sat_u(c, v128.load(set, 32)), i8x16.sub_sat_u(d, v128.load(set, 48)));
+  return !v128.any_true(v128.or(over, rest));
 }
 
 /** Moves a pair from the copy of the panel to its new place. */
@@ -71,19 +78,14 @@ function move(from: usize, to: usize): void {
  * draws.
  * @param bytes of the panel, a multiple of 256
  * @param table 5 words and a word for each line at most
- * @param scratch 3 x `bytes` + 4 KB: the copy of the panel | sums of pairs | state of pairs | open sets
+ * @param scratch 2 x `bytes` + 4 KB: the copy of the panel | sums of pairs | state of pairs | open sets
  */
 export function groupPanel(panel: usize, bytes: usize, table: usize, scratch: usize): void {
-  const copy = scratch, sums = copy + bytes, states = sums + bytes, open = states + bytes;
   const pairs = bytes / PAIR;
+  const copy = scratch, sums = copy + bytes, states = sums + pairs * SUMS, open = states + ((pairs + 63) & ~63);
   memory.copy(copy, panel, bytes);
-  memory.fill(sums, 0, 2 * bytes);
-  memory.fill(open, 0, PAIR); // a set of nothing: what does not fit alone fits nowhere
   for (let pair: usize = 0; pair < pairs; pair++) {
-    const at = pair * PAIR;
-    addLine(copy + at, sums + at);
-    addLine(copy + at + 64, sums + at);
-    if (!fits(sums + at, open)) store<u8>(states + pair, SINGLE);
+    store<u8>(states + pair, addUp(copy + pair * PAIR, sums + pair * SUMS) ? FREE : SINGLE);
   }
   let next = table + 20;
   for (let size: usize = 8; size > 0; size >>= 1, table += 4) {
@@ -91,27 +93,30 @@ export function groupPanel(panel: usize, bytes: usize, table: usize, scratch: us
     let end = open;
     for (let pair: usize = 0; pair < pairs; pair++) {
       if (load<u8>(states + pair) != FREE) continue;
-      const own = sums + pair * PAIR;
+      const own = sums + pair * SUMS;
+      const a = v128.load(own), b = v128.load(own, 16), c = v128.load(own, 32), d = v128.load(own, 48);
       let set = open;
-      while (set < end && !fits(own, set)) set += SET;
+      while (set < end && !hasRoom(set, a, b, c, d)) set += SET;
       if (set == end) {
         if (set == open + OPEN * SET) {
           // Too many are open: the oldest is given up, and its pairs are left for smaller sets.
           memory.copy(open, open + SET, (OPEN - 1) * SET);
           set -= SET;
         }
-        memory.fill(set, 0, SET);
+        memory.fill(set, 0xff, SUMS);
+        store<usize>(set, 0, SUMS);
         end = set + SET;
       }
-      for (let at: usize = 0; at < PAIR; at += 16) {
-        v128.store(set + at, i16x8.add(v128.load(set + at), v128.load(own + at)));
-      }
-      const count = load<usize>(set, PAIR);
-      store<usize>(set + 4 * count, pair, PAIR + 4);
-      store<usize>(set, count + 1, PAIR);
+      v128.store(set, i8x16.sub(v128.load(set), a));
+      v128.store(set, i8x16.sub(v128.load(set, 16), b), 16);
+      v128.store(set, i8x16.sub(v128.load(set, 32), c), 32);
+      v128.store(set, i8x16.sub(v128.load(set, 48), d), 48);
+      const count = load<usize>(set, SUMS);
+      store<usize>(set + 4 * count, pair, SUMS + 4);
+      store<usize>(set, count + 1, SUMS);
       if (count + 1 < size) continue;
       for (let i: usize = 0; i < size; i++, next += 4, panel += PAIR) {
-        const one = load<usize>(set + 4 * i, PAIR + 4);
+        const one = load<usize>(set + 4 * i, SUMS + 4);
         store<u8>(states + one, PLACED);
         store<usize>(next, one * 8);
         move(copy + one * PAIR, panel);

@@ -73,6 +73,16 @@ const MUTANTS: Mutant[] = [
   ...mutants('kernels/grouping.wasm.ts', 'cpu.test', 'groups', [
     ['[0xff00, 0xff00]', '[0xfe00, 0xfe00]'],
     ['move(copy + one * PAIR', 'move(copy + pair * PAIR'],
+    ['i8x16.sub_sat_u(d, v128.load(set, 48))', 'i8x16.sub_sat_u(c, v128.load(set, 32))'],
+  ]),
+  ...mutants('kernels/layerNorm.wasm.ts', 'cpu.test', 'tables of float16', [
+    ['halves & 4, t + 2 * stride', 'halves & 4, t + stride'],
+    ['row * <usize>count) << 1', 'row * <usize>count) << 2'],
+  ]),
+  ...mutants('kernels/pack.wasm.ts', 'cpu.test', 'linearInt8', [
+    ['(row & 15) == 15', '(row & 15) == 14'],
+    ['sum, 2, 3, 0, 1', 'sum, 0, 1, 2, 3'],
+    ['from += 2, at += 32', 'from += 2, at += 64'],
   ]),
   ...mutants('kernels/quantizeWeight.wasm.ts', 'cpu.test', 'weights that the device quantizes', [
     ['HALF_RANGE: f32 = 127.5', 'HALF_RANGE: f32 = 127'],

@@ -387,6 +387,14 @@ describe('convert', () => {
     }
     const config = (out: string) => JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
     expect([config(wide.out).dtype, config(half.out).dtype]).toEqual(['float32', 'float16']);
+    // Int8 keeps the embeddings of either.
+    for (const { out } of [wide, half]) {
+      const int8 = file((await converted(out, { precision: 'int8' })).out);
+      const tables = [...int8.keys()].filter((name) => name.endsWith('_embeddings.weight'));
+      expect(tables.length).toBe(3);
+      for (const name of tables) expect(int8.get(name)).toEqual(file(out).get(name));
+      expect(int8.get('bert.embeddings.LayerNorm.weight')?.dtype).toBe('F32');
+    }
   });
   test("compressed-tensors' names and config; sizes as layout.ts says", async () => {
     const { out } = await converted(TINY, { precision: 'accurate', int8Embeddings: true });
@@ -404,7 +412,7 @@ describe('convert', () => {
       format: 'int-quantized',
       config_groups: { group_0: { weights: { strategy: 'channel' }, input_activations: { strategy: 'token' } } },
     });
-    expect(bytes.length).toBeGreaterThan(checkpointBytes(parseConfig(config), 'accurate', true)); // and its metadata
+    expect(bytes.length).toBeGreaterThan(checkpointBytes(parseConfig(config), 'accurate', 'I8')); // and its metadata
     const checkpoint = await openCheckpoint(out);
     const { data } = weightsOf(checkpoint, 'accurate')(WORD_EMBEDDINGS);
     checkpoint.close();
@@ -466,7 +474,7 @@ describe('convert', () => {
     const run = (...args: string[]) => runProgram(['convert', ...args]);
     const { status, out: printed, error } = await run(CHECKPOINT, '--scheme', 'torch', '--out', out);
     expect([status, error]).toEqual([0, '']);
-    expect(printed).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 55\.72 MB\n/);
+    expect(printed).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 32\.99 MB\n/);
     expect(spawnProgram(['convert', CHECKPOINT, '--out', out])).toMatchObject({
       ...{ status: 1, out: '' },
       error: expect.stringMatching(/^BertletError \(file\): /),

@@ -125,6 +125,27 @@ test('every float16 is widened exactly by the device', async () => {
   expect(await runtime.read(runtime.tensor(odd))).toEqual(toFloat32(odd));
 });
 
+test('tables of float16: the sums of the widened tables, also when an op has widened one of them', async () => {
+  const table = (rows: number) => {
+    const data = Uint16Array.from({ length: rows * 20 }, (_, i) => (i * 523 + rows) & 0xbbff);
+    const half = { dtype: 'F16', shape: [rows, 20], data } as const;
+    return [half, { ...half, dtype: 'F32', data: toFloat32(half) } as const] as const;
+  };
+  const [word, position, type] = [table(50), table(12), table(2)];
+  const sums = async (halves: number, widened = false) => {
+    const runtime = new Runtime(CHOICES[0]![1]());
+    const upload = (bit: number, [half, wide]: typeof word) => runtime.tensor(halves & bit ? half : wide);
+    const tables = { word: upload(1, word), position: upload(2, position), type: upload(4, type) };
+    if (widened) expect(await runtime.read(tables.word)).toEqual(word[1].data);
+    const ids = [Int32Array.of(49, 0, 7, 7, 13), Int32Array.of(3, 48, 1)];
+    const types = ids.map((each) => each.map((_, i) => i & 1));
+    return runtime.read(runtime.embedding(ids, types, tables));
+  };
+  const want = await sums(0);
+  for (let halves = 1; halves < 8; halves++) expect(await sums(halves), `${halves}`).toEqual(want);
+  expect(await sums(7, true)).toEqual(want);
+});
+
 describe('weights that the device quantizes', () => {
   const device = CHOICES[0]![1]();
   const float32 = (shape: [number, number], size: number) => {

@@ -85,7 +85,8 @@ test("the article's sizes are those of bert-base-cased's files, and every block 
     (checkpointBytes(SHAPES['bert-base-cased']!, precision) / 2 ** 20).toFixed(2);
   const printed = `FP32 Model Size: ${megabytes('fp32')} MB\nINT8 Model Size: ${megabytes('torch')} MB`;
   expect(readme).toContain(`<!-- convert -->\n\`\`\`\n${printed}\n\`\`\`\n<!-- /convert -->`);
-  const size = (precision: 'fp16' | 'torch') => Math.round(checkpointBytes(SHAPES['minilm-l6']!, precision) / 2 ** 20);
+  const size = (precision: 'fp16' | 'torch') =>
+    Math.round(checkpointBytes(SHAPES['minilm-l6']!, precision, 'F16') / 2 ** 20);
   expect(readme).toContain(`${size('torch')} MB in int8 and ${size('fp16')} MB in float16`);
   // qa: cli.test.ts; what the first example prints: package.test.ts; ts: package.test.ts and docs.test.ts; diff: the same example, both devices in webgpu/checkpoint.ts
   const blocks = [...readme.matchAll(/^```(\w*)$/gm)].map(([, language]) => language).filter((_, i) => i % 2 === 0);

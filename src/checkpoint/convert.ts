@@ -5,7 +5,7 @@ import { isOfSystem, isRunning } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
-import { checkpointLayout } from './layout.ts';
+import { checkpointLayout, type Embeddings } from './layout.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './load.ts';
 import { toFloat16, toFloat32 } from './safetensors.ts';
 import type { OnProgress } from './source.ts';
@@ -15,8 +15,8 @@ import { planSafetensors } from './write.ts';
 /** Options of `convert`. */
 export interface ConvertOptions {
   /**
-   * Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32. `int8` is
-   * the scheme of an int8 checkpoint, otherwise accurate, as for `load`.
+   * Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32; int8 leaves
+   * embeddings of F16 as they are. `int8` is the scheme of an int8 checkpoint, otherwise accurate, as for `load`.
    */
   precision: Precision | 'int8';
   /**
@@ -70,12 +70,16 @@ export async function convert(folder: string, out: string, given: ConvertOptions
   const remove = () => fs.rmSync(temporary, { recursive: true, force: true });
   const unguard = beforeEnd(remove);
   try {
-    const table = tensorShapes(checkpoint.config).get(WORD_EMBEDDINGS)!.own;
-    const int8Embeddings = options.int8Embeddings ?? (int8 && checkpoint.tensor(table).dtype === 'I8');
+    const tables = [...tensorShapes(checkpoint.config).values()].filter(
+      ({ shape, linear }) => shape.length > 1 && !linear,
+    );
+    const dtypes = tables.map(({ own }) => checkpoint.tensor(own).dtype); // the first is of the word embeddings
+    const int8Embeddings = options.int8Embeddings ?? (int8 && dtypes[0] === 'I8');
+    const stored = int8Embeddings ? 'I8' : dtypes.every((dtype) => dtype === 'F16') ? 'F16' : 'F32';
     await removeAbandoned(resolve(out));
     remove();
     fs.mkdirSync(temporary, { recursive: true });
-    await writeModel(checkpoint, join(temporary, 'model.safetensors'), precision, int8Embeddings);
+    await writeModel(checkpoint, join(temporary, 'model.safetensors'), precision, stored);
     for (const name of TOKENIZER_FILES) {
       if (fs.existsSync(join(folder, name))) fs.copyFileSync(join(folder, name), join(temporary, name));
     }
@@ -133,9 +137,9 @@ async function removeAbandoned(out: string): Promise<void> {
 }
 
 /** Writes model.safetensors: converts one tensor after another and writes each at its place in the file. */
-async function writeModel(checkpoint: Checkpoint, path: string, precision: Precision, int8Embeddings: boolean) {
+async function writeModel(checkpoint: Checkpoint, path: string, precision: Precision, embeddings: Embeddings) {
   const { closeSync, fsyncSync, openSync, writeSync } = process.getBuiltinModule('node:fs');
-  const { head, places } = planSafetensors(checkpointLayout(checkpoint.config, precision, int8Embeddings), {
+  const { head, places } = planSafetensors(checkpointLayout(checkpoint.config, precision, embeddings), {
     format: 'pt',
   });
   const weights = weightsOf(checkpoint, precision);
@@ -149,7 +153,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
     for (const [name, { own }] of tensorShapes(checkpoint.config)) {
       await new Promise(process.getBuiltinModule('node:timers').setImmediate); // a signal is heard between two tensors
       const place = places.get(own)!;
-      if (name === WORD_EMBEDDINGS && int8Embeddings && checkpoint.tensor(own).dtype === 'I8') {
+      if (name === WORD_EMBEDDINGS && place.dtype === 'I8' && checkpoint.tensor(own).dtype === 'I8') {
         write(toFloat32(checkpoint.tensor(`${own}_scale`), own), places.get(`${own}_scale`)!.begin);
         write(checkpoint.tensor(own).data, place.begin);
         continue;
@@ -158,7 +162,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
       const converted =
         place.dtype === 'F16' && weight.dtype === 'F32'
           ? toFloat16(weight as HostTensor<Float32Array>, own)
-          : name === WORD_EMBEDDINGS && int8Embeddings
+          : name === WORD_EMBEDDINGS && place.dtype === 'I8'
             ? quantizeWeight(weight as HostTensor<Float32Array>, 'accurate')
             : weight;
       write(converted.data, place.begin);

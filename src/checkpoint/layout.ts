@@ -6,25 +6,29 @@ import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
 import type { Precision } from './load.ts';
 import { safetensorsBytes } from './write.ts';
 
+export type Embeddings = 'F32' | 'F16' | 'I8';
 type Entry = [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
 
 /**
  * Names, dtypes and shapes of the tensors in a checkpoint file:
  *
- *   precision   a linear's weight X.weight                               all other tensors
- *   fp32        F32 [out, in]                                            F32
- *   fp16        F16 [out, in]                                            F16
- *   torch       I8 [out, in], X.weight_scale F32 [1]                     F32
- *   accurate    I8 [out, in], X.weight_scale F32 [out, 1]                F32
+ *   precision   a linear's weight X.weight                               embeddings      all other tensors
+ *   fp32        F32 [out, in]                                            F32             F32
+ *   fp16        F16 [out, in]                                            F16             F16
+ *   torch       I8 [out, in], X.weight_scale F32 [1]                     `embeddings`    F32
+ *   accurate    I8 [out, in], X.weight_scale F32 [out, 1]                `embeddings`    F32
  *
- * The names of the scales are those of the library compressed-tensors. With `int8Embeddings`, the word embeddings are
- * I8 [vocab, hidden] with scales F32 [vocab, 1] in both int8 precisions.
+ * The names of the scales are those of the library compressed-tensors. I8 is only for the word embeddings [vocab, hidden],
+ * which then have scales F32 [vocab, 1].
+ * @param embeddings dtype of the embedding tables of an int8 checkpoint
  */
-export function checkpointLayout(config: BertConfig, precision: Precision, int8Embeddings = false): Entry[] {
+export function checkpointLayout(config: BertConfig, precision: Precision, embeddings: Embeddings = 'F32'): Entry[] {
+  const isInt8 = precision !== 'fp32' && precision !== 'fp16';
   return [...tensorShapes(config)].flatMap(([name, { own, shape, linear }]): Entry[] => {
-    const float = precision === 'fp16' ? 'F16' : 'F32';
-    const int8 = linear ? float === 'F32' && precision !== 'fp32' : int8Embeddings && name === WORD_EMBEDDINGS;
-    if (!int8) return [[own, { dtype: float, shape }]];
+    const isTable = shape.length === 2 && !linear;
+    const float = precision === 'fp16' || (isInt8 && isTable && embeddings === 'F16') ? 'F16' : 'F32';
+    if (!isInt8 || !(linear || (name === WORD_EMBEDDINGS && embeddings === 'I8')))
+      return [[own, { dtype: float, shape }]];
     const scales = linear && precision === 'torch' ? [1] : [shape[0]!, 1];
     return [
       [own, { dtype: 'I8', shape }],
@@ -34,5 +38,5 @@ export function checkpointLayout(config: BertConfig, precision: Precision, int8E
 }
 
 /** Size in bytes of a model's safetensors file in this precision. */
-export const checkpointBytes = (config: BertConfig, precision: Precision, int8Embeddings = false): number =>
-  safetensorsBytes(checkpointLayout(config, precision, int8Embeddings));
+export const checkpointBytes = (config: BertConfig, precision: Precision, embeddings?: Embeddings): number =>
+  safetensorsBytes(checkpointLayout(config, precision, embeddings));

@@ -15,21 +15,29 @@ export interface Example extends Case {
   readonly bound: Float32Array;
 }
 
+/** One row, `count` times. */
+function repeated<A extends Float32Array | Int8Array>(row: A, count: number): A {
+  const data = new (row.constructor as new (length: number) => A)(count * row.length);
+  for (let at = 0; at < data.length; at += row.length) data.set(row, at);
+  return data;
+}
+
 /**
  * Inputs of a linear [out, features] for timings, in float32 and in int8. The weights have the spread of real ones,
  * because the speed of the grouped product depends on it: in the embedded checkpoint the largest weight of a matrix is
- * about 7 standard deviations.
+ * about 7 standard deviations. All rows are alike, since normal numbers take longer than what is timed.
  */
 export function timedLinear(tokens: number, features: number, out: number) {
-  const { data: row } = normal([features], 1); // one for all rows: normal numbers take longer than what is timed
-  const rows = (count: number, size: number) => {
-    const data = new Float32Array(count * features);
-    for (let at = 0; at < data.length; at += features) data.set(row, at);
-    return tensor([count, features], size === 1 ? data : data.map((value) => value * size));
+  const x = normal([1, features], 1).data;
+  const row = x.map((value, i) => (i === 0 ? 7 : value) / Math.sqrt(features));
+  const { data, scale } = quantizeWeight(tensor([1, features], row), 'torch');
+  const shape = [out, features];
+  return {
+    x: tensor([tokens, features], repeated(x, tokens)),
+    weight: tensor(shape, repeated(row, out)),
+    quantized: { dtype: 'I8', shape, data: repeated(data, out), scale: repeated(scale, out), scheme: 'torch' } as const,
+    bias: constant([out], 0.1),
   };
-  const [x, weight] = [rows(tokens, 1), rows(out, 1 / Math.sqrt(features))];
-  weight.data[0] = 7 / Math.sqrt(features);
-  return { x, weight, quantized: quantizeWeight(weight, 'torch'), bias: constant([out], 0.1) };
 }
 
 let made: Example[] | undefined;

@@ -248,7 +248,7 @@ export class CpuDevice implements Device {
     const [panel, table] = [depth * 16, depth + 20]; // bytes
     const tables = this.#allocate(panels * table);
     const free = this.#free; // used until the end of this call
-    this.#reserve(free + 3 * panel + 4096);
+    this.#reserve(free + 2 * panel + 4096);
     for (let i = 0; i < panels; i++)
       this.#state.exports.groupPanel(weight + i * panel, panel, tables + i * table, free);
     return tables;
