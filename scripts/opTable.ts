@@ -5,7 +5,7 @@ import { ALL_OPS } from '../kernels/index.ts';
 
 const KERNELS = join(import.meta.dirname, '..', 'kernels');
 /** What several ops share, arithmetic, declarations, the module itself, and what uploads call. */
-const SHARED = /^(math|engine|grouping|quantizeWeight|widen)\.wasm\.ts$|^(common|float|range)\.wgsl$/;
+const SHARED = /^(math|engine|grouping|pack|quantizeWeight|widen)\.wasm\.ts$|^(common|float|range)\.wgsl$/;
 /** Commands of the CPU that an op is made of, where it is not one of its own name alone. */
 const COMMANDS: Record<string, string[]> = { linearInt8: ['quantize', 'linearInt8'] };
 /** linearInt8 is linear on the GPU, with another product, weight and store. */

@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { normal } from '../kernels/op.ts';
 import { assetsOf, buildKernels } from '../scripts/build.ts';
 import { type CpuOptions, startCpu } from '../src/devices/cpu/start.ts';
@@ -71,6 +71,35 @@ describe('self-test', () => {
     const { kernels, reason } = await start(modules);
     expect(kernels).toMatch(/baseline SIMD$/);
     expect(reason).toMatch(/relaxed kernels, .* self-test \(layerNorm.*int16 kernels, .* failed/);
+  });
+  test('a module that is valid and does not compile: what the engine said, not a guess about its SIMD', async () => {
+    const compile = vi.spyOn(WebAssembly, 'compile');
+    compile.mockRejectedValueOnce(new WebAssembly.CompileError('WebAssembly.compile(): refused by a policy'));
+    await expectError('device', /^cpu: expected WebAssembly to compile, got an error \(.*refused by a policy\)/, () =>
+      startCpu({ modules: {} }),
+    );
+    compile.mockRestore();
+  });
+  test('address space for less than 4 GB: a smaller memory; for none: an error that says so', async () => {
+    const { Memory } = WebAssembly;
+    let most = 4096;
+    const made: number[] = [];
+    vi.spyOn(WebAssembly, 'Memory').mockImplementation(function (this: unknown, wanted: WebAssembly.MemoryDescriptor) {
+      if (wanted.maximum! > most) throw new RangeError('WebAssembly.Memory(): could not allocate memory');
+      made.push(wanted.maximum!);
+      return new Memory(wanted);
+    } as never);
+    try {
+      const { device } = await startCpu({ threads: 1 });
+      await device.dispose();
+      expect(made.at(-1)).toBe(4096);
+      most = 4;
+      await expectError('device', /^cpu: expected address space for a memory, got none \(.*ulimit -v/, () =>
+        startCpu({ threads: 1 }),
+      );
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
   test('all broken: an error', async () => {
     const modules = await broken(

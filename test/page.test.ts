@@ -10,6 +10,11 @@ import { hubServer } from './hubServer.ts';
 import { type PageServer, pageServer } from './pageServer.ts';
 import { CHECKPOINT, goldenJson, largestDifference, picture, ROOT, TINY } from './support.ts';
 
+interface Busy {
+  turns: number[];
+  abort: number | null;
+  texts: string[];
+}
 interface Asked {
   info: { device: string; dtype: string; threads?: number; adapter?: string };
   text: string;
@@ -93,6 +98,26 @@ describe('a page', () => {
     }
     expect(errors).toEqual([]);
   });
+  test.each([true, false])(
+    '100 answers at once, isolated %s: events have their turn, an abort ends one',
+    async (isolated) => {
+      const page = await open(isolated);
+      const { turns, abort, texts } = await page.evaluate(
+        (long) =>
+          (window as unknown as { busy: (...args: unknown[]) => Promise<Busy> }).busy({ device: 'cpu' }, 100, long),
+        Array(40).fill(TEXT).join(' '),
+      );
+      const at = (part: number) => turns[Math.floor(part * (turns.length - 1))]!;
+      console.log(
+        `isolated ${isolated}: ${turns.length} turns, median ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms; abort after ${abort?.toFixed(1)} ms`,
+      );
+      expect(texts).toEqual(['Ada']);
+      expect(abort).toBeLessThan(1000); // on a quiet machine below 50 ms; the long passage takes many seconds
+      expect(turns.length).toBeGreaterThan(20);
+      expect(at(0.5)).toBeLessThan(50);
+      await page.close();
+    },
+  );
   test("a model of the Hub: kept in the page's Cache Storage, fetched once", async () => {
     const hub = await hubServer(TINY);
     const page = await open(false);

@@ -179,7 +179,7 @@ test('without the headers: one thread, and it says why; after a reload the servi
   expect(await page.locator('#hints').textContent()).not.toContain('One thread');
 });
 
-test('under the Content-Security-Policy of docs/use.md; without `blob:` it says what is missing', async () => {
+test('under the Content-Security-Policy of docs/use.md; without a part of it, it says what is missing', async () => {
   const document = readFileSync(join(ROOT, 'docs', 'use.md'), 'utf8');
   const [, policy] = /<!-- policy -->\n```\n(.*)\n```/.exec(document)!;
   const page = await web.visit(web.servers.isolated, { serviceWorkers: 'block' }); // whose files have no policy
@@ -192,10 +192,15 @@ test('under the Content-Security-Policy of docs/use.md; without `blob:` it says 
   await page.reload();
   await status(page, /^Answered in .* [2-9]\d* threads, int8/);
   expect(web.complaints).toEqual([]);
-  sent = sent.replace(' blob:', '');
-  await page.reload();
-  await page.getByText('This device cannot be used').waitFor();
-  expect(await error(page)).toContain('worker-src blob:');
+  for (const [source, said] of [
+    [' blob:', 'worker-src blob:'],
+    [" 'wasm-unsafe-eval'", "script-src 'wasm-unsafe-eval'"],
+  ] as const) {
+    sent = policy!.replace(source, '');
+    await page.reload();
+    await page.getByText('This device cannot be used').waitFor();
+    expect(await error(page)).toContain(said);
+  }
   web.complaints.length = 0; // the browser's own line about the policy
 });
 

@@ -111,18 +111,25 @@ export class CpuDevice implements Device {
   /** Address of the row of zeros. */
   readonly #zeros: number;
   /** End of the weights, where the arena begins. */
-  #top = WEIGHTS;
+  #top: number;
   /** End of the arena while a program runs; otherwise 0. */
   #arenaEnd = 0;
+  /** Without workers: when events last had their turn. Not for each program anew: many short ones may follow each other. */
+  #turn = 0;
 
-  /** @param workers `threads` workers over the same memory; without them the caller's thread runs the programs */
+  /**
+   * @param workers `threads` workers over the same memory; without them the caller's thread runs the programs
+   * @param from address at which the weights begin: several devices without workers may share a memory, and run in turns
+   */
   constructor(
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     choice: KernelChoice,
     threads: number,
     workers: Workers | null = null,
+    from = WEIGHTS,
   ) {
+    this.#top = from;
     this.#open = { memory, exports: instantiate(module, memory) };
     this.#workers = workers;
     this.choice = choice;
@@ -164,7 +171,7 @@ export class CpuDevice implements Device {
     try {
       this.#memory.grow(Math.ceil(missing / 65536));
     } catch (cause) {
-      const most = 'WebAssembly has 4 GB at most';
+      const most = 'WebAssembly has 4 GB at most, and less where this process may have less (a container, `ulimit -v`)';
       throw new BertletError('device', `cpu: expected ${end} bytes of memory, got none. ${most}.`, { cause });
     }
   }
@@ -441,11 +448,11 @@ export class CpuDevice implements Device {
     try {
       if (this.#workers) return await this.#workers.run(() => program.start(commands));
       program.start(commands);
-      for (let begin = performance.now(); program.work() !== 'last'; ) {
-        if (performance.now() - begin < SLICE) continue;
+      do {
+        if (performance.now() - this.#turn < SLICE) continue;
         await macrotask();
-        begin = performance.now();
-      }
+        this.#turn = performance.now();
+      } while (program.work() !== 'last');
     } finally {
       signal?.removeEventListener('abort', cancel);
       signal?.throwIfAborted();
@@ -468,7 +475,7 @@ function putRows<A extends Float32Array | Uint16Array | Int8Array>(to: A, data: 
 }
 
 /** Milliseconds that a program without workers keeps the caller's thread before events have their turn. */
-const SLICE = 8;
+const SLICE = 5;
 /** Lets events have their turn. In a page by a message, because its timers wait for at least 4 ms. */
 function macrotask(): Promise<void> {
   return new Promise((resolve) => {

@@ -7,7 +7,7 @@ import { BertletError, inputError, said } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { fromBase64, inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
-import { type Example, fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
+import { fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
 import { WEIGHTS } from './threads.ts';
 import { whileWidening } from './widen.ts';
@@ -23,6 +23,7 @@ type ModuleName = 'relaxed' | 'relaxed-shared' | 'baseline' | 'baseline-shared';
 type Started = { device: CpuDevice; kernels: string; reason?: string };
 
 const MOST_PAGES = 65536; // 4 GB of address space, reserved but not allocated
+const TEST_ROOM = 2 ** 23; // bytes of memory for the tests of one choice of kernels
 
 /** What the tests and timings of this process found. */
 interface Kernels {
@@ -74,6 +75,7 @@ async function findKernels(
 ): Promise<Kernels> {
   const reasons: string[] = [];
   const examples = selfTestExamples();
+  const memory = newMemory(shared, 1024); // one for all: each reserves 10 GB of address space, however small it is
   const inputs = timedLinear(130, 384, 96); // so small that it stays in the cache
   for (const set of ['relaxed', 'baseline'] as const) {
     const name: ModuleName = shared ? `${set}-shared` : set;
@@ -81,26 +83,28 @@ async function findKernels(
     let module: WebAssembly.Module;
     try {
       module = await WebAssembly.compile(widened ? widened(bytes) : bytes);
-    } catch (error) {
-      reasons.push(`this engine has no ${set} SIMD (${said(error)})`);
+    } catch (cause) {
+      if (WebAssembly.validate(bytes)) throw notCompiled(cause);
+      reasons.push(`this engine has no ${set} SIMD (${said(cause)})`);
       continue;
     }
-    const works: KernelChoice[] = [];
+    const works: Choice[] = [];
     for (const int8 of set === 'relaxed' ? (['relaxed', 'grouped', 'int16'] as const) : (['int16'] as const)) {
       if (int8 === 'int16' && works.length > 0) break; // int16 is never faster than the other two
       for (const wide of widened ? [true, false] : [false]) {
         const choice = { int8, wide, wideFloat: wide };
-        const wrong = await selfTest(module, choice, shared, examples);
+        const device = new CpuDevice(module, memory, choice, 1, null, WEIGHTS + works.length * TEST_ROOM);
+        const wrong = await firstWrong(device, examples);
         if (wrong) reasons.push(`the ${int8} kernels, ${wide ? 256 : 128} bits, failed their self-test (${wrong})`);
-        else works.push(choice);
+        else works.push({ choice, runtime: new Runtime(device) });
       }
     }
     if (works.length === 0) continue;
     // A widened module is optimized by now; otherwise V8 replaces its first, slow code in the background.
     const warmUp = widened ? 0 : 150;
-    const { int8, wide } = await fastestOf(module, works, shared, inputs, 'quantized', warmUp);
-    const floats = works.filter((choice) => choice.int8 === works[0]!.int8); // the same kernels for all three
-    const { wideFloat } = await fastestOf(module, floats, shared, inputs, 'weight', warmUp && 20);
+    const { int8, wide } = await fastestOf(works, inputs, 'quantized', warmUp);
+    const floats = works.filter(({ choice }) => choice.int8 === works[0]!.choice.int8); // the same kernels for all three
+    const { wideFloat } = await fastestOf(floats, inputs, 'weight', warmUp && 20);
     const bits = (is: boolean) => (is ? 256 : 128);
     return {
       module,
@@ -111,6 +115,13 @@ async function findKernels(
   }
   const got = `none: ${reasons.join('; ')}`;
   throw new BertletError('device', `cpu: expected kernels that work, got ${got}. Use \`reference\`.`);
+}
+
+/** The error for a module that this engine has the instructions of, and does not compile. */
+function notCompiled(cause: unknown): BertletError {
+  const policy = inNode ? '' : "; a Content-Security-Policy needs `script-src 'wasm-unsafe-eval'`";
+  const message = `cpu: expected WebAssembly to compile, got an error (${said(cause)})${policy}. Use \`reference\`.`;
+  return new BertletError('device', message, { cause });
 }
 
 /** The bytes of a module of the package. All are there for a shared memory; for another, one byte says so. */
@@ -133,26 +144,31 @@ async function cores(): Promise<number> {
   return Math.min(availableParallelism(), 256);
 }
 
-const newMemory = (shared: boolean, maximum = MOST_PAGES) =>
-  new WebAssembly.Memory({ initial: WEIGHTS / 65536, maximum, shared });
-/** A memory for the self-test and the timing below: at most 64 MB. */
-const testMemory = (shared: boolean) => newMemory(shared, 1024);
+/**
+ * A memory that grows as needed, up to `maximum` pages of 64 KB: up to less where the process has not so much address
+ * space (`ulimit -v`), since a shared memory reserves all of it.
+ */
+function newMemory(shared: boolean, maximum = MOST_PAGES): WebAssembly.Memory {
+  const initial = WEIGHTS / 65536;
+  try {
+    return new WebAssembly.Memory({ initial, maximum, shared });
+  } catch (cause) {
+    if (maximum / 2 >= initial) return newMemory(shared, maximum / 2);
+    const got = `none (${said(cause)}). Dispose of other models, or raise the limit of this process (\`ulimit -v\`)`;
+    throw new BertletError('device', `cpu: expected address space for a memory, got ${got}.`, { cause });
+  }
+}
 
-/** Runs the device's kernels on every example. Returns the name of the first example outside its bound, or null. */
-const selfTest = (module: WebAssembly.Module, choice: KernelChoice, shared: boolean, examples: Example[]) =>
-  firstWrong(new CpuDevice(module, testMemory(shared), choice, 1), examples);
-
+/** Kernels that work. */
+type Choice = { readonly choice: KernelChoice; readonly runtime: Runtime };
 /** Times the choices on a linear, int8 or float32. */
 function fastestOf(
-  module: WebAssembly.Module,
-  choices: KernelChoice[],
-  shared: boolean,
+  choices: readonly Choice[],
   { x, bias, ...inputs }: ReturnType<typeof timedLinear>,
   kind: 'quantized' | 'weight',
   warmUp: number,
 ): Promise<KernelChoice> {
-  const candidates = choices.map((choice) => {
-    const runtime = new Runtime(new CpuDevice(module, testMemory(shared), choice, 1));
+  const candidates = choices.map(({ choice, runtime }) => {
     return { choice, y: runtime.linear(runtime.tensor(x), runtime.linearLayer(inputs[kind], bias)) };
   });
   return fastest(candidates, warmUp, 10);
