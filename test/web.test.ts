@@ -194,7 +194,7 @@ test('measures this machine: lines for the CPU, words for a GPU that is none; st
   await status(page, /^Measured\.$/);
   const rows = await page.locator('#timings tbody tr').allTextContents();
   expect(rows.map((row) => row.slice(0, 8))).toEqual(['CPU fp32', 'CPU int8']);
-  expect(rows[0]).toMatch(/1\.00 ×66 MB$/);
+  expect(rows[0]).toMatch(/1\.00 ×63 MB$/);
   expect(await page.locator('#timings > p').textContent()).toMatch(
     /^WebGPU fp32, WebGPU fp16, WebGPU int8: Not measured/,
   );

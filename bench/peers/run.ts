@@ -12,10 +12,10 @@ const command = new Command('run')
   .option('--tokens <n>', 'length of the input', '133')
   .option('--threads <n>', 'threads of each engine', '2')
   .option('--rounds <n>', 'turns of each', '12')
-  .option('--only <names>', 'which of them', 'bertlet,torch,ort-node,ort-web')
+  .option('--only <names>', 'which of them: bertlet, torch, ort-node, ort-web, transformers.js, page, page-plain')
   .option(
     '--answers',
-    "whole answers to the article's question by the embedded checkpoint: bertlet, torch, transformers.js",
+    "whole answers to the article's question by the embedded checkpoint: bertlet, torch, transformers.js, page, page-plain",
   )
   .option('--avx2', 'hold PyTorch to AVX2')
   .option('--json <file>', 'write all samples there')
@@ -24,7 +24,7 @@ const options = command.opts<{
   tokens: string;
   threads: string;
   rounds: string;
-  only: string;
+  only?: string;
   answers?: boolean;
   avx2?: boolean;
   json?: string;
@@ -45,6 +45,8 @@ const ANSWERS: Record<string, string[]> = {
   bertlet: [process.execPath, join(here, 'bertlet_answers.ts'), checkpoint, ...asked],
   torch: [join(dir, 'venv/bin/python'), join(here, 'torch_answers.py'), checkpoint, ...asked],
   'transformers.js': [process.execPath, join(here, 'transformersjs_answers.mjs'), dir, ...asked],
+  page: [process.execPath, join(here, 'page_answers.ts'), dir, 'isolated', ...asked],
+  'page-plain': [process.execPath, join(here, 'page_answers.ts'), dir, 'plain', ...asked],
 };
 const shape = options.answers ? "the embedded checkpoint's weights, whole answers" : "bert-base-cased's shape";
 const AVX2 = { ATEN_CPU_CAPABILITY: 'avx2', FBGEMM_ENABLE_INSTRUCTIONS: 'AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2' };
@@ -56,9 +58,9 @@ interface Variant {
 }
 const variants: Variant[] = [];
 const children = [];
-const names = options.answers ? Object.keys(ANSWERS) : options.only.split(',');
-for (const peer of names) {
-  const [file, ...args] = (options.answers ? ANSWERS : PEERS)[peer]!;
+const all = options.answers ? ANSWERS : PEERS;
+for (const peer of options.only?.split(',') ?? Object.keys(all)) {
+  const [file, ...args] = all[peer]!;
   const env = options.avx2 && peer === 'torch' ? { ...process.env, ...AVX2 } : process.env;
   const child = startChild(peer, file!, args, env);
   children.push(child);
@@ -87,15 +89,17 @@ export interface Peers {
 }
 
 const isInt8 = (name: string) => name.includes('int8') && !name.endsWith('fp32');
-const own = (int8: boolean) =>
-  median(
-    variants.find(({ name }) => name.startsWith('bertlet') && isInt8(name) === int8)?.milliseconds ?? [Number.NaN],
-  );
+/** The median of bertlet with that dtype at the same place: in Node, or in a page with as many threads. */
+const own = (name: string) => {
+  const [place] = /^Chromium.* threads?, /.exec(name) ?? [''];
+  const same = (other: string) => other.startsWith(`${place}bertlet`) && isInt8(other) === isInt8(name);
+  return median(variants.find((other) => same(other.name))?.milliseconds ?? [Number.NaN]);
+};
 const result: Peers = {
   ...{ environment: begun, shape, tokens: Number(tokens), threads: Number(threads) },
   engines: variants.map(({ name, milliseconds }) => {
     const [middle, best] = [median(milliseconds), Math.min(...milliseconds)];
-    return { name, median: middle, best, ratio: own(isInt8(name)) / middle, milliseconds };
+    return { name, median: middle, best, ratio: own(name) / middle, milliseconds };
   }),
 };
 console.log(`${shape}, ${tokens} tokens, ${threads} threads, ${begun.cpu}, Node ${process.version}\n`);

@@ -442,16 +442,18 @@ export class CpuDevice implements Device {
 
   /** Lets the workers run the commands in the memory; or runs them in this thread, in slices. */
   async #run(commands: number, signal?: AbortSignal): Promise<void> {
-    const program = new Program(this.#memory, this.#state.exports.kernels, 0);
-    const cancel = () => program.cancel();
+    const newProgram = () => new Program(this.#memory, this.#state.exports.kernels, 0);
+    const cancel = () => newProgram().cancel();
     signal?.addEventListener('abort', cancel);
     try {
+      let program = newProgram();
       if (this.#workers) return await this.#workers.run(() => program.start(commands));
       program.start(commands);
       do {
         if (performance.now() - this.#turn < SLICE) continue;
         await macrotask();
         this.#turn = performance.now();
+        program = newProgram(); // an upload meanwhile may have let the memory grow
       } while (program.work() !== 'last');
     } finally {
       signal?.removeEventListener('abort', cancel);

@@ -1,0 +1,86 @@
+/**
+ * bertlet and transformers.js in a page of headless Chromium, as peers of run.ts --answers: with threads, and without the
+ * headers that threads need. Usage: page_answers.ts DIR isolated|plain THREADS QUESTION CONTEXT
+ */
+import { existsSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { headlessChromium } from '../../scripts/driver.ts';
+import { serve } from './serve.ts';
+
+const [dir, kind, threads, question, context] = process.argv.slice(2) as [string, string, string, string, string];
+const ORIGIN = 'http://localhost';
+/** What the page finds at /bertlet/ and /peers/. */
+const FOLDERS: Record<string, string> = { bertlet: join(import.meta.dirname, '..', '..'), peers: dir };
+const TYPES: Record<string, string> = {
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.wasm': 'application/wasm',
+};
+const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
+const PAGE = `<!doctype html>
+  <script type="importmap">
+    { "imports": {
+      "onnxruntime-web/webgpu": "/peers/node_modules/onnxruntime-web/dist/ort.webgpu.min.mjs",
+      "onnxruntime-common": "/peers/node_modules/onnxruntime-common/dist/esm/index.js"
+    } }
+  </script>
+  <script type="module">
+    import { load } from '/bertlet/dist/src/index.js';
+    import { env, pipeline } from '/peers/node_modules/@huggingface/transformers/dist/transformers.web.js';
+
+    env.allowRemoteModels = false;
+    env.allowLocalModels = true;
+    env.localModelPath = '/peers/';
+    env.backends.onnx.wasm.wasmPaths = '/peers/node_modules/onnxruntime-web/dist/';
+    env.backends.onnx.wasm.numThreads = crossOriginIsolated ? ${threads} : 1;
+    const own = (options) => load('/bertlet/weights/minilm-l6-qa', options)
+      .then((qa) => async (question, context) => (await qa.answer({ question, context }))[0].text);
+    const peer = (dtype) => pipeline('question-answering', 'answers', { dtype, device: 'wasm' })
+      .then((model) => async (question, context) => (await model(question, context)).answer);
+    const engines = {
+      'bertlet fp32': await own({ dtype: 'fp32' }),
+      'bertlet int8 torch': await own({ scheme: 'torch' }),
+      ['transformers.js ' + env.version + ' fp32']: await peer('fp32'),
+      ['transformers.js ' + env.version + ' int8']: await peer('q8'),
+    };
+    window.names = Object.keys(engines);
+    window.run = async (name, question, context) => {
+      const begin = performance.now();
+      const text = await engines[name](question, context);
+      return { text, milliseconds: performance.now() - begin };
+    };
+  </script>`;
+
+interface Window {
+  names: string[];
+  run(name: string, question: string, context: string): Promise<{ text: string; milliseconds: number }>;
+}
+
+const browser = await chromium.launch(headlessChromium());
+const page = await browser.newPage();
+page.on('pageerror', ({ message }) => console.error(message));
+await page.route(`${ORIGIN}/**`, (route) => {
+  const [, first = '', ...path] = decodeURI(new URL(route.request().url()).pathname).split('/');
+  const headers = kind === 'isolated' ? ISOLATED : {};
+  if (first === '') return route.fulfill({ body: PAGE, contentType: 'text/html', headers });
+  const file = join(FOLDERS[first] ?? '', ...path);
+  if (!FOLDERS[first] || !existsSync(file)) return route.fulfill({ status: 404 });
+  const contentType = TYPES[extname(file)] ?? 'application/octet-stream';
+  return route.fulfill({ path: file, contentType, headers });
+});
+await page.goto(`${ORIGIN}/`);
+await page.waitForFunction('window.names', null, { timeout: 120_000 });
+const names = await page.evaluate(() => (window as unknown as Window).names);
+const runs = names.map((name) => {
+  const run = async () => {
+    const { text, milliseconds } = await page.evaluate(
+      ([name, question, context]) => (window as unknown as Window).run(name, question, context),
+      [name, question, context] as const,
+    );
+    if (text.trim().toLowerCase() !== 'new york times') throw new Error(`${name}: ${text}`);
+    return milliseconds; // by the page's clock, without the way to this process
+  };
+  return [name, run] as const;
+});
+await serve(`Chromium ${browser.version()}, ${kind === 'isolated' ? 'threads' : '1 thread'}`, Object.fromEntries(runs));
