@@ -223,6 +223,7 @@ const BLOCKS: Record<string, () => string> = {
   ...{ scale, 'scale-workers': scaleWorkers, 'scale-cost': scaleCost },
   peers: () => peers(),
   answers: () => peers('peers-answers'),
+  page: () => peers('peers-page'),
   ops: opTable,
 };
 
