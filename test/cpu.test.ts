@@ -11,7 +11,7 @@ import { CpuDevice, type KernelChoice } from '../src/devices/cpu/device.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { instantiate, WEIGHTS } from '../src/devices/cpu/threads.ts';
 import { quantizeWeight } from '../src/quantize.ts';
-import { Runtime } from '../src/runtime.ts';
+import { Runtime, type Tensor } from '../src/runtime.ts';
 import {
   ACCUMULATOR_SIZES,
   CHECKPOINT,
@@ -144,6 +144,18 @@ test('tables of float16: the sums of the widened tables, also when an op has wid
   const want = await sums(0);
   for (let halves = 1; halves < 8; halves++) expect(await sums(halves), `${halves}`).toEqual(want);
   expect(await sums(7, true)).toEqual(want);
+  // In one program with an op that widens a table, and with a read of another table.
+  const runtime = new Runtime(CHOICES[0]![1]());
+  const [w, p, t] = [word, position, type].map(([half]) => runtime.tensor(half)) as [Tensor, Tensor, Tensor];
+  const ones = runtime.tensor(tensor([20], new Float32Array(20).fill(1)));
+  const sum = runtime.embedding(Int32Array.of(49), Int32Array.of(1), { word: w, position: p, type: t });
+  const [values, , read] = await runtime.read(sum, runtime.layerNorm(w, null, { gamma: ones, beta: ones }, 1e-12), p);
+  const { fround } = Math;
+  const first = Array.from({ length: 20 }, (_, i) =>
+    fround(fround(word[1].data[49 * 20 + i]! + type[1].data[20 + i]!) + position[1].data[i]!),
+  );
+  expect([...values!]).toEqual(first);
+  expect(read).toEqual(position[1].data);
 });
 
 describe('weights that the device quantizes', () => {

@@ -5,8 +5,9 @@
  * arena behind the weights, and lets the workers run the commands (threads.ts has the memory map). The caller's thread
  * only waits for their message, so its timers and sockets go on.
  *
- * A tensor is a block of float32 rows; of float16 rows, if it was uploaded so and only embeddings read it. Columns are padded with zeros to a multiple of 16 (the stride). Activations, the
- * tensors that steps make, also have their rows padded to a multiple of 12, so a tile may reach past the last row:
+ * A tensor is a block of float32 rows; of float16 rows, if it was uploaded so and only embeddings read it. Columns are
+ * padded with zeros to a multiple of 16 (the stride). Activations, the tensors that steps make, also have their rows
+ * padded to a multiple of 12, so a tile may reach past the last row:
  *
  *            columns      stride
  *   row 0    | x x x x x | 0 0 |
@@ -270,13 +271,13 @@ export class CpuDevice implements Device {
         return step.y.sequences.map(({ first, tokens }) => {
           const input = scratch(tokens * 8); // | ids [tokens] | type ids [tokens] |, int32 each
           const own = scratch(threads * y.stride * 12);
-          const halves = reads.reduce((bits, { half }, i) => bits | (Number(half) << i), 0);
           const words = () => {
             const part = (ids: Int32Array) => ids.subarray(first, first + tokens);
             new Int32Array(this.#memory.buffer, input.at, tokens).set(part(step.ids));
             new Int32Array(this.#memory.buffer, input.at + tokens * 4, tokens).set(part(step.typeIds));
             const to = y.at + first * y.stride * 4;
             const tables = reads.map(({ at }) => at);
+            const halves = reads.reduce((bits, { half }, i) => bits | (Number(half ?? false) << i), 0);
             return [input.at, input.at + tokens * 4, ...tables, to, tokens, y.stride, halves, own.at];
           };
           const chunks = rowChunks(tokens, columns);
