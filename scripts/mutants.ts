@@ -105,6 +105,13 @@ const MUTANTS: Mutant[] = [
     ['select(firstOf(row), row,', 'select(0u, row,'],
   ]),
   ...mutants('kernels/embedding.wgsl', 'webgpu.test', 'batch', [['(token - firstOf(token))', 'token']]),
+  ...mutants('src/devices/cpu/device.ts', 'runtime.test', 'upload while', [
+    ['program = newProgram(); // an upload', '// an upload'],
+  ]),
+  ...mutants('src/devices/cpu/device.ts', 'cpu.test', 'tables of float16', [['half: false }', 'half: true }']]),
+  ...mutants('src/checkpoint/layout.ts', 'checkpoint.test', 'fp32 and fp16', [
+    ["embeddings === 'F16'", "embeddings !== 'F16'"],
+  ]),
   ...mutants('src/devices/cpu/device.ts', 'batch', 'batch', [
     ["scheme === 'torch' ? made.sequences :", "scheme === 'accurate' ? made.sequences :"],
     ['at + first * stride * 4)', 'at)'],
