@@ -23,7 +23,7 @@ const LOADING = [
   'checkpoint/tokenizer',
   'checkpoint/safetensors',
 ].map((name) => `src/${name}.ts`);
-const BUDGET = { pathLines: 1165, pathFiles: 8, longestFunction: 60, allLines: 7185 };
+const BUDGET = { pathLines: 1165, pathFiles: 8, longestFunction: 60, allLines: 7205 };
 
 interface File {
   path: string;

@@ -101,6 +101,14 @@ describe('self-test', () => {
       vi.restoreAllMocks();
     }
   });
+  test.each([
+    ['quantizeWeight.wasm.ts', 'HALF_RANGE: f32 = 127.5', 'HALF_RANGE: f32 = 127'],
+    ['widen.wasm.ts', 'i32x4.shr_u(h, 15), 31', 'i32x4.shr_u(h, 15), 30'],
+  ])('a broken %s in the relaxed module: the baseline one is used', async (...change) => {
+    const { kernels, reason } = await start(await broken(...change, 'relaxed'));
+    expect(kernels).toMatch(/baseline SIMD$/);
+    expect(reason).toMatch(/grouped kernels, .* failed their self-test \(quantizeWeight\)/);
+  });
   test('all broken: an error', async () => {
     const modules = await broken(
       'attention.wasm.ts',
