@@ -40,7 +40,10 @@ async function state(done: number): Promise<State> {
   };
 }
 
-/** Does something `count` times, and notes the state after each tenth: the later half may have no more than the earlier, in the median. */
+/**
+ * Does something `count` times, and notes the state after each tenth: the later half may have no more than the earlier, in the
+ * median.
+ */
 async function watch(title: string, count: number, use: (i: number) => Promise<void>): Promise<void> {
   const states: State[] = [];
   for (let i = 1; i <= count; i++) {

@@ -2,23 +2,15 @@
  * bertlet and transformers.js in a page of headless Chromium, as peers of run.ts --answers: with threads, and without the
  * headers that threads need. Usage: page_answers.ts DIR isolated|plain THREADS QUESTION CONTEXT
  */
-import { createReadStream, statSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { extname, join } from 'node:path';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { headlessChromium } from '../../scripts/driver.ts';
+import { pageServer } from '../../test/pageServer.ts';
 import { serve } from './serve.ts';
 
 const [dir, kind, threads, question, context] = process.argv.slice(2) as [string, string, string, string, string];
-/** What the page finds at /bertlet/ and /peers/. */
-const FOLDERS: Record<string, string> = { bertlet: join(import.meta.dirname, '..', '..'), peers: dir };
-const TYPES: Record<string, string> = {
-  '.js': 'text/javascript',
-  '.mjs': 'text/javascript',
-  '.wasm': 'application/wasm',
-};
-const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 const PAGE = `<!doctype html>
   <script type="importmap">
     { "imports": {
@@ -58,25 +50,17 @@ interface Window {
   run(name: string, question: string, context: string): Promise<{ text: string; milliseconds: number }>;
 }
 
-const server = createServer(({ url }, response) => {
-  const [, first = '', ...path] = decodeURI(new URL(url!, 'http://localhost').pathname).split('/');
-  const file = FOLDERS[first] && join(FOLDERS[first], ...path);
-  const size = file ? statSync(file, { throwIfNoEntry: false })?.size : PAGE.length;
-  response.writeHead(size === undefined ? 404 : 200, {
-    'content-type': file ? (TYPES[extname(file)] ?? 'application/octet-stream') : 'text/html',
-    ...(kind === 'isolated' && ISOLATED),
-    ...(size && { 'content-length': size }),
-  });
-  if (size === undefined) response.end();
-  else if (file) createReadStream(file).pipe(response);
-  else response.end(PAGE);
-});
-await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+const folder = mkdtempSync(join(tmpdir(), 'bertlet-page-'));
+process.once('exit', () => rmSync(folder, { recursive: true }));
+writeFileSync(join(folder, 'index.html'), PAGE);
+symlinkSync(join(import.meta.dirname, '..', '..'), join(folder, 'bertlet'));
+symlinkSync(dir, join(folder, 'peers'));
+const server = await pageServer(folder, { isolated: kind === 'isolated' });
 
 const browser = await chromium.launch(headlessChromium());
 const page = await browser.newPage();
 page.on('pageerror', ({ message }) => console.error(message));
-await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+await page.goto(server.url);
 await page.waitForFunction('window.names', null, { timeout: 120_000 });
 const names = await page.evaluate(() => (window as unknown as Window).names);
 const runs = names.map((name) => {

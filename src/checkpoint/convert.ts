@@ -73,7 +73,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     const tables = [...tensorShapes(checkpoint.config).values()].filter(
       ({ shape, linear }) => shape.length > 1 && !linear,
     );
-    const dtypes = tables.map(({ own }) => checkpoint.tensor(own).dtype); // the first is of the word embeddings
+    const dtypes = tables.map(({ own }) => checkpoint.dtype(own)); // the first is of the word embeddings
     const int8Embeddings = options.int8Embeddings ?? (int8 && dtypes[0] === 'I8');
     const stored = int8Embeddings ? 'I8' : dtypes.every((dtype) => dtype === 'F16') ? 'F16' : 'F32';
     await removeAbandoned(resolve(out));
@@ -153,7 +153,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
     for (const [name, { own }] of tensorShapes(checkpoint.config)) {
       await new Promise(process.getBuiltinModule('node:timers').setImmediate); // a signal is heard between two tensors
       const place = places.get(own)!;
-      if (name === WORD_EMBEDDINGS && place.dtype === 'I8' && checkpoint.tensor(own).dtype === 'I8') {
+      if (name === WORD_EMBEDDINGS && place.dtype === 'I8' && checkpoint.dtype(own) === 'I8') {
         write(toFloat32(checkpoint.tensor(`${own}_scale`), own), places.get(`${own}_scale`)!.begin);
         write(checkpoint.tensor(own).data, place.begin);
         continue;

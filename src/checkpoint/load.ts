@@ -22,6 +22,8 @@ export interface Checkpoint {
   readonly scheme: Scheme | null;
   /** Reads one tensor. The tensor is valid until the next read. */
   readonly tensor: (name: string) => HostTensor;
+  /** The dtype of a tensor, without reading it. */
+  readonly dtype: (name: string) => TensorEntry['dtype'];
   /** Closes the file of the weights. */
   readonly close: () => void;
 }
@@ -41,9 +43,10 @@ export async function openCheckpoint(
   signal?: AbortSignal,
 ): Promise<Checkpoint> {
   const { config, tokenizer } = await openDescription(folder);
-  const weights = await openWeights(config, folder, onProgress, signal);
+  const { entries, ...weights } = await openWeights(config, folder, onProgress, signal);
   try {
-    return { config, tokenizer, scheme: checkTensors(config, weights.entries), ...weights };
+    const dtype = (name: string) => entries.get(name)!.dtype;
+    return { config, tokenizer, scheme: checkTensors(config, entries), dtype, ...weights };
   } catch (error) {
     weights.close();
     throw error;

@@ -4,6 +4,7 @@
  */
 import { constant, normal, runOp, tensor } from '../../kernels/op.ts';
 import { EXPECTED } from '../../wasm/assets.js';
+import { widenHalves } from '../float16.ts';
 import { fromBase64 } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import { type Device, Runtime, type Tensor } from '../runtime.ts';
@@ -50,12 +51,24 @@ export const selfTestExamples = (): Example[] => {
   return made;
 };
 
-/** Runs the examples on a device. Returns the name of the first example with a value outside its bound, or null. */
+/**
+ * Runs the examples on a device, and lets it quantize weights if it does. Returns the name of the first example with a value
+ * outside its bound, `quantizeWeight` if the device's differs from src/quantize.ts, or null.
+ */
 export async function firstWrong(device: Device, examples: Example[]): Promise<string | null> {
   const runtime = new Runtime(device);
   for (const { name, op, inputs, want, bound } of examples) {
     const got = await runOp(runtime, op, inputs);
     if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
+  }
+  const half = Uint16Array.from({ length: 120 }, (_, i) => (i * 523) & 0xbfff); // float16 of both signs, up to 2
+  const weight = { dtype: 'F32', shape: [3, 40], data: widenHalves(half) } as const;
+  for (const scheme of ['torch', 'accurate'] as const) {
+    const got = device.quantizeWeight?.({ ...weight, dtype: 'F16', data: half }, scheme);
+    if (!got) continue;
+    const { data, scale } = quantizeWeight(weight, scheme);
+    const equal = data.every((value, i) => value === got.data[i]) && scale.every((value, i) => value === got.scale[i]);
+    if (!equal) return 'quantizeWeight';
   }
   return null;
 }

@@ -226,19 +226,21 @@ export class CpuDevice implements Device {
     refuseFloat16(name, weight);
     const [out, features] = weight.shape as [number, number];
     const [columns, depth] = [pad(out, 16), pad(features, 16)];
-    const rowBytes = 'scale' in weight ? depth : depth * 4;
-    const at = this.#allocate(columns * rowBytes);
-    const constants = 'scale' in weight ? this.#allocate(columns * 12) : this.upload(1, out, bias).at;
+    const int8 = 'scale' in weight;
+    const bytes = columns * depth * (int8 ? 1 : 4);
+    const at = this.#allocate(bytes);
+    const constants = int8 ? this.#allocate(columns * 12) : this.upload(1, out, bias).at;
     const rows = this.#free; // a copy of the weight, until the end of this call
-    this.#reserve(rows + columns * rowBytes);
+    this.#reserve(rows + bytes);
+    putRows(
+      new (int8 ? Int8Array : Float32Array)(this.#memory.buffer, rows, columns * depth),
+      weight.data,
+      features,
+      depth,
+    );
     const { pack, rowSum } = this.#state.exports;
-    if (!('scale' in weight)) {
-      putRows(this.#floats(rows, columns * depth), weight.data as Float32Array, features, depth);
-      pack(rows, at, columns, rowBytes, 4);
-      return { weight: at, constants, order: 0, scheme: null };
-    }
-    putRows(new Int8Array(this.#memory.buffer, rows, columns * depth), weight.data, features, depth);
-    pack(rows, at, columns, rowBytes, this.choice.int8 === 'int16' ? 2 : 4);
+    pack(rows, at, columns, bytes / columns, int8 && this.choice.int8 === 'int16' ? 2 : 4);
+    if (!int8) return { weight: at, constants, order: 0, scheme: null };
     const floats = this.#floats(constants, columns * 3).fill(0);
     const sums = new Int32Array(this.#memory.buffer, constants, columns * 3);
     for (let n = 0; n < out; n++) {

@@ -4,10 +4,8 @@
  */
 import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
 import { BertletError, inputError, said } from '../../errors.ts';
-import { widenHalves } from '../../float16.ts';
 import { shown } from '../../options.ts';
 import { fromBase64, inNode } from '../../platform.ts';
-import { quantizeWeight } from '../../quantize.ts';
 import { Runtime } from '../../runtime.ts';
 import { fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
@@ -96,7 +94,7 @@ async function findKernels(
       for (const wide of widened ? [true, false] : [false]) {
         const choice = { int8, wide, wideFloat: wide };
         const device = new CpuDevice(module, memory, choice, 1, null, WEIGHTS + works.length * TEST_ROOM);
-        const wrong = (await firstWrong(device, examples)) ?? wrongWeight(device);
+        const wrong = await firstWrong(device, examples);
         if (wrong) reasons.push(`the ${int8} kernels, ${wide ? 256 : 128} bits, failed their self-test (${wrong})`);
         else works.push({ choice, runtime: new Runtime(device) });
       }
@@ -117,23 +115,6 @@ async function findKernels(
   }
   const got = `none: ${reasons.join('; ')}`;
   throw new BertletError('device', `cpu: expected kernels that work, got ${got}. Use \`reference\`.`);
-}
-
-/**
- * Lets a device quantize a weight of float16. Returns `quantizeWeight` if it does so in another way than src/quantize.ts,
- * or null.
- */
-function wrongWeight(device: CpuDevice): string | null {
-  const bits = Uint16Array.from({ length: 120 }, (_, i) => (i * 523) & 0xbfff); // of both signs, up to 2
-  const shape = [3, 40];
-  for (const scheme of ['torch', 'accurate'] as const) {
-    const want = quantizeWeight({ dtype: 'F32', shape, data: widenHalves(bits) }, scheme);
-    const { data, scale } = device.quantizeWeight({ dtype: 'F16', shape, data: bits }, scheme);
-    const equal =
-      data.every((value, i) => value === want.data[i]) && scale.every((value, i) => value === want.scale[i]);
-    if (!equal) return 'quantizeWeight';
-  }
-  return null;
 }
 
 /** The error for a module that this engine has the instructions of, and does not compile. */
