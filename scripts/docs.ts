@@ -10,7 +10,7 @@ import { QUESTION, TEXT } from '../programs/article.ts';
 import { compare, explain } from '../programs/explain/explain.ts';
 import { explainText } from '../programs/explain/text.ts';
 import { FAMILIES } from '../src/checkpoint/families.ts';
-import { openCheckpoint } from '../src/checkpoint/load.ts';
+import { openCheckpoint } from '../src/checkpoint/index.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { type HostTensor, type LinearWeight, Runtime, type Scheme } from '../src/runtime.ts';

@@ -130,20 +130,20 @@ const MUTANTS: Mutant[] = [
     ['1.5 * 2 ** 52', '1.5 * 2 ** 51'],
   ]),
   // Tokenizer
-  ...mutants('src/tokenizer.ts', 'tokenizer', undefined, [
+  ...mutants('src/text/tokenizer.ts', 'tokenizer', undefined, [
     ['const MAX_WORD = 100;', 'const MAX_WORD = 99;'],
     ['const end = start + char.length;', 'const end = start + 1;'],
     ['[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cs}]', '[\\p{Cc}\\p{Co}\\p{Cs}]'],
   ]),
-  ...mutants('src/vocabulary.ts', 'tokenizer', 'begin alike', [
+  ...mutants('src/text/vocabulary.ts', 'tokenizer', 'begin alike', [
     ['all.sort((a, b) => b - a)', 'all.sort((a, b) => a - b)'],
   ]),
-  ...mutants('src/vocabulary.ts', 'checkpoints', 'opened or refused', [
+  ...mutants('src/text/vocabulary.ts', 'checkpoints', 'opened or refused', [
     ['token.singleWord && beside', 'beside'],
     ['token.lstrip && begin > done', 'token.rstrip && begin > done'],
   ]),
   // Other families
-  ...mutants('src/bpe.ts', 'checkpoints', 'byte-level', [
+  ...mutants('src/text/bpe.ts', 'checkpoints', 'byte-level', [
     ['a.rank === b.rank && a.left < b.left', 'a.rank === b.rank && a.left > b.left'],
     ['?.[1] !== id) continue', '?.[1] === undefined) continue'],
     ['187f8-187ff', '187f8-187fe'],
@@ -151,7 +151,7 @@ const MUTANTS: Mutant[] = [
   ...mutants('src/checkpoint/families.ts', 'checkpoints', undefined, [
     ['positionsAfterPadding: true', 'positionsAfterPadding: false'],
   ]),
-  ...mutants('src/checkpoint/tokenizer.ts', 'checkpoints', 'opened or refused', [
+  ...mutants('src/text/json.ts', 'checkpoints', 'opened or refused', [
     ["on('do_lower_case', true)", "on('do_lower_case', false)"],
     ["on('trim_offsets', true)", "on('trim_offsets', false)"],
     ['normalized: !special }', 'normalized: special }'],
@@ -186,13 +186,13 @@ const MUTANTS: Mutant[] = [
     ['!int8.has(name) && !FLOATS', 'false && !FLOATS'],
     ['const matters = ofLayer ||', 'const matters ='],
   ]),
-  ...mutants('src/checkpoint/hub.ts', 'hub.test', undefined, [
+  ...mutants('src/files/hub.ts', 'hub.test', undefined, [
     ['await readConfig(snapshot);', ''],
     ['if (digest !== file.etag)', 'if (digest === "")'],
     ['if (size !== undefined && got !== size) return false;', ''],
     ['!isRunning(Number(pid))', 'false'],
   ]),
-  ...mutants('src/checkpoint/http.ts', 'hub.test', undefined, [
+  ...mutants('src/files/http.ts', 'hub.test', undefined, [
     ['let known = at - begin;', 'let known = 0;'],
     ['wait > LONGEST_WAIT * 1000', 'false'],
   ]),
@@ -240,7 +240,7 @@ const MUTANTS: Mutant[] = [
     ['loading.then((qa) => qa.dispose())', 'loading'],
     ['unlessAborted(loading, signal)', 'loading'],
   ]),
-  ...mutants('src/checkpoint/http.ts', 'hub.test', 'a signal ends a download', [['...asked]', ']']]),
+  ...mutants('src/files/http.ts', 'hub.test', 'a signal ends a download', [['...asked]', ']']]),
 ];
 
 /** Copies what was built of the unbroken product. */

@@ -6,7 +6,7 @@
 import { aligned } from '../bench/columns.ts';
 import { median } from '../bench/measure.ts';
 import { compare, SCHEMES } from '../programs/explain/explain.ts';
-import { openCheckpoint } from '../src/checkpoint/load.ts';
+import { openCheckpoint } from '../src/checkpoint/index.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import type { HostTensor, Scheme } from '../src/runtime.ts';

@@ -1,9 +1,7 @@
 /** The public API of bertlet: load a checkpoint, then answer questions. `bertlet/tensor` (tensor.ts) is the engine. */
 import './node.ts';
 import { Bert, type Weights } from './bert.ts';
-import { locate } from './checkpoint/hub.ts';
-import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
-import type { OnProgress } from './checkpoint/source.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
 import {
   checkDevice,
   DEVICE_OPTIONS,
@@ -15,19 +13,21 @@ import {
   startDevice,
 } from './devices/index.ts';
 import { inputError } from './errors.ts';
+import { locate } from './files/hub.ts';
+import type { OnProgress } from './files/index.ts';
 import { checkInteger, checkOneOf, checkSignal, checkType, type Given, optionsOf, shown } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme, unlessAborted } from './runtime.ts';
 
 export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
-export type { Precision } from './checkpoint/load.ts';
-export type { OnProgress } from './checkpoint/source.ts';
-export type { TokenizerJson } from './checkpoint/tokenizer.ts';
+export type { Precision } from './checkpoint/index.ts';
 export type { DeviceName, DeviceOptions, Dtype } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
+export type { OnProgress } from './files/index.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';
+export type { TokenizerJson } from './text/json.ts';
 export {
   type Encoding,
   type PairEncoding,
@@ -35,8 +35,8 @@ export {
   Tokenizer,
   type TokenizerOptions,
   type TokenModel,
-} from './tokenizer.ts';
-export type { AddedToken } from './vocabulary.ts';
+} from './text/tokenizer.ts';
+export type { AddedToken } from './text/vocabulary.ts';
 
 /** Options of `load`. */
 export interface LoadOptions extends DeviceOptions {

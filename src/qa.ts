@@ -16,7 +16,7 @@ import type { DeviceName, Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
 import { checkInteger, checkSignal, checkType, type Given, optionsOf, shown } from './options.ts';
 import { type DeviceInfo, type Runtime, type Scheme, unlessAborted } from './runtime.ts';
-import type { Encoding, PairEncoding, Tokenizer } from './tokenizer.ts';
+import type { Encoding, PairEncoding, Tokenizer } from './text/tokenizer.ts';
 
 /** The device and the precision of a loaded model. */
 export interface Info extends DeviceInfo {

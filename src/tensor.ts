@@ -17,13 +17,13 @@ import { Runtime } from './runtime.ts';
 
 export { Bert, type BertConfig, type Weights } from './bert.ts';
 export { parseConfig, tensorShapes } from './checkpoint/config.ts';
-export { locate } from './checkpoint/hub.ts';
+export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
 export { checkpointBytes } from './checkpoint/layout.ts';
-export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/load.ts';
 export { elements, readSafetensors, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
 export { writeSafetensors } from './checkpoint/write.ts';
 export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
+export { locate } from './files/hub.ts';
 export {
   chooseScale,
   matmulInt8,

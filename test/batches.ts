@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { randomWeights } from '../bench/model.ts';
 import { normal, uniform } from '../kernels/op.ts';
 import { Bert, type BertConfig } from '../src/bert.ts';
-import type { Precision } from '../src/checkpoint/load.ts';
+import type { Precision } from '../src/checkpoint/index.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
 
 const SMALL: BertConfig = {

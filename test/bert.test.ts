@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Bert } from '../src/bert.ts';
 import { parseConfig } from '../src/checkpoint/config.ts';
-import { weightsOf } from '../src/checkpoint/load.ts';
+import { weightsOf } from '../src/checkpoint/index.ts';
 import { readSafetensors, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';

@@ -4,8 +4,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { WORDS } from '../src/bpe.ts';
 import { convert, load, type PairEncoding, Tokenizer } from '../src/index.ts';
+import { WORDS } from '../src/text/bpe.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
 import { expectError, GOLDEN, goldenJson, largestDifference, splitLogits } from './support.ts';
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';
 import { normal, type Op, tensor, uniform } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
-import { openCheckpoint, weightsOf } from '../src/checkpoint/load.ts';
+import { openCheckpoint, weightsOf } from '../src/checkpoint/index.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { CpuDevice, type KernelChoice } from '../src/devices/cpu/device.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';

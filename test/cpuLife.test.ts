@@ -5,7 +5,7 @@ import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { normal, runOp } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
-import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { load } from '../src/index.ts';
 import { Runtime } from '../src/runtime.ts';

@@ -10,7 +10,7 @@ import { type Explanation, explain } from '../programs/explain/explain.ts';
 import { type LinearCall, TraceDevice } from '../programs/explain/trace.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { Bert } from '../src/bert.ts';
-import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeActivations } from '../src/quantize.ts';

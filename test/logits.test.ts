@@ -1,7 +1,7 @@
 /** The embedded checkpoint's logits against PyTorch's: 30 questions on the CPU device, 5 of them on the reference. */
 import { describe, expect, test } from 'vitest';
 import { Bert } from '../src/bert.ts';
-import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/load.ts';
+import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { type Device, Runtime } from '../src/runtime.ts';

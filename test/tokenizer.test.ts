@@ -1,9 +1,9 @@
 /** The tokenizer against Hugging Face's fast BertTokenizer: every id and every offset. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { TokenizerJson } from '../src/checkpoint/tokenizer.ts';
 import { Tokenizer } from '../src/index.ts';
-import { isPunctuation, normalizeChar } from '../src/tokenizer.ts';
+import type { TokenizerJson } from '../src/text/json.ts';
+import { isPunctuation, normalizeChar } from '../src/text/tokenizer.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
 import { CHECKPOINT, expectError, GOLDEN, goldenJson } from './support.ts';
 

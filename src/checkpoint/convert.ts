@@ -1,15 +1,15 @@
 /** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
 import { BertletError, inputError, said } from '../errors.ts';
+import type { OnProgress } from '../files/index.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
 import { isOfSystem, isRunning } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor } from '../runtime.ts';
+import { TOKENIZER_FILES } from '../text/json.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './index.ts';
 import { checkpointLayout, type Embeddings } from './layout.ts';
-import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './load.ts';
 import { toFloat16, toFloat32 } from './safetensors.ts';
-import type { OnProgress } from './source.ts';
-import { TOKENIZER_FILES } from './tokenizer.ts';
 import { planSafetensors } from './write.ts';
 
 /** Options of `convert`. */

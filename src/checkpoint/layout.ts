@@ -3,7 +3,7 @@
 import type { BertConfig } from '../bert.ts';
 import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
-import type { Precision } from './load.ts';
+import type { Precision } from './index.ts';
 import { safetensorsBytes } from './write.ts';
 
 export type Embeddings = 'F32' | 'F16' | 'I8';

@@ -10,10 +10,10 @@
  * Sources: PKWARE's APPNOTE 6.3.10 (zip, 4.3.12-4.3.16), Python's pickletools (opcodes), torch/serialization.py.
  */
 import { BertletError } from '../errors.ts';
+import type { OpenFile } from '../files/index.ts';
 import { shown } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { elements, FILE_DTYPE_BYTES, type FileDType, type TensorEntry } from './safetensors.ts';
-import type { OpenFile } from './source.ts';
 
 const fail = (file: string, message: string): never => {
   throw new BertletError('weights', `${file}: ${message}. Use a model.safetensors, or save the checkpoint anew.`);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { forwardOf, randomIds, randomWeights } from '../../bench/model.ts';
 import { Bert, type BertConfig } from '../../src/bert.ts';
-import type { Precision } from '../../src/checkpoint/load.ts';
+import type { Precision } from '../../src/checkpoint/index.ts';
 import { toFloat32 } from '../../src/checkpoint/safetensors.ts';
 import { ReferenceDevice } from '../../src/devices/reference.ts';
 import { type Device, Runtime } from '../../src/runtime.ts';

@@ -7,7 +7,7 @@ import { BertletError, inputError, said } from '../../errors.ts';
 import { shown } from '../../options.ts';
 import { fromBase64, inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
-import { fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
+import { fastest, firstWrong, selfTestExamples, timedLinear } from '../race.ts';
 import { CpuDevice, type KernelChoice } from './device.ts';
 import { WEIGHTS } from './threads.ts';
 import { whileWidening } from './widen.ts';

@@ -5,7 +5,7 @@
 import { BertletError, said } from '../../errors.ts';
 import { inNode, variables } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
-import { fastest, firstWrong, selfTestExamples, timedLinear } from '../check.ts';
+import { fastest, firstWrong, selfTestExamples, timedLinear } from '../race.ts';
 import { WebgpuDevice } from './device.ts';
 import type { GpuChoice } from './plan.ts';
 

@@ -7,11 +7,11 @@
  * where it is silent, whatever tokenizer.json says.
  */
 
-import { ByteLevelBpe } from '../bpe.ts';
 import { BertletError } from '../errors.ts';
 import { shown } from '../options.ts';
-import type { PairPart, TokenizerOptions } from '../tokenizer.ts';
-import type { AddedToken } from '../vocabulary.ts';
+import { ByteLevelBpe } from './bpe.ts';
+import type { PairPart, TokenizerOptions } from './tokenizer.ts';
+import type { AddedToken } from './vocabulary.ts';
 
 type Json = Record<string, unknown>;
 type Merges = readonly (readonly [string, string])[];

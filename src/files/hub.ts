@@ -9,13 +9,13 @@
  * Source of the layout and of the environment variables: the guide "Understand caching" of huggingface_hub.
  */
 
+import { openDescription, parseIndex, readConfig, WEIGHTS } from '../checkpoint/index.ts';
 import { BertletError, inputError, said } from '../errors.ts';
 import { shown } from '../options.ts';
 import { inNode, isOfSystem, isRunning, textOf, variables } from '../platform.ts';
+import { TOKENIZER_FILES, VOCABULARIES } from '../text/json.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
-import { openDescription, parseIndex, readConfig, WEIGHTS } from './load.ts';
-import { kept, type OnProgress, readFile } from './source.ts';
-import { TOKENIZER_FILES, VOCABULARIES } from './tokenizer.ts';
+import { kept, type OnProgress, readFile } from './index.ts';
 
 /** Options of `locate`. */
 export interface HubOptions {

@@ -5,8 +5,8 @@
  *
  * Ids and offsets equal those of the reference, Hugging Face's tokenizers (pre_tokenizers/byte_level.rs, models/bpe).
  */
-import { BertletError } from './errors.ts';
-import { textOf } from './platform.ts';
+import { BertletError } from '../errors.ts';
+import { textOf } from '../platform.ts';
 import type { Encoding, Normalized, TokenModel } from './tokenizer.ts';
 import { sizeOf } from './vocabulary.ts';
 

@@ -2,8 +2,8 @@
  * What a tokenizer's vocabulary is beside word pieces. Its added tokens are found in the text as they are, before the
  * text is split into words, such as [SEP]. Source of their rules: added_vocabulary.rs of huggingface/tokenizers.
  */
-import { BertletError } from './errors.ts';
-import { shown } from './options.ts';
+import { BertletError } from '../errors.ts';
+import { shown } from '../options.ts';
 
 /** A token that is found literally, and how. */
 export interface AddedToken {

@@ -7,9 +7,10 @@
  * Ids and offsets equal those of the reference, Hugging Face's fast BertTokenizer (huggingface/tokenizers:
  * normalizers/bert.rs, pre_tokenizers/bert.rs, models/wordpiece), the tokenizer that checkpoints are trained with.
  */
-import { readVocab, type TokenizerJson, tokenizerJson } from './checkpoint/tokenizer.ts';
-import { BertletError, inputError } from './errors.ts';
-import { checkType, optionsOf, shown } from './options.ts';
+
+import { BertletError, inputError } from '../errors.ts';
+import { checkType, optionsOf, shown } from '../options.ts';
+import { readVocab, type TokenizerJson, tokenizerJson } from './json.ts';
 import { type AddedToken, cutter, inOrder, joined, sizeOf } from './vocabulary.ts';
 
 export interface TokenizerOptions {

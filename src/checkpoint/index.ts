@@ -2,17 +2,25 @@
 
 import type { BertConfig, Weights } from '../bert.ts';
 import { BertletError, inputError, said } from '../errors.ts';
+import {
+  isMissing,
+  type OnProgress,
+  type OpenFile,
+  openFile,
+  readFile,
+  unreadable,
+  type WholeFile,
+} from '../files/index.ts';
 import { shown } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { Device, HostTensor, LinearWeight, Scheme } from '../runtime.ts';
-import { Tokenizer } from '../tokenizer.ts';
+import { CLASSES, readMerges, readVocab, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
+import { Tokenizer } from '../text/tokenizer.ts';
 import { checkTensors, parseConfig, renamed, tensorShapes } from './config.ts';
 import { type FamilyName, familyOf } from './families.ts';
 import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
-import { isMissing, type OnProgress, type OpenFile, openFile, readFile, unreadable, type WholeFile } from './source.ts';
-import { CLASSES, readMerges, readVocab, type TokenizerFiles, tokenizerOf } from './tokenizer.ts';
 
 /** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {
