@@ -1,7 +1,7 @@
 /** The lines of `bertlet answer`: how they are read, what is answered to one, and how far an output file is. */
 import { createReadStream } from 'node:fs';
 import type { Pool } from '../bench/pool.ts';
-import { BertletError, inputError, said } from '../src/errors.ts';
+import { BertletError, inputError, messageOf } from '../src/errors.ts';
 import type { Answer } from '../src/index.ts';
 
 /** A line of a stream, from 1. */
@@ -61,7 +61,7 @@ function objectOf(bytes: Buffer, place: string, refuse: typeof wrong = inputErro
   try {
     value = JSON.parse(UTF8.decode(bytes), keepDigits);
   } catch (error) {
-    throw refuse(place, 'JSON in UTF-8', said(error));
+    throw refuse(place, 'JSON in UTF-8', messageOf(error));
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw refuse(place, 'a JSON object', Array.isArray(value) ? 'an array' : String(value));

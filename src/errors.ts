@@ -25,10 +25,23 @@ export function printable(text: string): string {
  */
 export type ErrorCode = 'input' | 'file' | 'safetensors' | 'tokenizer' | 'config' | 'weights' | 'device' | 'disposed';
 
+/** Makes an error of one sentence and an advice: `<what>: expected <expected>, got <got>. <advice>`. */
+export const fault = (
+  code: ErrorCode,
+  what: string,
+  expected: unknown,
+  got: unknown,
+  advice = '',
+  cause?: unknown,
+): BertletError => {
+  const message = `${what}: expected ${expected}, got ${got}.${advice && ` ${advice}`}`;
+  return new BertletError(code, message, cause === undefined ? {} : { cause });
+};
+
 /** Makes the error for a wrong argument. */
 export const inputError = (what: string, expected: unknown, got: unknown, advice = ''): BertletError =>
-  new BertletError('input', `${what}: expected ${expected}, got ${got}.${advice && ` ${advice}`}`);
+  fault('input', what, expected, got, advice);
 
 /** What the error of another program says, for a place within a sentence: without the full stop at its end. */
-export const said = (cause: unknown): string =>
+export const messageOf = (cause: unknown): string =>
   ((cause as Error | undefined)?.message ?? String(cause)).trim().replace(/\.+$/, '');

@@ -15,7 +15,7 @@ import {
 import { inputError } from './errors.ts';
 import { locate } from './files/hub.ts';
 import type { OnProgress } from './files/index.ts';
-import { checkInteger, checkOneOf, checkSignal, checkType, type Given, optionsOf, shown } from './options.ts';
+import { checkInteger, checkOneOf, checkSignal, checkType, type Given, optionsOf, preview } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme, unlessAborted } from './runtime.ts';
 
@@ -110,7 +110,7 @@ async function loadModel(model: string | URL, options: Given<LoadOptions>): Prom
   checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
   const int8 = dtype === 'int8';
   if (options.scheme && !int8) {
-    throw inputError('scheme', `none with dtype ${dtype}`, shown(options.scheme), 'Leave it out, or load int8.');
+    throw inputError('scheme', `none with dtype ${dtype}`, preview(options.scheme), 'Leave it out, or load int8.');
   }
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
@@ -160,7 +160,7 @@ async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Preci
 /** Turns `model` into a path, an address or a name. */
 function placeOf(model: string | URL): string {
   if (!(typeof model === 'string' && model !== '') && !(model instanceof URL)) {
-    throw inputError('model', 'a folder, an address or owner/name', shown(model));
+    throw inputError('model', 'a folder, an address or owner/name', preview(model));
   }
   return model instanceof URL && model.protocol !== 'file:' ? model.href.replace(/\/+$/, '') : String(model);
 }

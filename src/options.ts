@@ -2,7 +2,7 @@
 import { BertletError, inputError } from './errors.ts';
 
 /** Formats a value for an error message: short, printable, strings in quotes. */
-export function shown(value: unknown): string {
+export function preview(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'function') return 'a function';
@@ -22,14 +22,14 @@ export type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
  */
 export function optionsOf<T extends object>(what: string, given: T, known: readonly (keyof T & string)[]): Given<T> {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw inputError(`${what}: options`, 'an object', shown(given));
+    throw inputError(`${what}: options`, 'an object', preview(given));
   }
   const options: Given<T> = {};
   for (const name of Object.keys(given) as (keyof T & string)[]) {
     if (!known.includes(name)) {
       const near = nearest(name, known);
       const advice = near ? `Did you mean \`${near}\`?` : `The options are ${known.join(', ')}.`;
-      throw new BertletError('input', `${what}: expected options that it knows, got ${shown(name)}. ${advice}`);
+      throw new BertletError('input', `${what}: expected options that it knows, got ${preview(name)}. ${advice}`);
     }
     const value = given[name];
     if (value !== undefined) options[name] = value as Given<T>[typeof name];
@@ -40,13 +40,13 @@ export function optionsOf<T extends object>(what: string, given: T, known: reado
 /** @throws BertletError `input` if a value is given and has another type */
 export function checkType(option: string, value: unknown, type: 'boolean' | 'string' | 'function'): void {
   if (value === undefined || typeof value === type) return;
-  throw inputError(option, `a ${type}`, shown(value));
+  throw inputError(option, `a ${type}`, preview(value));
 }
 
 /** @throws BertletError `input` unless the option is not set or an integer of at least `least` */
 export function checkInteger(option: string, value: unknown, least: number): void {
   if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) return;
-  throw inputError(option, `an integer of at least ${least}`, shown(value));
+  throw inputError(option, `an integer of at least ${least}`, preview(value));
 }
 
 /**
@@ -55,7 +55,7 @@ export function checkInteger(option: string, value: unknown, least: number): voi
  */
 export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw inputError('signal', 'an AbortSignal', shown(signal));
+    throw inputError('signal', 'an AbortSignal', preview(signal));
   signal?.throwIfAborted();
   return signal;
 }
@@ -63,7 +63,7 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
 /** @throws BertletError `input` if a value is given and is not one of `allowed` */
 export function checkOneOf(option: string, value: unknown, allowed: readonly string[], where = ''): void {
   if (value === undefined || allowed.includes(value as string)) return;
-  throw inputError(option, `${allowed.join(', ')}${where && ` ${where}`}`, shown(value));
+  throw inputError(option, `${allowed.join(', ')}${where && ` ${where}`}`, preview(value));
 }
 
 /**

@@ -14,7 +14,7 @@
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { BertletError, inputError } from './errors.ts';
-import { checkInteger, checkSignal, checkType, type Given, optionsOf, shown } from './options.ts';
+import { checkInteger, checkSignal, checkType, type Given, optionsOf, preview } from './options.ts';
 import { type DeviceInfo, type Runtime, type Scheme, unlessAborted } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './text/tokenizer.ts';
 
@@ -156,7 +156,7 @@ export class QuestionAnswering {
   async answer(input: Question): Promise<[Answer, ...Answer[]]> {
     const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Options;
     for (const name of ['question', 'context'] as const) {
-      if (typeof options[name] !== 'string') throw inputError(name, 'a string', shown(options[name]));
+      if (typeof options[name] !== 'string') throw inputError(name, 'a string', preview(options[name]));
     }
     for (const [name, least] of Object.entries(LEAST) as [keyof typeof LEAST, number][]) {
       checkInteger(name, options[name], least);
@@ -164,7 +164,7 @@ export class QuestionAnswering {
     const { nullThreshold, onProgress } = options;
     checkType('onProgress', onProgress, 'function');
     const signal = checkSignal(options.signal);
-    if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', shown(nullThreshold));
+    if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', preview(nullThreshold));
     const windows: Window[] = [];
     const pairs = [...this.#windows(options)];
     const run = async (pair: PairEncoding): Promise<Window> => {
@@ -277,12 +277,12 @@ export class QuestionAnswering {
 /** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */
 function checkedIds(name: string, ids: ArrayLike<number> | undefined, limit: number, positions: number): Int32Array {
   if (typeof ids !== 'object' || ids === null || typeof ids.length !== 'number') {
-    throw inputError(name, 'an array of integers', shown(ids));
+    throw inputError(name, 'an array of integers', preview(ids));
   }
   if (!(ids.length >= 1 && ids.length <= positions)) throw inputError(name, `1 to ${positions} tokens`, ids.length);
   return Int32Array.from(ids, (id, i) => {
     if (Number.isInteger(id) && id >= 0 && id < limit) return id;
-    throw inputError(`${name}[${i}]`, `an integer from 0 to ${limit - 1}`, shown(id));
+    throw inputError(`${name}[${i}]`, `an integer from 0 to ${limit - 1}`, preview(id));
   });
 }
 

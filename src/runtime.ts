@@ -16,7 +16,7 @@
  * tensor.
  */
 import { BertletError, inputError } from './errors.ts';
-import { checkOneOf, checkSignal, optionsOf, shown } from './options.ts';
+import { checkOneOf, checkSignal, optionsOf, preview } from './options.ts';
 
 /** The safetensors dtypes that bertlet reads and writes, and the bytes of an element. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
@@ -207,7 +207,7 @@ export class Runtime {
     const kind = data?.[Symbol.toStringTag]; // not instanceof: another realm has other classes
     const float16 = kind === 'Uint16Array' && 'dtype' in given && given.dtype === 'F16';
     if (kind !== 'Float32Array' && !(float16 && this.device.float16)) {
-      throw inputError('tensor', 'a Float32Array', kind ?? shown(data), 'Widen it with `toFloat32`.');
+      throw inputError('tensor', 'a Float32Array', kind ?? preview(data), 'Widen it with `toFloat32`.');
     }
     const columns = shape.at(-1) ?? 0;
     const rows = shape.length === 1 ? 1 : shape[0]!;

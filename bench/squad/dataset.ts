@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { uniform } from '../../kernels/op.ts';
-import { said } from '../../src/errors.ts';
+import { messageOf } from '../../src/errors.ts';
 import { decode, fileError } from '../files.ts';
 
 export interface Question {
@@ -52,7 +52,7 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
   try {
     file = JSON.parse(text);
   } catch (error) {
-    throw fileError(name, 'JSON', said(error));
+    throw fileError(name, 'JSON', messageOf(error));
   }
   const kind = (value: unknown) => {
     if (value === undefined) return 'nothing';

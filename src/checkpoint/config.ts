@@ -2,7 +2,7 @@
 
 import type { BertConfig } from '../bert.ts';
 import { BertletError } from '../errors.ts';
-import { shown } from '../options.ts';
+import { preview } from '../options.ts';
 import type { Scheme } from '../runtime.ts';
 import { FAMILIES, type FamilyName, familyOf, ownName } from './families.ts';
 import type { TensorEntry } from './safetensors.ts';
@@ -20,7 +20,7 @@ const MOST: Record<string, number> = {
  */
 export function parseConfig(json: Record<string, unknown>, file = 'config.json'): BertConfig {
   const refuse = (key: string, expected: string, value: unknown): never => {
-    const message = `${file}: expected ${key} to be ${expected}, got ${shown(value)}.`;
+    const message = `${file}: expected ${key} to be ${expected}, got ${preview(value)}.`;
     throw new BertletError('config', `${message} bertlet runs question answering checkpoints of ${KNOWN} only.`);
   };
   const type = json.model_type;

@@ -1,5 +1,5 @@
 /** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
-import { BertletError, inputError, said } from '../errors.ts';
+import { BertletError, inputError, messageOf } from '../errors.ts';
 import type { OnProgress } from '../files/index.ts';
 import { checkOneOf, checkType, optionsOf } from '../options.ts';
 import { isOfSystem, isRunning } from '../platform.ts';
@@ -101,7 +101,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     return manifest;
   } catch (cause) {
     if (!isOfSystem(cause)) throw cause;
-    throw new BertletError('file', `${out}: expected a folder that can be written (${said(cause)}).`, { cause });
+    throw new BertletError('file', `${out}: expected a folder that can be written (${messageOf(cause)}).`, { cause });
   } finally {
     checkpoint.close();
     remove();

@@ -1,7 +1,7 @@
 /** Opens a checkpoint folder: config.json, the files of the weights, tokenizer.json or vocab.txt. */
 
 import type { BertConfig, Weights } from '../bert.ts';
-import { BertletError, inputError, said } from '../errors.ts';
+import { BertletError, inputError, messageOf } from '../errors.ts';
 import {
   isMissing,
   type OnProgress,
@@ -11,7 +11,7 @@ import {
   unreadable,
   type WholeFile,
 } from '../files/index.ts';
-import { shown } from '../options.ts';
+import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { Device, HostTensor, LinearWeight, Scheme } from '../runtime.ts';
@@ -104,12 +104,12 @@ async function openWeights(config: BertConfig, folder: string, onProgress?: OnPr
     for (const shard of index?.files ?? [name]) {
       const file = index ? await open(shard) : first;
       for (const [tensor, entry] of entriesOf(file, `${folder}/${shard}`)) {
-        if (found.has(tensor)) throw ofIndex(path, `tensor ${shown(tensor)} in one file`, `it in ${shard} as well`);
+        if (found.has(tensor)) throw ofIndex(path, `tensor ${preview(tensor)} in one file`, `it in ${shard} as well`);
         found.set(tensor, { ...entry, file });
       }
     }
     const lost = index?.tensors.find((tensor) => !found.has(tensor));
-    if (lost) throw ofIndex(path, `tensor ${shown(lost)} in a file of it`, 'none');
+    if (lost) throw ofIndex(path, `tensor ${preview(lost)} in a file of it`, 'none');
     const entries = renamed(config, found);
     const tensor = (name: string) => {
       const entry = entries.get(name)!;
@@ -158,7 +158,7 @@ export function parseIndex(file: WholeFile): { tensors: string[]; files: string[
   const names: unknown[] = typeof map === 'object' && map !== null ? Object.values(map) : [];
   const wrong = names.find((name) => typeof name !== 'string' || !/^\w[\w.-]*\.(safetensors|bin)$/.test(name));
   const files = [...new Set(names as string[])].toSorted();
-  if (wrong !== undefined) throw ofIndex(file.name, 'names of weight files beside it', shown(wrong));
+  if (wrong !== undefined) throw ofIndex(file.name, 'names of weight files beside it', preview(wrong));
   if (files.length === 0 || files.length > MOST_FILES) {
     throw ofIndex(file.name, `a weight_map of 1 to ${MOST_FILES} files`, `${files.length}`);
   }
@@ -289,7 +289,7 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
     return new Tokenizer(...tokenizerOf(files, className));
   } catch (cause) {
     if (cause instanceof BertletError) throw cause; // any other is a value of a type that no tokenizer has there
-    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${said(cause)})`;
+    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${messageOf(cause)})`;
     throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
   }
 }

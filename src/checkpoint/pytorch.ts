@@ -11,7 +11,7 @@
  */
 import { BertletError } from '../errors.ts';
 import type { OpenFile } from '../files/index.ts';
-import { shown } from '../options.ts';
+import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { elements, FILE_DTYPE_BYTES, type FileDType, type TensorEntry } from './safetensors.ts';
 
@@ -34,15 +34,15 @@ export function pytorchEntries(source: OpenFile, file: string): Map<string, Tens
   if (!pickle || pickles.length > 1) return fail(file, `expected an archive with a data.pkl, got ${pickles.length}`);
   const [name, { begin, end }] = pickle;
   if (end - begin > MOST_BYTES)
-    fail(file, `expected ${shown(name)} of at most ${MOST_BYTES} bytes, got ${end - begin}`);
+    fail(file, `expected ${preview(name)} of at most ${MOST_BYTES} bytes, got ${end - begin}`);
   const folder = name.slice(0, -'data.pkl'.length);
   const order = records.get(`${folder}byteorder`);
   const endian = order ? textOf(source.read(order.begin, Math.min(order.end, order.begin + 20))) : '';
-  if (order && endian !== 'little') fail(file, `expected little-endian numbers, got byteorder ${shown(endian)}`);
+  if (order && endian !== 'little') fail(file, `expected little-endian numbers, got byteorder ${preview(endian)}`);
   const tensors = new Map<string, TensorEntry>();
   for (const [key, value] of unpickle(source.read(begin, end).slice(), file)) {
     if (typeof key !== 'string' || !(value instanceof PickledTensor)) {
-      fail(file, `expected tensors by name, got ${shown(key)}: ${shown(value)}`);
+      fail(file, `expected tensors by name, got ${preview(key)}: ${preview(value)}`);
     }
     const { storage } = value as PickledTensor;
     tensors.set(key as string, placed(value as PickledTensor, records.get(`${folder}data/${storage}`), key, file));
@@ -61,7 +61,7 @@ function placed(tensor: PickledTensor, storage: Place | undefined, key: unknown,
   const begin = (storage?.begin ?? 0) + offset * bytes;
   const room = storage ? (storage.end - begin) / bytes : -1;
   if (extent > room || count > room) {
-    fail(file, `tensor ${shown(key)}: expected ${Math.max(extent, count) * bytes} bytes of storage, got fewer`);
+    fail(file, `tensor ${preview(key)}: expected ${Math.max(extent, count) * bytes} bytes of storage, got fewer`);
   }
   const place = { dtype, shape, begin, end: begin + extent * bytes };
   return contiguous || count === 0 ? place : { ...place, strides };
@@ -103,10 +103,10 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place>
     const long = (offset: number) => view(directory).getUint32(at + offset, true);
     const [nameLength, extraLength, commentLength] = [short(28), short(30), short(32)];
     const name = textOf(directory.subarray(at + 46, at + 46 + nameLength));
-    if (records.has(name)) fail(file, `${shown(name)}: expected one file of this name, got two`);
-    if (short(8) & 1) fail(file, `${shown(name)}: expected a file stored as it is, got an encrypted one`);
+    if (records.has(name)) fail(file, `${preview(name)}: expected one file of this name, got two`);
+    if (short(8) & 1) fail(file, `${preview(name)}: expected a file stored as it is, got an encrypted one`);
     if (short(10) !== 0)
-      fail(file, `${shown(name)}: expected a file stored as it is, got compression method ${short(10)}`);
+      fail(file, `${preview(name)}: expected a file stored as it is, got compression method ${short(10)}`);
     // The extra field of kind 1 has 64-bit values in this order: length, compressed length, offset. A value is present
     // only if its 32-bit field is 0xffffffff.
     let [length, header] = [long(24), long(42)];
@@ -115,15 +115,15 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place>
       if (view(extra).getUint16(e, true) !== 1) continue;
       let from = e + 4;
       const wide = [length, long(20), header].filter((value) => value === 0xffffffff).length;
-      if (from + 8 * wide > extra.length) fail(file, `${shown(name)}: its zip64 sizes are cut`);
+      if (from + 8 * wide > extra.length) fail(file, `${preview(name)}: its zip64 sizes are cut`);
       if (length === 0xffffffff) [length, from] = [number64(extra, from), from + 8];
       if (long(20) === 0xffffffff) from += 8;
       if (header === 0xffffffff) header = number64(extra, from);
     }
-    if (header + 30 > total) fail(file, `${shown(name)}: its place is beyond the end: the file is cut`);
+    if (header + 30 > total) fail(file, `${preview(name)}: its place is beyond the end: the file is cut`);
     const local = view(read(header, header + 30)); // the extra field here may have another length than the directory's
     const start = header + 30 + local.getUint16(26, true) + local.getUint16(28, true);
-    if (start + length > total) fail(file, `${shown(name)}: its end is beyond the file's: the file is cut`);
+    if (start + length > total) fail(file, `${preview(name)}: its end is beyond the file's: the file is cut`);
     records.set(name, { begin: start, end: start + length });
     at += 46 + nameLength + extraLength + commentLength;
   }

@@ -7,9 +7,9 @@
  * `SafeTensors::read_metadata`, `Metadata::validate`) and four more, so that no two readers see different tensors in
  * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `FILE_DTYPE_BYTES`.
  */
-import { BertletError, said } from '../errors.ts';
+import { BertletError, messageOf } from '../errors.ts';
 import { widenHalves } from '../float16.ts';
-import { shown } from '../options.ts';
+import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
 
@@ -72,7 +72,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
     json = JSON.parse(text);
   } catch (cause) {
     if (cause instanceof BertletError) throw cause; // of the engine, not of the file
-    fail(file, `header is not JSON in UTF-8 (${said(cause)})`);
+    fail(file, `header is not JSON in UTF-8 (${messageOf(cause)})`);
   }
   if (!isRecord(json)) fail(file, 'expected the header to be an object');
   checkTokens(text, file);
@@ -88,7 +88,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
   let end = dataStart;
   for (const [name, entry] of tensors) {
     if (entry.begin !== end) {
-      fail(file, `tensor ${shown(name)}: expected to begin at byte ${end}, got ${entry.begin}`);
+      fail(file, `tensor ${preview(name)}: expected to begin at byte ${end}, got ${entry.begin}`);
     }
     end = entry.end;
   }
@@ -146,14 +146,14 @@ const cut = (text: string) => (text.length > 60 ? `${text.slice(0, 60)}...` : te
 
 /** Validates the header's entry of one tensor. */
 function parseEntry(name: string, value: unknown, dataStart: number, file: string): TensorEntry {
-  const refuse = (message: string) => fail(file, `tensor ${shown(name)}: ${message}`);
+  const refuse = (message: string) => fail(file, `tensor ${preview(name)}: ${message}`);
   if (!isRecord(value)) refuse('expected an object');
   const { dtype, shape, data_offsets: offsets, ...unknown } = value as Record<string, unknown>;
-  if (Object.keys(unknown).length > 0) refuse(`unknown field ${shown(Object.keys(unknown)[0])}`);
+  if (Object.keys(unknown).length > 0) refuse(`unknown field ${preview(Object.keys(unknown)[0])}`);
   if (typeof dtype !== 'string' || !Object.hasOwn(FILE_DTYPE_BYTES, dtype)) {
-    refuse(`expected dtype ${Object.keys(FILE_DTYPE_BYTES).join(', ')}, got ${shown(dtype)}`);
+    refuse(`expected dtype ${Object.keys(FILE_DTYPE_BYTES).join(', ')}, got ${preview(dtype)}`);
   }
-  const short = (value: unknown) => (Array.isArray(value) ? `[${value.slice(0, 9).map(shown)}]` : shown(value));
+  const short = (value: unknown) => (Array.isArray(value) ? `[${value.slice(0, 9).map(preview)}]` : preview(value));
   if (!isIntegers(shape)) refuse(`expected a shape of integers, got ${short(shape)}`);
   if (!isIntegers(offsets) || offsets.length !== 2) refuse(`expected two data_offsets, got ${short(offsets)}`);
   const [begin, end] = offsets as [number, number];
@@ -178,7 +178,7 @@ const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every((n
  */
 export function viewTensor({ dtype, shape, strides }: TensorEntry, bytes: Uint8Array, name = 'tensor'): HostTensor {
   if (!(dtype in ARRAYS)) {
-    const message = `tensor ${shown(name)}: expected dtype ${Object.keys(ARRAYS).join(', ')}, got ${dtype}`;
+    const message = `tensor ${preview(name)}: expected dtype ${Object.keys(ARRAYS).join(', ')}, got ${dtype}`;
     throw new BertletError('weights', `${message}. Convert the checkpoint.`);
   }
   const { [dtype as keyof typeof ARRAYS]: Numbers } = ARRAYS;

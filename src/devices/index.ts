@@ -1,5 +1,5 @@
 /** The devices: the dtypes that each device supports, and how one is started, by its name or by `auto`. */
-import { BertletError, said } from '../errors.ts';
+import { BertletError, messageOf } from '../errors.ts';
 import { checkOneOf, checkType } from '../options.ts';
 import type { Device, DeviceInfo } from '../runtime.ts';
 import { checkThreads, startCpu } from './cpu/start.ts';
@@ -115,7 +115,7 @@ export async function startDevice<T>(
     } catch (error) {
       // Only `auto` falls back to another device: where one does not start, or has no room for the model's shape.
       if (!auto || !(error instanceof BertletError) || !['device', 'input'].includes(error.code)) throw error;
-      reasons.push(said(error));
+      reasons.push(messageOf(error));
     }
   }
   throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);

@@ -10,8 +10,8 @@
  */
 
 import { openDescription, parseIndex, readConfig, WEIGHTS } from '../checkpoint/index.ts';
-import { BertletError, inputError, said } from '../errors.ts';
-import { shown } from '../options.ts';
+import { BertletError, inputError, messageOf } from '../errors.ts';
+import { preview } from '../options.ts';
 import { inNode, isOfSystem, isRunning, textOf, variables } from '../platform.ts';
 import { TOKENIZER_FILES, VOCABULARIES } from '../text/json.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
@@ -57,13 +57,13 @@ export async function locate(model: string, options: HubOptions = {}): Promise<s
   const named = ofHub(model, endpoint);
   const { id = model, revision = options.revision ?? 'main' } = named;
   if (options.revision !== undefined && revision !== options.revision) {
-    throw inputError('revision', `${revision}, as in the address`, shown(options.revision));
+    throw inputError('revision', `${revision}, as in the address`, preview(options.revision));
   }
   if (!ID.test(id) || id.includes('..')) {
     if (inNode) refuseName(model);
     return model;
   }
-  if (!REVISION.test(revision)) throw inputError('revision', 'a branch, a tag or a commit', shown(revision));
+  if (!REVISION.test(revision)) throw inputError('revision', 'a branch, a tag or a commit', preview(revision));
   const hub = { ...options, revision, endpoint };
   return inNode ? download(id, hub) : address(id, hub);
 }
@@ -78,7 +78,7 @@ function ofHub(model: string, endpoint: string): { id?: string; revision?: strin
   if (!path || !hosts.includes(host!)) return {};
   const [owner, name, kind, ...rest] = path.replaceAll('%2F', '/').split('/').filter(Boolean);
   if (!name || ['datasets', 'spaces', 'models'].includes(owner!)) {
-    throw inputError('model', 'the address of a model, such as https://huggingface.co/owner/name', shown(model));
+    throw inputError('model', 'the address of a model, such as https://huggingface.co/owner/name', preview(model));
   }
   const revision = kind === 'tree' ? rest.join('/') : kind === 'blob' || kind === 'resolve' ? rest[0] : undefined;
   return { id: `${owner}/${name}`, ...(revision && { revision }) };
@@ -86,12 +86,12 @@ function ofHub(model: string, endpoint: string): { id?: string; revision?: strin
 
 /** The path of a `file:` address, for Node. */
 async function ofAddress(model: string): Promise<string> {
-  if (!inNode) throw inputError('model', 'an address that a page may fetch', shown(model), 'Serve the folder.');
+  if (!inNode) throw inputError('model', 'an address that a page may fetch', preview(model), 'Serve the folder.');
   const { fileURLToPath } = process.getBuiltinModule('node:url');
   try {
     return fileURLToPath(model);
   } catch (cause) {
-    throw inputError('model', 'a file: address of this machine', shown(model), `${said(cause)}.`);
+    throw inputError('model', 'a file: address of this machine', preview(model), `${messageOf(cause)}.`);
   }
 }
 
@@ -99,7 +99,7 @@ async function ofAddress(model: string): Promise<string> {
 function refuseName(model: string): void {
   if (/^\w{2,}:/.test(model)) {
     const advice = `Download its files to a folder, or write owner/name for a model of ${HUB}.`;
-    throw inputError('model', 'in Node a folder, a file: address or owner/name', shown(model), advice);
+    throw inputError('model', 'in Node a folder, a file: address or owner/name', preview(model), advice);
   }
   if (/[/\\]|^\./.test(model)) return;
   const advice = `A model of the Hub has an owner, as deepset/${model}: ${HUB}/models?search=${encodeURIComponent(model.toWellFormed())} finds it.`;
@@ -114,13 +114,13 @@ async function commitOf(id: string, { revision, endpoint }: Hub, request: Asking
   const url = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
   const bytes = await fetchBytes(url, request);
   const { sha } = parsed(bytes) as { sha?: unknown };
-  if (!isHash(sha, COMMIT)) throw new Error(`a commit that is none, ${shown(sha)}`);
+  if (!isHash(sha, COMMIT)) throw new Error(`a commit that is none, ${preview(sha)}`);
   return { url, bytes, sha };
 }
 
 function parsed(bytes: Uint8Array): object {
   const value: unknown = JSON.parse(textOf(bytes));
-  if (typeof value !== 'object' || value === null) throw new Error(`${shown(value)} in place of an object`);
+  if (typeof value !== 'object' || value === null) throw new Error(`${preview(value)} in place of an object`);
   return value;
 }
 
@@ -270,7 +270,7 @@ async function about(
     const { path, size, oid, lfs } = file;
     if (!paths.includes(path)) return [];
     const etag = lfs?.oid ?? oid;
-    if (!isHash(etag, ETAG) || !(size >= 0)) throw new Error(`a hash or size that is none, for ${shown(path)}`);
+    if (!isHash(etag, ETAG) || !(size >= 0)) throw new Error(`a hash or size that is none, for ${preview(path)}`);
     return [{ path, size, etag }];
   });
 }
@@ -322,7 +322,7 @@ async function fetchFile(
     }
   } catch (cause) {
     if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
-    const message = `${folder}: expected a cache with room for the ${file.size} bytes of ${file.path}, got ${said(cause)}`;
+    const message = `${folder}: expected a cache with room for the ${file.size} bytes of ${file.path}, got ${messageOf(cause)}`;
     throw new BertletError('file', `${message}. Set HF_HOME to a folder that can be written.`, { cause });
   }
 }

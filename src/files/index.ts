@@ -1,6 +1,6 @@
 /** Reads the files of a checkpoint: from disk in Node, from a URL in a page. */
 
-import { BertletError, said } from '../errors.ts';
+import { BertletError, messageOf } from '../errors.ts';
 import { inNode, textOf } from '../platform.ts';
 import { fetchBytes, HttpError } from './http.ts';
 
@@ -21,7 +21,7 @@ export interface OpenFile {
 
 /** The error for a file that cannot be read. `others`: what was looked for as well. */
 export const unreadable = (path: string, cause: unknown, others = ''): BertletError => {
-  const message = `${path}: expected a readable file (${said(cause)})${others}.`;
+  const message = `${path}: expected a readable file (${messageOf(cause)})${others}.`;
   return new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
 };
 

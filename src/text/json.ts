@@ -8,7 +8,7 @@
  */
 
 import { BertletError } from '../errors.ts';
-import { shown } from '../options.ts';
+import { preview } from '../options.ts';
 import { ByteLevelBpe } from './bpe.ts';
 import type { PairPart, TokenizerOptions } from './tokenizer.ts';
 import type { AddedToken } from './vocabulary.ts';
@@ -90,9 +90,9 @@ const refuse = (message: string, advice = "bertlet has BERT's and RoBERTa's toke
 };
 /** A value for a message: an object by its content, which says more than its class. */
 const brief = (value: unknown) =>
-  typeof value === 'object' && value ? JSON.stringify(value).slice(0, 60) : shown(value);
+  typeof value === 'object' && value ? JSON.stringify(value).slice(0, 60) : preview(value);
 const expect = (what: string, expected: unknown, got: unknown, file = 'tokenizer.json') => {
-  if (expected !== got) refuse(`${file}: expected ${what} ${shown(expected)}, got ${brief(got)}`);
+  if (expected !== got) refuse(`${file}: expected ${what} ${preview(expected)}, got ${brief(got)}`);
 };
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -271,7 +271,7 @@ export function tokenizerJson(given: string | TokenizerJson): Parts {
 export function tokenizerOf(files: TokenizerFiles, className: string): Parts {
   const { config = {}, json } = files;
   const kind = Object.hasOwn(CLASSES, className) ? CLASSES[className]! : null;
-  if (!kind) return refuse(`tokenizer_class: expected ${Object.keys(CLASSES).join(', ')}, got ${shown(className)}`);
+  if (!kind) return refuse(`tokenizer_class: expected ${Object.keys(CLASSES).join(', ')}, got ${preview(className)}`);
   for (const key of ['word_tokenizer_type', 'auto_map']) expect(key, undefined, config[key], 'tokenizer_config.json');
   if (kind === 'file' && !json) return refuse(`tokenizer.json: expected one for ${className}, got none`);
   const filed: Filed = json ? fromFile(json) : { vocab: files.vocab! };

@@ -9,7 +9,7 @@
  */
 
 import { BertletError, inputError } from '../errors.ts';
-import { checkType, optionsOf, shown } from '../options.ts';
+import { checkType, optionsOf, preview } from '../options.ts';
 import { readVocab, type TokenizerJson, tokenizerJson } from './json.ts';
 import { type AddedToken, cutter, inOrder, joined, sizeOf } from './vocabulary.ts';
 
@@ -166,7 +166,7 @@ export class Tokenizer {
       if (vocab.has(token)) continue;
       throw new BertletError(
         'tokenizer',
-        `vocabulary: expected the token ${shown(token).slice(1, -1)}, got ${vocab.size} others.`,
+        `vocabulary: expected the token ${preview(token).slice(1, -1)}, got ${vocab.size} others.`,
       );
     }
     this.#model = options.model ?? new WordPiece(vocab, options);
@@ -189,7 +189,7 @@ export class Tokenizer {
    * @throws BertletError `tokenizer` if [UNK], [CLS] or [SEP] is missing
    */
   static fromVocab(vocabText: string, options: TokenizerOptions = {}): Tokenizer {
-    if (typeof vocabText !== 'string') throw inputError('vocabText', 'a string', shown(vocabText));
+    if (typeof vocabText !== 'string') throw inputError('vocabText', 'a string', preview(vocabText));
     return new Tokenizer(readVocab(vocabText), options);
   }
 
@@ -204,7 +204,7 @@ export class Tokenizer {
 
   /** Splits a text into tokens. Adds no special tokens, but keeps those that are written in the text. */
   encode(text: string): Encoding {
-    if (typeof text !== 'string') throw inputError('text', 'a string', shown(text));
+    if (typeof text !== 'string') throw inputError('text', 'a string', preview(text));
     const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
     for (const [begin, end, added] of this.#cutText(text)) {
       if (added) push(encoding, this.#vocab.get(added.content)!, text.slice(begin, end), begin, end);
@@ -259,7 +259,7 @@ export class Tokenizer {
     }
     const tokens = Array.from(ids, (id) => {
       const token = this.#forms.get(id) ?? this.#tokens![id];
-      if (token === undefined) throw inputError('ids', 'ids of the vocabulary', shown(id));
+      if (token === undefined) throw inputError('ids', 'ids of the vocabulary', preview(id));
       return token;
     });
     return this.#model.decode(tokens.filter((token) => !(skipSpecial && this.#special.has(token))));

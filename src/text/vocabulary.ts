@@ -3,7 +3,7 @@
  * text is split into words, such as [SEP]. Source of their rules: added_vocabulary.rs of huggingface/tokenizers.
  */
 import { BertletError } from '../errors.ts';
-import { shown } from '../options.ts';
+import { preview } from '../options.ts';
 
 /** A token that is found literally, and how. */
 export interface AddedToken {
@@ -85,7 +85,7 @@ export function sizeOf(vocab: ReadonlyMap<string, number>): number {
   const seen: boolean[] = [];
   for (const [token, id] of vocab) {
     if (!Number.isSafeInteger(id) || id < 0 || seen[id]) {
-      const got = `${shown(id)} for ${shown(token)}${seen[id] ? ', again' : ''}`;
+      const got = `${preview(id)} for ${preview(token)}${seen[id] ? ', again' : ''}`;
       throw new BertletError('tokenizer', `vocabulary: expected ids that are integers from 0, each once, got ${got}.`);
     }
     seen[id] = true;

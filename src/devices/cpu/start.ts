@@ -3,8 +3,8 @@
  * this engine and CPU run correctly, pick the fastest of them, and start the threads.
  */
 import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
-import { BertletError, inputError, said } from '../../errors.ts';
-import { shown } from '../../options.ts';
+import { BertletError, inputError, messageOf } from '../../errors.ts';
+import { preview } from '../../options.ts';
 import { fromBase64, inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { fastest, firstWrong, selfTestExamples, timedLinear } from '../race.ts';
@@ -85,7 +85,7 @@ async function findKernels(
       module = await WebAssembly.compile(widened ? widened(bytes) : bytes);
     } catch (cause) {
       if (WebAssembly.validate(bytes)) throw notCompiled(cause);
-      reasons.push(`this engine has no ${set} SIMD (${said(cause)})`);
+      reasons.push(`this engine has no ${set} SIMD (${messageOf(cause)})`);
       continue;
     }
     const works: Choice[] = [];
@@ -120,7 +120,7 @@ async function findKernels(
 /** The error for a module that this engine has the instructions of, and does not compile. */
 function notCompiled(cause: unknown): BertletError {
   const policy = inNode ? '' : "; a Content-Security-Policy needs `script-src 'wasm-unsafe-eval'`";
-  const message = `cpu: expected WebAssembly to compile, got an error (${said(cause)})${policy}. Use \`reference\`.`;
+  const message = `cpu: expected WebAssembly to compile, got an error (${messageOf(cause)})${policy}. Use \`reference\`.`;
   return new BertletError('device', message, { cause });
 }
 
@@ -134,7 +134,7 @@ function moduleOf(set: keyof typeof WASM, shared: boolean): Uint8Array<ArrayBuff
 /** @throws BertletError `input` if `threads` is not an integer from 1 to 256 */
 export function checkThreads(threads: number): void {
   if (Number.isSafeInteger(threads) && threads >= 1 && threads <= 256) return;
-  throw inputError('threads', 'an integer from 1 to 256', shown(threads));
+  throw inputError('threads', 'an integer from 1 to 256', preview(threads));
 }
 
 /** Number of cores that this process may use. In a page without shared memory 1, since workers need it. */
@@ -154,7 +154,7 @@ function newMemory(shared: boolean, maximum = MOST_PAGES): WebAssembly.Memory {
     return new WebAssembly.Memory({ initial, maximum, shared });
   } catch (cause) {
     if (maximum / 2 >= initial) return newMemory(shared, maximum / 2);
-    const got = `none (${said(cause)}). Dispose of other models, or raise the limit of this process (\`ulimit -v\`)`;
+    const got = `none (${messageOf(cause)}). Dispose of other models, or raise the limit of this process (\`ulimit -v\`)`;
     throw new BertletError('device', `cpu: expected address space for a memory, got ${got}.`, { cause });
   }
 }

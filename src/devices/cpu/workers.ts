@@ -1,6 +1,6 @@
 /** Starts the worker threads of the CPU device, in Node and in a page, and tells when they have run a program. */
 import { WORKER } from '../../../wasm/assets.js';
-import { BertletError, said } from '../../errors.ts';
+import { BertletError, messageOf } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import type { WorkerData } from './threads.ts';
 
@@ -35,7 +35,7 @@ export class Workers {
     } catch (cause) {
       await workers.end();
       if (cause instanceof BertletError) throw cause;
-      const message = `cpu: expected ${threads} threads, got ${said(cause)}`;
+      const message = `cpu: expected ${threads} threads, got ${messageOf(cause)}`;
       throw new BertletError('device', `${message}. Ask for fewer \`threads\`.`, { cause });
     } finally {
       workers.#settle = null;
@@ -45,7 +45,7 @@ export class Workers {
   }
 
   #fail(error: unknown): void {
-    const got = `a worker that ended (${said(error)})`;
+    const got = `a worker that ended (${messageOf(error)})`;
     const message = `cpu: expected ${this.#threads} threads at work, got ${got}. Load the model again.`;
     this.#failed ??= new BertletError('device', message, { cause: error });
     this.#settle?.reject(this.#failed);

@@ -17,7 +17,7 @@
  * A batch has the rows of its sequences one after another, and is as many dispatches as one sequence: kernels look up where
  * the sequence of a row begins and ends (`rowsOf`).
  */
-import { BertletError, inputError, said } from '../../errors.ts';
+import { BertletError, inputError, messageOf } from '../../errors.ts';
 import { rowSums } from '../../quantize.ts';
 import type { Device, LinearWeight, Rows, Step, Tensor } from '../../runtime.ts';
 import {
@@ -184,8 +184,8 @@ export class WebgpuDevice implements Device {
     const writes = [2, 3].map((binding) => entry(binding, 'storage'));
     const reads = [0, 4, 5, 6, 7, 8].map((binding) => entry(binding, 'read-only-storage'));
     this.#layout = device.createBindGroupLayout({ entries: [...reads, entry(1, 'uniform'), ...writes] });
-    device.lost.then(({ message }) => this.#fail(`a device that is lost (${said({ message })})`));
-    device.onuncapturederror = ({ error }) => this.#fail(`an error (${said(error)})`);
+    device.lost.then(({ message }) => this.#fail(`a device that is lost (${messageOf({ message })})`));
+    device.onuncapturederror = ({ error }) => this.#fail(`an error (${messageOf(error)})`);
   }
 
   #error = (got: string, code: 'device' | 'disposed' = 'device') =>
@@ -204,7 +204,7 @@ export class WebgpuDevice implements Device {
       this.bytes += bytes;
       return buffer;
     } catch (cause) {
-      throw this.#error(`no memory for ${bytes} bytes of ${what} (${said(cause)}). Use \`cpu\``);
+      throw this.#error(`no memory for ${bytes} bytes of ${what} (${messageOf(cause)}). Use \`cpu\``);
     }
   }
   #free(buffers: readonly GPUBuffer[]): void {
@@ -296,7 +296,7 @@ export class WebgpuDevice implements Device {
       this.#dropPlans(0);
       return this.#newPlan(nodes, results, capacity);
     }
-    if (short) throw this.#error(`no memory for a program's buffers (${said(short)}). Use \`cpu\``);
+    if (short) throw this.#error(`no memory for a program's buffers (${messageOf(short)}). Use \`cpu\``);
     throw made.status === 'rejected' ? made.reason : this.#dead;
   }
 
@@ -386,7 +386,7 @@ export class WebgpuDevice implements Device {
     } catch (cause) {
       if (cause instanceof BertletError) throw cause;
       await Promise.resolve(); // lets the event of a lost device come first: it says more
-      throw this.#dead ?? this.#error(`an error (${said(cause)}). Use \`cpu\``);
+      throw this.#dead ?? this.#error(`an error (${messageOf(cause)}). Use \`cpu\``);
     }
   }
 

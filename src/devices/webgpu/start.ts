@@ -2,7 +2,7 @@
  * Starts the GPU device: finds an adapter, opens a device on the adapter, picks the faster of the two int8 products,
  * and tests every kernel. WebGPU is the npm package `webgpu` (Dawn) in Node, and `navigator.gpu` in a page.
  */
-import { BertletError, said } from '../../errors.ts';
+import { BertletError, messageOf } from '../../errors.ts';
 import { inNode, variables } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { fastest, firstWrong, selfTestExamples, timedLinear } from '../race.ts';
@@ -111,7 +111,7 @@ async function openGpu({ profile }: WebgpuOptions, wanted?: string): Promise<GPU
     return gpu;
   } catch (cause) {
     const advice = 'Install it: `npm install webgpu`. Or use `cpu`.';
-    throw error('the package `webgpu`', `none that loads (${said(cause)})`, advice, cause);
+    throw error('the package `webgpu`', `none that loads (${messageOf(cause)})`, advice, cause);
   }
 }
 
@@ -142,7 +142,7 @@ async function openAdapter(gpu: GPU, wanted?: string): Promise<GPUAdapter> {
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (adapter) return adapter;
   } catch (cause) {
-    throw error(adapterNamed(wanted), `none (${said(cause)})`, 'Use `cpu`.', cause);
+    throw error(adapterNamed(wanted), `none (${messageOf(cause)})`, 'Use `cpu`.', cause);
   }
   throw noAdapter(wanted);
 }
@@ -155,7 +155,7 @@ async function openDevice(adapter: GPUAdapter, label: string, profile: boolean):
   try {
     return await adapter.requestDevice({ label: 'bertlet', requiredFeatures, requiredLimits });
   } catch (cause) {
-    throw error('a device', `none from ${label} (${said(cause)})`, 'Use `cpu`.', cause);
+    throw error('a device', `none from ${label} (${messageOf(cause)})`, 'Use `cpu`.', cause);
   }
 }
 
