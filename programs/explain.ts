@@ -28,7 +28,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
   const print = printer(io.stdout);
   const input = await questionOf(options, io);
   const { onProgress, stop } = progressBars(io);
-  const open = async () => openCheckpoint(await locate(options.model, { onProgress }), onProgress);
+  const open = async () => openCheckpoint(await locate(options.model, { onProgress }), { onProgress });
   const checkpoint = await open().finally(stop);
   const bar = new SingleBar({
     format: '{bar} {value} of {total} linears',

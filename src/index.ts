@@ -13,8 +13,8 @@ import {
   startDevice,
 } from './devices/index.ts';
 import { inputError } from './errors.ts';
-import { locate } from './files/hub.ts';
-import type { OnProgress } from './files/index.ts';
+import { filesOf } from './files/hub.ts';
+import type { Files, OnProgress } from './files/index.ts';
 import { checkInteger, checkOneOf, checkSignal, checkType, type Given, optionsOf, preview } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme, unlessAborted } from './runtime.ts';
@@ -24,7 +24,8 @@ export { type ConvertOptions, convert, type Manifest } from './checkpoint/conver
 export type { Precision } from './checkpoint/index.ts';
 export type { DeviceName, DeviceOptions, Dtype } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
-export type { OnProgress } from './files/index.ts';
+export { hub } from './files/hub.ts';
+export { blobs, type Files, folder, type OnProgress, type OpenFile, type OpenOptions, site } from './files/index.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';
 export type { TokenizerJson } from './text/json.ts';
@@ -86,13 +87,13 @@ const OPTIONS = [
 /**
  * Loads a question answering checkpoint of BERT, DistilBERT, ELECTRA or RoBERTa.
  * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name` or its
- * address, a model of the Hugging Face Hub. The folder has config.json, model.safetensors or pytorch_model.bin, whole or
+ * address, a model of the Hugging Face Hub; or `Files`, of files in memory or a fetch of one's own. The folder has config.json, model.safetensors or pytorch_model.bin, whole or
  * in parts with an index, and the tokenizer's files: tokenizer.json, or vocab.txt, or vocab.json and merges.txt.
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if a file has
  * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model; the reason of
  * `signal` if it aborts
  */
-export async function load(model: string | URL, given: LoadOptions = {}): Promise<QuestionAnswering> {
+export async function load(model: string | URL | Files, given: LoadOptions = {}): Promise<QuestionAnswering> {
   const options = optionsOf('load', given, OPTIONS);
   const signal = checkSignal(options.signal);
   const loading = loadModel(model, options);
@@ -102,7 +103,7 @@ export async function load(model: string | URL, given: LoadOptions = {}): Promis
   });
 }
 
-async function loadModel(model: string | URL, options: Given<LoadOptions>): Promise<QuestionAnswering> {
+async function loadModel(model: string | URL | Files, options: Given<LoadOptions>): Promise<QuestionAnswering> {
   const { device: where = 'cpu', dtype: precision = 'int8', onProgress, signal } = options;
   const [device, dtype] = [ownName(where), ownName(precision)];
   checkDevice(device, options);
@@ -115,7 +116,7 @@ async function loadModel(model: string | URL, options: Given<LoadOptions>): Prom
   for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
   checkType('onProgress', onProgress, 'function');
   checkInteger('batchSize', options.batchSize, 1);
-  const checkpoint = await openCheckpoint(await locate(placeOf(model), options), onProgress, signal);
+  const checkpoint = await openCheckpoint(await filesOf(model, options), { onProgress, signal });
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   try {
     signal?.throwIfAborted();
@@ -155,12 +156,4 @@ async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Preci
     await runtime.dispose();
     throw error;
   }
-}
-
-/** Turns `model` into a path, an address or a name. */
-function placeOf(model: string | URL): string {
-  if (!(typeof model === 'string' && model !== '') && !(model instanceof URL)) {
-    throw inputError('model', 'a folder, an address or owner/name', preview(model));
-  }
-  return model instanceof URL && model.protocol !== 'file:' ? model.href.replace(/\/+$/, '') : String(model);
 }

@@ -23,7 +23,8 @@ export { elements, readSafetensors, toFloat16, toFloat32 } from './checkpoint/sa
 export { writeSafetensors } from './checkpoint/write.ts';
 export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
-export { locate } from './files/hub.ts';
+export { hub, locate } from './files/hub.ts';
+export { blobs, type Files, folder, type OnProgress, type OpenFile, type OpenOptions, site } from './files/index.ts';
 export {
   chooseScale,
   matmulInt8,

@@ -45,7 +45,9 @@ describe('load', () => {
     expectError('input', message, () => load(TINY, options as unknown as LoadOptions)),
   );
   test.each([undefined, null, 5, '', {}])('a model that is %j is refused', (model) =>
-    expectError('input', /^model: expected a folder, an address or owner\/name, got /, () => load(model as string)),
+    expectError('input', /^model: expected a folder, an address, owner\/name, or Files, got /, () =>
+      load(model as string),
+    ),
   );
   test('a file: address is a folder, as text and as a URL; one of another machine is refused', async () => {
     for (const model of [pathToFileURL(TINY), String(pathToFileURL(TINY)), new URL(`${pathToFileURL(TINY)}/`)]) {

@@ -64,7 +64,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
       'Leave it out, or ask for int8.',
     );
   if (fs.existsSync(out)) throw new BertletError('file', `${out}: expected no such folder yet, got one. Remove it.`);
-  const checkpoint = await openCheckpoint(folder, onProgress);
+  const checkpoint = await openCheckpoint(folder, { onProgress });
   const precision = options.precision === 'int8' ? (checkpoint.scheme ?? 'accurate') : options.precision;
   const temporary = `${resolve(out)}.${process.pid}.partial`;
   const remove = () => fs.rmSync(temporary, { recursive: true, force: true });

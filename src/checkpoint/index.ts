@@ -1,16 +1,8 @@
-/** Opens a checkpoint folder: config.json, the files of the weights, tokenizer.json or vocab.txt. */
+/** Opens a checkpoint: config.json, tokenizer.json or vocab.txt, and the files of the weights. */
 
 import type { BertConfig, Weights } from '../bert.ts';
-import { BertletError, inputError, messageOf } from '../errors.ts';
-import {
-  isMissing,
-  type OnProgress,
-  type OpenFile,
-  openFile,
-  readFile,
-  unreadable,
-  type WholeFile,
-} from '../files/index.ts';
+import { BertletError, fault, inputError, messageOf } from '../errors.ts';
+import { type Files, filesAt, type OpenFile, type OpenOptions, readWhole, type WholeFile } from '../files/index.ts';
 import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
@@ -40,18 +32,16 @@ export interface Checkpoint {
 export const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
 
 /**
- * Opens a checkpoint folder and checks its contents.
- * @param signal in a page, ends the download of the weights
+ * Opens a checkpoint and checks its contents: config.json, the tokenizer, and the weights last, so that a model that
+ * cannot run is refused before its weights are fetched.
+ * @param from a folder's path or address, or `Files`
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if the content of
  * a file is not that of a BERT question answering model
  */
-export async function openCheckpoint(
-  folder: string,
-  onProgress?: OnProgress,
-  signal?: AbortSignal,
-): Promise<Checkpoint> {
-  const { config, tokenizer } = await openDescription(folder);
-  const { entries, ...weights } = await openWeights(config, folder, onProgress, signal);
+export async function openCheckpoint(from: string | URL | Files, options: OpenOptions = {}): Promise<Checkpoint> {
+  const files = filesAt(from);
+  const { config, tokenizer } = await openDescription(files, options);
+  const { entries, ...weights } = await openWeights(config, files, options);
   try {
     const dtype = (name: string) => entries.get(name)!.dtype;
     return { config, tokenizer, scheme: checkTensors(config, entries), dtype, ...weights };
@@ -62,58 +52,82 @@ export async function openCheckpoint(
 }
 
 /** Reads and checks config.json. Its errors are those of `openCheckpoint`. */
-export const readConfig = async (folder: string): Promise<BertConfig> => (await readModel(folder)).config;
+export const readConfig = async (files: Files): Promise<BertConfig> => (await readModel(files)).config;
 
-async function readModel(folder: string) {
-  const model = json(await readFile(`${folder}/config.json`));
-  return { model, config: parseConfig(model, `${folder}/config.json`) };
+async function readModel(files: Files, { signal }: OpenOptions = {}) {
+  const file = await needed(files, 'config.json', { signal });
+  const model = json(file);
+  return { model, config: parseConfig(model, file.name) };
 }
 
 /** Reads and checks all but the weights, which are so large that they come last. Its errors are those of `openCheckpoint`. */
-export async function openDescription(folder: string): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
-  const { model, config } = await readModel(folder);
-  const tokenizer = await openTokenizer(folder, model);
+export async function openDescription(
+  files: Files,
+  { signal }: OpenOptions = {},
+): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
+  const { model, config } = await readModel(files, { signal });
+  const tokenizer = await openTokenizer(files, model, { signal });
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
-    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own vocabulary.`);
+    throw new BertletError('tokenizer', `${files.name}: ${message}. Use the checkpoint's own vocabulary.`);
   }
   const types = Math.max(...tokenizer.encodePair('', '').typeIds) + 1;
   if (config.types > 0 && types > config.types) {
     const message = `expected at most ${config.types} token types (type_vocab_size in config.json), got ${types}`;
-    throw new BertletError('tokenizer', `${folder}: ${message}. Use the checkpoint's own tokenizer.`);
+    throw new BertletError('tokenizer', `${files.name}: ${message}. Use the checkpoint's own tokenizer.`);
   }
   return { config, tokenizer };
 }
 
+const missing = (files: Files, name: string) =>
+  fault('file', files.name, name, 'none', 'A checkpoint is a folder as Hugging Face saves it.');
+
+async function needed(files: Files, name: string, options: OpenOptions): Promise<WholeFile> {
+  const file = await readWhole(files, name, options);
+  if (!file) throw missing(files, name);
+  return file;
+}
+
+const MAX_ROOM = 2 ** 24; // bytes of a part whose memory is kept for the next: a layer's, and not the embeddings'
+
 /** Opens the files of the weights. Tensors are then read one by one. */
-async function openWeights(config: BertConfig, folder: string, onProgress?: OnProgress, signal?: AbortSignal) {
-  const files: OpenFile[] = [];
+async function openWeights(config: BertConfig, files: Files, options: OpenOptions) {
+  const opened: OpenFile[] = [];
   const open = async (name: string) => {
-    const file = await openFile(`${folder}/${name}`, onProgress, signal);
-    files.push(file);
+    const file = await files.open(name, options);
+    if (file) opened.push(file);
     return file;
   };
   const close = () => {
-    for (const file of files) file.close();
+    for (const file of opened) file.close();
   };
   try {
-    const [name, first] = await firstThere(folder, open);
-    const path = `${folder}/${name}`;
-    const index = name.endsWith('.json') ? parseIndex({ name: path, bytes: first.read(0, first.total) }) : null;
+    const [name, first] = await firstThere(files, open);
+    const index = name.endsWith('.json') ? parseIndex({ name: first.name, bytes: part(first, 0, first.size) }) : null;
     const found = new Map<string, TensorEntry & { file: OpenFile }>();
     for (const shard of index?.files ?? [name]) {
       const file = index ? await open(shard) : first;
-      for (const [tensor, entry] of entriesOf(file, `${folder}/${shard}`)) {
-        if (found.has(tensor)) throw ofIndex(path, `tensor ${preview(tensor)} in one file`, `it in ${shard} as well`);
+      if (!file) throw missing(files, shard);
+      for (const [tensor, entry] of entriesOf(file)) {
+        if (found.has(tensor))
+          throw ofIndex(first.name, `tensor ${preview(tensor)} in one file`, `it in ${shard} as well`);
         found.set(tensor, { ...entry, file });
       }
     }
     const lost = index?.tensors.find((tensor) => !found.has(tensor));
-    if (lost) throw ofIndex(path, `tensor ${preview(lost)} in a file of it`, 'none');
+    if (lost) throw ofIndex(first.name, `tensor ${preview(lost)} in a file of it`, 'none');
     const entries = renamed(config, found);
+    let room = new Uint8Array(0); // of the last tensor: new memory costs more than to read into it
     const tensor = (name: string) => {
       const entry = entries.get(name)!;
-      return viewTensor(entry, entry.file.read(entry.begin, entry.end), name);
+      const size = entry.end - entry.begin;
+      if (room.length < size || room.length > MAX_ROOM) {
+        room.buffer.transfer(0); // frees it now; garbage collection would let tensors pile up
+        room = new Uint8Array(size);
+      }
+      const bytes = room.subarray(0, size);
+      entry.file.read(entry.begin, bytes);
+      return viewTensor(entry, bytes, name);
     };
     return { entries, tensor, close };
   } catch (error) {
@@ -122,27 +136,28 @@ async function openWeights(config: BertConfig, folder: string, onProgress?: OnPr
   }
 }
 
-/** Opens the first of `WEIGHTS` that the folder has. */
-async function firstThere(folder: string, open: (name: string) => Promise<OpenFile>): Promise<[string, OpenFile]> {
-  let [missing]: unknown[] = [];
+/** Opens the first of `WEIGHTS` that there is. */
+async function firstThere(files: Files, open: (name: string) => Promise<OpenFile | null>): Promise<[string, OpenFile]> {
   for (const name of WEIGHTS) {
-    try {
-      return [name, await open(name)];
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-      missing ??= error.cause;
-    }
+    const file = await open(name);
+    if (file) return [name, file];
   }
-  const [name, ...others] = WEIGHTS;
-  throw unreadable(`${folder}/${name}`, missing, `, or ${others.join(' or ')} beside it`);
+  throw missing(files, WEIGHTS.join(' or '));
+}
+
+/** A part of a file, in memory of its own. */
+function part(file: OpenFile, begin: number, end: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(end - begin);
+  file.read(begin, bytes);
+  return bytes;
 }
 
 /** The tensors of one file. */
-const entriesOf = (file: OpenFile, path: string): Map<string, TensorEntry> => {
-  const { total, read } = file;
-  if (path.endsWith('.bin')) return pytorchEntries(file, path);
-  const length = headerLength(read(0, Math.min(8, total)), total, path);
-  return parseHeader(read(8, 8 + length), total, path);
+const entriesOf = (file: OpenFile): Map<string, TensorEntry> => {
+  const { name, size } = file;
+  if (name.endsWith('.bin')) return pytorchEntries(file, name);
+  const length = headerLength(part(file, 0, Math.min(8, size)), size, name);
+  return parseHeader(part(file, 8, 8 + length), size, name);
 };
 
 const MOST_FILES = 1000; // that share the tensors of one checkpoint
@@ -257,15 +272,10 @@ function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['t
 }
 
 /** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */
-async function openTokenizer(folder: string, model: Record<string, unknown>): Promise<Tokenizer> {
-  const there = (name: string) =>
-    readFile(`${folder}/${name}`).catch((error: unknown) => {
-      if (isMissing(error)) return undefined;
-      throw error;
-    });
+async function openTokenizer(from: Files, model: Record<string, unknown>, options: OpenOptions): Promise<Tokenizer> {
   const jsonOf = async (name: string) => {
-    const file = await there(name);
-    return file && json(file);
+    const file = await readWhole(from, name, options);
+    return file ? json(file) : undefined;
   };
   const text = (file: WholeFile) => textOf(file.bytes);
   const config = (await jsonOf('tokenizer_config.json')) ?? {};
@@ -282,14 +292,14 @@ async function openTokenizer(folder: string, model: Record<string, unknown>): Pr
     '',
   );
   if (!files.json && CLASSES[className] === 'bpe') {
-    files.vocab = new Map(Object.entries(json(await readFile(`${folder}/vocab.json`)) as Record<string, number>));
-    files.merges = readMerges(text(await readFile(`${folder}/merges.txt`)));
-  } else if (!files.json) files.vocab = readVocab(text(await readFile(`${folder}/vocab.txt`)));
+    files.vocab = new Map(Object.entries(json(await needed(from, 'vocab.json', options)) as Record<string, number>));
+    files.merges = readMerges(text(await needed(from, 'merges.txt', options)));
+  } else if (!files.json) files.vocab = readVocab(text(await needed(from, 'vocab.txt', options)));
   try {
     return new Tokenizer(...tokenizerOf(files, className));
   } catch (cause) {
     if (cause instanceof BertletError) throw cause; // any other is a value of a type that no tokenizer has there
-    const message = `${folder}: expected a tokenizer as Hugging Face saves it, got another (${messageOf(cause)})`;
+    const message = `${from.name}: expected a tokenizer as Hugging Face saves it, got another (${messageOf(cause)})`;
     throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
   }
 }

@@ -27,7 +27,8 @@ const MOST_DIMENSIONS = 8;
  * Finds the tensors of a file: name, dtype, shape and place of each.
  * @throws BertletError `weights` if the file is no such archive, or describes anything but tensors
  */
-export function pytorchEntries(source: OpenFile, file: string): Map<string, TensorEntry> {
+export function pytorchEntries(from: OpenFile, file: string): Map<string, TensorEntry> {
+  const source = partsOf(from);
   const records = zipRecords(source, file);
   const pickles = [...records].filter(([name]) => name === 'data.pkl' || name.endsWith('/data.pkl'));
   const [pickle] = pickles;
@@ -40,7 +41,7 @@ export function pytorchEntries(source: OpenFile, file: string): Map<string, Tens
   const endian = order ? textOf(source.read(order.begin, Math.min(order.end, order.begin + 20))) : '';
   if (order && endian !== 'little') fail(file, `expected little-endian numbers, got byteorder ${preview(endian)}`);
   const tensors = new Map<string, TensorEntry>();
-  for (const [key, value] of unpickle(source.read(begin, end).slice(), file)) {
+  for (const [key, value] of unpickle(source.read(begin, end), file)) {
     if (typeof key !== 'string' || !(value instanceof PickledTensor)) {
       fail(file, `expected tensors by name, got ${preview(key)}: ${preview(value)}`);
     }
@@ -73,8 +74,18 @@ interface Place {
 }
 
 /** Finds the content of each file in a zip archive. Compressed files are refused, because torch writes none. */
-function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place> {
-  const tail = read(Math.max(0, total - 22 - 65535), total).slice();
+/** Parts of a file, each in memory of its own. */
+const partsOf = (from: OpenFile) => ({
+  total: from.size,
+  read: (begin: number, end: number) => {
+    const bytes = new Uint8Array(end - begin);
+    from.read(begin, bytes);
+    return bytes;
+  },
+});
+
+function zipRecords({ total, read }: ReturnType<typeof partsOf>, file: string): Map<string, Place> {
+  const tail = read(Math.max(0, total - 22 - 65535), total);
   if (total >= 4 && view(read(0, 4)).getUint32(0, true) !== 0x04034b50) {
     const convert = `python -c "import torch; f = '${file}'; torch.save(torch.load(f, weights_only=True), f)"`;
     const message = `expected a zip archive, got another file. If it is a checkpoint of torch before 1.6: ${convert}`;
@@ -95,7 +106,7 @@ function zipRecords({ total, read }: OpenFile, file: string): Map<string, Place>
     [count, size, begin] = [number64(record, 32), number64(record, 40), number64(record, 48)];
   }
   if (begin + size > total || size > MOST_BYTES) fail(file, `expected a directory inside the file, got ${size} bytes`);
-  const directory = read(begin, begin + size).slice();
+  const directory = read(begin, begin + size);
   const records = new Map<string, Place>();
   for (let at = 0, i = 0; i < count; i++) {
     if (at + 46 > size || view(directory).getUint32(at, true) !== 0x02014b50) fail(file, 'its directory is damaged');

@@ -15,7 +15,7 @@ import { preview } from '../options.ts';
 import { inNode, isOfSystem, isRunning, textOf, variables } from '../platform.ts';
 import { TOKENIZER_FILES, VOCABULARIES } from '../text/json.ts';
 import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
-import { kept, type OnProgress, readFile } from './index.ts';
+import { type Files, filesAt, folder as folderOf, kept, type OnProgress, readWhole } from './index.ts';
 
 /** Options of `locate`. */
 export interface HubOptions {
@@ -67,6 +67,15 @@ export async function locate(model: string, options: HubOptions = {}): Promise<s
   const hub = { ...options, revision, endpoint };
   return inNode ? download(id, hub) : address(id, hub);
 }
+
+/** The files that `model` names: a folder, an address, a model of the Hub; those of the Hub are downloaded. */
+export const filesOf = async (model: string | URL | Files, options: HubOptions = {}): Promise<Files> => {
+  const isUrl = typeof (model as URL | null)?.href === 'string';
+  return filesAt(isUrl || (typeof model === 'string' && model !== '') ? await locate(String(model), options) : model);
+};
+/** A model of the Hub. */
+export const hub = (id: string, options: HubOptions = {}): Promise<Files> => filesOf(id, options);
+
 type Hub = HubOptions & Record<'revision' | 'endpoint', string>;
 /** What each request to the Hub has. */
 type Asking = { readonly headers: Record<string, string>; readonly signal: AbortSignal | null };
@@ -167,17 +176,17 @@ async function collect(id: string, { snapshot, has, get, where }: Store): Promis
   };
   if (there.includes('config.json')) {
     await get('config.json');
-    await readConfig(snapshot);
+    await readConfig(folderOf(snapshot));
   }
   const weights = choose('model.safetensors or pytorch_model.bin', WEIGHTS);
   choose('config.json', ['config.json']);
   const vocabulary = choose('tokenizer.json or vocab.txt', VOCABULARIES);
   const others = TOKENIZER_FILES.filter((path) => !VOCABULARIES.includes(path) && there.includes(path));
   for (const path of [vocabulary, ...others]) await get(path);
-  await openDescription(snapshot);
+  await openDescription(folderOf(snapshot));
   await get(weights);
   if (!weights.endsWith('.json')) return snapshot;
-  const { files } = parseIndex(await readFile(`${snapshot}/${weights}`));
+  const { files } = parseIndex((await readWhole(folderOf(snapshot), weights))!);
   there.push(...(await has(files)));
   for (const path of files) await get(choose(path, [path]));
   return snapshot;

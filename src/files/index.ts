@@ -1,112 +1,172 @@
-/** Reads the files of a checkpoint: from disk in Node, from a URL in a page. */
+/** Files of a checkpoint, wherever they are: in a folder, at an address, in memory. The Hub's are in hub.ts. */
 
-import { BertletError, messageOf } from '../errors.ts';
+import { BertletError, fault, inputError, messageOf } from '../errors.ts';
+import { preview } from '../options.ts';
 import { inNode, textOf } from '../platform.ts';
 import { fetchBytes, HttpError } from './http.ts';
 
 /** Called while a file is downloaded or read. `loaded` and `total` are bytes. */
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
 
+/** A file that is read in parts. */
+export interface OpenFile {
+  /** Path or URL, for messages. */
+  readonly name: string;
+  readonly size: number;
+  /**
+   * Fills `target`, which is the caller's, with the bytes from `begin` on.
+   * @throws BertletError `file` if they cannot be read, or the file ends before
+   */
+  read(begin: number, target: Uint8Array): void;
+  close(): void;
+}
+export interface OpenOptions {
+  signal?: AbortSignal | undefined;
+  onProgress?: OnProgress | undefined;
+}
+/** Where a checkpoint's files come from. */
+export interface Files {
+  /** For messages. */
+  readonly name: string;
+  /**
+   * Opens a file; null: there is no such file.
+   * @throws BertletError `file` if it is there and cannot be read; the reason of `signal` if it aborts
+   */
+  open(file: string, options?: OpenOptions): Promise<OpenFile | null>;
+}
 /** A file in memory. */
 export interface WholeFile {
   readonly name: string;
-  readonly bytes: Uint8Array;
-}
-/** A file that is read in parts. `read(begin, end)` returns bytes that are valid until the next `read`. */
-export interface OpenFile {
-  readonly total: number;
-  readonly read: (begin: number, end: number) => Uint8Array;
-  readonly close: () => void;
+  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** The error for a file that cannot be read. `others`: what was looked for as well. */
-export const unreadable = (path: string, cause: unknown, others = ''): BertletError => {
-  const message = `${path}: expected a readable file (${messageOf(cause)})${others}.`;
-  return new BertletError('file', `${message} A checkpoint is a folder as Hugging Face saves it.`, { cause });
-};
+const unreadable = (name: string, cause: unknown): BertletError =>
+  fault('file', name, 'a readable file', messageOf(cause), '', cause);
 
-/** Whether this is the error of a file that is not there, and not of one that cannot be read. */
-export const isMissing = (error: unknown): error is BertletError =>
-  error instanceof BertletError &&
-  ['ENOENT', 'ENOTDIR'].includes((error.cause as { code?: string } | undefined)?.code ?? '');
+const MAX_WHOLE = 2 ** 28; // bytes; a tokenizer.json of 500,000 tokens has 40 MB
+
+/**
+ * Reads a whole file; null: there is no such file.
+ * @throws BertletError `file` if it cannot be read
+ */
+export async function readWhole(files: Files, file: string, options?: OpenOptions): Promise<WholeFile | null> {
+  const opened = await files.open(file, options);
+  if (!opened) return null;
+  const { name, size } = opened;
+  try {
+    if (size > MAX_WHOLE) throw fault('file', name, `at most ${MAX_WHOLE} bytes`, size);
+    const bytes = new Uint8Array(size);
+    opened.read(0, bytes);
+    return { name, bytes };
+  } finally {
+    opened.close();
+  }
+}
 
 /** @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS */
-function refusePointer(path: string, begin: Uint8Array): void {
-  if (!textOf(begin.subarray(0, 40)).startsWith('version https://git-lfs.github.com/spec/')) return;
+function refusePointer(file: OpenFile): OpenFile {
+  const begin = new Uint8Array(file.size < 1000 ? Math.min(file.size, 40) : 0);
+  file.read(0, begin);
+  if (!textOf(begin).startsWith('version https://git-lfs.github.com/spec/')) return file;
   const advice = 'Run `git lfs pull` in that folder, or download the file itself.';
-  throw new BertletError('file', `${path}: expected the file's content, got a Git LFS pointer to it. ${advice}`);
+  throw fault('file', file.name, "the file's content", 'a Git LFS pointer to it', advice);
 }
 
-const MOST_ROOM = 2 ** 24; // bytes of a part whose memory is kept for the next: a layer's, and not the embeddings'
-const MOST_WHOLE = 2 ** 28; // bytes; a tokenizer.json of 500,000 tokens has 40 MB
-
-/**
- * Reads a whole file.
- * @throws BertletError `file` if the file cannot be read
- */
-export async function readFile(path: string): Promise<WholeFile> {
-  const { total, read, close } = await openFile(path);
-  try {
-    if (total > MOST_WHOLE) throw unreadable(path, new Error(`at most ${MOST_WHOLE} bytes, got ${total}`));
-    return { name: path, bytes: read(0, total) };
-  } finally {
-    close();
-  }
-}
-
-/**
- * Opens a file to read it in parts. In Node the parts come from disk, so the file is never in memory as a whole. In a
- * page the whole file is fetched first.
- * @throws BertletError `file` if the file cannot be read
- */
-export async function openFile(path: string, onProgress?: OnProgress, signal?: AbortSignal): Promise<OpenFile> {
-  const file = path.slice(path.lastIndexOf('/') + 1);
-  if (!inNode) {
-    const bytes = await fetched(path, (loaded, total) => onProgress?.({ file, loaded, total }), signal);
-    refusePointer(path, bytes);
-    return { total: bytes.length, read: (begin, end) => bytes.subarray(begin, end), close: () => {} };
-  }
-  const { closeSync, openSync, readSync, statSync } = process.getBuiltinModule('node:fs');
-  let descriptor: number;
-  let total: number;
-  try {
-    const about = statSync(path);
-    if (!about.isFile()) throw new Error('it is no file');
-    total = about.size;
-    descriptor = openSync(path, 'r');
-  } catch (cause) {
-    throw unreadable(path, cause);
-  }
-  let room = new Uint8Array(0); // of the last part: new memory costs more than to read into it
-  let loaded = 0;
-  const read = (begin: number, end: number) => {
-    if (room.length < end - begin || room.length > MOST_ROOM) {
-      room.buffer.transfer(0); // frees the last part now; garbage collection would let parts pile up
-      room = new Uint8Array(end - begin);
-    }
-    const bytes = room.subarray(0, end - begin);
+/** A folder of the disk, in Node. Its files are read in parts, so none is in memory as a whole. */
+export const folder = (path: string): Files => ({
+  name: path,
+  open: async (file, { onProgress } = {}) => {
+    const { closeSync, fstatSync, openSync, readSync } = process.getBuiltinModule('node:fs');
+    const name = `${path}/${file}`;
+    let descriptor: number;
     try {
-      for (let at = 0; at < bytes.length; ) {
-        const got = readSync(descriptor, bytes, at, bytes.length - at, begin + at);
-        if (got === 0) throw new Error(`${bytes.length} bytes at ${begin}, got ${at}`);
-        at += got;
-      }
+      descriptor = openSync(name, 'r');
     } catch (cause) {
-      throw unreadable(path, cause);
+      if (['ENOENT', 'ENOTDIR'].includes((cause as { code?: string }).code!)) return null;
+      throw unreadable(name, cause);
     }
-    loaded += bytes.length;
-    onProgress?.({ file, loaded, total });
-    return bytes;
+    const about = fstatSync(descriptor);
+    const { size } = about;
+    let loaded = 0;
+    const read = (begin: number, target: Uint8Array) => {
+      try {
+        for (let at = 0; at < target.length; ) {
+          const got = readSync(descriptor, target, at, target.length - at, begin + at);
+          if (got === 0) throw new Error(`${at} of ${target.length} bytes at ${begin}`);
+          at += got;
+        }
+      } catch (cause) {
+        throw unreadable(name, cause);
+      }
+      loaded += target.length;
+      onProgress?.({ file, loaded, total: size });
+    };
+    const close = () => closeSync(descriptor);
+    try {
+      if (!about.isFile()) throw unreadable(name, 'no file');
+      return refusePointer({ name, size, read, close });
+    } catch (error) {
+      close();
+      throw error;
+    }
+  },
+});
+
+/** A file that is in memory as a whole. */
+const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
+  refusePointer({
+    name,
+    size: bytes.length,
+    read: (begin, target) => {
+      const part = bytes.subarray(begin, begin + target.length);
+      if (part.length < target.length) throw unreadable(name, `${part.length} of ${target.length} bytes at ${begin}`);
+      target.set(part);
+    },
+    close: () => {},
+  });
+
+/** Files of an own kind: `File`s by their names, or bytes by name. */
+export function blobs(files: readonly File[] | Record<string, Blob | Uint8Array>): Files {
+  const named = Array.isArray(files) ? files.map((file: File) => [file.name, file] as const) : Object.entries(files);
+  const byName = new Map<string, Blob | Uint8Array>(named);
+  return {
+    name: 'the given files',
+    open: async (name, { onProgress } = {}) => {
+      const file = byName.get(name);
+      if (!file) return null;
+      const bytes = ArrayBuffer.isView(file) ? file : new Uint8Array(await file.arrayBuffer());
+      onProgress?.({ file: name, loaded: bytes.length, total: bytes.length });
+      return inMemory(name, bytes);
+    },
   };
-  const close = () => closeSync(descriptor);
-  try {
-    refusePointer(path, total < 1000 ? read(0, total) : new Uint8Array(0));
-  } catch (error) {
-    close();
-    throw error;
+}
+
+/** A folder at an address. A file is fetched as a whole when it is opened. */
+export const site = (address: string | URL): Files => {
+  const name = String(address).replace(/\/+$/, '');
+  return {
+    name,
+    open: async (file, { onProgress, signal } = {}) => {
+      const url = `${name}/${file}`;
+      const bytes = await fetched(url, (loaded, total) => onProgress?.({ file, loaded, total }), signal);
+      return bytes && inMemory(url, bytes);
+    },
+  };
+};
+
+/**
+ * The files that are meant: those given, or those of a folder or an address.
+ * @throws BertletError `input` if `model` is none of them
+ */
+export function filesAt(model: string | URL | Files): Files {
+  if (typeof (model as Files | null)?.open === 'function') return model as Files;
+  const isUrl = typeof (model as URL | null)?.href === 'string';
+  if (!isUrl && (typeof model !== 'string' || model === '')) {
+    throw inputError('model', 'a folder, an address, owner/name, or Files', preview(model));
   }
-  loaded = 0;
-  return { total, read, close };
+  const place = String(model as string | URL);
+  if (!inNode) return site(place);
+  return folder(isUrl ? process.getBuiltinModule('node:url').fileURLToPath(place) : place);
 }
 
 const CACHE = 'bertlet';
@@ -129,16 +189,18 @@ export const kept = {
   },
 };
 
+class Html extends Error {}
+
 async function fetched(
   url: string,
   onProgress?: (loaded: number, total: number) => void,
   signal: AbortSignal | null = null,
-): Promise<Uint8Array> {
+): Promise<Uint8Array | null> {
   // The files of a commit on the Hub never change, and none is added, so they are asked for once.
   const forever = /\/resolve\/[0-9a-f]{40}\//.test(url);
   try {
     const old = forever ? await kept.match(url) : undefined;
-    if (old && !old.ok) throw new HttpError(old);
+    if (old && !old.ok) return null;
     if (old) {
       const bytes = new Uint8Array(await old.arrayBuffer());
       onProgress?.(bytes.length, bytes.length);
@@ -146,14 +208,17 @@ async function fetched(
     }
     const bytes = await fetchBytes(url, { signal }, ({ total, html }, loaded) => {
       // Hosts of single-page apps answer with an HTML page where a file is missing.
-      if (html) throw Object.assign(new Error('an HTML page'), { code: 'ENOENT' });
+      if (html) throw new Html();
       onProgress?.(loaded, total);
     });
     if (forever) await kept.put(url, new Response(bytes)); // only whole files are kept
     return bytes;
   } catch (cause) {
-    const absent = forever && cause instanceof HttpError && cause.status === 404;
-    if (absent) await kept.put(url, new Response(null, { status: 404 }));
-    throw unreadable(url, cause);
+    signal?.throwIfAborted();
+    const absent = cause instanceof Html || (cause instanceof HttpError && [403, 404, 410].includes(cause.status));
+    if (!absent) throw cause instanceof BertletError ? cause : unreadable(url, cause);
+    const forGood = forever && cause instanceof HttpError && cause.status === 404;
+    if (forGood) await kept.put(url, new Response(null, { status: 404 }));
+    return null;
   }
 }
