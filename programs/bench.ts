@@ -4,6 +4,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
+import { QUESTION, TEXT } from '../bench/article.ts';
 import { environment } from '../bench/environment.ts';
 import { decode, fileError } from '../bench/files.ts';
 import type { MatrixOptions } from '../bench/matrix.ts';
@@ -11,7 +12,6 @@ import { randomCheckpoint } from '../bench/model.ts';
 import type { Result } from '../bench/result.ts';
 import { SHAPES } from '../bench/shapes.ts';
 import { locate } from '../src/tensor.ts';
-import { QUESTION, TEXT } from './article.ts';
 import { type Io, type Output, printer } from './io.ts';
 import { progressBars, stopOf } from './progress.ts';
 import type { Accuracy } from './report/bench.ts';

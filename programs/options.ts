@@ -4,8 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { buffer as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { QUESTION, TEXT } from '../bench/article.ts';
 import { decode } from '../bench/files.ts';
-import { QUESTION, TEXT } from './article.ts';
 import type { Io } from './io.ts';
 
 /** A positive integer. */

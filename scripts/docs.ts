@@ -6,7 +6,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { QUESTION, TEXT } from '../programs/article.ts';
+import { QUESTION, TEXT } from '../bench/article.ts';
 import { compare, explain } from '../programs/explain/explain.ts';
 import { explainText } from '../programs/explain/text.ts';
 import { FAMILIES } from '../src/checkpoint/families.ts';

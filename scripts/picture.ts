@@ -1,7 +1,7 @@
 /** `node scripts/picture.ts`: docs/page.png, the page (dist-web) when it has answered the article's question. */
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
-import { pageServer } from '../test/pageServer.ts';
+import { pageServer } from '../bench/pageServer.ts';
 import { headlessChromium } from './driver.ts';
 
 const ROOT = join(import.meta.dirname, '..');

@@ -12,9 +12,9 @@ import { rolldown } from 'rolldown';
 import { build as vite } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import webpack, { type Configuration } from 'webpack';
+import { pageServer } from '../bench/pageServer.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
-import { pageServer } from './pageServer.ts';
 import { CHECKPOINT, ROOT, TINY } from './support.ts';
 
 const FORMATS = ['page', 'ESM', 'CommonJS'] as const;

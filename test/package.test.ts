@@ -19,8 +19,8 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { build, createServer } from 'vite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pageServer } from '../bench/pageServer.ts';
 import { headlessChromium } from '../scripts/driver.ts';
-import { pageServer } from './pageServer.ts';
 import { CHECKPOINT, ROOT, TINY } from './support.ts';
 
 const MOST_BYTES = 1e6;

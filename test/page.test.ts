@@ -4,10 +4,10 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type PageServer, pageServer } from '../bench/pageServer.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
 import { hubServer } from './hubServer.ts';
-import { type PageServer, pageServer } from './pageServer.ts';
 import { CHECKPOINT, goldenJson, largestDifference, picture, ROOT, TINY } from './support.ts';
 
 interface Busy {

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
+import { pageServer } from '../bench/pageServer.ts';
 import { EXAMPLES } from '../programs/web/examples.ts';
 import { load } from '../src/index.ts';
-import { pageServer } from './pageServer.ts';
 import { CHECKPOINT, ROOT } from './support.ts';
 import {
   ARTICLE,

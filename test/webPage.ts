@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { source as axe } from 'axe-core';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { type PageServer, pageServer } from '../bench/pageServer.ts';
 import { EXAMPLES } from '../programs/web/examples.ts';
 import { headlessChromium } from '../scripts/driver.ts';
-import { type PageServer, pageServer } from './pageServer.ts';
 import { goldenJson, picture, ROOT } from './support.ts';
 
 const PICTURES = join(ROOT, 'test-output', 'web');

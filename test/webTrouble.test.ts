@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { pageServer } from '../bench/pageServer.ts';
 import { EXAMPLES } from '../programs/web/examples.ts';
-import { pageServer } from './pageServer.ts';
 import { ROOT, TINY } from './support.ts';
 import {
   answer,

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { headlessChromium } from '../../scripts/driver.ts';
-import { pageServer } from '../../test/pageServer.ts';
+import { pageServer } from '../pageServer.ts';
 import { serve } from './serve.ts';
 
 const [dir, kind, threads, question, context] = process.argv.slice(2) as [string, string, string, string, string];

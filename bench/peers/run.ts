@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { QUESTION, TEXT } from '../../programs/article.ts';
+import { QUESTION, TEXT } from '../article.ts';
 import { environment } from '../environment.ts';
 import { median } from '../measure.ts';
 import { startChild, takeTurns } from '../turns.ts';

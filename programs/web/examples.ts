@@ -1,5 +1,5 @@
 /** Passages and questions to begin with. */
-import { QUESTION, TEXT } from '../article.ts';
+import { QUESTION, TEXT } from '../../bench/article.ts';
 import type { Texts } from './protocol.ts';
 
 const LOVELACE =
