@@ -1,23 +1,23 @@
 /** The public API of bertlet: load a checkpoint, then answer questions. `bertlet/tensor` (tensor.ts) is the engine. */
-import './node.ts';
+import './platform.ts';
 import { Bert, type Weights } from './bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
 import {
-  checkDevice,
   DEVICE_OPTIONS,
   type DeviceName,
   type DeviceOptions,
   type Dtype,
+  deviceName,
   dtypesOf,
-  ownName,
   startDevice,
 } from './devices/index.ts';
 import { inputError } from './errors.ts';
 import { filesOf } from './files/hub.ts';
 import type { Files, OnProgress } from './files/index.ts';
-import { checkInteger, checkOneOf, checkSignal, checkType, type Given, optionsOf, preview } from './options.ts';
+import * as option from './options.ts';
+import { check, optionsOf, preview, type Table, unlessAborted, type ValuesOf } from './options.ts';
 import { type Info, QuestionAnswering } from './qa.ts';
-import { Runtime, type Scheme, unlessAborted } from './runtime.ts';
+import { Runtime, type Scheme } from './runtime.ts';
 
 export type { BertConfig } from './bert.ts';
 export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
@@ -42,16 +42,15 @@ export type { AddedToken } from './text/vocabulary.ts';
 /** Options of `load`. */
 export interface LoadOptions extends DeviceOptions {
   /**
-   * `cpu` or `wasm`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node this needs the package `webgpu`.
+   * `cpu`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node this needs the package `webgpu`.
    * `reference`: slow plain TypeScript, to check the others. `auto`: the fastest device that starts; `info.reason` says
    * why.
    */
-  device?: DeviceName | 'auto' | 'wasm' | undefined;
+  device?: DeviceName | 'auto' | undefined;
   /**
-   * Precision of the linears. fp16 (`webgpu` only) stores the weights in float16 and computes in float32. Default int8,
-   * which is also called q8.
+   * Precision of the linears. fp16 (`webgpu` only) stores the weights in float16 and computes in float32. Default int8.
    */
-  dtype?: Dtype | 'q8' | undefined;
+  dtype?: Dtype | undefined;
   /**
    * Only for int8, refused with another dtype: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales
    * (quantize.ts). Default: the scheme of an int8 checkpoint, otherwise accurate.
@@ -72,30 +71,32 @@ export interface LoadOptions extends DeviceOptions {
   signal?: AbortSignal | undefined;
 }
 
-const OPTIONS = [
-  'device',
-  'dtype',
-  'scheme',
-  'batchSize',
+const OPTIONS = {
+  device: option.byDefault('cpu', deviceName),
+  dtype: option.byDefault('int8', option.anything<Dtype>()), // what it may be is the device's
+  scheme: option.oneOf(['torch', 'accurate'] as const),
+  batchSize: option.integer(1), // by default 8 on webgpu, otherwise 1
   ...DEVICE_OPTIONS,
-  'revision',
-  'endpoint',
-  'onProgress',
-  'signal',
-] as const;
+  revision: option.string,
+  endpoint: option.string,
+  onProgress: option.callback<OnProgress>(),
+  signal: option.abortSignal,
+} satisfies Table<LoadOptions>;
 
 /**
  * Loads a question answering checkpoint of BERT, DistilBERT, ELECTRA or RoBERTa.
  * @param model a folder, as a path (in Node), a `file:` address (in Node) or a URL (in a page); or `owner/name` or its
- * address, a model of the Hugging Face Hub; or `Files`, of files in memory or a fetch of one's own. The folder has config.json, model.safetensors or pytorch_model.bin, whole or
- * in parts with an index, and the tokenizer's files: tokenizer.json, or vocab.txt, or vocab.json and merges.txt.
+ * address, a model of the Hugging Face Hub; or `Files`, of files in memory or a fetch of one's own. The folder has
+ * config.json, model.safetensors or pytorch_model.bin, whole or in parts with an index, and the tokenizer's files:
+ * tokenizer.json, or vocab.txt, or vocab.json and merges.txt.
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if a file has
  * wrong content; `input` for a wrong option; `device` if the device does not start or cannot run the model; the reason of
  * `signal` if it aborts
  */
 export async function load(model: string | URL | Files, given: LoadOptions = {}): Promise<QuestionAnswering> {
   const options = optionsOf('load', given, OPTIONS);
-  const signal = checkSignal(options.signal);
+  const { signal } = options;
+  signal?.throwIfAborted();
   const loading = loadModel(model, options);
   return unlessAborted(loading, signal).catch((error) => {
     if (signal?.aborted) loading.then((qa) => qa.dispose()).catch(() => {}); // nobody else will
@@ -103,19 +104,13 @@ export async function load(model: string | URL | Files, given: LoadOptions = {})
   });
 }
 
-async function loadModel(model: string | URL | Files, options: Given<LoadOptions>): Promise<QuestionAnswering> {
-  const { device: where = 'cpu', dtype: precision = 'int8', onProgress, signal } = options;
-  const [device, dtype] = [ownName(where), ownName(precision)];
-  checkDevice(device, options);
-  checkOneOf('dtype', dtype, dtypesOf(device), `on ${device}`);
-  checkOneOf('scheme', options.scheme, ['torch', 'accurate']);
+async function loadModel(model: string | URL | Files, options: ValuesOf<typeof OPTIONS>): Promise<QuestionAnswering> {
+  const { device, dtype, onProgress, signal } = options;
+  check('dtype', dtype, option.oneOf(dtypesOf(device), `on ${device}`));
   const int8 = dtype === 'int8';
   if (options.scheme && !int8) {
     throw inputError('scheme', `none with dtype ${dtype}`, preview(options.scheme), 'Leave it out, or load int8.');
   }
-  for (const name of ['revision', 'endpoint'] as const) checkType(name, options[name], 'string');
-  checkType('onProgress', onProgress, 'function');
-  checkInteger('batchSize', options.batchSize, 1);
   const checkpoint = await openCheckpoint(await filesOf(model, options), { onProgress, signal });
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   try {

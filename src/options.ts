@@ -1,5 +1,5 @@
-/** Checks of a caller's options. An unknown option is refused, and the error suggests the nearest known name. */
-import { BertletError, inputError } from './errors.ts';
+/** A caller's options. A table says what each may be; a name that the table lacks is refused. */
+import { inputError } from './errors.ts';
 
 /** Formats a value for an error message: short, printable, strings in quotes. */
 export function preview(value: unknown): string {
@@ -10,82 +10,95 @@ export function preview(value: unknown): string {
   return String(value);
 }
 
-/** Options without values of `undefined`: a missing option has no key. */
-export type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+/** What a value may be, in words and as a test. `otherwise` counts where the caller gives none. */
+export interface Option<V> {
+  readonly expected: string;
+  readonly allows: (value: unknown) => boolean;
+  readonly otherwise?: V;
+  /** The caller must give a value. */
+  readonly required?: boolean;
+}
+
+const ofType = <V>(type: string): Option<V | undefined> => ({
+  expected: `a ${type}`,
+  allows: (value) => typeof value === type,
+});
+export const string = ofType<string>('string');
+export const boolean = ofType<boolean>('boolean');
+export const callback = <F>(): Option<F | undefined> => ofType('function');
+export const finite: Option<number | undefined> = { expected: 'a finite number', allows: Number.isFinite };
+export const integer = (least: number, most = Infinity): Option<number | undefined> => ({
+  expected: most < Infinity ? `an integer from ${least} to ${most}` : `an integer of at least ${least}`,
+  allows: (value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
+});
+const isArrayLike = (value: unknown) => typeof (value as { length?: unknown } | null)?.length === 'number';
+export const numbers: Option<ArrayLike<number> | undefined> = {
+  expected: 'an array of integers',
+  allows: (value) => typeof value === 'object' && isArrayLike(value),
+};
+/** @param where for the words: `on cpu` */
+export const oneOf = <V>(names: readonly V[], where = ''): Option<V | undefined> => ({
+  expected: `${names.join(', ')}${where && ` ${where}`}`,
+  allows: (value) => names.includes(value as V),
+});
+/** Its value is checked elsewhere. */
+export const anything = <V>(): Option<V | undefined> => ({ expected: 'anything', allows: () => true });
+/** Known by its name: another realm, as of a test runner, has a class of its own. */
+export const abortSignal: Option<AbortSignal | undefined> = {
+  expected: 'an AbortSignal',
+  allows: (value) => Object.prototype.toString.call(value) === '[object AbortSignal]',
+};
+export const required = <V>(option: Option<V | undefined>): Option<V> => ({ ...(option as Option<V>), required: true });
+export const byDefault = <V>(otherwise: NoInfer<V>, option: Option<V | undefined>): Option<V> => ({
+  ...option,
+  otherwise,
+});
+
+/** The options of a function that takes a `T`. */
+export type Table<T> = { readonly [K in keyof T]-?: Option<T[K]> };
+
+/** @throws BertletError `input` if the value is not what the option may be */
+export function check(name: string, value: unknown, { expected, allows }: Option<unknown>): void {
+  if (!allows(value)) throw inputError(name, expected, preview(value));
+}
 
 /**
- * Copies the given options, without those that are undefined.
+ * Returns a value for each option of a table.
  * @param what the function that takes the options, for the error message: `load`, `answer`
- * @param given the options of the caller
- * @param known the names of all options
- * @throws BertletError `input` if `given` is not an object or has an unknown option
+ * @throws BertletError `input` if `given` is not an object, or has an option that is unknown or of a wrong value
  */
-export function optionsOf<T extends object>(what: string, given: T, known: readonly (keyof T & string)[]): Given<T> {
+export function optionsOf<T extends object>(what: string, given: unknown, table: T): ValuesOf<T> {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw inputError(`${what}: options`, 'an object', preview(given));
   }
-  const options: Given<T> = {};
-  for (const name of Object.keys(given) as (keyof T & string)[]) {
-    if (!known.includes(name)) {
-      const near = nearest(name, known);
-      const advice = near ? `Did you mean \`${near}\`?` : `The options are ${known.join(', ')}.`;
-      throw new BertletError('input', `${what}: expected options that it knows, got ${preview(name)}. ${advice}`);
-    }
-    const value = given[name];
-    if (value !== undefined) options[name] = value as Given<T>[typeof name];
+  const known = Object.keys(table);
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw inputError(what, 'options that it knows', preview(unknown), `The options are ${known.join(', ')}.`);
   }
-  return options;
-}
-
-/** @throws BertletError `input` if a value is given and has another type */
-export function checkType(option: string, value: unknown, type: 'boolean' | 'string' | 'function'): void {
-  if (value === undefined || typeof value === type) return;
-  throw inputError(option, `a ${type}`, preview(value));
-}
-
-/** @throws BertletError `input` unless the option is not set or an integer of at least `least` */
-export function checkInteger(option: string, value: unknown, least: number): void {
-  if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= least)) return;
-  throw inputError(option, `an integer of at least ${least}`, preview(value));
-}
-
-/**
- * Returns the signal, as long as it has not aborted.
- * @throws BertletError `input` if it is given and none; its reason if it has aborted
- */
-export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw inputError('signal', 'an AbortSignal', preview(signal));
-  signal?.throwIfAborted();
-  return signal;
-}
-
-/** @throws BertletError `input` if a value is given and is not one of `allowed` */
-export function checkOneOf(option: string, value: unknown, allowed: readonly string[], where = ''): void {
-  if (value === undefined || allowed.includes(value as string)) return;
-  throw inputError(option, `${allowed.join(', ')}${where && ` ${where}`}`, preview(value));
-}
-
-/**
- * The known name that was probably meant: the same letters in another spelling (`top_k`), or at most two edits away.
- */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const plain = (text: string) => text.toLowerCase().replace(/[^a-z0-9]/g, '');
-  const distances = known.map((other) => [editDistance(plain(name), plain(other)), other] as const);
-  const [distance, best] = distances.reduce((a, b) => (b[0] < a[0] ? b : a));
-  return distance <= 2 && distance < plain(best).length ? best : undefined;
-}
-
-/** Fewest insertions, deletions and replacements between two words (Levenshtein 1966; Wagner & Fischer 1974). */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1]! + Number(a[i - 1] !== b[j - 1]);
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
+  const values: Record<string, unknown> = {};
+  for (const [name, option] of Object.entries(table) as [string, Option<unknown>][]) {
+    const value = (given as typeof values)[name];
+    if (value !== undefined || option.required) check(name, value, option);
+    values[name] = value === undefined ? option.otherwise : value;
   }
-  return row[b.length]!;
+  return values as ValuesOf<T>;
+}
+/** What `optionsOf` makes of a table. */
+export type ValuesOf<T> = { [K in keyof T]: T[K] extends Option<infer V> ? V : never };
+
+/** A promise's value; or the reason of `signal` if it aborts first. */
+export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise;
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+  });
+  signal.addEventListener('abort', abort);
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }

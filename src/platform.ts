@@ -1,8 +1,18 @@
 /**
- * Differences between Node and a page. Modules of Node come from `process.getBuiltinModule`, here and everywhere: bundlers
+ * Differences between Node and a page. Every entry point (index.ts, tensor.ts) imports this file first, which refuses an old
+ * Node in clear words. Modules of Node come from `process.getBuiltinModule`, here and everywhere: bundlers
  * for a page would try to follow an `import`.
  */
-import { BertletError } from './errors.ts';
+import { fault } from './errors.ts';
+
+/** @throws BertletError `device` below Node 22.18: WebAssembly features and `ArrayBuffer.transfer` need it */
+export function checkNode(version: string | undefined): void {
+  if (version === undefined) return; // a page
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major > 22 || (major === 22 && minor >= 18)) return;
+  throw fault('device', 'bertlet', 'Node 22.18 or newer', version, 'Update Node.');
+}
+checkNode(globalThis.process?.versions?.node);
 
 /** Whether this is Node and not a page. */
 export const inNode = typeof process === 'object' && Boolean(process.versions?.node);
@@ -36,7 +46,7 @@ export function isRunning(pid: number): boolean {
 export function textOf(bytes: ArrayBufferView, options?: TextDecoderOptions): string {
   // Node's own where the global was taken away, as by Jest's jsdom.
   const Decoder = globalThis.TextDecoder ?? (inNode ? process.getBuiltinModule('node:util').TextDecoder : undefined);
-  if (!Decoder) throw new BertletError('device', 'bertlet: expected an engine with TextDecoder, got one without.');
+  if (!Decoder) throw fault('device', 'bertlet', 'an engine with TextDecoder', 'one without');
   return new Decoder('utf-8', options).decode(bytes);
 }
 

@@ -13,9 +13,10 @@
 
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
-import { BertletError, inputError } from './errors.ts';
-import { checkInteger, checkSignal, checkType, type Given, optionsOf, preview } from './options.ts';
-import { type DeviceInfo, type Runtime, type Scheme, unlessAborted } from './runtime.ts';
+import { fault, inputError } from './errors.ts';
+import * as option from './options.ts';
+import { optionsOf, preview, type Table, unlessAborted, type ValuesOf } from './options.ts';
+import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
 import type { Encoding, PairEncoding, Tokenizer } from './text/tokenizer.ts';
 
 /** The device and the precision of a loaded model. */
@@ -85,17 +86,20 @@ export interface Answer {
 /** A window's tokens and the two logits of each token. */
 type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
 
-const NAMES = [
-  ...(['question', 'context', 'topK', 'maxAnswerTokens', 'maxTokens', 'stride'] as const),
-  ...(['nullThreshold', 'signal', 'onProgress'] as const),
-];
-const DEFAULTS = { topK: 1, maxAnswerTokens: 30, maxTokens: 384, nullThreshold: 0 };
+const QUESTION = {
+  question: option.required(option.string),
+  context: option.required(option.string),
+  topK: option.byDefault(1, option.integer(1)),
+  maxAnswerTokens: option.byDefault(30, option.integer(1)),
+  maxTokens: option.byDefault(384, option.integer(4)),
+  stride: option.integer(0), // by default 128, or half of what a window has for the passage
+  nullThreshold: option.byDefault(0, option.finite),
+  signal: option.abortSignal,
+  onProgress: option.callback<NonNullable<Question['onProgress']>>(),
+} satisfies Table<Question>;
 const STRIDE = 128;
-/** All options, but those without a default only if they were given. */
-type Unset = 'stride' | 'signal' | 'onProgress';
-type Options = Required<Omit<Given<Question>, Unset>> & Pick<Given<Question>, Unset>;
-/** Lower bounds of the integer options. */
-const LEAST = { topK: 1, maxAnswerTokens: 1, maxTokens: 4, stride: 0 };
+/** All options, with their defaults. */
+type Options = ValuesOf<typeof QUESTION>;
 
 /** A sequence that waits to run through the model. */
 interface Waiting {
@@ -113,6 +117,11 @@ export interface Tokens {
   /** Ends `logits` early. */
   signal?: AbortSignal | undefined;
 }
+const TOKENS = {
+  inputIds: option.required(option.numbers),
+  tokenTypeIds: option.required(option.numbers),
+  signal: option.abortSignal,
+} satisfies Table<Tokens>;
 
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
@@ -154,17 +163,9 @@ export class QuestionAnswering {
    * `disposed` after `dispose()`; the reason of `signal` if it aborts; whatever `onProgress` throws
    */
   async answer(input: Question): Promise<[Answer, ...Answer[]]> {
-    const options = { ...DEFAULTS, ...optionsOf('answer', input, NAMES) } as Options;
-    for (const name of ['question', 'context'] as const) {
-      if (typeof options[name] !== 'string') throw inputError(name, 'a string', preview(options[name]));
-    }
-    for (const [name, least] of Object.entries(LEAST) as [keyof typeof LEAST, number][]) {
-      checkInteger(name, options[name], least);
-    }
-    const { nullThreshold, onProgress } = options;
-    checkType('onProgress', onProgress, 'function');
-    const signal = checkSignal(options.signal);
-    if (!Number.isFinite(nullThreshold)) throw inputError('nullThreshold', 'a finite number', preview(nullThreshold));
+    const options = optionsOf('answer', input, QUESTION);
+    const { onProgress, signal } = options;
+    signal?.throwIfAborted();
     const windows: Window[] = [];
     const pairs = [...this.#windows(options)];
     const run = async (pair: PairEncoding): Promise<Window> => {
@@ -190,19 +191,28 @@ export class QuestionAnswering {
    */
   async logits(input: Tokens): Promise<{ start: Float32Array; end: Float32Array }> {
     const { vocab, types, positions, firstPosition = 0 } = this.config;
-    const { inputIds, tokenTypeIds, ...given } = optionsOf('logits', input, ['inputIds', 'tokenTypeIds', 'signal']);
-    const signal = checkSignal(given.signal);
+    const { inputIds, tokenTypeIds, signal } = optionsOf('logits', input, TOKENS);
+    signal?.throwIfAborted();
     const ids = checkedIds('inputIds', inputIds, vocab, positions);
     const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
     // RoBERTa does not count padding in its positions, and here every token has the next.
-    if (firstPosition > 0 && ids.includes(firstPosition - 1)) {
-      throw inputError('inputIds', 'no padding', firstPosition - 1, 'A text must not have the token of padding in it.');
+    const padding = firstPosition > 0 ? ids.indexOf(firstPosition - 1) : -1;
+    if (padding >= 0) {
+      const [name, advice] = [`inputIds[${padding}]`, 'Pass one sequence without padding.'];
+      throw inputError(name, 'no padding token', firstPosition - 1, advice);
     }
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
-    if (this.#disposed) throw new BertletError('disposed', 'model: expected one in use, got one after dispose().');
+    if (this.#disposed) throw fault('disposed', 'model', 'a loaded model', 'a disposed one');
     const logits = await this.#forward(ids, typeIds, signal);
     if (!logits.every(Number.isFinite)) {
-      throw new BertletError('weights', 'logits: expected finite numbers, got NaN. The weights may be damaged.');
+      const advice = 'The weights are damaged, or an activation overflowed; try dtype fp32.';
+      throw fault(
+        'weights',
+        'logits',
+        'finite numbers',
+        logits.find((value) => !Number.isFinite(value)),
+        advice,
+      );
     }
     return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
   }
@@ -275,10 +285,7 @@ export class QuestionAnswering {
 }
 
 /** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */
-function checkedIds(name: string, ids: ArrayLike<number> | undefined, limit: number, positions: number): Int32Array {
-  if (typeof ids !== 'object' || ids === null || typeof ids.length !== 'number') {
-    throw inputError(name, 'an array of integers', preview(ids));
-  }
+function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positions: number): Int32Array {
   if (!(ids.length >= 1 && ids.length <= positions)) throw inputError(name, `1 to ${positions} tokens`, ids.length);
   return Int32Array.from(ids, (id, i) => {
     if (Number.isInteger(id) && id >= 0 && id < limit) return id;
@@ -325,10 +332,15 @@ function bestSpans(windows: Window[], options: Options): [Answer, ...Answer[]] {
   /** The probability of the first of two. */
   const ofTwo = (one: number, other: number) => 1 / (1 + Math.exp(other - one));
   return best.map((span) => ({
-    ...{ text: context.slice(span.start, span.end), start: span.start, end: span.end },
+    text: context.slice(span.start, span.end),
+    start: span.start,
+    end: span.end,
     score: Math.exp(span.startLogit - starts + span.endLogit - ends),
     confidence: span.noAnswer ? ofTwo(nullScore, most) : ofTwo(span.startLogit + span.endLogit, nullScore),
-    ...{ noAnswer: span.noAnswer, startLogit: span.startLogit, endLogit: span.endLogit, nullScore },
+    noAnswer: span.noAnswer,
+    startLogit: span.startLogit,
+    endLogit: span.endLogit,
+    nullScore,
   })) as [Answer, ...Answer[]];
 }
 

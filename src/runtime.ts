@@ -15,8 +15,8 @@
  * of an op is computed again by each `read` that needs it. To continue from a result, read it and upload it as a new
  * tensor.
  */
-import { BertletError, inputError } from './errors.ts';
-import { checkOneOf, checkSignal, optionsOf, preview } from './options.ts';
+import { fault, inputError } from './errors.ts';
+import { abortSignal, check, oneOf, optionsOf, preview, type Table, unlessAborted } from './options.ts';
 
 /** The safetensors dtypes that bertlet reads and writes, and the bytes of an element. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
@@ -171,6 +171,8 @@ export interface ReadOptions {
   /** Ends the read early. */
   signal?: AbortSignal | undefined;
 }
+const READ_OPTIONS = { signal: abortSignal } satisfies Table<ReadOptions>;
+const ACTIVATION = oneOf([undefined, 'gelu']);
 
 /** Records ops and lets a device run them. Made by `openRuntime` (tensor.ts), or with a device of your own. */
 export class Runtime {
@@ -285,8 +287,8 @@ export class Runtime {
    * `x weight^T + bias`, then GELU if asked for: [tokens, in] -> [tokens, out]. An int8 weight multiplies in integers.
    */
   linear(x: Tensor, linear: Linear, activation?: 'gelu'): Tensor {
-    checkOneOf('linear: activation', activation, ['gelu']);
-    this.#checkOwner('linear: layer', linear.runtime);
+    check('linear: activation', activation, ACTIVATION);
+    this.#checkOwner('linear', linear);
     const { name, out, features } = linear;
     same(`${name} [${x.shape}] x [${out},${features}]`, 'input features', features, x.shape[1]);
     return this.#record(x.lengths, out, { op: 'linear', linear, gelu: activation === 'gelu', reads: [x] });
@@ -308,16 +310,22 @@ export class Runtime {
    */
   read(x: Tensor, options?: ReadOptions): Promise<Float32Array>;
   /** Computes several tensors in one program. */
-  read(x: Tensor, ...more: Tensor[]): Promise<Float32Array[]>;
-  read(x: Tensor, ...more: [...Tensor[], ReadOptions]): Promise<Float32Array[]>;
-  async read(...given: (Tensor | ReadOptions | undefined)[]): Promise<Float32Array | Float32Array[]> {
+  read(...tensors: Tensor[]): Promise<Float32Array[]>;
+  async read(
+    x: Tensor,
+    second: ReadOptions | Tensor = {},
+    ...others: Tensor[]
+  ): Promise<Float32Array | Float32Array[]> {
+    if (second instanceof Tensor) return this.readAll([x, second, ...others]);
+    const [values] = await this.readAll([x, ...others], second);
+    return values!;
+  }
+
+  /** Computes several tensors in one program. Otherwise as `read`. */
+  async readAll(results: readonly Tensor[], options: ReadOptions = {}): Promise<Float32Array[]> {
     this.#checkAlive();
-    const options = given.at(-1) instanceof Tensor ? {} : (given.pop() as ReadOptions | undefined);
-    const { signal } = optionsOf('read', options ?? {}, ['signal']);
-    const results = given as Tensor[];
-    if (results.length === 0) throw inputError('read', 'a tensor', 'none');
-    for (const x of results) this.#checkOwner('read', x.runtime);
-    checkSignal(signal);
+    const { signal } = optionsOf('read', options, READ_OPTIONS);
+    for (const x of results) this.#checkOwner('read', x);
     const steps = stepsOf(results);
     const run = () => {
       signal?.throwIfAborted();
@@ -325,8 +333,7 @@ export class Runtime {
     };
     const done = this.#last.then(run, run); // one run at a time: a device has one set of activations
     this.#last = done.catch(() => {});
-    const values = await unlessAborted(done, signal);
-    return values.length === 1 ? values[0]! : values;
+    return unlessAborted(done, signal);
   }
 
   /** Waits for the reads in progress, then frees everything on the device. Idempotent. */
@@ -343,32 +350,16 @@ export class Runtime {
   /** Makes the tensor of an op. */
   #record(lengths: readonly number[], columns: number, op: Op): Tensor {
     this.#checkAlive();
-    for (const x of op.reads) this.#checkOwner(op.op, x.runtime);
+    for (const x of op.reads) this.#checkOwner(op.op, x);
     return new Tensor(this, this.#made++, [lengths, columns], null, op);
   }
   #checkAlive(): void {
-    if (this.#disposed) throw new BertletError('disposed', 'runtime: expected one in use, got one after dispose().');
+    if (this.#disposed) throw fault('disposed', 'runtime', 'one in use', 'a disposed one');
   }
   /** @throws BertletError `input` if a tensor or layer belongs to another runtime */
-  #checkOwner(what: string, owner: Runtime): void {
-    if (owner === this) return;
-    throw inputError(what, 'what this runtime made', 'what another made', 'Read it there, and upload it here.');
-  }
-}
-
-/** A promise's value; or the reason of `signal` if it aborts first. */
-export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  if (!signal) return promise;
-  let abort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-  });
-  signal.addEventListener('abort', abort);
-  try {
-    signal.throwIfAborted();
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
+  #checkOwner(what: string, { runtime }: Tensor | Linear): void {
+    if (runtime === this) return;
+    throw inputError(what, 'a tensor of this runtime', 'one of another', 'Read it there, and upload it here.');
   }
 }
 

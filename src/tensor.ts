@@ -3,16 +3,9 @@
  * product, the model, and the tensors of checkpoint files by name. `bertlet` (index.ts) builds on it to answer
  * questions.
  */
-import './node.ts';
-import {
-  checkDevice,
-  DEVICE_OPTIONS,
-  type DeviceName,
-  type DeviceOptions,
-  ownName,
-  startDevice,
-} from './devices/index.ts';
-import { optionsOf } from './options.ts';
+import './platform.ts';
+import { DEVICE_OPTIONS, type DeviceName, type DeviceOptions, deviceName, startDevice } from './devices/index.ts';
+import { check, optionsOf } from './options.ts';
 import { Runtime } from './runtime.ts';
 
 export { Bert, type BertConfig, type Weights } from './bert.ts';
@@ -54,16 +47,12 @@ export {
 
 /**
  * Starts a device to compute on. The options and `info` are those of `load`.
- * @param name `cpu` or `wasm`, the default; `webgpu`; `reference`; or `auto`, the first of webgpu, cpu, reference that starts
+ * @param name `cpu`, the default; `webgpu`; `reference`; or `auto`, the first of webgpu, cpu, reference that starts
  * @throws BertletError `input` for a wrong option; `device` if the device does not start
  */
-export async function openRuntime(
-  name: DeviceName | 'auto' | 'wasm' = 'cpu',
-  given: DeviceOptions = {},
-): Promise<Runtime> {
-  const device = ownName(name);
+export async function openRuntime(device: DeviceName | 'auto' = 'cpu', given: DeviceOptions = {}): Promise<Runtime> {
   const options = optionsOf('openRuntime', given, DEVICE_OPTIONS);
-  checkDevice(device, options);
+  check('device', device, deviceName);
   const { used, info } = await startDevice(device, 'int8', options, (started) => started);
   return new Runtime(used, info);
 }

@@ -145,6 +145,6 @@ describe('answers in batches', () => {
     const answers = questions.slice(0, 2).map(({ question }) => model.answer({ question, context: 'a b c' }));
     await model.dispose();
     for (const answer of answers) expect((await answer).length).toBe(1);
-    await expectError('disposed', /after dispose/, () => model.answer(questions[0]!));
+    await expectError('disposed', /a disposed one/, () => model.answer(questions[0]!));
   });
 });

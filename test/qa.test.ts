@@ -262,7 +262,9 @@ describe('lifecycle', () => {
     const { qa } = markers(0);
     await qa.dispose();
     await qa.dispose();
-    await expectError('disposed', /got one after dispose\(\)/, () => qa.answer({ question: 'q', context: 'a' }));
+    await expectError('disposed', /^model: expected a loaded model, got a disposed one\.$/, () =>
+      qa.answer({ question: 'q', context: 'a' }),
+    );
   });
   test('an error does not stop the next question; answers at once equal answers in turn', async () => {
     const { qa } = markers(0);

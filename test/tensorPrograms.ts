@@ -175,7 +175,7 @@ export function runtimeTests(open: () => Device | Promise<Device>, clear: (devic
         const foreign = other.tensor(matrix(2, 4, 1));
         const own = rt.tensor(matrix(2, 4, 1));
         const message =
-          /: expected what this runtime made, got what another made\. Read it there, and upload it here\.$/;
+          /: expected a tensor of this runtime, got one of another\. Read it there, and upload it here\.$/;
         await expectError('input', message, () => rt.read(foreign));
         await expectError('input', message, () => rt.linear(foreign, layer(rt, 4, 4)));
         await expectError('input', message, () => rt.linear(own, layer(other, 4, 4)));

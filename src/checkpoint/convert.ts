@@ -1,7 +1,7 @@
 /** Converts a checkpoint folder to another precision, with one tensor in memory at a time. Node only. */
 import { BertletError, inputError, messageOf } from '../errors.ts';
 import type { OnProgress } from '../files/index.ts';
-import { checkOneOf, checkType, optionsOf } from '../options.ts';
+import { boolean, callback, oneOf, optionsOf, required, string, type Table } from '../options.ts';
 import { isOfSystem, isRunning } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { HostTensor } from '../runtime.ts';
@@ -36,7 +36,12 @@ export interface Manifest {
   readonly files: Record<string, { bytes: number; sha256: string }>;
 }
 
-const PRECISIONS = ['fp32', 'fp16', 'int8', 'torch', 'accurate'];
+const OPTIONS = {
+  precision: required(oneOf(['fp32', 'fp16', 'int8', 'torch', 'accurate'] as const)),
+  int8Embeddings: boolean,
+  onProgress: callback<OnProgress>(),
+  source: string,
+} satisfies Table<ConvertOptions>;
 /** What config.json says of int8 word embeddings, which are no part of compressed-tensors' format. */
 const NOTE = 'word_embeddings is int8 with a scale for each row, which bertlet reads and transformers does not.';
 
@@ -48,13 +53,10 @@ const NOTE = 'word_embeddings is int8 with a scale for each row, which bertlet r
  * `openCheckpoint`
  */
 export async function convert(folder: string, out: string, given: ConvertOptions): Promise<Manifest> {
-  const options = optionsOf('convert', given, ['precision', 'int8Embeddings', 'onProgress', 'source']);
+  const options = optionsOf('convert', given, OPTIONS);
   const fs = process.getBuiltinModule('node:fs');
   const { basename, join, resolve } = process.getBuiltinModule('node:path');
   const { onProgress } = options;
-  if (options.precision === undefined) throw inputError('precision', PRECISIONS.join(', '), undefined);
-  checkOneOf('precision', options.precision, PRECISIONS);
-  checkType('int8Embeddings', options.int8Embeddings, 'boolean');
   const int8 = options.precision !== 'fp32' && options.precision !== 'fp16';
   if (options.int8Embeddings && !int8)
     throw inputError(

@@ -1,19 +1,13 @@
 /** The devices: the dtypes that each device supports, and how one is started, by its name or by `auto`. */
 import { BertletError, messageOf } from '../errors.ts';
-import { checkOneOf, checkType } from '../options.ts';
+import { boolean, oneOf, type Table } from '../options.ts';
 import type { Device, DeviceInfo } from '../runtime.ts';
-import { checkThreads, startCpu } from './cpu/start.ts';
+import { startCpu, THREADS } from './cpu/start.ts';
 import { ReferenceDevice } from './reference.ts';
 import { startWebgpu } from './webgpu/start.ts';
 
 export type DeviceName = 'webgpu' | 'cpu' | 'reference';
 export type Dtype = 'fp32' | 'fp16' | 'int8';
-
-const ALIASES = { wasm: 'cpu', q8: 'int8' } as const;
-type Alias = keyof typeof ALIASES;
-/** A device or a dtype by its name here: transformers.js says `wasm` for `cpu`, and `q8` for `int8`. */
-export const ownName = <N extends string>(name: N | Alias): Exclude<N, Alias> =>
-  (Object.hasOwn(ALIASES, name) ? ALIASES[name as Alias] : name) as Exclude<N, Alias>;
 
 /** Options of all devices. A device ignores the options of the others. */
 export interface DeviceOptions {
@@ -29,8 +23,11 @@ export interface DeviceOptions {
   profile?: boolean | undefined;
 }
 
-/** The names of `DeviceOptions`. */
-export const DEVICE_OPTIONS = ['threads', 'wideSimd', 'profile'] as const;
+export const DEVICE_OPTIONS = {
+  threads: THREADS,
+  wideSimd: boolean,
+  profile: boolean,
+} satisfies Table<DeviceOptions>;
 
 /** A started device. `info` returns the values at the time of the call. */
 interface Started {
@@ -79,12 +76,8 @@ const NAMES: readonly DeviceName[] = ['webgpu', 'cpu', 'reference'];
 export const dtypesOf = (device: DeviceName | 'auto'): readonly Dtype[] =>
   DEVICES[device === 'auto' ? 'webgpu' : device].dtypes;
 
-/** @throws BertletError `input` if there is no such device, or an option of it has a wrong value */
-export function checkDevice(device: DeviceName | 'auto', options: DeviceOptions): void {
-  checkOneOf('device', device, ['auto', ...NAMES]);
-  for (const name of ['wideSimd', 'profile'] as const) checkType(name, options[name], 'boolean');
-  if (options.threads !== undefined) checkThreads(options.threads);
-}
+/** The option that names a device. */
+export const deviceName = oneOf<DeviceName | 'auto'>(['auto', ...NAMES]);
 
 /**
  * Starts a device and uses it. `auto` tries the devices that support the dtype, fastest first, and takes the first that

@@ -1,6 +1,7 @@
 /** HTTP over a bad network: what fails in passing is tried again, and a download goes on where it broke off. */
+
+import { unlessAborted } from '../options.ts';
 import { inNode, variables } from '../platform.ts';
-import { unlessAborted } from '../runtime.ts';
 
 const TRIES = 5; // with no byte between them
 const LONGEST_WAIT = 60; // seconds; who asks for more (Retry-After) is not waited for

@@ -9,7 +9,7 @@
  */
 
 import { BertletError, inputError } from '../errors.ts';
-import { checkType, optionsOf, preview } from '../options.ts';
+import { anything, boolean, integer, optionsOf, preview, string, type Table } from '../options.ts';
 import { readVocab, type TokenizerJson, tokenizerJson } from './json.ts';
 import { type AddedToken, cutter, inOrder, joined, sizeOf } from './vocabulary.ts';
 
@@ -126,10 +126,18 @@ export function normalizeChar(char: string, options: Normalization): string {
   return options.chineseChars && CHINESE.test(char) ? ` ${normal} ` : normal;
 }
 
-const OPTIONS = [
-  ...(['lowercase', 'stripAccents', 'chineseChars', 'addedTokens', 'unknown', 'prefix', 'maxWord', 'pair'] as const),
-  ...(['maxTokens', 'model'] as const),
-];
+const OPTIONS = {
+  lowercase: boolean,
+  stripAccents: anything<boolean | null>(),
+  chineseChars: boolean,
+  addedTokens: anything<(string | AddedToken)[]>(),
+  unknown: string,
+  prefix: string,
+  maxWord: integer(1),
+  pair: anything<readonly PairPart[]>(),
+  maxTokens: anything<number>(),
+  model: anything<TokenModel>(),
+} satisfies Table<TokenizerOptions>;
 /** Splits texts into tokens of one vocabulary. */
 export class Tokenizer {
   readonly #vocab: ReadonlyMap<string, number>;
@@ -155,7 +163,6 @@ export class Tokenizer {
    */
   constructor(vocab: ReadonlyMap<string, number>, given: TokenizerOptions = {}) {
     const options = optionsOf('Tokenizer', given, OPTIONS);
-    for (const name of ['lowercase', 'chineseChars'] as const) checkType(name, options[name], 'boolean');
     this.#vocab = vocab;
     this.vocabSize = sizeOf(vocab);
     this.maxTokens = options.maxTokens ?? Number.POSITIVE_INFINITY;

@@ -3,8 +3,8 @@
  * this engine and CPU run correctly, pick the fastest of them, and start the threads.
  */
 import { SHARED_FLAG, WASM } from '../../../wasm/assets.js';
-import { BertletError, inputError, messageOf } from '../../errors.ts';
-import { preview } from '../../options.ts';
+import { BertletError, messageOf } from '../../errors.ts';
+import { check, integer } from '../../options.ts';
 import { fromBase64, inNode } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
 import { fastest, firstWrong, selfTestExamples, timedLinear } from '../race.ts';
@@ -44,7 +44,7 @@ const found = new Map<string, Promise<Kernels>>();
 export async function startCpu(options: CpuOptions = {}): Promise<Started> {
   const { wideSimd = true, modules } = options;
   const threads = options.threads ?? (await cores());
-  checkThreads(threads);
+  check('threads', threads, THREADS);
   if (typeof WebAssembly === 'undefined') {
     throw new BertletError('device', 'cpu: expected an engine with WebAssembly, got one without. Use `reference`.');
   }
@@ -131,11 +131,8 @@ function moduleOf(set: keyof typeof WASM, shared: boolean): Uint8Array<ArrayBuff
   return bytes;
 }
 
-/** @throws BertletError `input` if `threads` is not an integer from 1 to 256 */
-export function checkThreads(threads: number): void {
-  if (Number.isSafeInteger(threads) && threads >= 1 && threads <= 256) return;
-  throw inputError('threads', 'an integer from 1 to 256', preview(threads));
-}
+/** How many threads may be asked for. */
+export const THREADS = integer(1, 256);
 
 /** Number of cores that this process may use. In a page without shared memory 1, since workers need it. */
 async function cores(): Promise<number> {
