@@ -5,7 +5,7 @@ import { expect, test, vi } from 'vitest';
 import { goldenJson, largestDifference, ROOT } from './support.ts';
 
 test('they import the doors only, and the embeddings take 40 lines at most', () => {
-  const files = globSync('examples/*.ts', { cwd: ROOT });
+  const files = globSync('examples/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('bert-int8.ts')); // bertInt8.test.ts
   expect(files.length).toBe(2);
   for (const file of files) {
     const code = readFileSync(join(ROOT, file), 'utf8');
