@@ -38,6 +38,27 @@ const ZERO: usize = memory.data<f32>([0]);
 /** Rows of a tile. Tensors have room for a multiple of 6 rows; results beyond the last row are never read. */
 const ROWS: i32 = 6;
 
+/** Adds a row's 16 sums to what lies at `from`, and stores them at `to`. */
+// @ts-ignore: decorator
+@inline
+function add16(from: usize, to: usize, c0: v128, c1: v128, c2: v128, c3: v128): void {
+  const a = f32x4.add(c0, v128.load(from, 0)), b = f32x4.add(c1, v128.load(from, 16));
+  const c = f32x4.add(c2, v128.load(from, 32)), d = f32x4.add(c3, v128.load(from, 48));
+  // V8's revectorizer joins two stores only if the higher address comes first.
+  v128.store(to, d, 48);
+  v128.store(to, c, 32);
+  v128.store(to, b, 16);
+  v128.store(to, a, 0);
+}
+/** The same for the 8 sums of half a line. */
+// @ts-ignore: decorator
+@inline
+function add8(from: usize, to: usize, c0: v128, c1: v128): void {
+  const a = f32x4.add(c0, v128.load(from, 0)), b = f32x4.add(c1, v128.load(from, 16));
+  v128.store(to, b, 16);
+  v128.store(to, a, 0);
+}
+
 /**
  * Tile of 6 x 16: c[6][16] = init[16] + a[6][k] b[k][16], where b is a panel. Strides are in bytes. The sums of a block
  * of k start from 0 and are then added to c, so that rounding errors do not grow with the whole of k.
@@ -70,31 +91,18 @@ export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize
       x = v128.load_splat<f32>(a5 + at);
       c50 = madd(x, b0, c50); c51 = madd(x, b1, c51); c52 = madd(x, b2, c52); c53 = madd(x, b3, c53);
     }
-    // V8's revectorizer joins two stores only if the higher address comes first.
     let to = c;
-    c00 = f32x4.add(c00, v128.load(from, 0)); c01 = f32x4.add(c01, v128.load(from, 16));
-    c02 = f32x4.add(c02, v128.load(from, 32)); c03 = f32x4.add(c03, v128.load(from, 48));
-    v128.store(to, c03, 48); v128.store(to, c02, 32); v128.store(to, c01, 16); v128.store(to, c00, 0);
+    add16(from, to, c00, c01, c02, c03);
     from += fromStride; to += cStride;
-    c10 = f32x4.add(c10, v128.load(from, 0)); c11 = f32x4.add(c11, v128.load(from, 16));
-    c12 = f32x4.add(c12, v128.load(from, 32)); c13 = f32x4.add(c13, v128.load(from, 48));
-    v128.store(to, c13, 48); v128.store(to, c12, 32); v128.store(to, c11, 16); v128.store(to, c10, 0);
+    add16(from, to, c10, c11, c12, c13);
     from += fromStride; to += cStride;
-    c20 = f32x4.add(c20, v128.load(from, 0)); c21 = f32x4.add(c21, v128.load(from, 16));
-    c22 = f32x4.add(c22, v128.load(from, 32)); c23 = f32x4.add(c23, v128.load(from, 48));
-    v128.store(to, c23, 48); v128.store(to, c22, 32); v128.store(to, c21, 16); v128.store(to, c20, 0);
+    add16(from, to, c20, c21, c22, c23);
     from += fromStride; to += cStride;
-    c30 = f32x4.add(c30, v128.load(from, 0)); c31 = f32x4.add(c31, v128.load(from, 16));
-    c32 = f32x4.add(c32, v128.load(from, 32)); c33 = f32x4.add(c33, v128.load(from, 48));
-    v128.store(to, c33, 48); v128.store(to, c32, 32); v128.store(to, c31, 16); v128.store(to, c30, 0);
+    add16(from, to, c30, c31, c32, c33);
     from += fromStride; to += cStride;
-    c40 = f32x4.add(c40, v128.load(from, 0)); c41 = f32x4.add(c41, v128.load(from, 16));
-    c42 = f32x4.add(c42, v128.load(from, 32)); c43 = f32x4.add(c43, v128.load(from, 48));
-    v128.store(to, c43, 48); v128.store(to, c42, 32); v128.store(to, c41, 16); v128.store(to, c40, 0);
+    add16(from, to, c40, c41, c42, c43);
     from += fromStride; to += cStride;
-    c50 = f32x4.add(c50, v128.load(from, 0)); c51 = f32x4.add(c51, v128.load(from, 16));
-    c52 = f32x4.add(c52, v128.load(from, 32)); c53 = f32x4.add(c53, v128.load(from, 48));
-    v128.store(to, c53, 48); v128.store(to, c52, 32); v128.store(to, c51, 16); v128.store(to, c50, 0);
+    add16(from, to, c50, c51, c52, c53);
     from = c;
     fromStride = cStride;
     a = end;
@@ -130,23 +138,17 @@ export function tileNarrow(a: usize, aStride: usize, b: usize, k: i32, init: usi
       c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);
     }
     let to = c;
-    c00 = f32x4.add(c00, v128.load(from, 0)); c01 = f32x4.add(c01, v128.load(from, 16));
-    v128.store(to, c01, 16); v128.store(to, c00, 0);
+    add8(from, to, c00, c01);
     from += fromStride; to += cStride;
-    c10 = f32x4.add(c10, v128.load(from, 0)); c11 = f32x4.add(c11, v128.load(from, 16));
-    v128.store(to, c11, 16); v128.store(to, c10, 0);
+    add8(from, to, c10, c11);
     from += fromStride; to += cStride;
-    c20 = f32x4.add(c20, v128.load(from, 0)); c21 = f32x4.add(c21, v128.load(from, 16));
-    v128.store(to, c21, 16); v128.store(to, c20, 0);
+    add8(from, to, c20, c21);
     from += fromStride; to += cStride;
-    c30 = f32x4.add(c30, v128.load(from, 0)); c31 = f32x4.add(c31, v128.load(from, 16));
-    v128.store(to, c31, 16); v128.store(to, c30, 0);
+    add8(from, to, c30, c31);
     from += fromStride; to += cStride;
-    c40 = f32x4.add(c40, v128.load(from, 0)); c41 = f32x4.add(c41, v128.load(from, 16));
-    v128.store(to, c41, 16); v128.store(to, c40, 0);
+    add8(from, to, c40, c41);
     from += fromStride; to += cStride;
-    c50 = f32x4.add(c50, v128.load(from, 0)); c51 = f32x4.add(c51, v128.load(from, 16));
-    v128.store(to, c51, 16); v128.store(to, c50, 0);
+    add8(from, to, c50, c51);
     from = c;
     fromStride = cStride;
     a = end;

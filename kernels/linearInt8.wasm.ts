@@ -125,7 +125,7 @@ export function relaxedRow(
 /**
  * Command, 14 words: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros,
  * order, sums. gelu, wide and int16 are 0 or 1. `order` is the address of linearInt8Grouped's table, or 0; `sums` is its
- * scratch, 256 bytes for each thread.
+ * scratch, 512 bytes for each thread.
  */
 export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), constants = load<usize>(command, 8);
@@ -133,7 +133,7 @@ export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32)
   const tokens = load<i32>(command, 16), features = load<i32>(command, 20), out = load<i32>(command, 24);
   const activation = load<i32>(command, 28), wide = load<i32>(command, 32), int16 = load<i32>(command, 36);
   const scales = load<usize>(command, 40), zeros = load<usize>(command, 44), order = load<usize>(command, 48);
-  const sums = load<usize>(command, 52) + (<usize>thread << 8);
+  const sums = load<usize>(command, 52) + (<usize>thread << 9);
   const xStride = <usize>(int16 ? features << 1 : features), yStride = <usize>out << 2;
   const end = share(out >> 4, chunk + 1, chunks);
   for (let panel = share(out >> 4, chunk, chunks); panel < end; panel++) {

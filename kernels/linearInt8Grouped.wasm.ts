@@ -20,6 +20,7 @@
  * Why 4 x 16: t takes 8 registers of 256 bits (16 of 128 bits), beside the line and the splat. c has no register: it is
  * touched only once for a set. It lies in scratch of its own, a row in a cache line, because a local variable would lie on the
  * stack, where it may straddle two lines: whole processes were a quarter slower by the chance of where their stacks began.
+ * Rows are 128 bytes apart, not 64: Binaryen makes an added 64 a subtraction, which is no offset of a load.
  * The same tile is the best one at both widths.
  */
 import { store16 } from './dequantize.wasm';
@@ -36,109 +37,103 @@ function pairs(x: v128, w: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return i16x8.relaxed_dot_i8x16_i7x16_s(w, x);
   return w;
 }
-/** c + the two 16-bit sums of each column, in 32-bit lanes. */
+/** t + the pairs of products of a line, in 16-bit lanes. */
 // @ts-ignore: decorator
 @inline
-function widened(t: v128, ones: v128, c: v128): v128 {
-  return i32x4.add(c, i32x4.dot_i16x8_s(t, ones));
+function dot(x: v128, w: v128, t: v128): v128 {
+  return i16x8.add(t, pairs(x, w));
+}
+/** Adds the two 16-bit sums of each column of a row to its 16 sums in 32 bits, which lie at c. */
+// @ts-ignore: decorator
+@inline
+function addPairs(c: usize, ones: v128, t0: v128, t1: v128, t2: v128, t3: v128): void {
+  const c0 = i32x4.add(v128.load(c, 0), i32x4.dot_i16x8_s(t0, ones));
+  const c1 = i32x4.add(v128.load(c, 16), i32x4.dot_i16x8_s(t1, ones));
+  const c2 = i32x4.add(v128.load(c, 32), i32x4.dot_i16x8_s(t2, ones));
+  const c3 = i32x4.add(v128.load(c, 48), i32x4.dot_i16x8_s(t3, ones));
+  v128.store(c, c3, 48);
+  v128.store(c, c2, 32);
+  v128.store(c, c1, 16);
+  v128.store(c, c0, 0);
+}
+/** Adds the products of a single line and of 4 k of a row, at x, to the row's 16 sums, which lie at c. */
+// @ts-ignore: decorator
+@inline
+function addLine(x: usize, w0: v128, w1: v128, w2: v128, w3: v128, ones: v128, c: usize): void {
+  const a = v128.load_splat<i32>(x);
+  addPairs(c, ones, pairs(a, w0), pairs(a, w1), pairs(a, w2), pairs(a, w3));
+}
+/** Stores a row of y: its 16 sums, which lie at c, as float32. */
+// @ts-ignore: decorator
+@inline
+function storeRow(y: usize, c: usize, scales: usize, zeros: usize, constants: usize): void {
+  const c0 = v128.load(c, 0), c1 = v128.load(c, 16), c2 = v128.load(c, 32), c3 = v128.load(c, 48);
+  store16(y, c0, c1, c2, c3, scales, zeros, constants);
 }
 
 /**
- * Tile of 4 rows x 16 columns. `features` is the length of a row of x in bytes, `order` the panel's table, `sums` 256
- * bytes of scratch; the other arguments are those of relaxedWide.
+ * Tile of 4 rows x 16 columns. `features` is the length of a row of x in bytes, `offsets` the panel's table, `sums`
+ * 512 bytes of scratch; the other arguments are those of relaxedWide.
  */
 export function groupedTile(
-  x: usize, features: usize, w: usize, order: usize, constants: usize, scales: usize, zeros: usize, y: usize,
+  x: usize, features: usize, w: usize, offsets: usize, constants: usize, scales: usize, zeros: usize, y: usize,
   yStride: usize, sums: usize,
 ): void {
   const zero = i32x4.splat(0), x1 = x + features, x2 = x1 + features, x3 = x2 + features;
-  v128.store(sums, zero, 48); v128.store(sums, zero, 32); v128.store(sums, zero, 16); v128.store(sums, zero, 0);
-  v128.store(sums, zero, 112); v128.store(sums, zero, 96); v128.store(sums, zero, 80); v128.store(sums, zero, 64);
+  v128.store(sums, zero, 48); v128.store(sums, zero, 32); v128.store(sums, zero, 16); v128.store(sums, zero);
   v128.store(sums, zero, 176); v128.store(sums, zero, 160); v128.store(sums, zero, 144); v128.store(sums, zero, 128);
-  v128.store(sums, zero, 240); v128.store(sums, zero, 224); v128.store(sums, zero, 208); v128.store(sums, zero, 192);
-  let c0 = zero, c1 = zero, c2 = zero, c3 = zero;
-  let ends = order, w0 = zero, w1 = zero, w2 = zero, w3 = zero, a = zero;
-  order += 20;
+  v128.store(sums, zero, 304); v128.store(sums, zero, 288); v128.store(sums, zero, 272); v128.store(sums, zero, 256);
+  v128.store(sums, zero, 432); v128.store(sums, zero, 416); v128.store(sums, zero, 400); v128.store(sums, zero, 384);
+  let ends = offsets, w0 = zero, w1 = zero, w2 = zero, w3 = zero, a = zero;
+  offsets += 20;
   // `size` is the bytes of a set's words in the table: 32 for eight pairs, down to 4 for one pair.
   for (let size: usize = 32; size >= 4; size >>= 1, ends += 4) {
-    for (const end = load<usize>(ends); order < end; ) {
+    for (const end = load<usize>(ends); offsets < end; ) {
       let t00 = zero, t01 = zero, t02 = zero, t03 = zero, t10 = zero, t11 = zero, t12 = zero, t13 = zero;
       let t20 = zero, t21 = zero, t22 = zero, t23 = zero, t30 = zero, t31 = zero, t32 = zero, t33 = zero;
-      for (const set = order + size; order < set; order += 4, w += 128) {
+      for (const set = offsets + size; offsets < set; offsets += 4, w += 128) {
         // The weight's lines follow each other; only xq is read out of order.
-        const at = load<usize>(order), a0 = x + at, a1 = x1 + at, a2 = x2 + at, a3 = x3 + at;
+        const at = load<usize>(offsets), a0 = x + at, a1 = x1 + at, a2 = x2 + at, a3 = x3 + at;
         w0 = v128.load(w, 0); w1 = v128.load(w, 16); w2 = v128.load(w, 32); w3 = v128.load(w, 48);
         a = v128.load_splat<i32>(a0, 0);
-        t00 = i16x8.add(t00, pairs(a, w0)); t01 = i16x8.add(t01, pairs(a, w1));
-        t02 = i16x8.add(t02, pairs(a, w2)); t03 = i16x8.add(t03, pairs(a, w3));
+        t00 = dot(a, w0, t00); t01 = dot(a, w1, t01); t02 = dot(a, w2, t02); t03 = dot(a, w3, t03);
         a = v128.load_splat<i32>(a1, 0);
-        t10 = i16x8.add(t10, pairs(a, w0)); t11 = i16x8.add(t11, pairs(a, w1));
-        t12 = i16x8.add(t12, pairs(a, w2)); t13 = i16x8.add(t13, pairs(a, w3));
+        t10 = dot(a, w0, t10); t11 = dot(a, w1, t11); t12 = dot(a, w2, t12); t13 = dot(a, w3, t13);
         a = v128.load_splat<i32>(a2, 0);
-        t20 = i16x8.add(t20, pairs(a, w0)); t21 = i16x8.add(t21, pairs(a, w1));
-        t22 = i16x8.add(t22, pairs(a, w2)); t23 = i16x8.add(t23, pairs(a, w3));
+        t20 = dot(a, w0, t20); t21 = dot(a, w1, t21); t22 = dot(a, w2, t22); t23 = dot(a, w3, t23);
         a = v128.load_splat<i32>(a3, 0);
-        t30 = i16x8.add(t30, pairs(a, w0)); t31 = i16x8.add(t31, pairs(a, w1));
-        t32 = i16x8.add(t32, pairs(a, w2)); t33 = i16x8.add(t33, pairs(a, w3));
+        t30 = dot(a, w0, t30); t31 = dot(a, w1, t31); t32 = dot(a, w2, t32); t33 = dot(a, w3, t33);
         // The pair's second line.
         w0 = v128.load(w, 64); w1 = v128.load(w, 80); w2 = v128.load(w, 96); w3 = v128.load(w, 112);
         a = v128.load_splat<i32>(a0, 4);
-        t00 = i16x8.add(t00, pairs(a, w0)); t01 = i16x8.add(t01, pairs(a, w1));
-        t02 = i16x8.add(t02, pairs(a, w2)); t03 = i16x8.add(t03, pairs(a, w3));
+        t00 = dot(a, w0, t00); t01 = dot(a, w1, t01); t02 = dot(a, w2, t02); t03 = dot(a, w3, t03);
         a = v128.load_splat<i32>(a1, 4);
-        t10 = i16x8.add(t10, pairs(a, w0)); t11 = i16x8.add(t11, pairs(a, w1));
-        t12 = i16x8.add(t12, pairs(a, w2)); t13 = i16x8.add(t13, pairs(a, w3));
+        t10 = dot(a, w0, t10); t11 = dot(a, w1, t11); t12 = dot(a, w2, t12); t13 = dot(a, w3, t13);
         a = v128.load_splat<i32>(a2, 4);
-        t20 = i16x8.add(t20, pairs(a, w0)); t21 = i16x8.add(t21, pairs(a, w1));
-        t22 = i16x8.add(t22, pairs(a, w2)); t23 = i16x8.add(t23, pairs(a, w3));
+        t20 = dot(a, w0, t20); t21 = dot(a, w1, t21); t22 = dot(a, w2, t22); t23 = dot(a, w3, t23);
         a = v128.load_splat<i32>(a3, 4);
-        t30 = i16x8.add(t30, pairs(a, w0)); t31 = i16x8.add(t31, pairs(a, w1));
-        t32 = i16x8.add(t32, pairs(a, w2)); t33 = i16x8.add(t33, pairs(a, w3));
+        t30 = dot(a, w0, t30); t31 = dot(a, w1, t31); t32 = dot(a, w2, t32); t33 = dot(a, w3, t33);
       }
       // Widened once for the whole set: this is what the kernel saves.
       const ones = v128.load_splat<i32>(ONES);
-      c0 = widened(t00, ones, v128.load(sums, 0)); c1 = widened(t01, ones, v128.load(sums, 16));
-      c2 = widened(t02, ones, v128.load(sums, 32)); c3 = widened(t03, ones, v128.load(sums, 48));
-      v128.store(sums, c3, 48); v128.store(sums, c2, 32); v128.store(sums, c1, 16); v128.store(sums, c0, 0);
-      c0 = widened(t10, ones, v128.load(sums, 64)); c1 = widened(t11, ones, v128.load(sums, 80));
-      c2 = widened(t12, ones, v128.load(sums, 96)); c3 = widened(t13, ones, v128.load(sums, 112));
-      v128.store(sums, c3, 112); v128.store(sums, c2, 96); v128.store(sums, c1, 80); v128.store(sums, c0, 64);
-      c0 = widened(t20, ones, v128.load(sums, 128)); c1 = widened(t21, ones, v128.load(sums, 144));
-      c2 = widened(t22, ones, v128.load(sums, 160)); c3 = widened(t23, ones, v128.load(sums, 176));
-      v128.store(sums, c3, 176); v128.store(sums, c2, 160); v128.store(sums, c1, 144); v128.store(sums, c0, 128);
-      c0 = widened(t30, ones, v128.load(sums, 192)); c1 = widened(t31, ones, v128.load(sums, 208));
-      c2 = widened(t32, ones, v128.load(sums, 224)); c3 = widened(t33, ones, v128.load(sums, 240));
-      v128.store(sums, c3, 240); v128.store(sums, c2, 224); v128.store(sums, c1, 208); v128.store(sums, c0, 192);
+      addPairs(sums, ones, t00, t01, t02, t03);
+      addPairs(sums + 128, ones, t10, t11, t12, t13);
+      addPairs(sums + 256, ones, t20, t21, t22, t23);
+      addPairs(sums + 384, ones, t30, t31, t32, t33);
     }
   }
   // Single lines: each is widened at once.
   const ones = v128.load_splat<i32>(ONES);
-  for (const end = load<usize>(ends); order < end; order += 4, w += 64) {
-    const at = load<usize>(order);
+  for (const end = load<usize>(ends); offsets < end; offsets += 4, w += 64) {
+    const at = load<usize>(offsets);
     w0 = v128.load(w, 0); w1 = v128.load(w, 16); w2 = v128.load(w, 32); w3 = v128.load(w, 48);
-    a = v128.load_splat<i32>(x + at);
-    c0 = widened(pairs(a, w0), ones, v128.load(sums, 0)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 16));
-    c2 = widened(pairs(a, w2), ones, v128.load(sums, 32)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 48));
-    v128.store(sums, c3, 48); v128.store(sums, c2, 32); v128.store(sums, c1, 16); v128.store(sums, c0, 0);
-    a = v128.load_splat<i32>(x1 + at);
-    c0 = widened(pairs(a, w0), ones, v128.load(sums, 64)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 80));
-    c2 = widened(pairs(a, w2), ones, v128.load(sums, 96)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 112));
-    v128.store(sums, c3, 112); v128.store(sums, c2, 96); v128.store(sums, c1, 80); v128.store(sums, c0, 64);
-    a = v128.load_splat<i32>(x2 + at);
-    c0 = widened(pairs(a, w0), ones, v128.load(sums, 128)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 144));
-    c2 = widened(pairs(a, w2), ones, v128.load(sums, 160)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 176));
-    v128.store(sums, c3, 176); v128.store(sums, c2, 160); v128.store(sums, c1, 144); v128.store(sums, c0, 128);
-    a = v128.load_splat<i32>(x3 + at);
-    c0 = widened(pairs(a, w0), ones, v128.load(sums, 192)); c1 = widened(pairs(a, w1), ones, v128.load(sums, 208));
-    c2 = widened(pairs(a, w2), ones, v128.load(sums, 224)); c3 = widened(pairs(a, w3), ones, v128.load(sums, 240));
-    v128.store(sums, c3, 240); v128.store(sums, c2, 224); v128.store(sums, c1, 208); v128.store(sums, c0, 192);
+    addLine(x + at, w0, w1, w2, w3, ones, sums);
+    addLine(x1 + at, w0, w1, w2, w3, ones, sums + 128);
+    addLine(x2 + at, w0, w1, w2, w3, ones, sums + 256);
+    addLine(x3 + at, w0, w1, w2, w3, ones, sums + 384);
   }
-  c0 = v128.load(sums, 0); c1 = v128.load(sums, 16); c2 = v128.load(sums, 32); c3 = v128.load(sums, 48);
-  store16(y, c0, c1, c2, c3, scales, zeros, constants);
-  c0 = v128.load(sums, 64); c1 = v128.load(sums, 80); c2 = v128.load(sums, 96); c3 = v128.load(sums, 112);
-  store16(y + yStride, c0, c1, c2, c3, scales + 4, zeros + 4, constants);
-  c0 = v128.load(sums, 128); c1 = v128.load(sums, 144); c2 = v128.load(sums, 160); c3 = v128.load(sums, 176);
-  store16(y + 2 * yStride, c0, c1, c2, c3, scales + 8, zeros + 8, constants);
-  c0 = v128.load(sums, 192); c1 = v128.load(sums, 208); c2 = v128.load(sums, 224); c3 = v128.load(sums, 240);
-  store16(y + 3 * yStride, c0, c1, c2, c3, scales + 12, zeros + 12, constants);
+  storeRow(y, sums, scales, zeros, constants);
+  storeRow(y + yStride, sums + 128, scales + 4, zeros + 4, constants);
+  storeRow(y + 2 * yStride, sums + 256, scales + 8, zeros + 8, constants);
+  storeRow(y + 3 * yStride, sums + 384, scales + 12, zeros + 12, constants);
 }

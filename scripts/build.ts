@@ -19,7 +19,17 @@ const ROOT = join(import.meta.dirname, '..');
 export async function buildKernels(folder: string, out: string, name: string): Promise<void> {
   const { error, stderr } = await asc([
     join(folder, 'engine.wasm.ts'),
-    ...['--outFile', join(out, `${name}.wasm`), '-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd'],
+    ...[
+      '--outFile',
+      join(out, `${name}.wasm`),
+      '-O3',
+      '--converge',
+      '--noAssert',
+      '--runtime',
+      'stub',
+      '--enable',
+      'simd',
+    ],
     ...(name.startsWith('relaxed') ? ['--enable', 'relaxed-simd'] : []),
     ...(name.endsWith('shared') ? ['--enable', 'threads', '--sharedMemory'] : []),
     ...['--importMemory', '--initialMemory', '2', '--maximumMemory', '65536'],

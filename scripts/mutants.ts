@@ -39,11 +39,11 @@ const MUTANTS: Mutant[] = [
   ]),
   ...mutants('kernels/linearInt8Grouped.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [
     [
-      't13 = i16x8.add(t13, pairs(a, w3));\n        a = v128.load_splat<i32>(a2, 4)',
-      't13 = i16x8.add(t13, pairs(a, w2));\n        a = v128.load_splat<i32>(a2, 4)',
+      't13 = dot(a, w3, t13);\n        a = v128.load_splat<i32>(a2, 4)',
+      't13 = dot(a, w2, t13);\n        a = v128.load_splat<i32>(a2, 4)',
     ],
     ['size >>= 1', 'size >>= 2'],
-    ['c3 = widened(t33, ones, v128.load(sums, 240))', 'c3 = widened(t33, ones, v128.load(sums, 224))'],
+    ['addPairs(sums + 384, ones, t30, t31, t32, t33)', 'addPairs(sums + 384, ones, t30, t31, t32, t32)'],
   ]),
   ...mutants('kernels/linearInt16.wasm.ts', 'cpu.test', 'accumulators equal exact sums', [
     ['c21 = dot16(a, w1, c21);\n', 'c21 = dot16(a, w0, c21);\n'],

@@ -46,8 +46,8 @@ describe('self-test', () => {
     expect(reason).toMatch(/the relaxed kernels, 128 bits, failed their self-test \(linearInt8, /);
   });
   test.each([
-    ['a sum', 't11 = i16x8.add(t11, pairs(a, w1))', 't11 = i16x8.add(t11, pairs(a, w0))'],
-    ['the order', '(order), a0', '(order) & 15, a0'],
+    ['a sum', 't11 = dot(a, w1, t11)', 't11 = dot(a, w0, t11)'],
+    ['the order', '(offsets), a0', '(offsets) & 15, a0'],
     ['sizes of sets', 'size >>= 1', 'size >>= 2'],
   ])('a broken grouped product (%s): it is not used', async (_, from, to) => {
     const modules = await broken('linearInt8Grouped.wasm.ts', from, to, 'relaxed');

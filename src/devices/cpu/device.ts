@@ -336,7 +336,7 @@ export class CpuDevice implements Device {
     const int16 = Number(this.choice.int8 === 'int16');
     const room = pad(rows, 12);
     const [xq, scales, zeros] = [scratch(room * x.stride * (1 + int16)), scratch(room * 4), scratch(room * 4)];
-    const sums = scratch(order ? this.threads * 256 : 0);
+    const sums = scratch(order ? this.threads * 512 : 0);
     const product: Command = {
       kernel: 'linearInt8',
       chunks: chunksOf(panels, products, 2 ** 20),
