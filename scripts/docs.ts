@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { QUESTION, TEXT } from '../bench/article.ts';
 import { compare, explain } from '../programs/explain/explain.ts';
 import { explainText } from '../programs/explain/text.ts';
-import { FAMILIES } from '../src/checkpoint/families.ts';
+import { FAMILIES } from '../src/checkpoint/config.ts';
 import { openCheckpoint } from '../src/checkpoint/index.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
@@ -121,10 +121,25 @@ export const withExamples = (readme: string): string =>
     return `<!-- example ${file} -->\n\`\`\`ts\n${code}\n\`\`\`\n<!-- /example -->`;
   });
 
+/** Well-known models of the Hub, by family. */
+const MODELS: Record<keyof typeof FAMILIES, string[]> = {
+  bert: [
+    'deepset/bert-base-cased-squad2',
+    'google-bert/bert-large-uncased-whole-word-masking-finetuned-squad',
+    'google-bert/bert-large-cased-whole-word-masking-finetuned-squad',
+  ],
+  distilbert: [
+    'distilbert/distilbert-base-cased-distilled-squad',
+    'distilbert/distilbert-base-uncased-distilled-squad',
+  ],
+  electra: ['deepset/electra-base-squad2'],
+  roberta: ['deepset/roberta-base-squad2', 'deepset/tinyroberta-squad2'],
+};
+
 /** README with its table of families as the code has them. */
 export const withFamilies = (readme: string): string => {
-  const rows = Object.entries(FAMILIES).map(([name, { tokenizer, models }]) => {
-    const links = models.map((model) => `[${model}](https://huggingface.co/${model})`);
+  const rows = Object.entries(FAMILIES).map(([name, { tokenizer }]) => {
+    const links = MODELS[name as keyof typeof FAMILIES].map((model) => `[${model}](https://huggingface.co/${model})`);
     return `| \`${name}\` | \`${tokenizer}\` | ${links.join(', ')} |`;
   });
   const table = ['| `model_type` | tokenizer, where no file names another | models |', '|---|---|---|', ...rows].join(

@@ -148,7 +148,7 @@ const MUTANTS: Mutant[] = [
     ['?.[1] !== id) continue', '?.[1] === undefined) continue'],
     ['187f8-187ff', '187f8-187fe'],
   ]),
-  ...mutants('src/checkpoint/families.ts', 'checkpoints', undefined, [
+  ...mutants('src/checkpoint/config.ts', 'checkpoints', undefined, [
     ['positionsAfterPadding: true', 'positionsAfterPadding: false'],
   ]),
   ...mutants('src/text/json.ts', 'checkpoints', 'opened or refused', [

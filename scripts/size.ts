@@ -19,7 +19,6 @@ const LOADING = [
   'checkpoint/index',
   'files/index',
   'checkpoint/config',
-  'checkpoint/families',
   'text/json',
   'checkpoint/safetensors',
 ].map((name) => `src/${name}.ts`);

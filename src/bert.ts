@@ -7,10 +7,12 @@
  *             y -> linear, GELU -> linear -> + y -> layerNorm -> the next layer's x
  *
  * Tensors have the names of BERT's Hugging Face checkpoint. DistilBERT, ELECTRA and RoBERTa are the same computation:
- * checkpoint/families.ts has their names.
+ * checkpoint/config.ts has their names.
  */
-import type { FamilyName } from './checkpoint/families.ts';
 import type { HostTensor, Linear, LinearWeight, Norm, ReadOptions, Runtime, Tables, Tensor } from './runtime.ts';
+
+/** `model_type` in config.json. */
+export type FamilyName = 'bert' | 'distilbert' | 'electra' | 'roberta';
 
 /** Sizes of a BERT, from its config.json. */
 export interface BertConfig {
@@ -35,6 +37,8 @@ export interface BertConfig {
   readonly intermediate: number;
   /** Added to the variance in every layerNorm. */
   readonly eps: number;
+  /** Whether an int8 checkpoint leaves the head, qa_outputs, in float32. Default false. */
+  readonly floatHead?: boolean;
 }
 
 /** One encoder layer on the device. */

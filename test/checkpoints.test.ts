@@ -4,10 +4,14 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { convert, load, type PairEncoding, Tokenizer } from '../src/index.ts';
+import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import { writeSafetensors } from '../src/checkpoint/write.ts';
+import { convert, type LoadOptions, load, type PairEncoding, Tokenizer } from '../src/index.ts';
+import { quantizeWeight } from '../src/quantize.ts';
+import type { HostTensor } from '../src/runtime.ts';
 import { WORDS } from '../src/text/bpe.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
-import { expectError, GOLDEN, goldenJson, largestDifference, splitLogits } from './support.ts';
+import { expectError, float32, GOLDEN, goldenJson, largestDifference, splitLogits } from './support.ts';
 
 interface Pair {
   ids: number[];
@@ -115,6 +119,158 @@ describe.each(Object.entries(models))('%s', (name, { ids, types, fp32, int8 }) =
     expect(splitLogits(Float32Array.from(together(await after.logits(input))))).toEqual(await before.logits(input));
     await before.dispose();
     await after.dispose();
+  });
+});
+
+interface Outcome {
+  logits?: number[];
+  missing?: number;
+  error?: string;
+}
+interface Configs {
+  ids: Record<string, number[]>;
+  configs: ({ model: string; change: Record<string, unknown> } & Outcome)[];
+  files: (({ names: string } & Outcome) | { metadata: string; accepted: boolean })[];
+  floatHead: number[];
+}
+const configs = goldenJson<Configs>('configs');
+
+/** A copy of a golden checkpoint with a changed config.json. */
+function changed(model: string, change: object): string {
+  const own = mkdtempSync(join(folder, 'changed-'));
+  cpSync(`${GOLDEN}/checkpoints/${model}`, own, { recursive: true });
+  const path = join(own, 'config.json');
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change }));
+  return own;
+}
+async function logitsOf(path: string, ids: number[], options: LoadOptions = {}): Promise<number[]> {
+  const qa = await load(path, { device: 'reference', dtype: 'fp32', ...options });
+  const logits = await qa.logits({ inputIds: ids, tokenTypeIds: ids.map(() => 0) });
+  await qa.dispose();
+  return together(logits);
+}
+
+describe('config.json: transformers computes the same, or it is refused by name', () => {
+  /** What transformers computes and bertlet refuses: another GELU, fewer layers than the file has, causal attention, ... */
+  const refused: [model: string, change: object, message: RegExp][] = [
+    ['bert', { hidden_act: 'gelu_new' }, /expected hidden_act to be "gelu" or "gelu_python"/],
+    ['bert', { hidden_act: 'gelu_fast' }, /expected hidden_act/],
+    ['bert', { hidden_act: 'relu' }, /expected hidden_act/],
+    ['bert', { hidden_act: 'gelu_10' }, /expected hidden_act/],
+    ['bert', { num_hidden_layers: 1 }, /unexpected bert\.encoder\.layer\.1\./],
+    ['bert', { is_decoder: true }, /expected is_decoder to be false/],
+    ['distilbert', { activation: 'relu' }, /expected activation to be "gelu"/],
+    ['distilbert', { num_attention_heads: 4 }, /expected num_attention_heads to be as n_heads, 2, got 4\. /],
+    ['distilbert', { num_hidden_layers: 1 }, /expected num_hidden_layers to be as n_layers, 2, got 1\. /],
+    [
+      'roberta',
+      { pad_token_id: 0 },
+      /expected pad_token_id in config\.json to be that of no other special token, got 0/,
+    ],
+    ['roberta', { pad_token_id: 2 }, /expected pad_token_id in config\.json to be .*, got 2\. /],
+  ];
+  test.each(configs.configs.map((one) => [one.model, JSON.stringify(one.change), one] as const))(
+    '%s, %s',
+    async (model, change, { change: given, logits }) => {
+      const [, , message = logits ? null : /expected|missing/] =
+        refused.find(([family, each]) => family === model && JSON.stringify(each) === change) ?? [];
+      const path = changed(model, given);
+      const computed = () => logitsOf(path, configs.ids[model]!);
+      if ('num_labels' in given) return expect((await computed()).length).toBe(16); // the tensors say two labels
+      if (!message) return expect(largestDifference(await computed(), logits!)).toBeLessThan(1e-5);
+      await expect(computed()).rejects.toMatchObject({
+        name: 'BertletError',
+        code: expect.stringMatching(/config|file|weights/),
+        message: expect.stringMatching(message),
+      });
+    },
+  );
+  test("quantized by another library: said before the weights are looked for, by the library's name", async () => {
+    for (const quantization_config of [
+      { quant_method: 'bitsandbytes', load_in_8bit: true },
+      { quant_method: 'compressed-tensors', format: 'pack-quantized' },
+    ]) {
+      const path = changed('bert', { quantization_config });
+      rmSync(join(path, 'model.safetensors'));
+      const message =
+        /expected weights in float, or in int8 .*, got quantization_config of "(bitsandbytes|compressed-tensors", "pack-quantized)"\. /;
+      await expectError('config', message, () => load(path));
+    }
+  });
+});
+
+describe('files of weights', () => {
+  const tensors = () => readSafetensors(readFileSync(`${GOLDEN}/checkpoints/bert/model.safetensors`));
+  const written = (change: (name: string, tensor: HostTensor) => [string, HostTensor][], config: object = {}) => {
+    const path = changed('bert', config);
+    const all = [...tensors()].flatMap(([name, tensor]) => change(name, tensor));
+    writeFileSync(join(path, 'model.safetensors'), writeSafetensors(all, { format: 'pt' }));
+    return path;
+  };
+  const ids = configs.ids.bert!;
+  const RENAMES: Record<string, (name: string) => string> = {
+    'module.': (name) => `module.${name}`,
+    '_orig_mod.': (name) => `_orig_mod.${name}`,
+    'base_model.model.': (name) => `base_model.model.${name}`,
+    'no prefix': (name) => name.replace(/^bert\./, ''),
+    'gamma and beta': (name) => name.replace('Norm.weight', 'Norm.gamma').replace('Norm.bias', 'Norm.beta'),
+  };
+  const MESSAGES: Record<string, RegExp> = {
+    'module.': /^checkpoint: expected a model's weights, got names that begin with `module\.`/,
+    '_orig_mod.': /^checkpoint: expected a model's weights, got names that begin with `_orig_mod\.`/,
+    'base_model.model.':
+      /39 tensors differ: missing bert\..* The file has base_model\.model\.bert\.\S+, (base\S+, ){4}\.\.\.\. /,
+  };
+  test.each(configs.files.flatMap((one) => ('names' in one ? [[one.names, one] as const] : [])))(
+    'names: %s',
+    async (names, { logits }) => {
+      const path = written((name, tensor) => [[RENAMES[names]!(name), tensor]]);
+      if (logits) expect(largestDifference(await logitsOf(path, ids), logits)).toBeLessThan(1e-5);
+      else await expectError('weights', MESSAGES[names]!, () => load(path));
+    },
+  );
+  test.each([
+    ['a LoRA adapter', '.lora_A.weight', /got an adapter\. Merge it into its model first: `merge_and_unload\(\)`/],
+    ['bitsandbytes, 4 bits', '.weight.absmax', /got weights quantized by bitsandbytes\. Use the/],
+    ['bitsandbytes, 8 bits', '.SCB', /got weights quantized by bitsandbytes\. Use the/],
+    ['pack-quantized', '.weight_packed', /got weights packed by compressed-tensors \(pack-quantized\)\. Use the/],
+    ['GPTQ', '.qweight', /got weights quantized by GPTQ or AWQ\. Use the/],
+  ])('%s: the cause, not a list of what is missing', (_, suffix, message) =>
+    expectError('weights', message, () =>
+      load(
+        written((name, tensor) => {
+          const linear = /^(.*(query|key|value|dense))\.weight$/.exec(name)?.[1];
+          return [[linear ? `${linear}${suffix}` : name, tensor]];
+        }),
+      ),
+    ),
+  );
+  const compressed = (ignore: string[]) => ({
+    quantization_config: { quant_method: 'compressed-tensors', format: 'int-quantized', ignore },
+  });
+  const int8 = (name: string, tensor: HostTensor, names = /dense|query|key|value/): [string, HostTensor][] => {
+    if (!/weight$/.test(name) || !names.test(name) || /embeddings|Norm/.test(name)) return [[name, tensor]];
+    const { data, scale, shape } = quantizeWeight(float32(tensor), 'torch');
+    return [
+      [name, { dtype: 'I8', shape, data }],
+      [`${name}_scale`, { dtype: 'F32', shape: [1], data: scale.subarray(0, 1) }],
+    ];
+  };
+  test('a float head beside int8 linears opens where config.json says so, and is converted as it is', async () => {
+    const path = written((...one) => int8(...one), compressed(['qa_outputs']));
+    const got = await logitsOf(path, ids, { dtype: 'int8' });
+    expect(largestDifference(got, configs.floatHead)).toBeLessThan(1e-3);
+    const whole = await logitsOf(changed('bert', {}), ids, { dtype: 'int8', scheme: 'torch' });
+    expect(largestDifference(got, whole)).toBeGreaterThan(3e-3); // the head alone
+    const out = join(folder, 'float-head');
+    await convert(path, out, { precision: 'int8' });
+    expect(readFileSync(join(out, 'model.safetensors'))).toEqual(readFileSync(join(path, 'model.safetensors')));
+    expect(await logitsOf(out, ids, { dtype: 'int8' })).toEqual(got);
+    await expectError('weights', /linears of different dtypes or schemes/, () =>
+      load(written((...one) => int8(...one), compressed([]))),
+    );
+    const named = written((name, tensor) => int8(name, tensor, /./), compressed(['qa_outputs']));
+    await expectError('weights', /qa_outputs\.weight: expected F32, F16 or BF16, got I8/, () => load(named));
   });
 });
 

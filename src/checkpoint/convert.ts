@@ -72,9 +72,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
   const remove = () => fs.rmSync(temporary, { recursive: true, force: true });
   const unguard = beforeEnd(remove);
   try {
-    const tables = [...tensorShapes(checkpoint.config).values()].filter(
-      ({ shape, linear }) => shape.length > 1 && !linear,
-    );
+    const tables = [...tensorShapes(checkpoint.config).values()].filter(({ table }) => table);
     const dtypes = tables.map(({ own }) => checkpoint.dtype(own)); // the first is of the word embeddings
     const int8Embeddings = options.int8Embeddings ?? (int8 && dtypes[0] === 'I8');
     const stored = int8Embeddings ? 'I8' : dtypes.every((dtype) => dtype === 'F16') ? 'F16' : 'F32';
@@ -90,7 +88,7 @@ export async function convert(folder: string, out: string, given: ConvertOptions
     const written = {
       ...config,
       dtype: precision === 'fp16' ? 'float16' : 'float32',
-      ...(int8 && quantization(precision)),
+      ...(int8 && quantization(precision, checkpoint.config.floatHead)),
       ...(int8Embeddings && { bertlet_note: NOTE }),
     };
     fs.writeFileSync(join(temporary, 'config.json'), `${JSON.stringify(written, null, 2)}\n`);
@@ -179,7 +177,7 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
 }
 
 /** The `quantization_config` for config.json, as the library compressed-tensors writes it. */
-function quantization(precision: Precision) {
+function quantization(precision: Precision, floatHead = false) {
   const [weights, activations] = precision === 'torch' ? ['tensor', 'tensor'] : ['channel', 'token'];
   const group = {
     targets: ['Linear'],
@@ -187,7 +185,9 @@ function quantization(precision: Precision) {
     input_activations: { num_bits: 8, type: 'int', symmetric: false, strategy: activations, dynamic: true },
   };
   const status = { quant_method: 'compressed-tensors', format: 'int-quantized', quantization_status: 'compressed' };
-  return { quantization_config: { ...status, config_groups: { group_0: group }, ignore: [] } };
+  return {
+    quantization_config: { ...status, config_groups: { group_0: group }, ignore: floatHead ? ['qa_outputs'] : [] },
+  };
 }
 
 /** The size and SHA-256 of a file. */

@@ -1,6 +1,6 @@
 /** Opens a checkpoint: config.json, tokenizer.json or vocab.txt, and the files of the weights. */
 
-import type { BertConfig, Weights } from '../bert.ts';
+import type { BertConfig, FamilyName, Weights } from '../bert.ts';
 import { BertletError, fault, inputError, messageOf } from '../errors.ts';
 import { type Files, filesAt, type OpenFile, type OpenOptions, readWhole, type WholeFile } from '../files/index.ts';
 import { preview } from '../options.ts';
@@ -9,8 +9,7 @@ import { quantizeWeight } from '../quantize.ts';
 import type { Device, HostTensor, LinearWeight, Scheme } from '../runtime.ts';
 import { CLASSES, readMerges, readVocab, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
-import { checkTensors, parseConfig, renamed, tensorShapes } from './config.ts';
-import { type FamilyName, familyOf } from './families.ts';
+import { checkTensors, FAMILIES, parseConfig, renamed, tensorShapes } from './config.ts';
 import { pytorchEntries } from './pytorch.ts';
 import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
 
@@ -66,7 +65,7 @@ export async function openDescription(
   { signal }: OpenOptions = {},
 ): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
   const { model, config } = await readModel(files, { signal });
-  const tokenizer = await openTokenizer(files, model, { signal });
+  const tokenizer = await openTokenizer(files, model, config.family, { signal });
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
     throw new BertletError('tokenizer', `${files.name}: ${message}. Use the checkpoint's own vocabulary.`);
@@ -75,6 +74,12 @@ export async function openDescription(
   if (config.types > 0 && types > config.types) {
     const message = `expected at most ${config.types} token types (type_vocab_size in config.json), got ${types}`;
     throw new BertletError('tokenizer', `${files.name}: ${message}. Use the checkpoint's own tokenizer.`);
+  }
+  // RoBERTa does not count padding in its positions, and here every token has the next. A long word is unknown to WordPiece.
+  const padding = (config.firstPosition ?? 0) - 1;
+  if (tokenizer.encodePair('', 'x'.repeat(1000)).ids.includes(padding)) {
+    const expected = 'pad_token_id in config.json to be that of no other special token';
+    throw fault('config', files.name, expected, padding, "Use the checkpoint's own config.json.");
   }
   return { config, tokenizer };
 }
@@ -206,7 +211,7 @@ export function weightsOf(
   return (name) => {
     for (const buffer of made) (buffer as ArrayBuffer).transfer(0); // frees the tensor of the previous call (`Weights`)
     made = [];
-    const { linear, own } = shapes.get(name)!;
+    const { linear, own, table } = shapes.get(name)!;
     // Copied before the weight is read: a tensor is valid only until the next read.
     const scale = linear && scheme ? toFloat32(read(`${own}_scale`), `${own}_scale`).slice() : null;
     const tensor = read(own);
@@ -223,7 +228,7 @@ export function weightsOf(
       keep(converted.data);
       return converted;
     }
-    if (tensor.dtype === 'F16' && shape.length === 2 && (linear ? precision === 'fp16' : device.float16)) {
+    if (tensor.dtype === 'F16' && (linear ? precision === 'fp16' : table && device.float16)) {
       finite(own, tensor.data as Uint16Array);
       return tensor as HostTensor<Uint16Array>;
     }
@@ -272,7 +277,12 @@ function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['t
 }
 
 /** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */
-async function openTokenizer(from: Files, model: Record<string, unknown>, options: OpenOptions): Promise<Tokenizer> {
+async function openTokenizer(
+  from: Files,
+  model: Record<string, unknown>,
+  family: FamilyName = 'bert',
+  options: OpenOptions = {},
+): Promise<Tokenizer> {
   const jsonOf = async (name: string) => {
     const file = await readWhole(from, name, options);
     return file ? json(file) : undefined;
@@ -285,12 +295,12 @@ async function openTokenizer(from: Files, model: Record<string, unknown>, option
     files.added = await jsonOf('added_tokens.json');
   }
   // transformers' rule: the tokenizer's own file names its class, or the model's does, or its family has one.
-  const own = familyOf(model.model_type as FamilyName).tokenizer;
   const names = [config.tokenizer_class, model.tokenizer_class].filter((name) => typeof name === 'string');
-  const className = [...names.filter((name) => name.startsWith('BertJapanese')), ...names, own][0]!.replace(
-    /Fast$/,
-    '',
-  );
+  const className = [
+    ...names.filter((name) => name.startsWith('BertJapanese')),
+    ...names,
+    FAMILIES[family].tokenizer,
+  ][0]!.replace(/Fast$/, '');
   if (!files.json && CLASSES[className] === 'bpe') {
     files.vocab = new Map(Object.entries(json(await needed(from, 'vocab.json', options)) as Record<string, number>));
     files.merges = readMerges(text(await needed(from, 'merges.txt', options)));

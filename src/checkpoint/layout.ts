@@ -24,9 +24,8 @@ type Entry = [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
  */
 export function checkpointLayout(config: BertConfig, precision: Precision, embeddings: Embeddings = 'F32'): Entry[] {
   const isInt8 = precision !== 'fp32' && precision !== 'fp16';
-  return [...tensorShapes(config)].flatMap(([name, { own, shape, linear }]): Entry[] => {
-    const isTable = shape.length === 2 && !linear;
-    const float = precision === 'fp16' || (isInt8 && isTable && embeddings === 'F16') ? 'F16' : 'F32';
+  return [...tensorShapes(config)].flatMap(([name, { own, shape, linear, table }]): Entry[] => {
+    const float = precision === 'fp16' || (isInt8 && table && embeddings === 'F16') ? 'F16' : 'F32';
     if (!isInt8 || !(linear || (name === WORD_EMBEDDINGS && embeddings === 'I8')))
       return [[own, { dtype: float, shape }]];
     const scales = linear && precision === 'torch' ? [1] : [shape[0]!, 1];
