@@ -9,7 +9,19 @@
  * Tensors have the names of BERT's Hugging Face checkpoint. DistilBERT, ELECTRA and RoBERTa are the same computation:
  * checkpoint/config.ts has their names.
  */
-import type { HostTensor, Linear, LinearWeight, Norm, ReadOptions, Runtime, Tables, Tensor } from './runtime.ts';
+import { inputError } from './errors.ts';
+import { preview } from './options.ts';
+import {
+  checkArray,
+  type HostTensor,
+  type Linear,
+  type LinearWeight,
+  type Norm,
+  type ReadOptions,
+  type Runtime,
+  type Tables,
+  type Tensor,
+} from './runtime.ts';
 
 /** `model_type` in config.json. */
 export type FamilyName = 'bert' | 'distilbert' | 'electra' | 'roberta';
@@ -108,17 +120,16 @@ export class Bert {
   }
 
   /**
-   * Records the embeddings and all layers for one sequence, or for each sequence of a batch. Nothing is computed before
-   * `Runtime.read`.
+   * Records the embeddings and all layers. Nothing is computed before `Runtime.read`.
    * @param ids token ids [tokens], without padding
    * @param typeIds [tokens], 0 for tokens of the question, 1 for tokens of the passage
-   * @returns the hidden states of the last layer [tokens, hidden], to read or to compute with. Those of a batch are the
-   * rows of all its sequences, one after another (`Tensor.lengths`).
+   * @param lengths tokens of each sequence, if the ids are a batch of several, one after another
+   * @returns the hidden states of the last layer [tokens, hidden], to read or to compute with
    */
-  encode(ids: Int32Array | readonly Int32Array[], typeIds: typeof ids): Tensor {
+  encode(ids: Int32Array, typeIds: Int32Array, lengths?: readonly number[]): Tensor {
     const { heads, eps } = this.config;
     const rt = this.#runtime;
-    let x = rt.embedding(ids, typeIds, this.#tables); // [tokens] -> [tokens, hidden]
+    let x = rt.embedding(ids, typeIds, this.#tables, lengths); // [tokens] -> [tokens, hidden]
     x = rt.layerNorm(x, null, this.#norm, eps); // [tokens, hidden] -> same
     if (this.#project) x = rt.linear(x, this.#project); // [tokens, embedding] -> [tokens, hidden]
     for (const layer of this.#layers) {
@@ -138,8 +149,7 @@ export class Bert {
    * @returns logits [tokens, 2]: for each token, how well the answer starts there and how well the answer ends there
    */
   async forward(ids: Int32Array, typeIds: Int32Array, options?: ReadOptions): Promise<Float32Array> {
-    const [logits] = await this.forwardBatch([ids], [typeIds], options);
-    return logits!;
+    return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs), options);
   }
 
   /**
@@ -152,7 +162,16 @@ export class Bert {
     typeIds: readonly Int32Array[],
     options?: ReadOptions,
   ): Promise<Float32Array[]> {
-    const logits = this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs); // [tokens of all, 2]
+    for (const list of [ids, typeIds])
+      if (!Array.isArray(list)) throw inputError('forwardBatch', 'arrays', preview(list));
+    for (const [i, one] of ids.entries()) {
+      checkArray(`forwardBatch: ids[${i}]`, one, 'Int32Array');
+      checkArray(`forwardBatch: typeIds[${i}]`, typeIds[i]!, 'Int32Array', one.length);
+    }
+    const joined = (sequences: readonly Int32Array[]) => Int32Array.from(sequences.flatMap((one) => [...one]));
+    const lengths = ids.map(({ length }) => length);
+    const states = this.encode(joined(ids), joined(typeIds), lengths); // [tokens of all, hidden]
+    const logits = this.#runtime.linear(states, this.#qaOutputs); // [tokens of all, 2]
     const values = await this.#runtime.read(logits, options);
     return logits.sequences.map(({ first, tokens }) => values.subarray(2 * first, 2 * (first + tokens)));
   }

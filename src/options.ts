@@ -68,11 +68,11 @@ export function check(name: string, value: unknown, { expected, allows }: Option
  * @throws BertletError `input` if `given` is not an object, or has an option that is unknown or of a wrong value
  */
 export function optionsOf<T extends object>(what: string, given: unknown, table: T): ValuesOf<T> {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+  if (Object.prototype.toString.call(given) !== '[object Object]') {
     throw inputError(`${what}: options`, 'an object', preview(given));
   }
   const known = Object.keys(table);
-  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  const unknown = Object.keys(given as object).find((name) => !known.includes(name));
   if (unknown !== undefined) {
     throw inputError(what, 'options that it knows', preview(unknown), `The options are ${known.join(', ')}.`);
   }

@@ -12,7 +12,16 @@
  * token.
  */
 import { inputError } from './errors.ts';
-import type { HostTensor, QuantizedTensor, Scheme } from './runtime.ts';
+import { check, finite } from './options.ts';
+import {
+  checkArray,
+  checkMatrix,
+  checkWeight,
+  type HostTensor,
+  type QuantizedTensor,
+  type Scheme,
+  scheme as schemes,
+} from './runtime.ts';
 
 // Names of this module: a global that is looked up in a loop makes it slow where globals are, as in Jest, those of a vm context.
 const { abs, fround, max, min } = Math;
@@ -30,7 +39,8 @@ export function roundHalfEven(x: number): number {
  * @throws BertletError `input` if a weight is NaN or infinite
  */
 export function quantizeWeight(weight: HostTensor<Float32Array>, scheme: Scheme): QuantizedTensor {
-  const [rows = 0, columns = 0] = weight.shape;
+  const [rows, columns] = checkMatrix('quantizeWeight', weight);
+  check('scheme', scheme, schemes);
   const data = new Int8Array(weight.data.length);
   const scale = new Float32Array(rows);
   const group = (scheme === 'torch' ? rows : 1) * columns; // weights that share a scale
@@ -64,6 +74,8 @@ export interface QuantizedActivations {
  * aten/src/ATen/native/quantized/cpu/QuantUtils.h.
  */
 export function chooseScale(low: number, high: number): { scale: number; zeroPoint: number } {
+  check('chooseScale: low', low, finite);
+  check('chooseScale: high', high, finite);
   let [least, most] = [min(low, 0), max(high, 0)];
   let scale = (most - least) / 127;
   if (fround(scale) === 0 || fround(1 / fround(scale)) === Infinity) scale = 0.1;
@@ -88,7 +100,8 @@ export function chooseScale(low: number, high: number): { scale: number; zeroPoi
  * @throws BertletError `input` if an activation is NaN or infinite
  */
 export function quantizeActivations(x: HostTensor<Float32Array>, scheme: Scheme): QuantizedActivations {
-  const [tokens = 0, features = 0] = x.shape;
+  const [tokens, features] = checkMatrix('quantizeActivations', x);
+  check('scheme', scheme, schemes);
   const data = new Uint8Array(x.data.length);
   const scales = new Float32Array(tokens);
   const zeroPoints = new Int32Array(tokens);
@@ -113,8 +126,9 @@ export function quantizeActivations(x: HostTensor<Float32Array>, scheme: Scheme)
 /**
  * The sum of each row of a weight: [out, in] -> [out]. Integer products subtract `zeroPoint * sum` from an accumulator.
  */
-export function rowSums({ shape, data }: QuantizedTensor): Int32Array {
-  const [out = 0, features = 0] = shape;
+export function rowSums(weight: QuantizedTensor): Int32Array {
+  const [out, features] = checkWeight('rowSums', weight, ['I8']);
+  const { data } = weight;
   const sums = new Int32Array(out);
   for (let row = 0; row < out; row++) {
     let sum = 0;
@@ -130,8 +144,11 @@ export function rowSums({ shape, data }: QuantizedTensor): Int32Array {
  * @returns [tokens, out] accumulators
  */
 export function matmulInt8(x: QuantizedActivations, weight: QuantizedTensor): Int32Array {
-  const [out = 0, features = 0] = weight.shape;
-  const tokens = x.scale.length;
+  const [out, features] = checkWeight('matmulInt8: weight', weight, ['I8']);
+  const tokens = x?.scale?.length;
+  checkArray('matmulInt8: x.scale', x?.scale, 'Float32Array');
+  checkArray('matmulInt8: x.zeroPoint', x.zeroPoint, 'Int32Array', tokens);
+  checkArray('matmulInt8: x.data', x.data, 'Uint8Array', tokens * features);
   const accumulators = new Int32Array(tokens * out);
   const sums = rowSums(weight);
   for (let column = 0; column < out; column++) {

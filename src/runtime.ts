@@ -16,7 +16,17 @@
  * tensor.
  */
 import { fault, inputError } from './errors.ts';
-import { abortSignal, check, oneOf, optionsOf, preview, type Table, unlessAborted } from './options.ts';
+import {
+  abortSignal,
+  callback,
+  check,
+  oneOf,
+  optionsOf,
+  preview,
+  string,
+  type Table,
+  unlessAborted,
+} from './options.ts';
 
 /** The safetensors dtypes that bertlet reads and writes, and the bytes of an element. */
 export const DTYPE_BYTES = { F32: 4, F16: 2, BF16: 2, I8: 1, U8: 1, I32: 4, I64: 8 } as const;
@@ -34,6 +44,7 @@ export interface HostTensor<Data extends TensorData = TensorData> {
 
 /** How an int8 linear is quantized: as PyTorch does, or with finer scales (quantize.ts). */
 export type Scheme = 'torch' | 'accurate';
+export const scheme = oneOf<Scheme>(['torch', 'accurate']);
 
 /** A linear's weight in int8. The zero point is 0 (symmetric), so `weight ≈ data * scale[row]`. */
 export interface QuantizedTensor {
@@ -50,47 +61,87 @@ export interface QuantizedTensor {
 /** A linear's weight [out, in]: float32, float16 (`webgpu` only), or int8. */
 export type LinearWeight = HostTensor<Float32Array | Uint16Array> | QuantizedTensor;
 
+/** The class of the array that holds the elements of a matrix. */
+const ARRAYS = { F32: 'Float32Array', F16: 'Uint16Array', I8: 'Int8Array' } as const;
+const WIDEN = 'Use `toFloat32` or `quantizeWeight`.';
+const isCount = (size: unknown): boolean => Number.isSafeInteger(size) && (size as number) >= 1;
+const listed = (values: unknown): string =>
+  Array.isArray(values) ? `[${values.slice(0, 9).map(preview)}]` : preview(values);
+/** An array's class by its name, not by instanceof: another realm has classes of its own. */
+const classOf = (array: unknown): string => Object.prototype.toString.call(array).slice(8, -1);
+const described = (array: unknown): string =>
+  ArrayBuffer.isView(array) ? `${classOf(array)} of ${(array as Int8Array).length}` : preview(array);
+
+/** @throws BertletError `input` unless it is an array of this class, and of this length if one is given */
+export function checkArray(what: string, array: ArrayLike<number>, name: string, length?: number): void {
+  if (classOf(array) === name && (length === undefined || array.length === length)) return;
+  throw inputError(what, length === undefined ? name : `${name} of ${length}`, described(array));
+}
+
+/**
+ * Checks a matrix in the memory of JavaScript.
+ * @param least fewest sizes in its shape; 1 lets a vector pass, which is one row
+ * @throws BertletError `input` unless it is of this dtype, and its shape and elements match
+ */
+export function checkMatrix(
+  what: string,
+  matrix: Pick<HostTensor, 'shape' | 'data'> & { dtype?: DType },
+  dtype: keyof typeof ARRAYS = 'F32',
+  least = 2,
+): [rows: number, columns: number] {
+  const { shape, data, dtype: own = dtype } = matrix ?? {};
+  const sizes = Array.isArray(shape) && shape.length >= least && shape.length <= 2 && shape.every(isCount) ? shape : [];
+  const [rows, columns] = [sizes.length === 1 ? 1 : sizes[0], sizes.at(-1)];
+  if (own === dtype && classOf(data) === ARRAYS[dtype] && rows * columns === data.length) return [rows, columns];
+  const expected = `a shape [rows, columns], each at least 1, and as many elements of ${dtype} in a ${ARRAYS[dtype]}`;
+  const got = matrix ? `${listed(shape)}, ${preview(own)}, ${described(data)}` : preview(matrix);
+  throw inputError(what, expected, got, classOf(data) === ARRAYS[dtype] ? '' : WIDEN);
+}
+
+/** @throws BertletError `input` unless it is a matrix in one of `dtypes`; int8 has a scale for each row, and a scheme */
+export function checkWeight(
+  what: string,
+  weight: LinearWeight,
+  dtypes: readonly (keyof typeof ARRAYS)[] = ['F32', 'F16', 'I8'],
+): [out: number, features: number] {
+  const dtype = weight?.dtype as keyof typeof ARRAYS;
+  if (!dtypes.includes(dtype) || 'scale' in weight !== (dtype === 'I8')) {
+    throw inputError(what, `a weight of ${dtypes.join(', ')} with scales`, preview(dtype ?? weight), WIDEN);
+  }
+  const sizes = checkMatrix(what, weight, dtype);
+  if ('scale' in weight) {
+    checkArray(`${what}: scale`, weight.scale, 'Float32Array', sizes[0]);
+    check(`${what}: scheme`, weight.scheme, scheme);
+  }
+  return sizes;
+}
+
+/** For devices without float16. */
+export function refuseFloat16(name: string, { dtype }: LinearWeight): void {
+  if (dtype !== 'F16') return;
+  throw inputError(name, 'a weight of float32 or int8', dtype, 'Widen it with `toFloat32`, or use `webgpu`.');
+}
+
 /** The rows of one sequence of a batch. */
 export type Rows = { readonly first: number; readonly tokens: number };
 
-/** A matrix [rows, columns] of float32 on a device: an upload, or the result of an op. */
-export class Tensor {
-  readonly shape: readonly [rows: number, columns: number];
+/** A matrix [rows, columns] of float32 on a device: an upload, or the result of an op. Made by `Runtime` alone. */
+export interface Tensor {
   readonly runtime: Runtime;
+  readonly shape: readonly [rows: number, columns: number];
   /**
    * Rows of each sequence, which add up to all rows. A batch has the rows of its sequences one after another, without
    * padding. What is no batch is one sequence.
    */
   readonly lengths: readonly number[];
+  /** Where each sequence begins, and how many rows it has. */
+  readonly sequences: readonly Rows[];
   /** What the device's `upload` returned; null for the result of an op. */
   readonly buffer: unknown;
   /** The step that makes the tensor; null for an upload. */
   readonly step: Step | null;
   /** Serial number of the tensor in its runtime. A program computes its tensors in this order. */
   readonly order: number;
-  /** Only for `Runtime`. Callers get tensors from `Runtime.tensor` and from the ops. */
-  constructor(
-    runtime: Runtime,
-    order: number,
-    [lengths, columns]: readonly [lengths: readonly number[], columns: number],
-    buffer: unknown,
-    step: Op | null,
-  ) {
-    this.runtime = runtime;
-    this.order = order;
-    this.lengths = lengths;
-    this.shape = [sum(lengths), columns];
-    this.buffer = buffer;
-    this.step = step && { ...step, y: this };
-  }
-  /** Where each sequence begins, and how many rows it has. */
-  get sequences(): Rows[] {
-    let end = 0;
-    return this.lengths.map((tokens) => {
-      end += tokens;
-      return { first: end - tokens, tokens };
-    });
-  }
 }
 
 /** A linear layer [out, in] on a device: `x weight^T + bias`. */
@@ -185,6 +236,8 @@ export class Runtime {
 
   /** @param about returns the value of `info` */
   constructor(device: Device, about: () => DeviceInfo = () => ({})) {
+    if (typeof device?.run !== 'function') throw inputError('Runtime', 'a device', preview(device));
+    check('Runtime: about', about, callback());
     this.device = device;
     this.#about = about;
   }
@@ -205,23 +258,10 @@ export class Runtime {
     lengths?: readonly number[],
   ): Tensor {
     this.#checkAlive();
-    const { shape, data } = given;
-    const kind = data?.[Symbol.toStringTag]; // not instanceof: another realm has other classes
-    const float16 = kind === 'Uint16Array' && 'dtype' in given && given.dtype === 'F16';
-    if (kind !== 'Float32Array' && !(float16 && this.device.float16)) {
-      throw inputError('tensor', 'a Float32Array', kind ?? preview(data), 'Widen it with `toFloat32`.');
-    }
-    const columns = shape.at(-1) ?? 0;
-    const rows = shape.length === 1 ? 1 : shape[0]!;
-    if (shape.length < 1 || shape.length > 2) throw inputError('tensor', 'a shape of 1 or 2 sizes', `[${shape}]`);
-    if (!(rows >= 1 && columns >= 1 && rows * columns === data.length)) {
-      throw inputError(`tensor [${shape}]`, 'as many elements as its shape has, at least 1', data.length);
-    }
-    const sequences = lengths?.slice() ?? [rows];
-    if (sum(sequences) !== rows || !sequences.every((length) => Number.isSafeInteger(length) && length >= 1)) {
-      throw inputError(`tensor [${shape}]: lengths`, `lengths of at least 1, ${rows} together`, `[${sequences}]`);
-    }
-    return new Tensor(this, this.#made++, [sequences, columns], this.device.upload(rows, columns, data), null);
+    const float16 = this.device.float16 && given && 'dtype' in given && given.dtype === 'F16';
+    const [rows, columns] = checkMatrix('tensor', given, float16 ? 'F16' : 'F32', 1);
+    const own = lengthsOf(rows, lengths);
+    return this.#make(own, columns, this.device.upload(rows, columns, given.data));
   }
 
   /**
@@ -233,44 +273,41 @@ export class Runtime {
    */
   linearLayer(weight: LinearWeight, bias: Pick<HostTensor<Float32Array>, 'data'>, name = 'linear'): Linear {
     this.#checkAlive();
-    const [out = 0, features = 0] = weight.shape;
-    if (weight.shape.length !== 2 || out * features !== weight.data.length || out * features === 0) {
-      throw inputError(name, 'a weight [out, in] with as many elements', `[${weight.shape}] of ${weight.data.length}`);
-    }
-    checkDtype(name, weight);
-    if (bias.data[Symbol.toStringTag] !== 'Float32Array') {
-      throw inputError(`${name}: bias`, 'a Float32Array', bias.data[Symbol.toStringTag], 'Widen it with `toFloat32`.');
-    }
-    same(name, 'bias', out, bias.data.length);
-    if ('scale' in weight) same(name, 'scale', out, weight.scale.length);
+    check('linearLayer: name', name, string);
+    const [out, features] = checkWeight(name, weight);
+    checkArray(`${name}: bias.data`, bias?.data, 'Float32Array', out);
     return { name, runtime: this, out, features, buffer: this.device.uploadLinear(weight, bias.data, name) };
   }
 
   /**
    * `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden]
-   * @param ids the ids of one sequence, or of each sequence of a batch
    * @param typeIds as many
+   * @param lengths tokens of each sequence, if the ids are a batch of several
    */
-  embedding(ids: Int32Array | readonly Int32Array[], typeIds: typeof ids, { word, position, type }: Tables): Tensor {
-    const hidden = word.shape[1];
-    const [allIds, allTypes] = [joined(ids), joined(typeIds)]; // copies: what was checked is what `read` computes with
-    same('embedding', 'typeIds', String(allIds.lengths), String(allTypes.lengths));
+  embedding(ids: Int32Array, typeIds: Int32Array, tables: Tables, lengths?: readonly number[]): Tensor {
+    const { word, position, type } = tables ?? {};
+    this.#check('embedding', word, position, type);
+    const [[words, hidden], [positions], [types]] = [word.shape, position.shape, type.shape];
     same('embedding', 'columns of position', hidden, position.shape[1]);
     same('embedding', 'columns of type', hidden, type.shape[1]);
-    for (const tokens of allIds.lengths) {
-      if (tokens >= 1 && tokens <= position.shape[0]) continue;
-      throw inputError('embedding', `1 to ${position.shape[0]} tokens, the positions`, tokens);
+    checkIds('embedding: ids', ids, words);
+    checkIds('embedding: typeIds', typeIds, types);
+    if (typeIds.length !== ids.length) {
+      throw inputError('embedding', `as many typeIds as ids (${ids.length})`, typeIds.length);
     }
-    if (allIds.lengths.length === 0) throw inputError('embedding', 'at least one sequence', 'none');
-    checkIds('embedding: ids', allIds.values, word.shape[0]);
-    checkIds('embedding: typeIds', allTypes.values, type.shape[0]);
-    const reads = [word, position, type];
-    const op: Op = { op: 'embedding', ids: allIds.values, typeIds: allTypes.values, reads };
-    return this.#record(allIds.lengths, hidden, op);
+    const own = lengthsOf(ids.length, lengths);
+    const long = own.find((tokens) => tokens > positions);
+    if (long !== undefined) throw inputError('embedding', `1 to ${positions} tokens, the positions`, long);
+    // Copies: what is checked here is what `read` computes with.
+    const op: Op = { op: 'embedding', ids: ids.slice(), typeIds: typeIds.slice(), reads: [word, position, type] };
+    return this.#record(own, hidden, op);
   }
 
   /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same */
-  layerNorm(x: Tensor, residual: Tensor | null, { gamma, beta }: Norm, eps: number): Tensor {
+  layerNorm(x: Tensor, residual: Tensor | null, norm: Norm, eps: number): Tensor {
+    const [gamma, beta] = [norm?.gamma, norm?.beta];
+    const reads = residual === null ? [x, gamma, beta] : [x, gamma, beta, residual];
+    this.#check('layerNorm', ...reads);
     const [tokens, hidden] = x.shape;
     same('layerNorm', 'gamma', hidden, lengthOf(gamma));
     same('layerNorm', 'beta', hidden, lengthOf(beta));
@@ -278,8 +315,9 @@ export class Runtime {
       same('layerNorm', `residual [${tokens},${hidden}]`, `[${x.shape}]`, `[${residual.shape}]`);
       same('layerNorm', 'residual of sequences', `[${x.lengths}]`, `[${residual.lengths}]`);
     }
-    if (!(eps >= 0 && eps < Infinity)) throw inputError('layerNorm: eps', 'a number that is not negative', eps);
-    const reads = residual ? [x, gamma, beta, residual] : [x, gamma, beta];
+    if (!(Number.isFinite(eps) && eps >= 0)) {
+      throw inputError('layerNorm: eps', 'a number that is not negative', preview(eps));
+    }
     return this.#record(x.lengths, hidden, { op: 'layerNorm', eps, reads });
   }
 
@@ -288,7 +326,8 @@ export class Runtime {
    */
   linear(x: Tensor, linear: Linear, activation?: 'gelu'): Tensor {
     check('linear: activation', activation, ACTIVATION);
-    this.#checkOwner('linear', linear);
+    this.#check('linear', x);
+    this.#checkOwn('linear', 'layer', isLayer(linear), linear);
     const { name, out, features } = linear;
     same(`${name} [${x.shape}] x [${out},${features}]`, 'input features', features, x.shape[1]);
     return this.#record(x.lengths, out, { op: 'linear', linear, gelu: activation === 'gelu', reads: [x] });
@@ -296,9 +335,10 @@ export class Runtime {
 
   /** `softmax(q k^T / sqrt(headDim)) v` for each head: query | key | value [tokens, 3 hidden] -> [tokens, hidden] */
   attention(qkv: Tensor, heads: number): Tensor {
+    this.#check('attention', qkv);
     const columns = qkv.shape[1];
-    if (!(Number.isSafeInteger(heads) && heads >= 1) || columns % (3 * heads) !== 0) {
-      throw inputError('attention', `3 x hidden columns for ${heads} heads`, columns);
+    if (!isCount(heads) || columns % (3 * heads) !== 0) {
+      throw inputError('attention', `3 x hidden columns for ${preview(heads)} heads`, columns);
     }
     return this.#record(qkv.lengths, columns / 3, { op: 'attention', heads, reads: [qkv] });
   }
@@ -316,8 +356,8 @@ export class Runtime {
     second: ReadOptions | Tensor = {},
     ...others: Tensor[]
   ): Promise<Float32Array | Float32Array[]> {
-    if (second instanceof Tensor) return this.readAll([x, second, ...others]);
-    const [values] = await this.readAll([x, ...others], second);
+    if (others.length > 0 || isTensor(second)) return this.readAll([x, second as Tensor, ...others]);
+    const [values] = await this.readAll([x], second);
     return values!;
   }
 
@@ -325,7 +365,8 @@ export class Runtime {
   async readAll(results: readonly Tensor[], options: ReadOptions = {}): Promise<Float32Array[]> {
     this.#checkAlive();
     const { signal } = optionsOf('read', options, READ_OPTIONS);
-    for (const x of results) this.#checkOwner('read', x);
+    if (!Array.isArray(results) || results.length === 0) throw inputError('readAll', 'tensors', listed(results));
+    this.#check('read', ...(results as Tensor[]));
     const steps = stepsOf(results);
     const run = () => {
       signal?.throwIfAborted();
@@ -350,18 +391,33 @@ export class Runtime {
   /** Makes the tensor of an op. */
   #record(lengths: readonly number[], columns: number, op: Op): Tensor {
     this.#checkAlive();
-    for (const x of op.reads) this.#checkOwner(op.op, x);
-    return new Tensor(this, this.#made++, [lengths, columns], null, op);
+    const y = this.#make(lengths, columns, null);
+    return Object.assign(y, { step: { ...op, y } });
+  }
+  #make(lengths: readonly number[], columns: number, buffer: unknown): Tensor {
+    let end = 0;
+    const sequences = lengths.map((tokens): Rows => {
+      end += tokens;
+      return { first: end - tokens, tokens };
+    });
+    return { runtime: this, order: this.#made++, shape: [end, columns], lengths, sequences, buffer, step: null };
   }
   #checkAlive(): void {
     if (this.#disposed) throw fault('disposed', 'runtime', 'one in use', 'a disposed one');
   }
-  /** @throws BertletError `input` if a tensor or layer belongs to another runtime */
-  #checkOwner(what: string, { runtime }: Tensor | Linear): void {
-    if (runtime === this) return;
-    throw inputError(what, 'a tensor of this runtime', 'one of another', 'Read it there, and upload it here.');
+  /** @throws BertletError `input` unless all are tensors of this runtime */
+  #check(op: string, ...tensors: readonly Tensor[]): void {
+    for (const x of tensors) this.#checkOwn(op, 'tensor', isTensor(x), x);
+  }
+  #checkOwn(op: string, kind: 'tensor' | 'layer', isOne: boolean, x: Tensor | Linear): void {
+    if (isOne && x.runtime === this) return;
+    throw inputError(op, `a ${kind} of this runtime`, isOne ? 'one of another' : preview(x), 'Upload it here.');
   }
 }
+
+// Not instanceof: another copy of this module has classes of its own.
+const isTensor = (x: unknown): x is Tensor => Array.isArray((x as Tensor | null)?.lengths);
+const isLayer = (x: unknown): x is Linear => typeof (x as Linear | null)?.features === 'number';
 
 /** Collects the steps that tensors need. Each step comes after the steps that it reads. */
 function stepsOf(results: readonly Tensor[]): Step[] {
@@ -375,19 +431,11 @@ function stepsOf(results: readonly Tensor[]): Step[] {
   return [...needed].sort((a, b) => a.y.order - b.y.order);
 }
 
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, n) => total + n, 0);
-
-/** The ids of all sequences in one array, and the length of each. */
-function joined(ids: Int32Array | readonly Int32Array[]): { values: Int32Array; lengths: number[] } {
-  const sequences = ids instanceof Int32Array ? [ids] : ids;
-  const lengths = sequences.map(({ length }) => length);
-  const values = new Int32Array(sum(lengths));
-  let at = 0;
-  for (const sequence of sequences) {
-    values.set(sequence, at);
-    at += sequence.length;
-  }
-  return { values, lengths };
+/** Rows of each sequence: by default all are one. */
+function lengthsOf(rows: number, lengths: readonly number[] = [rows]): readonly number[] {
+  const whole = Array.isArray(lengths) && lengths.every(isCount) && lengths.reduce((sum, n) => sum + n, 0) === rows;
+  if (whole && rows > 0) return lengths.slice();
+  throw inputError('lengths', `lengths of at least 1, ${rows} together`, listed(lengths));
 }
 
 /** @throws BertletError `input` if two sizes differ */
@@ -400,27 +448,9 @@ function lengthOf({ shape: [rows, columns] }: Tensor): number | string {
   return rows === 1 ? columns : `[${rows},${columns}]`;
 }
 
-/** The array that holds each dtype that a linear's weight can have. */
-const WEIGHT_ARRAYS = { F32: Float32Array, F16: Uint16Array, I8: Int8Array } as const;
-
-function checkDtype(name: string, { dtype, data, ...rest }: LinearWeight): void {
-  if (!Object.hasOwn(WEIGHT_ARRAYS, dtype) || 'scale' in rest !== (dtype === 'I8')) {
-    const advice = 'Use `toFloat32` or `quantizeWeight`.';
-    throw inputError(name, 'a weight of F32, F16, or I8 with scales', dtype, advice);
-  }
-  const expected = WEIGHT_ARRAYS[dtype as keyof typeof WEIGHT_ARRAYS];
-  if (data[Symbol.toStringTag] === expected.name) return; // not instanceof: another realm has other classes
-  throw inputError(name, `a weight of ${dtype} in a ${expected.name}`, `${dtype} in a ${data.constructor.name}`);
-}
-
-/** For devices without float16. */
-export function refuseFloat16(name: string, { dtype }: LinearWeight): void {
-  if (dtype !== 'F16') return;
-  throw inputError(name, 'a weight of float32 or int8', dtype, 'Widen it with `toFloat32`, or use `webgpu`.');
-}
-
-/** @throws BertletError `input` if an id is outside [0, limit) */
+/** @throws BertletError `input` unless the ids are an Int32Array of integers in [0, limit) */
 function checkIds(what: string, ids: Int32Array, limit: number): void {
+  checkArray(what, ids, 'Int32Array');
   for (let i = 0; i < ids.length; i++) {
     if (!(ids[i]! >= 0 && ids[i]! < limit))
       throw inputError(`${what}[${i}]`, `an integer from 0 to ${limit - 1}`, ids[i]);

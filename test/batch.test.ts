@@ -1,13 +1,14 @@
 /** Batches on the reference and on the CPU device: each sequence has the bits that it has alone. webgpu: webgpu/batch.ts. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { randomWeights } from '../bench/model.ts';
 import { constant, normal, tensor } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { type Answer, load, type QuestionAnswering } from '../src/index.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
-import { batchTests } from './batches.ts';
+import { batchTests, SMALL } from './batches.ts';
 import { expectError, TINY } from './support.ts';
 
 const DEVICES: Record<string, () => Promise<Device>> = {
@@ -27,23 +28,35 @@ describe('refusals', () => {
   const two = Int32Array.of(0, 0);
   const table = runtime.tensor(constant([3, 4], 0));
   const tables = { word: table, position: table, type: table };
+  const bert = new Bert(runtime, SMALL, randomWeights(SMALL, 'fp32'));
   test.each([
     [
       'type ids of other lengths',
-      /typeIds of 2,2, got 4/,
-      () => runtime.embedding([two, two], [Int32Array.of(0, 0, 0, 0)], tables),
+      /^forwardBatch: typeIds\[0\]: expected Int32Array of 2, got Int32Array of 4/,
+      () => bert.forwardBatch([two, two], [new Int32Array(4)]),
     ],
     [
       'a sequence without tokens',
-      /1 to 3 tokens, the positions, got 0/,
-      () => runtime.embedding([two, two.slice(2)], [two, two.slice(2)], tables),
+      /^lengths: expected lengths of at least 1, 2 together, got \[2,0\]/,
+      () => runtime.embedding(two, two, tables, [2, 0]),
     ],
     [
       'a sequence that is too long',
       /1 to 3 tokens, the positions, got 4/,
-      () => runtime.embedding([two, new Int32Array(4)], [two, new Int32Array(4)], tables),
+      () => runtime.embedding(new Int32Array(6), new Int32Array(6), tables, [2, 4]),
     ],
-    ['no sequence', /at least one sequence, got none/, () => runtime.embedding([], [], tables)],
+    [
+      'no sequence',
+      /at least 1, 0 together, got \[\]/,
+      () => runtime.embedding(new Int32Array(), two.slice(2), tables, []),
+    ],
+    ['no ids', /at least 1, 0 together, got \[0\]/, () => runtime.embedding(new Int32Array(), two.slice(2), tables)],
+    [
+      'ids in two arrays',
+      /^embedding: ids: expected Int32Array, got an array/,
+      () => runtime.embedding([two] as never, two, tables),
+    ],
+    ['a batch of one array', /^forwardBatch: expected arrays/, () => bert.forwardBatch(two as never, [two])],
     [
       'lengths that are not all rows',
       /lengths of at least 1, 3 together, got \[1,1\]/,
@@ -66,7 +79,7 @@ describe('refusals', () => {
         return runtime.layerNorm(x!, y!, { gamma, beta: gamma }, 1e-12);
       },
     ],
-  ])('%s', (_, message, make) => expectError('input', message, async () => void make()));
+  ])('%s', (_, message, make) => expectError('input', message, make));
 });
 
 describe('answers in batches', () => {

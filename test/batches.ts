@@ -6,7 +6,7 @@ import { Bert, type BertConfig } from '../src/bert.ts';
 import type { Precision } from '../src/checkpoint/index.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
 
-const SMALL: BertConfig = {
+export const SMALL: BertConfig = {
   ...{ vocab: 300, positions: 64, types: 2, hidden: 48, layers: 2, heads: 3, intermediate: 80, eps: 1e-12 },
 };
 /** Sequences of these lengths, of random ids. */

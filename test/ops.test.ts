@@ -102,17 +102,29 @@ describe('shapes that do not fit are refused with both values', () => {
   test.each<[string, RegExp, () => unknown]>([
     [
       'tensor: elements',
-      /^tensor \[2,3\]: expected as many .*, got 5\.$/,
+      /^tensor: expected a shape \[rows, columns\], .*, got \[2,3\], "F32", Float32Array of 5\.$/,
       () => runtime.tensor(tensor([2, 3], new Float32Array(5))),
     ],
-    ['tensor: none', /^tensor \[0,3\]: expected .* at least 1, got 0\.$/, () => zeros(0, 3)],
-    ['tensor: three sizes', /^tensor: expected a shape of 1 or 2 sizes, got \[1,2,3\]\.$/, () => zeros(1, 2, 3)],
+    [
+      'tensor: none',
+      /^tensor: expected a shape .*at least 1, .*, got \[0,3\], "F32", Float32Array of 0\.$/,
+      () => zeros(0, 3),
+    ],
+    [
+      'tensor: three sizes',
+      /^tensor: expected a shape .*, got \[1,2,3\], "F32", Float32Array of 6\.$/,
+      () => zeros(1, 2, 3),
+    ],
     [
       'linear: features',
       /^the layer \[2,3\] x \[5,4\]: expected input features of 4, got 3\.$/,
       () => runtime.linear(zeros(2, 3), layer(5, 4)),
     ],
-    ['linear: bias', /^the layer: expected bias of 5, got 4\.$/, () => layer(5, 4, 4)],
+    [
+      'linear: bias',
+      /^the layer: bias.data: expected Float32Array of 5, got Float32Array of 4\.$/,
+      () => layer(5, 4, 4),
+    ],
     [
       'layerNorm: gamma',
       /^layerNorm: expected gamma of 3, got 4\.$/,
@@ -145,7 +157,7 @@ describe('shapes that do not fit are refused with both values', () => {
     ],
     [
       'embedding: lengths',
-      /^embedding: expected typeIds of 2, got 1\.$/,
+      /^embedding: expected as many typeIds as ids \(2\), got 1\.$/,
       () => runtime.embedding(ids(0, 1), ids(0), tables),
     ],
     [

@@ -153,15 +153,15 @@ export function runtimeTests(open: () => Device | Promise<Device>, clear: (devic
         const bias = constant([4], 0);
         const halves = new Uint16Array(data.length);
         const got = (weight: object) => () => rt.linearLayer(weight as LinearWeight, bias, 'dense');
-        await expectError('input', /^dense: expected .+, got BF16/, got({ dtype: 'BF16', shape, data: halves }));
+        await expectError('input', /^dense: expected .+, got "BF16"/, got({ dtype: 'BF16', shape, data: halves }));
         await expectError(
           'input',
-          /^dense: expected .+, got I32/,
+          /^dense: expected .+, got "I32"/,
           got({ dtype: 'I32', shape, data: new Int32Array(32) }),
         );
         await expectError(
           'input',
-          /^dense: expected .+, got F32 in a Uint16Array/,
+          /^dense: expected .+ in a Float32Array, got \[4,8\], "F32", Uint16Array of 32\. Use `toFloat32`/,
           got({ dtype: 'F32', shape, data: halves }),
         );
         const x = rt.tensor(matrix(1, 8, 2));
@@ -174,8 +174,7 @@ export function runtimeTests(open: () => Device | Promise<Device>, clear: (devic
         const other = new Runtime(new ReferenceDevice());
         const foreign = other.tensor(matrix(2, 4, 1));
         const own = rt.tensor(matrix(2, 4, 1));
-        const message =
-          /: expected a tensor of this runtime, got one of another\. Read it there, and upload it here\.$/;
+        const message = /: expected a (tensor|layer) of this runtime, got one of another\. Upload it here\.$/;
         await expectError('input', message, () => rt.read(foreign));
         await expectError('input', message, () => rt.linear(foreign, layer(rt, 4, 4)));
         await expectError('input', message, () => rt.linear(own, layer(other, 4, 4)));

@@ -165,7 +165,7 @@ function attention(tokens: number, hidden: number, heads: number, qkv: Float32Ar
 /** Runs a program step by step, each op in the obvious way. */
 export class ReferenceDevice implements Device {
   upload(_rows: number, _columns: number, data: Float32Array): Float32Array {
-    return data.slice();
+    return new Float32Array(data);
   }
 
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {

@@ -182,7 +182,7 @@ export class CpuDevice implements Device {
   /** Uploads float32, or float16 as its bits, which the op `embedding` widens itself. */
   upload(rows: number, columns: number, data: Float32Array | Uint16Array): Block {
     const stride = pad(columns, 16);
-    const half = data instanceof Uint16Array;
+    const half = data.BYTES_PER_ELEMENT === 2; // not instanceof: another realm has other classes
     const bytes = rows * stride * (half ? 2 : 4);
     const at = this.#allocate(bytes);
     putRows(new (half ? Uint16Array : Float32Array)(this.#memory.buffer, at, rows * stride), data, columns, stride);
@@ -203,7 +203,7 @@ export class CpuDevice implements Device {
     const from = this.#free; // used until the end of this call
     const to = from + 4 * size;
     this.#reserve(to + data.length);
-    if (data instanceof Float32Array) this.#floats(from, data.length).set(data);
+    if (data.BYTES_PER_ELEMENT === 4) this.#floats(from, data.length).set(data);
     else {
       new Uint16Array(this.#memory.buffer, from + size * 2, data.length).set(data);
       this.#state.exports.widen(from + size * 2, from, size); // in place, from the second half of the room

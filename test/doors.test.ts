@@ -1,0 +1,356 @@
+/** Both doors with wrong arguments: every public function refuses every kind of value that it does not take, in words. */
+import { readFileSync } from 'node:fs';
+import { runInNewContext } from 'node:vm';
+import { afterAll, describe, expect, test } from 'vitest';
+import { randomWeights } from '../bench/model.ts';
+import { constant, normal } from '../kernels/op.ts';
+import * as main from '../src/index.ts';
+import * as engine from '../src/tensor.ts';
+import { SMALL } from './batches.ts';
+import { TINY } from './support.ts';
+
+/** Values that no argument takes, but those that a call lists in `takes`. */
+const WRONG: Record<string, unknown> = {
+  undefined,
+  null: null,
+  '5': 5,
+  '-1': -1,
+  '0.5': 0.5,
+  NaN: Number.NaN,
+  '5n': 5n,
+  true: true,
+  "''": '',
+  "'11'": '11',
+  '[]': [],
+  '[1]': [1],
+  "['a']": ['a'],
+  '[null]': [null],
+  '{}': {},
+  '{ shape }': { shape: [2, 2] },
+  '{ shape: [2, 2.5] }': { dtype: 'F32', shape: [2, 2.5], data: new Float32Array(5) },
+  '{ shape: [3], data }': { dtype: 'F32', shape: [3], data: new Float32Array(2) },
+  '{ shape: "22", data }': { dtype: 'F32', shape: '22', data: new Float32Array(4) },
+  '{ dtype: I8 } without scales': { dtype: 'I8', shape: [2, 2], data: new Int8Array(4) },
+  '{ dtype: F32 } with scales': { dtype: 'F32', shape: [2, 2], data: new Float32Array(4), scale: new Float32Array(2) },
+  '{ dtype: F16 } in float32': { dtype: 'F16', shape: [2, 2], data: new Float32Array(4) },
+  'a function': () => {},
+  'a Symbol': Symbol('wrong'),
+  'a Date': new Date(0),
+  Float32Array: new Float32Array(4),
+  Float64Array: new Float64Array(4),
+  Uint16Array: new Uint16Array(4),
+  BigInt64Array: new BigInt64Array(4),
+  'ids beyond the vocabulary': Int32Array.of(1, 300),
+  'no ids': new Int32Array(0),
+};
+
+const EMPTY_OPTIONS = ['undefined', '{}'];
+
+interface Call {
+  readonly name: string;
+  readonly run: (...args: never[]) => unknown;
+  /** Arguments that are right. */
+  readonly args: () => readonly unknown[];
+  /** For each argument the values of WRONG that are right, too. */
+  readonly takes?: readonly (readonly string[])[];
+  /** For each argument the values of WRONG that are of the right kind, and wrong for what is in them. */
+  readonly skips?: readonly (readonly string[])[];
+}
+
+const runtime = await engine.openRuntime('reference');
+const qa = await main.load(TINY, { device: 'reference' });
+const tokenizer = main.Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));
+const bert = new engine.Bert(runtime, SMALL, randomWeights(SMALL, 'fp32'));
+afterAll(() => qa.dispose());
+
+const ids = Int32Array.of(1, 2);
+const weight = normal([3, 2], 1);
+const int8 = engine.quantizeWeight(weight, 'torch');
+const x = runtime.tensor(normal([2, 2], 2));
+const layer = runtime.linearLayer(weight, constant([3], 0));
+const tables = { word: runtime.tensor(normal([9, 2], 1)), position: x, type: x };
+const norm = { gamma: runtime.tensor(constant([2], 1)), beta: runtime.tensor(constant([2], 0)) };
+const activations = () => engine.quantizeActivations(normal([2, 2], 2), 'torch');
+
+const CALLS: Call[] = [
+  {
+    name: 'openRuntime',
+    run: engine.openRuntime,
+    args: () => ['reference', {}],
+    takes: [['undefined'], EMPTY_OPTIONS],
+  },
+  {
+    name: 'Runtime',
+    run: (...args) => new engine.Runtime(...(args as unknown as [engine.Device])),
+    args: () => [runtime.device, () => ({})],
+    takes: [[], ['undefined', 'a function']],
+  },
+  {
+    name: 'tensor',
+    run: runtime.tensor.bind(runtime),
+    args: () => [normal([2, 2], 1), [1, 1]],
+    takes: [['{ dtype: F32 } with scales'], ['undefined']],
+  },
+  {
+    name: 'linearLayer',
+    run: runtime.linearLayer.bind(runtime),
+    args: () => [normal([2, 2], 1), constant([2], 0), 'dense'],
+    takes: [[], ['{ shape: [3], data }'], ['undefined', "''", "'11'"]],
+  },
+  {
+    name: 'embedding',
+    run: runtime.embedding.bind(runtime),
+    args: () => [ids, ids.map(() => 0), tables, [1, 1]],
+    takes: [[], [], [], ['undefined']],
+  },
+  {
+    name: 'embedding, word',
+    run: (word) =>
+      runtime.embedding(
+        ids,
+        ids.map(() => 0),
+        { ...tables, word },
+      ),
+    args: () => [tables.word],
+  },
+  {
+    name: 'embedding, type',
+    run: (type) =>
+      runtime.embedding(
+        ids,
+        ids.map(() => 0),
+        { ...tables, type },
+      ),
+    args: () => [x],
+  },
+  {
+    name: 'layerNorm',
+    run: runtime.layerNorm.bind(runtime),
+    args: () => [x, x, norm, 1e-12],
+    takes: [[], ['null'], [], ['5', '0.5']],
+  },
+  {
+    name: 'layerNorm, gamma',
+    run: (gamma) => runtime.layerNorm(x, null, { ...norm, gamma }, 1),
+    args: () => [norm.beta],
+  },
+  { name: 'linear', run: runtime.linear.bind(runtime), args: () => [x, layer, 'gelu'], takes: [[], [], ['undefined']] },
+  { name: 'attention', run: runtime.attention.bind(runtime), args: () => [runtime.tensor(normal([2, 6], 1)), 1] },
+  { name: 'read', run: runtime.read.bind(runtime) as Call['run'], args: () => [x, {}], takes: [[], EMPTY_OPTIONS] },
+  { name: 'read, several', run: runtime.read.bind(runtime) as Call['run'], args: () => [x, x, x] },
+  { name: 'readAll', run: runtime.readAll.bind(runtime), args: () => [[x], {}], takes: [[], EMPTY_OPTIONS] },
+  {
+    name: 'read, signal',
+    run: (signal) => runtime.read(x, { signal }),
+    args: () => [new AbortController().signal],
+    takes: [['undefined']],
+  },
+  {
+    name: 'encode',
+    run: bert.encode.bind(bert),
+    args: () => [ids, ids.map(() => 0), [1, 1]],
+    takes: [[], [], ['undefined']],
+  },
+  {
+    name: 'forward',
+    run: bert.forward.bind(bert),
+    args: () => [ids, ids.map(() => 0), {}],
+    takes: [[], [], EMPTY_OPTIONS],
+  },
+  {
+    name: 'forwardBatch',
+    run: bert.forwardBatch.bind(bert),
+    args: () => [[ids], [ids.map(() => 0)], {}],
+    takes: [[], [], EMPTY_OPTIONS],
+  },
+  {
+    name: 'quantizeWeight',
+    run: engine.quantizeWeight,
+    args: () => [weight, 'torch'],
+    takes: [['{ dtype: F32 } with scales']],
+  },
+  {
+    name: 'quantizeActivations',
+    run: engine.quantizeActivations,
+    args: () => [weight, 'accurate'],
+    takes: [['{ dtype: F32 } with scales']],
+  },
+  { name: 'rowSums', run: engine.rowSums, args: () => [int8] },
+  { name: 'matmulInt8', run: engine.matmulInt8, args: () => [activations(), int8] },
+  {
+    name: 'load',
+    run: main.load,
+    args: () => [TINY, { device: 'reference' }],
+    takes: [[], EMPTY_OPTIONS],
+    skips: [["'11'"]],
+  },
+  { name: 'answer', run: qa.answer.bind(qa), args: () => [{ question: 'a', context: 'b' }] },
+  {
+    name: 'answer, question',
+    run: (question) => qa.answer({ question, context: 'b' }),
+    args: () => ['a'],
+    takes: [["'11'"]],
+  },
+  {
+    name: 'answer, context',
+    run: (context) => qa.answer({ question: 'a', context }),
+    args: () => ['a'],
+    takes: [["''", "'11'"]],
+  },
+  {
+    name: 'answer, topK',
+    run: (topK) => qa.answer({ question: 'a', context: 'b', topK }),
+    args: () => [2],
+    takes: [['undefined', '5']],
+  },
+  {
+    name: 'answer, stride',
+    run: (stride) => qa.answer({ question: 'a', context: 'b', stride }),
+    args: () => [0],
+    takes: [['undefined', '5']],
+  },
+  {
+    name: 'answer, nullThreshold',
+    run: (nullThreshold) => qa.answer({ question: 'a', context: 'b', nullThreshold }),
+    args: () => [0],
+    takes: [['undefined', '5', '-1', '0.5']],
+  },
+  {
+    name: 'answer, onProgress',
+    run: (onProgress) => qa.answer({ question: 'a', context: 'b', onProgress }),
+    args: () => [() => {}],
+    takes: [['undefined', 'a function']],
+  },
+  {
+    name: 'answer, signal',
+    run: (signal) => qa.answer({ question: 'a', context: 'b', signal }),
+    args: () => [new AbortController().signal],
+    takes: [['undefined']],
+  },
+  { name: 'logits', run: qa.logits.bind(qa), args: () => [{ inputIds: [1], tokenTypeIds: [0] }] },
+  {
+    name: 'logits, inputIds',
+    run: (inputIds) => qa.logits({ inputIds, tokenTypeIds: [0] }),
+    args: () => [[1]],
+    takes: [['[1]']],
+  },
+  {
+    name: 'logits, tokenTypeIds',
+    run: (tokenTypeIds) => qa.logits({ inputIds: [1], tokenTypeIds }),
+    args: () => [[0]],
+    takes: [['[1]']],
+  },
+  {
+    name: 'Tokenizer.fromVocab',
+    run: main.Tokenizer.fromVocab,
+    args: () => ['[UNK]\n[CLS]\n[SEP]', {}],
+    takes: [[], EMPTY_OPTIONS],
+    skips: [["''", "'11'"]],
+  },
+  { name: 'Tokenizer.encode', run: tokenizer.encode.bind(tokenizer), args: () => ['a'], takes: [["''", "'11'"]] },
+  {
+    name: 'Tokenizer.encodePair',
+    run: tokenizer.encodePair.bind(tokenizer),
+    args: () => ['a', 'b'],
+    takes: [
+      ["''", "'11'"],
+      ["''", "'11'"],
+    ],
+  },
+  {
+    name: 'chooseScale',
+    run: engine.chooseScale,
+    args: () => [-1, 1],
+    takes: [
+      ['5', '-1', '0.5'],
+      ['5', '-1', '0.5'],
+    ],
+  },
+];
+
+/** Functions of these names are tested in CALLS; `roundHalfEven` is arithmetic, as Math's. */
+const UNTESTED = ['roundHalfEven'];
+/** Those of checkpoint files, tested with their rooms. */
+const ELSEWHERE = [
+  ...[
+    'convert',
+    'blobs',
+    'folder',
+    'hub',
+    'site',
+    'locate',
+    'parseConfig',
+    'tensorShapes',
+    'openCheckpoint',
+    'weightsOf',
+  ],
+  ...['checkpointBytes', 'elements', 'readSafetensors', 'toFloat16', 'toFloat32', 'writeSafetensors', 'dtypesOf'],
+];
+
+test('every function of the doors is among the calls', () => {
+  const tested = new Set([
+    ...CALLS.map(({ name }) => name),
+    ...UNTESTED,
+    ...ELSEWHERE,
+    'BertletError',
+    'Bert',
+    'Tokenizer',
+  ]);
+  expect(Object.keys({ ...main, ...engine }).filter((name) => !tested.has(name))).toEqual([]);
+  const methods = Object.getOwnPropertyNames(engine.Runtime.prototype);
+  const others = ['constructor', 'info', 'dispose'];
+  expect(methods.filter((name) => !tested.has(name) && !others.includes(name))).toEqual([]);
+});
+
+test('values of another realm are what they are here', async () => {
+  const there = <T>(code: string, values: object = {}) => runInNewContext(code, values) as T;
+  const matrix = there<typeof weight>('({ dtype: "F32", shape: [3, 2], data: Float32Array.of(1, 2, 3, 4, 5, 6) })');
+  const same = { dtype: 'F32', shape: [3, 2], data: Float32Array.of(1, 2, 3, 4, 5, 6) } as const;
+  expect(matrix.data).not.toBeInstanceOf(Float32Array);
+  expect(await runtime.read(runtime.tensor(matrix), there('({})'))).toEqual(same.data);
+  await using cpu = await engine.openRuntime('cpu', { threads: 1 });
+  const half = there<typeof matrix>('({ dtype: "F16", shape: [1, 2], data: Uint16Array.of(0x3c00, 0x4000) })');
+  expect(await cpu.read(cpu.tensor(half))).toEqual(Float32Array.of(1, 2));
+  expect(cpu.device.quantizeWeight!(matrix, 'torch').data).toEqual(engine.quantizeWeight(same, 'torch').data);
+  const quantized = engine.quantizeWeight(matrix, 'torch');
+  expect(quantized.data).toEqual(engine.quantizeWeight(same, 'torch').data);
+  const xq = there<engine.QuantizedActivations>(
+    '({ data: Uint8Array.of(1, 2), scale: Float32Array.of(1), zeroPoint: Int32Array.of(0) })',
+  );
+  expect(engine.matmulInt8(xq, quantized).length).toBe(3);
+  const bias = there<typeof weight>('({ data: Float32Array.of(0, 0, 0) })');
+  expect((await runtime.read(runtime.linear(x, runtime.linearLayer(matrix, bias)))).length).toBe(6);
+  const [foreign, types] = [there<Int32Array>('Int32Array.of(1, 2)'), there<Int32Array>('Int32Array.of(0, 1)')];
+  expect(await bert.forward(foreign, types)).toEqual(await bert.forward(ids, Int32Array.of(0, 1)));
+  expect(await bert.forwardBatch(there('[a, a]', { a: foreign }), [types, types])).toHaveLength(2);
+  const { inputIds, tokenTypeIds } = { inputIds: there<number[]>('[1, 2]'), tokenTypeIds: there<number[]>('[0, 1]') };
+  expect(await qa.logits(there('({ inputIds, tokenTypeIds })', { inputIds, tokenTypeIds }))).toEqual(
+    await qa.logits({ inputIds: [1, 2], tokenTypeIds: [0, 1] }),
+  );
+});
+
+const isBertletInput = (error: unknown) => error instanceof main.BertletError && error.code === 'input';
+
+describe.each(CALLS.map((call) => [call.name, call] as const))('%s', (_, { run, args, takes = [], skips = [] }) => {
+  const call = async (given: readonly unknown[]) => run(...(given as never[]));
+  test('takes what is right', async () => {
+    await call(args());
+    for (const [i, names] of takes.entries()) {
+      for (const name of names) await call(args().toSpliced(i, 1, WRONG[name]));
+    }
+  });
+  test('refuses what is wrong', async () => {
+    const accepted: string[] = [];
+    for (const i of args().keys()) {
+      for (const [name, value] of Object.entries(WRONG)) {
+        if (takes[i]?.includes(name) || skips[i]?.includes(name)) continue;
+        const error = await call(args().toSpliced(i, 1, value)).then(
+          () => null,
+          (thrown: unknown) => thrown,
+        );
+        if (!isBertletInput(error)) accepted.push(`argument ${i}, ${name}: ${error}`);
+      }
+    }
+    expect(accepted).toEqual([]);
+  });
+});
