@@ -10,7 +10,7 @@ import { Pool } from '../bench/pool.ts';
 import { BertletError, inputError } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import type { Io } from './io.ts';
-import { answerLine, type Line, linesOf, NOTHING, writtenOf } from './lines.ts';
+import { answerLine, type Line, NOTHING, questionLines, writtenOf } from './lines.ts';
 import { progressBars, rateBar } from './progress.ts';
 
 interface Options {
@@ -48,7 +48,7 @@ export async function run(path: string | undefined, options: Options, io: Io): P
   let { lines, failed } = before;
 
   async function* answers(): AsyncGenerator<string> {
-    const questions = linesOf(file === undefined ? io.stdin : createReadStream(file));
+    const questions = questionLines(file === undefined ? io.stdin : createReadStream(file));
     let skipped = 0;
     for (let i = 1; i < before.lines; i++) skipped += sizeOf((await questions.next()).value);
     bar.start(skipped);

@@ -74,7 +74,8 @@ Examples:
   $ bertlet answer questions.jsonl --out answers.jsonl --resume
 
 A line that cannot be answered becomes {"id", "line", "error"}, and the exit
-code 1. docs/scale.md: clusters, scores.`,
+code 1; blank lines are skipped. start and end count UTF-16 units of the
+passage: docs/scale.md says how Python slices with them; clusters, scores.`,
     )
     .action(async (file, options) => (await import('./answer.ts')).run(file, options, io));
 };

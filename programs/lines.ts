@@ -35,6 +35,12 @@ export async function* linesOf(stream: AsyncIterable<Uint8Array | string>): Asyn
   if (parts.length > 0) yield line(false);
 }
 
+/** The lines that hold something: blank ones, of spaces and what Windows ends lines with, ask nothing. */
+export async function* questionLines(stream: AsyncIterable<Uint8Array | string>): AsyncGenerator<Line> {
+  const isSpace = (byte: number) => byte === 0x20 || byte === 0x09 || byte === 0x0d;
+  for await (const line of linesOf(stream)) if (!line.bytes.every(isSpace)) yield line;
+}
+
 /** What a line asks. */
 interface Asked {
   readonly id: unknown;

@@ -134,7 +134,7 @@ describe('the lines', () => {
     ['digits of an id', '{"id":123456789012345678901,"question":"a","context":"b"}', { id: 123456789012345680000 }],
     ['no id, a line end of Windows', '{"question":"a","context":"b"}\r', { id: null, answers: [{ start: 0 }] }],
     ['other fields', '{"id":"x","title":"y","question":"a","context":"b"}', { id: 'x', answers: [{ start: 0 }] }],
-    ['an empty line', '', { id: null, line: 1, error: /^line: expected JSON in UTF-8, got Unexpected end/ }],
+    ['half a line', '{', { id: null, line: 1, error: /^line: expected JSON in UTF-8, got Expected property name/ }],
     ['no UTF-8', Buffer.from([0x22, 0xff, 0x22]), { id: null, line: 1, error: /^line: expected JSON in UTF-8, got/ }],
     ['no object', '[1]', { error: 'line: expected a JSON object, got an array.' }],
     ['no question', '{"id":1,"context":"b"}', { id: 1, error: 'question: expected a string, got nothing.' }],
@@ -155,6 +155,21 @@ describe('the lines', () => {
       else expect(got).toMatchObject({ [key]: value });
     }
     if (_ === 'digits of an id') expect(out).toMatch(/^\{"id":123456789012345678901,/);
+  });
+  test('blank lines are skipped, with and without CR, and counted', async () => {
+    const [one, two] = ['{"id":1,"question":"a","context":"b"}', '{"id":2,"question":"a","context":"c"}'];
+    const plain = (await run(written(`${one}\n${two}\n`))).out;
+    for (const blanks of ['\n', '\r\n', ' \t\r\n\n']) {
+      const { status, out } = await run(written(`${blanks}${one}\r\n${blanks}${two}\n${blanks}`));
+      expect([status, out]).toEqual([0, plain]);
+    }
+    const { out } = await run(written(`\n\r\n{\n`));
+    expect(objects(out)).toMatchObject([{ line: 3 }]);
+    expect((await run(written('\n\r\n'))).out).toBe('');
+    const [file, target] = [written(`${one}\n\n\r\n${two}\n`), join(folder, 'blank.jsonl')];
+    writeFileSync(target, plain.slice(0, plain.indexOf('\n') + 3)); // stopped in the second answer
+    expect((await run(file, '--out', target, '--resume')).status).toBe(0);
+    expect(readFileSync(target, 'utf8')).toBe(plain);
   });
   test('several passages: "no answer" once, where the threshold puts it', async () => {
     const line = written(

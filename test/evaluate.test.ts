@@ -336,11 +336,17 @@ describe('files of SQuAD', () => {
       changed((qas) => Object.assign(qas[2]!, { is_impossible: 'no' })),
       `${at}\\.qas\\[2\\]\\.is_impossible: expected a boolean, got a string`,
     ],
-    [
-      changed((qas) => delete qas[2]!.is_impossible),
-      `${at}\\.qas\\[2\\]\\.is_impossible: expected a boolean, as others have`,
-    ],
   ])('%#: %s', (content, message) => expectError('file', new RegExp(`^${message}`), () => parse(content)));
+  test('without is_impossible a question has an answer if it has some, as in the official script', () => {
+    const [all, some] = [squad(2), squad(2)];
+    for (const { paragraphs } of all.data) {
+      for (const qa of paragraphs.flatMap(({ qas }) => qas)) delete (qa as Qa).is_impossible;
+    }
+    delete (some.data[1]!.paragraphs[0]!.qas[1] as Qa).is_impossible;
+    expect(parse(all)).toEqual(parse(squad(2)));
+    expect(parse(some)).toEqual(parse(squad(2)));
+    expect(parse(all).format).toBe('2.0');
+  });
   test('no JSON', () => expectError('file', /^x\.json: expected JSON, got /, () => parseSquad('{"data": [', 'x.json')));
 });
 

@@ -21,7 +21,7 @@ export interface Dataset {
   /** The file's name, without its folder. */
   readonly name: string;
   readonly sha256: string;
-  /** 2.0 has questions without an answer, and says of each whether it is one. */
+  /** 2.0 has questions without an answer. */
   readonly format: '1.1' | '2.0';
   readonly questions: readonly Question[];
 }
@@ -79,7 +79,7 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
 
   const questions: Question[] = [];
   const ids = new Set<string>();
-  let [marked, first] = [0, '']; // questions with is_impossible, and the first without
+  let two = false; // SQuAD 2.0: is_impossible is said, or a question has no answer
   for (const [article, [fields, place]] of objects(Object(file), '', 'data').entries()) {
     for (const [paragraph, place_] of objects(fields, place, 'paragraphs')) {
       const context = typed<string>(paragraph, place_, 'context', 'string');
@@ -91,21 +91,19 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
         const answers = objects(qa, at, 'answers').map(([answer, where]) =>
           typed<string>(answer, where, 'text', 'string'),
         );
-        const impossible = qa.is_impossible !== undefined && typed<boolean>(qa, at, 'is_impossible', 'boolean');
-        if (qa.is_impossible !== undefined) marked++;
-        else first ||= at;
-        if (impossible !== (answers.length === 0)) {
-          const expected = impossible ? 'none, as is_impossible is true' : 'at least one, or is_impossible: true';
+        const none = answers.length === 0; // what the official script goes by; some files say no more
+        const marked = qa.is_impossible !== undefined;
+        if (marked && typed<boolean>(qa, at, 'is_impossible', 'boolean') !== none) {
+          const expected = none ? 'at least one, or is_impossible: true' : 'none, as is_impossible is true';
           throw fileError(`${name}: ${at}.answers`, expected, answers.length);
         }
+        two ||= marked || none;
         questions.push({ id, question, context, answers, article });
       }
     }
   }
   if (questions.length === 0) throw fileError(`${name}: data`, 'questions', 'none');
-  if (marked > 0 && first !== '')
-    throw fileError(`${name}: ${first}.is_impossible`, 'a boolean, as others have', 'none');
-  return { format: marked > 0 ? '2.0' : '1.1', questions };
+  return { format: two ? '2.0' : '1.1', questions };
 }
 
 /**
