@@ -13,7 +13,8 @@ const root = join(import.meta.dirname, '..');
 
 /** Runs lines of a program of its own; its output, and its peak memory in MB. */
 function measured(code: string, ...args: string[]) {
-  const imports = "import { convert, load } from './src/index.ts'; import { peakBytes } from './bench/environment.ts';";
+  const imports =
+    "import { load } from './src/index.ts'; import { convert } from './programs/convert.ts'; import { peakBytes } from './bench/environment.ts';";
   const program = `${imports} ${code} console.log(peakBytes() / 2 ** 20);`;
   const child = spawnSync(process.execPath, ['--input-type=module', '-e', program, ...args], {
     cwd: root,

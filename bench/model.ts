@@ -14,6 +14,7 @@ import {
   Runtime,
   tensorShapes,
   toFloat16,
+  type WeightForm,
   type Weights,
   writeSafetensors,
 } from '../src/tensor.ts';
@@ -26,10 +27,10 @@ import {
 const LARGEST = 7.1;
 
 /**
- * Seeded random weights of a model, of this standard deviation, the largest of each linear `LARGEST` of it. One tensor of
+ * Seeded random tensors of a model, of this standard deviation, the largest of each linear `LARGEST` of it. One tensor of
  * each shape is made, for all that have it.
  */
-export function randomWeights(config: BertConfig, precision: Precision, size = 0.02): Weights {
+function randomTensors(config: BertConfig, precision: Precision, size = 0.02): (name: string) => LinearWeight {
   const shapes = tensorShapes(config);
   const made = new Map<string, LinearWeight>();
   return (name) => {
@@ -43,6 +44,19 @@ export function randomWeights(config: BertConfig, precision: Precision, size = 0
       else made.set(key, precision === 'fp16' ? toFloat16(weight) : quantizeWeight(weight, precision));
     }
     return made.get(key)!;
+  };
+}
+
+/** The weights that are those tensors. */
+export function randomWeights(config: BertConfig, precision: Precision, size?: number): Weights {
+  const tensorOf = randomTensors(config, precision, size);
+  return {
+    describe: (name) => tensorOf(name) as WeightForm,
+    fill: (name, target, scale) => {
+      const tensor = tensorOf(name);
+      target.set(tensor.data);
+      if ('scale' in tensor) scale!.set(tensor.scale);
+    },
   };
 }
 
@@ -67,8 +81,8 @@ export function randomCheckpoint(config: BertConfig): { folder: string; remove: 
     rmSync(folder, { recursive: true, force: true });
   };
   process.once('exit', remove);
-  const weights = randomWeights(config, 'fp32');
-  const tensors = [...tensorShapes(config).keys()].map((name) => [name, weights(name) as HostTensor] as const);
+  const tensorOf = randomTensors(config, 'fp32');
+  const tensors = [...tensorShapes(config).keys()].map((name) => [name, tensorOf(name) as HostTensor] as const);
   writeFileSync(join(folder, 'model.safetensors'), writeSafetensors(tensors));
   const { vocab, hidden, layers, heads, intermediate, positions, types, eps } = config;
   const json = {

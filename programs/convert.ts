@@ -1,15 +1,226 @@
 /**
  * Converts a checkpoint, a folder's or the Hub's, to a folder of safetensors in another precision.
- * `npm run convert -- deepset/bert-base-cased-squad2 --out weights/bert-base-cased-squad2`
+ * `npm run convert -- deepset/bert-base-cased-squad2 --out weights/bert-base-cased-squad2`, and `bertlet/convert` as a function.
  */
-
-import { readFile } from 'node:fs/promises';
-import { convert, type Dtype, type Scheme } from '../src/index.ts';
-import { checkpointBytes, locate, parseConfig } from '../src/tensor.ts';
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { readWeights } from '../src/bert.ts';
+import { parseConfig, tensorShapes, WORD_EMBEDDINGS } from '../src/checkpoint/config.ts';
+import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
+import { checkpointBytes, checkpointLayout, type Embeddings } from '../src/checkpoint/layout.ts';
+import { toFloat16, toFloat32 } from '../src/checkpoint/safetensors.ts';
+import { planSafetensors } from '../src/checkpoint/write.ts';
+import { fault, inputError, messageOf } from '../src/errors.ts';
+import { filesOf } from '../src/files/hub.ts';
+import { type Files, type OnProgress, readWhole } from '../src/files/index.ts';
+import type { Dtype } from '../src/index.ts';
+import { boolean, callback, oneOf, optionsOf, required, string, type Table } from '../src/options.ts';
+import { isOfSystem } from '../src/platform.ts';
+import { quantizeWeight } from '../src/quantize.ts';
+import type { HostTensor, Scheme } from '../src/runtime.ts';
+import { TOKENIZER_FILES } from '../src/text/json.ts';
 import { type Io, printer } from './io.ts';
 import { progressBars } from './progress.ts';
 
-interface ConvertOptions {
+/** Options of `convert`. */
+export interface ConvertOptions {
+  /**
+   * Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32; int8 leaves
+   * embeddings of F16 as they are. `int8` is the scheme of an int8 checkpoint, otherwise accurate, as for `load`.
+   */
+  precision: Precision | 'int8';
+  /**
+   * Only for int8: store the word embeddings in int8 as well, with one scale for each row. Hugging Face's transformers does
+   * not read them, and config.json says so. Default: as the checkpoint has them.
+   */
+  int8Embeddings?: boolean | undefined;
+  /** Only for a model of the Hub: branch, tag or commit. Default main. */
+  revision?: string | undefined;
+  onProgress?: OnProgress | undefined;
+  /** The `source` in the manifest. Default: the name of the folder. */
+  source?: string | undefined;
+}
+/** The content of manifest.json. */
+export interface Manifest {
+  readonly source: string;
+  readonly precision: Precision;
+  readonly embeddings: 'int8' | 'float';
+  readonly files: Record<string, { bytes: number; sha256: string }>;
+}
+
+const OPTIONS = {
+  precision: required(oneOf(['fp32', 'fp16', 'int8', 'torch', 'accurate'] as const)),
+  int8Embeddings: boolean,
+  revision: string,
+  onProgress: callback<OnProgress>(),
+  source: string,
+} satisfies Table<ConvertOptions>;
+/** What config.json says of int8 word embeddings, which are no part of compressed-tensors' format. */
+const NOTE = 'word_embeddings is int8 with a scale for each row, which bertlet reads and transformers does not.';
+
+/**
+ * Converts a checkpoint to a new folder `out` with model.safetensors, config.json, the tokenizer, and manifest.json, which
+ * has the size and SHA-256 of each file. The same input gives the same bytes. `out` appears only after all files are
+ * written; until then a folder beside it grows, which the end of the process removes.
+ * @param model a folder, `owner/name` on the Hub, or `Files`
+ * @throws BertletError `file` if `out` exists or cannot be written; `input` for a wrong option; and the errors of
+ * `openCheckpoint`
+ */
+export async function convert(model: string | URL | Files, out: string, given: ConvertOptions): Promise<Manifest> {
+  const options = optionsOf('convert', given, OPTIONS);
+  const { onProgress, revision } = options;
+  if (options.int8Embeddings && options.precision.startsWith('fp')) {
+    const advice = 'Leave it out, or ask for int8.';
+    throw inputError('int8Embeddings', `none with precision ${options.precision}`, true, advice);
+  }
+  checkTarget(model, out);
+  const files = await filesOf(model, { revision, onProgress });
+  const checkpoint = await openCheckpoint(files, { onProgress });
+  const precision = options.precision === 'int8' ? (checkpoint.scheme ?? 'accurate') : options.precision;
+  const partial = `${resolve(out)}.${process.pid}.partial`;
+  const remove = () => rmSync(partial, { recursive: true, force: true });
+  process.once('exit', remove);
+  try {
+    const embeddings = embeddingsOf(checkpoint, precision, options.int8Embeddings);
+    remove();
+    mkdirSync(partial, { recursive: true });
+    await writeModel(checkpoint, join(partial, 'model.safetensors'), precision, embeddings);
+    await writeDescription(files, partial, configOf(checkpoint, precision, embeddings));
+    const written: Manifest['files'] = {};
+    for (const name of readdirSync(partial).toSorted()) written[name] = await digest(join(partial, name));
+    const manifest = {
+      source: options.source ?? basename(resolve(files.name)),
+      precision,
+      embeddings: embeddings === 'I8' ? 'int8' : 'float',
+      files: written,
+    } as const;
+    writeFileSync(join(partial, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+    renameSync(partial, out);
+    return manifest;
+  } catch (cause) {
+    if (!isOfSystem(cause)) throw cause;
+    throw fault('file', out, 'a folder that can be written', messageOf(cause), '', cause);
+  } finally {
+    checkpoint.close();
+    remove();
+    process.off('exit', remove);
+  }
+}
+
+/** @throws BertletError if there is something at `out`, before anything is downloaded or read */
+function checkTarget(model: string | URL | Files, out: string): void {
+  if (!existsSync(out)) return;
+  const from = typeof model === 'object' && 'open' in model ? model.name : String(model);
+  if (existsSync(from) && realpathSync(from) === realpathSync(out))
+    throw inputError('out', 'another folder than the checkpoint to convert', out, 'Name a new one.');
+  throw fault('file', out, 'no such folder yet', 'one', 'Remove it, or name another.');
+}
+
+/** The dtype in which the embedding tables are stored. */
+function embeddingsOf({ config, tensors }: Checkpoint, precision: Precision, asked?: boolean): Embeddings {
+  if (precision === 'fp32' || precision === 'fp16') return 'F32';
+  const tables = [...tensorShapes(config).values()].filter(({ table }) => table);
+  const dtypes = tables.map(({ own }) => tensors.get(own)!.dtype); // the first is that of the word embeddings
+  if (asked ?? dtypes[0] === 'I8') return 'I8';
+  return dtypes.every((dtype) => dtype === 'F16') ? 'F16' : 'F32';
+}
+
+/** Writes model.safetensors: converts one tensor after another and writes each at its place in the file. */
+async function writeModel(checkpoint: Checkpoint, path: string, precision: Precision, embeddings: Embeddings) {
+  const { config, tensors, tensor } = checkpoint;
+  const plan = planSafetensors(checkpointLayout(config, precision, embeddings), { format: 'pt' });
+  const weights = weightsOf(checkpoint, precision, { float16: precision === 'fp16' || embeddings === 'F16' });
+  const file = openSync(path, 'w');
+  const write = (data: ArrayBufferView, at: number) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    for (let from = 0; from < bytes.length; ) from += writeSync(file, bytes, from, bytes.length - from, at + from);
+  };
+  try {
+    write(plan.head, 0);
+    for (const [name, { own }] of tensorShapes(config)) {
+      await setImmediate(); // a signal is heard between two tensors
+      const { dtype, begin } = plan.places.get(own)!;
+      const scales = plan.places.get(`${own}_scale`);
+      if (name === WORD_EMBEDDINGS && dtype === 'I8' && tensors.get(own)!.dtype === 'I8') {
+        write(tensor(own).data, begin);
+        write(toFloat32(tensor(`${own}_scale`)), scales!.begin);
+        continue;
+      }
+      const weight = readWeights(weights, [name]);
+      const float = weight as HostTensor<Float32Array>;
+      const rounded = dtype === 'F16' && weight.dtype === 'F32' ? toFloat16(float, own) : weight;
+      const stored = dtype === 'I8' && weight.dtype === 'F32' ? quantizeWeight(float, 'accurate') : rounded;
+      write(stored.data, begin);
+      // One scale is written of the whole matrix in `torch`.
+      if ('scale' in stored) write(stored.scale.subarray(0, (scales!.end - scales!.begin) / 4), scales!.begin);
+      (weight.data.buffer as ArrayBuffer).transfer(0); // frees it now
+    }
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Copies the tokenizer's files, and writes config.json with these keys. `undefined`: without the key. */
+async function writeDescription(files: Files, folder: string, keys: Record<string, unknown>): Promise<void> {
+  for (const name of TOKENIZER_FILES) {
+    const file = await readWhole(files, name);
+    if (file) writeFileSync(join(folder, name), file.bytes);
+  }
+  const { bytes } = (await readWhole(files, 'config.json'))!;
+  const config = { ...(JSON.parse(new TextDecoder().decode(bytes)) as object), ...keys };
+  writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/** The keys of config.json that say how weights are stored; `quantization_config` as the library compressed-tensors writes it. */
+function configOf({ config, scheme }: Checkpoint, precision: Precision, embeddings: Embeddings) {
+  const bertlet_note = embeddings === 'I8' ? NOTE : undefined;
+  if (precision === 'fp32' || precision === 'fp16')
+    return { bertlet_note, dtype: precision === 'fp16' ? 'float16' : 'float32' };
+  const [weights, activations] = precision === 'torch' ? ['tensor', 'tensor'] : ['channel', 'token'];
+  const group = {
+    targets: ['Linear'],
+    weights: { num_bits: 8, type: 'int', symmetric: true, strategy: weights, dynamic: false },
+    input_activations: { num_bits: 8, type: 'int', symmetric: false, strategy: activations, dynamic: true },
+  };
+  const quantization_config = {
+    quant_method: 'compressed-tensors',
+    format: 'int-quantized',
+    quantization_status: 'compressed',
+    config_groups: { group_0: group },
+    ignore: scheme && config.floatHead ? ['qa_outputs'] : [],
+  };
+  return { bertlet_note, dtype: 'float32', quantization_config };
+}
+
+/** The size and SHA-256 of a file. */
+async function digest(path: string): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+interface Arguments {
   out: string;
   dtype: Dtype;
   scheme?: Scheme;
@@ -19,22 +230,18 @@ interface ConvertOptions {
 }
 
 /** Runs `bertlet convert`. */
-export async function run(model: string, options: ConvertOptions, io: Io): Promise<void> {
+export async function run(model: string, options: Arguments, io: Io): Promise<void> {
   const { out, dtype, scheme, embeddings, revision, json } = options;
   const print = printer(io.stdout);
   const { onProgress, stop } = progressBars(io);
-  const write = async () => {
-    const folder = await locate(model, { revision, onProgress });
-    const precision = dtype === 'int8' ? (scheme ?? dtype) : dtype;
-    const int8Embeddings = embeddings === undefined ? undefined : embeddings === 'int8';
-    const how = { precision, int8Embeddings, source: model, onProgress };
-    return convert(folder, out, how);
-  };
-  const manifest = await write().finally(stop);
+  const precision = dtype === 'int8' ? (scheme ?? dtype) : dtype;
+  const int8Embeddings = embeddings === undefined ? undefined : embeddings === 'int8';
+  const how = { precision, int8Embeddings, revision, source: model, onProgress };
+  const manifest = await convert(model, out, how).finally(stop);
   if (json) return print(JSON.stringify(manifest, null, 2));
   const { files } = manifest;
   const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`;
-  const config = parseConfig(JSON.parse(await readFile(`${out}/config.json`, 'utf8')));
+  const config = parseConfig(JSON.parse(readFileSync(`${out}/config.json`, 'utf8')));
   print(`FP32 Model Size: ${megabytes(checkpointBytes(config, 'fp32'))}`);
   print(`${dtype.toUpperCase()} Model Size: ${megabytes(files['model.safetensors']!.bytes)}`);
   for (const [name, { bytes, sha256 }] of Object.entries(files)) {

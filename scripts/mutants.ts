@@ -173,13 +173,13 @@ const MUTANTS: Mutant[] = [
   ...mutants('src/checkpoint/safetensors.ts', 'safetensors', undefined, [
     ['entry.begin !== end', 'entry.begin < end'],
     ['if (end !== fileBytes)', 'if (end > fileBytes)'],
-    ['keys.at(-1)!.has(string)', 'false'],
+    ['.length - 1 > keys', '.length - 1 > 2 * keys'],
     ['if (end - begin !== bytes)', 'if (end - begin < bytes)'],
   ]),
   ...mutants('src/checkpoint/pytorch.ts', 'checkpoint', undefined, [
     ['if (short(10) !== 0)', 'if (short(10) === 99)'],
     ['!CALLABLE.includes(name) && !Object.hasOwn(STORAGES, name)', 'false'],
-    ['value.length <= MOST_DIMENSIONS && ', ''],
+    ['value.length <= MAX_DIMENSIONS && ', ''],
     ['|| count > room', ''],
   ]),
   ...mutants('src/checkpoint/config.ts', 'load', undefined, [
@@ -196,9 +196,9 @@ const MUTANTS: Mutant[] = [
     ['let known = at - begin;', 'let known = 0;'],
     ['wait > LONGEST_WAIT * 1000', 'false'],
   ]),
-  ...mutants('src/checkpoint/convert.ts', 'checkpoint', 'nothing', [
-    ['const unguard = beforeEnd(remove);', 'const unguard = () => {};'],
-    ["(int8 && checkpoint.tensor(table).dtype === 'I8')", 'false'],
+  ...mutants('programs/convert.ts', 'checkpoint.test', 'nothing', [
+    ["process.once('exit', remove);", ''],
+    ["asked ?? dtypes[0] === 'I8'", 'asked'],
   ]),
   // The metric
   // Files of questions

@@ -19,6 +19,7 @@ import {
   type Norm,
   type ReadOptions,
   type Runtime,
+  type Scheme,
   type Tables,
   type Tensor,
 } from './runtime.ts';
@@ -63,11 +64,25 @@ interface Layer {
   readonly outputNorm: Norm;
 }
 
-/**
- * Returns a tensor of the checkpoint by its name, in the precision to compute with: a linear's weight may be int8. The
- * tensor is valid until the next call, so that the model is never in memory twice.
- */
-export type Weights = (name: string) => LinearWeight;
+/** How a tensor of a model is given. I8: a linear's weight, with a scale for each of its rows. */
+export interface WeightForm {
+  readonly dtype: 'F32' | 'F16' | 'I8';
+  readonly shape: readonly number[];
+  /** Only for I8. */
+  readonly scheme?: Scheme;
+}
+
+/** The tensors of a model by their names, in the precision to compute with. All memory is the caller's. */
+export interface Weights {
+  /** Returns the form of a tensor, without reading it. */
+  describe(name: string): WeightForm;
+  /**
+   * Writes the numbers of a tensor.
+   * @param target as many of its dtype
+   * @param scale for I8: [out]
+   */
+  fill(name: string, target: Float32Array | Uint16Array | Int8Array, scale?: Float32Array): void;
+}
 
 /** A BERT whose weights are on the runtime's device. */
 export class Bert {
@@ -83,18 +98,20 @@ export class Bert {
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
     this.#runtime = runtime;
     this.config = config;
-    const upload = (name: string, first = 0) => runtime.tensor(rowsFrom(first, weights(name) as Float));
-    const norm = (name: string): Norm => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
-    const linear = (...names: string[]): Linear => {
-      const all = (kind: string) =>
-        stack(
-          weights,
-          names.map((name) => `${name}.${kind}`),
-        );
-      const bias = all('bias') as HostTensor<Float32Array>;
-      return runtime.linearLayer(all('weight'), bias, names.join(' | '));
+    const { hidden, intermediate, embedding = hidden, types } = config;
+    const upload = (name: string, first = 0) => {
+      const table = readWeights(weights, [name]) as Float;
+      const uploaded = runtime.tensor(rowsFrom(first, table));
+      table.data.buffer.transfer(0); // frees it now: garbage collection would let tables pile up
+      return uploaded;
     };
-    const { hidden, embedding = hidden, types } = config;
+    const norm = (name: string): Norm => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
+    const memory = new ArrayBuffer(4 * hidden * Math.max(3 * hidden, intermediate, embedding)); // of one weight at a time
+    const linear = (...names: string[]): Linear => {
+      const all = (kind: string) => names.map((name) => `${name}.${kind}`);
+      const bias = readWeights(weights, all('bias')) as HostTensor<Float32Array>;
+      return runtime.linearLayer(readWeights(weights, all('weight'), memory), bias, names.join(' | '));
+    };
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
       position: upload('bert.embeddings.position_embeddings.weight', config.firstPosition),
@@ -178,7 +195,7 @@ export class Bert {
 }
 
 /** A tensor of float32 or float16. */
-type Float = HostTensor<Float32Array> | HostTensor<Uint16Array>;
+type Float = HostTensor<Float32Array<ArrayBuffer>> | HostTensor<Uint16Array<ArrayBuffer>>;
 /** The rows of a table from `first` on; of a vector, and from 0 on, all. */
 function rowsFrom(first: number, table: Float): Float {
   if (first === 0) return table;
@@ -186,21 +203,21 @@ function rowsFrom(first: number, table: Float): Float {
   return { ...table, shape: [rows - first, columns], data: table.data.subarray(first * columns) } as Float;
 }
 
+const NUMBERS = { F32: Float32Array, F16: Uint16Array, I8: Int8Array } as const;
 /**
- * Joins tensors of one shape along their first dimension: n of [out, in] -> [n out, in]. A single matrix is returned
- * without a copy. A single bias is copied, because the read of its weight may free the bias (`Weights`).
+ * Reads tensors of one form into one array, joined along their first dimension: n of [out, in] -> [n out, in].
+ * @param memory for the array, if it need not be new: new memory costs more than to fill it
  */
-function stack(weights: Weights, names: string[]): LinearWeight {
-  const first = weights(names[0]!);
-  if (names.length === 1 && first.shape.length === 2) return first; // a matrix: no copy
-  const many = <A extends LinearWeight['data']>(one: A) =>
-    new (one.constructor as new (length: number) => A)(one.length * names.length);
-  const shape = [first.shape[0]! * names.length, ...first.shape.slice(1)];
-  const joined = { ...first, shape, data: many(first.data), ...('scale' in first && { scale: many(first.scale) }) };
+export function readWeights(weights: Weights, names: readonly string[], memory?: ArrayBuffer): LinearWeight {
+  const { dtype, shape, scheme } = weights.describe(names[0]!);
+  const [rows = 0, columns = 1] = shape;
+  const length = names.length * rows * columns;
+  const data = memory ? new NUMBERS[dtype](memory, 0, length) : new NUMBERS[dtype](length);
+  const scale = new Float32Array(dtype === 'I8' ? names.length * rows : 0);
   for (const [i, name] of names.entries()) {
-    const part = i === 0 ? first : weights(name);
-    joined.data.set(part.data, i * part.data.length);
-    if ('scale' in part) joined.scale!.set(part.scale, i * part.scale.length);
+    const [from, to] = [i * rows, (i + 1) * rows];
+    weights.fill(name, data.subarray(from * columns, to * columns), scale.subarray(from, to));
   }
-  return joined as LinearWeight;
+  const joined = { dtype, shape: [names.length * rows, ...shape.slice(1)], data };
+  return (dtype === 'I8' ? { ...joined, scale, scheme } : joined) as LinearWeight;
 }

@@ -2,9 +2,8 @@
  * Widens float16 to float32, exactly. IEEE 754 binary16: sign, 5 exponent bits (bias 15), 10 fraction bits; exponent 0 is
  * subnormal, 31 is infinity or NaN. kernels/widen.wasm.ts does the same.
  */
-export function widenHalves(halves: Uint16Array): Float32Array {
-  const values = new Float32Array(halves.length);
-  const bits = new Uint32Array(values.buffer);
+export function widenHalves(halves: Uint16Array, values: Float32Array = new Float32Array(halves.length)): Float32Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < halves.length; i++) {
     const half = halves[i]!;
     // Exponent and fraction in float32's places are the number times 2^-112, the difference of the biases.

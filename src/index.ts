@@ -20,7 +20,6 @@ import { type Info, QuestionAnswering } from './qa.ts';
 import { Runtime, type Scheme } from './runtime.ts';
 
 export type { BertConfig } from './bert.ts';
-export { type ConvertOptions, convert, type Manifest } from './checkpoint/convert.ts';
 export type { Precision } from './checkpoint/index.ts';
 export type { DeviceName, DeviceOptions, Dtype } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
@@ -138,10 +137,12 @@ async function loadModel(model: string | URL | Files, options: ValuesOf<typeof O
 async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Precision) {
   const weights = weightsOf(checkpoint, precision, runtime.device);
   let weightBytes = 0;
-  const counted: Weights = (name) => {
-    const weight = weights(name);
-    weightBytes += weight.data.byteLength + ('scale' in weight ? weight.scale.byteLength : 0);
-    return weight;
+  const counted: Weights = {
+    describe: weights.describe,
+    fill: (name, target, scale) => {
+      weights.fill(name, target, scale);
+      weightBytes += target.byteLength + (scale?.byteLength ?? 0);
+    },
   };
   try {
     const bert = new Bert(runtime, checkpoint.config, counted);

@@ -8,11 +8,11 @@ import { DEVICE_OPTIONS, type DeviceName, type DeviceOptions, deviceName, startD
 import { check, optionsOf } from './options.ts';
 import { Runtime } from './runtime.ts';
 
-export { Bert, type BertConfig, type Weights } from './bert.ts';
+export { Bert, type BertConfig, type WeightForm, type Weights } from './bert.ts';
 export { parseConfig, tensorShapes } from './checkpoint/config.ts';
 export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
 export { checkpointBytes } from './checkpoint/layout.ts';
-export { elements, readSafetensors, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
+export { elements, readSafetensors, type StoredTensor, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
 export { writeSafetensors } from './checkpoint/write.ts';
 export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';

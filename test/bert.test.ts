@@ -17,6 +17,7 @@ import {
   goldenTensors,
   largestDifference,
   splitLogits,
+  storedTensors,
   TINY,
 } from './support.ts';
 
@@ -46,7 +47,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
     const bert = new Bert(
       new Runtime(recorder),
       config,
-      weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'fp32'),
+      weightsOf({ config, tensors: storedTensors(tensors) }, 'fp32'),
     );
     const { start, end } = splitLogits(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     const { layerNorm, linear, attention } = recorder.results;
@@ -66,7 +67,7 @@ describe('tiny BERT: every layer within 1e-5 of PyTorch', () => {
     const bert = new Bert(
       new Runtime(new ReferenceDevice()),
       config,
-      weightsOf({ config, tensor: (name) => tensors.get(name)! }, 'torch'),
+      weightsOf({ config, tensors: storedTensors(tensors) }, 'torch'),
     );
     const { start, end } = splitLogits(await bert.forward(ints(golden.inputIds), ints(golden.typeIds)));
     expect(largestDifference(start, float32(golden['int8/start']).data)).toBeLessThan(1e-4);

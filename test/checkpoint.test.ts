@@ -1,19 +1,20 @@
 /** pytorch_model.bin, and checkpoints written in other precisions. */
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ConvertOptions, convert } from '../programs/convert.ts';
+import { readWeights } from '../src/bert.ts';
 import { parseConfig, WORD_EMBEDDINGS } from '../src/checkpoint/config.ts';
-import { type ConvertOptions, convert } from '../src/checkpoint/convert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/index.ts';
 import { checkpointBytes } from '../src/checkpoint/layout.ts';
-import { pytorchEntries } from '../src/checkpoint/pytorch.ts';
-import { readSafetensors, toFloat16, toFloat32, viewTensor } from '../src/checkpoint/safetensors.ts';
+import { pytorchTensorsIn } from '../src/checkpoint/pytorch.ts';
+import { readSafetensors, readTensor, toFloat16, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
-import { load } from '../src/index.ts';
+import { blobs, load } from '../src/index.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
 import { CHECKPOINT, expectError, float32, GOLDEN, ROOT, runProgram, spawnProgram, TINY } from './support.ts';
@@ -31,12 +32,8 @@ const source = (bytes: Uint8Array) => ({
   close: () => {},
 });
 const bin = (name: string) => new Uint8Array(readFileSync(join(GOLDEN, 'pytorch', `${name}.bin`)));
-function tensors(bytes: Uint8Array, file = 'file.bin') {
-  const entries = pytorchEntries(source(bytes), file);
-  return new Map(
-    [...entries].map(([name, entry]) => [name, viewTensor(entry, bytes.subarray(entry.begin, entry.end))]),
-  );
-}
+const tensors = (bytes: Uint8Array) =>
+  new Map([...pytorchTensorsIn(source(bytes))].map(([name, stored]) => [name, readTensor(stored, name)]));
 
 describe('pytorch_model.bin', () => {
   test('the tensors of a state_dict are those of the safetensors file', () => {
@@ -63,10 +60,10 @@ describe('pytorch_model.bin', () => {
     expect(shared.get('b')!.data).toEqual(a.map((value) => value + 6));
   });
   test.each([
-    ['evil', /its pickle asks for posix system, which no tensor needs/],
-    ['module', /its pickle asks for torch\.nn\.modules\.linear Linear/],
+    ['evil', /expected a pickle that describes tensors alone, got one that asks for posix system\. /],
+    ['module', /got one that asks for torch\.nn\.modules\.linear Linear/],
     ['expanded', /tensor "a": expected 4000000 bytes of storage, got fewer/],
-    ['list', /its pickle has the opcode 0x61, which no tensor needs|expected a dictionary of tensors/],
+    ['list', /got one that has the opcode 0x61|expected a dictionary of tensors/],
     ['old', /expected a zip archive, got another file.*python -c "import torch/],
   ])('%s: refused, with what it is', (name, message) => expectError('weights', message, () => tensors(bin(name))));
   test('views: transposed, columns, every third, permuted, empty', () => {
@@ -83,13 +80,12 @@ describe('pytorch_model.bin', () => {
     }
   });
   test('doubles are rounded; protocol 4; a dtype without numbers here is passed over until it is read', () => {
-    const { double } = Object.fromEntries(pytorchEntries(source(bin('dtypes')), 'file.bin'));
-    const bytes = bin('dtypes').subarray(double!.begin, double!.end);
-    expect(viewTensor(double!, bytes)).toEqual({ dtype: 'F32', shape: [2], data: Float32Array.of(0, 1 / 3) });
+    const { double, bool } = Object.fromEntries(pytorchTensorsIn(source(bin('dtypes'))));
+    expect(readTensor(double!, 'double')).toEqual({ dtype: 'F32', shape: [2], data: Float32Array.of(0, 1 / 3) });
     const norm = tensors(bin('protocol4'));
     expect([...norm.keys()]).toEqual(['weight', 'bias']);
     expect(norm.get('weight')!.data).toEqual(new Float32Array(6).fill(1));
-    return expectError('weights', /tensor "tensor": expected dtype F32, .*, got BOOL/, () => tensors(bin('dtypes')));
+    return expectError('weights', /tensor "bool": expected dtype F32, .*, got BOOL/, () => readTensor(bool!, 'bool'));
   });
 
   /** An archive with these files, stored as they are. */
@@ -165,8 +161,12 @@ describe('pytorch_model.bin', () => {
     ],
     ['1,000,001 opcodes', zip([['data.pkl', pickled('N'.repeat(1_000_002))]]), /at most 1000000 opcodes, got more/],
     ['more than 4 MB', zip([['data.pkl', new Uint8Array(5e6)]]), /"data\.pkl" of at most 4194304 bytes, got 5000000/],
-    ['what it never kept', zip([['data.pkl', pickled('h', [7], '.')]]), /recalls what it never kept/],
-    ['a name that is a number', zip([['data.pkl', pickled('NN', [0x93], '.')]]), /asks for , which no tensor needs/],
+    [
+      'a slot that it never wrote',
+      zip([['data.pkl', pickled('h', [7], '.')]]),
+      /reads memo slot 7, which it never wrote/,
+    ],
+    ['a name that is a number', zip([['data.pkl', pickled('NN', [0x93], '.')]]), /got one that asks for \. /],
   ])('%s: refused at once, in a few words', async (_, bytes, message) => {
     const refuse = async () => expectError('weights', message, () => tensors(bytes));
     expect(await cpuMilliseconds(refuse)).toBeLessThan(2000); // 60 on the developer's machine
@@ -182,6 +182,10 @@ describe('pytorch_model.bin', () => {
       expectError('weights', /rebuild_tensor_v2 in a way that makes no tensor/, () => tensors(bytes));
     expect(await cpuMilliseconds(refuse)).toBeLessThan(500);
   });
+  test('an archive of more than 4 GB, which needs zip64', () =>
+    expectError('weights', /file\.bin: expected at most 4294967295 bytes, got 4294967296\. /, () =>
+      pytorchTensorsIn({ ...source(bin('tiny')), size: 2 ** 32 }),
+    ));
   test('a compressed archive, a bomb for one, is refused before it is unpacked', () => {
     const bytes = Buffer.from(bin('parameter'));
     const at = bytes.indexOf(Buffer.from([0x50, 0x4b, 1, 2]));
@@ -415,7 +419,7 @@ describe('convert', () => {
     });
     expect(bytes.length).toBeGreaterThan(checkpointBytes(parseConfig(config), 'accurate', 'I8')); // and its metadata
     const checkpoint = await openCheckpoint(out);
-    const { data } = weightsOf(checkpoint, 'accurate')(WORD_EMBEDDINGS);
+    const { data } = readWeights(weightsOf(checkpoint, 'accurate'), [WORD_EMBEDDINGS]);
     checkpoint.close();
     const { data: q, scale } = quantizeWeight(float32(source.get(WORD_EMBEDDINGS)), 'accurate');
     expect(data).toEqual(Float32Array.from(q, (value, i) => value * scale[Math.floor(i / 32)]!));
@@ -502,18 +506,73 @@ describe('convert', () => {
       rmSync(out, { recursive: true, force: true }); // it was done before it heard the signal: once more
     }
   };
-  test('killed, it leaves nothing that loads, and the next one cleans up', async () => {
+  test('killed, it leaves nothing that loads, and nothing in the way of the next', async () => {
     await interrupted('killed', 'SIGKILL');
-    expect(partial('killed').length).toBe(1);
-    mkdirSync(join(folder, `killed.${process.ppid}.partial`)); // a process that runs
-    mkdirSync(join(folder, 'killed.999999999.partial-not'));
+    const [left] = partial('killed');
+    await expectError('file', /expected config\.json/, () => load(join(folder, left!)));
     await convert(TINY, join(folder, 'killed'), { precision: 'fp32' });
-    expect(partial('killed').toSorted()).toEqual(
-      ['killed.999999999.partial-not', `killed.${process.ppid}.partial`].toSorted(),
-    );
+    await load(join(folder, 'killed'), { device: 'reference' });
   });
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s: it ends at once, and leaves nothing', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('%s: it ends at once, and leaves nothing', async (signal) => {
     expect(await interrupted(signal, signal)).toBe(signal);
     expect(partial(signal)).toEqual([]);
+  });
+  test('an error leaves nothing either', async () => {
+    const broken = join(folder, 'broken');
+    cpSync(TINY, broken, { recursive: true });
+    const all = new Map(readSafetensors(readFileSync(join(TINY, 'model.safetensors'))));
+    all.set('qa_outputs.weight', { dtype: 'F32', shape: [2, 32], data: new Float32Array(64).fill(Number.NaN) });
+    writeFileSync(join(broken, 'model.safetensors'), writeSafetensors(all));
+    const out = join(folder, 'never');
+    const listeners = process.listenerCount('exit');
+    await expectError('weights', /qa_outputs\.weight: expected finite values/, () =>
+      convert(broken, out, { precision: 'fp32' }),
+    );
+    expect([existsSync(out), ...partial('never')]).toEqual([false]);
+    expect(process.listenerCount('exit')).toBe(listeners);
+  });
+  test('onto itself: it says so, also by another path', async () => {
+    const same = join(folder, 'same');
+    cpSync(TINY, same, { recursive: true });
+    for (const out of [same, `${same}/../same`, `${same}/`]) {
+      const message =
+        /^out: expected another folder than the checkpoint to convert, got \S+same\/?\. Name a new one\.$/;
+      await expectError('input', message, () => convert(same, out, { precision: 'fp32' }));
+    }
+    const { status, error } = await runProgram(['convert', same, '--out', same]);
+    expect([status, error]).toEqual([
+      2,
+      expect.stringMatching(/^error: out: expected another folder than the checkpoint/),
+    ]);
+  });
+  test('Files: the same bytes as of their folder', async () => {
+    const names = ['config.json', 'model.safetensors', 'tokenizer_config.json', 'vocab.txt'];
+    const files = blobs(
+      Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(join(TINY, name)))])),
+    );
+    const [one, two] = [join(folder, 'of-files'), join(folder, 'of-folder')];
+    const manifest = await convert(files, one, { precision: 'int8', source: 'x' });
+    expect(manifest).toEqual(await convert(TINY, two, { precision: 'int8', source: 'x' }));
+  });
+});
+
+describe('memory of the caller', () => {
+  test('what was read stays what it is, whatever is read next', async () => {
+    const { tensor, tensors, config, close } = await openCheckpoint(CHECKPOINT);
+    const names = [...tensors.keys()].filter((name) => /layer\.[01]\.|LayerNorm/.test(name));
+    const all = names.map((name) => tensor(name));
+    for (const [i, name] of names.entries()) expect(tensor(name)).toEqual(all[i]);
+    for (const precision of ['fp32', 'torch', 'fp16'] as const) {
+      const weights = weightsOf({ config, tensors }, precision);
+      const query = ['query', 'key', 'value'].map((part) => `bert.encoder.layer.0.attention.self.${part}.weight`);
+      const joined = readWeights(weights, query);
+      const parts = query.map((name) => readWeights(weights, [name]));
+      const { length } = parts[0]!.data;
+      for (const [i, part] of parts.entries()) {
+        expect(joined.data.subarray(i * length, (i + 1) * length)).toEqual(part.data);
+        if ('scale' in part) expect((joined as typeof part).scale.subarray(i * 384, (i + 1) * 384)).toEqual(part.scale);
+      }
+    }
+    close();
   });
 });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, describe, expect, test, vi } from 'vitest';
+import { convert } from '../programs/convert.ts';
 import * as bertlet from '../src/index.ts';
 import { goldenJson, ROOT, runProgram, spawnProgram, TINY, WITHOUT_GPU } from './support.ts';
 
@@ -113,7 +114,7 @@ describe('on a tiny model', () => {
   });
   test.each(['torch', 'accurate'] as const)('an int8 checkpoint: its own dtype and scheme, %s', async (scheme) => {
     const out = join(folder, scheme);
-    await bertlet.convert(TINY, out, { precision: scheme });
+    await convert(TINY, out, { precision: scheme });
     const {
       status,
       out: said,

@@ -272,18 +272,7 @@ const CALLS: Call[] = [
 const UNTESTED = ['roundHalfEven'];
 /** Those of checkpoint files, tested with their rooms. */
 const ELSEWHERE = [
-  ...[
-    'convert',
-    'blobs',
-    'folder',
-    'hub',
-    'site',
-    'locate',
-    'parseConfig',
-    'tensorShapes',
-    'openCheckpoint',
-    'weightsOf',
-  ],
+  ...['blobs', 'folder', 'hub', 'site', 'locate', 'parseConfig', 'tensorShapes', 'openCheckpoint', 'weightsOf'],
   ...['checkpointBytes', 'elements', 'readSafetensors', 'toFloat16', 'toFloat32', 'writeSafetensors', 'dtypesOf'],
 ];
 

@@ -30,8 +30,8 @@ describe('what the official parser refuses is refused, with the reason', () => {
     ['S4 high bytes ff', file('{}', 0, 0xff00000000000002n), /at most 100000000 bytes/],
     ['S5 100,000,001', file('{}', 0, 100_000_001n), /at most 100000000 bytes, got 100000001/],
     ['S6 length beyond the file', file('{}', 0, 3n), /header of 3 bytes, got 2/],
-    ['S7 not UTF-8', file(Uint8Array.of(0xff)), /not JSON in UTF-8/],
-    ['S8 unfinished', file('{'), /not JSON in UTF-8/],
+    ['S7 not UTF-8', file(Uint8Array.of(0xff)), /a header of JSON in UTF-8, got /],
+    ['S8 unfinished', file('{'), /a header of JSON in UTF-8, got /],
     ['S9 array', file('[]'), /expected the header to be an object/],
     ['S9 null', file('null'), /expected the header to be an object/],
     ['S9 string', file('"x"'), /expected the header to be an object/],
@@ -50,13 +50,25 @@ describe('what the official parser refuses is refused, with the reason', () => {
     ['S14 shape and bytes differ', one('I32', '[2,2]', '[0,4]', 4), /expected 16 bytes for I32 \[2,2\], got 4/],
     ['S15 2^64 - 2', one('I32', '[2,18446744073709551614]', '[0,16]', 16), /2\^53 - 1, got 18446744073709551614/],
     ['S15 2^63 - 1', one('I32', '[2,9223372036854775807]', '[0,16]', 16), /2\^53 - 1, got 9223372036854775807/],
-    ['S15 product overflows', one('I32', '[4503599627370496,4]', '[0,16]', 16), /shape .* is too large/],
+    [
+      'S15 product overflows',
+      one('I32', '[4503599627370496,4]', '[0,16]', 16),
+      /a shape of less than 2\^53 bytes, got \[4503599627370496,4\]/,
+    ],
     ['S16 trailing data', one('U8', '[1]', '[0,1]', 36), /bytes in all, got/],
     ['S17 two bytes missing', one('I32', '[1]', '[0,4]', 2), /bytes in all, got/],
     ['S18 unknown dtype', one('F7', '[1]', '[0,1]', 1), /tensor "t": expected dtype F32, .*, got "F7"/],
-    ['S19 duplicate tensor', file(`{"t":${same},"t":${same}}`, 16), /duplicate key "t"/],
-    ['S19 duplicate, escaped', file(`{"t":${same},"\\u0074":${same}}`, 16), /duplicate key "\\u0074"/],
-    ['S19 duplicate __metadata__', file('{"__metadata__":{},"__metadata__":{}}'), /duplicate key "__metadata__"/],
+    ['S19 duplicate tensor', file(`{"t":${same},"t":${same}}`, 16), /expected each key once, got a duplicate key/],
+    [
+      'S19 duplicate, escaped',
+      file(`{"t":${same},"\\u0074":${same}}`, 16),
+      /expected each key once, got a duplicate key/,
+    ],
+    [
+      'S19 duplicate __metadata__',
+      file('{"__metadata__":{},"__metadata__":{}}'),
+      /expected each key once, got a duplicate key/,
+    ],
     [
       'S19 duplicate dtype',
       file('{"t":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}}'),
@@ -65,17 +77,17 @@ describe('what the official parser refuses is refused, with the reason', () => {
     ['S21 negative', one('U8', '[-1]', '[0,1]', 1), /integers from 0 to 2\^53 - 1, got -1/],
     ['S21 1.5', one('U8', '[1.5]', '[0,1]', 1), /got 1\.5/],
     ['S21 1e3', one('U8', '[1e3]', '[0,1000]', 1000), /got 1e3/],
-    ['S21 string', one('U8', '["4"]', '[0,4]', 4), /expected a shape of integers, got \["4"\]/],
+    ['S21 string', one('U8', '["4"]', '[0,4]', 4), /a shape of integers from 0 to 2\^53 - 1, got \["4"\]/],
     ['S21 missing field', file('{"t":{"dtype":"U8","shape":[0]}}'), /expected two data_offsets, got undefined/],
     ['S21 extra field', file(`{"t":{"x":1,${same.slice(1)}}`, 16), /unknown field "x"/],
     ['S21 three offsets', one('U8', '[1]', '[0,1,1]', 1), /expected two data_offsets, got \[0,1,1\]/],
     ['S21 entry is a list', file('{"t":[]}'), /tensor "t": expected an object/],
     ['S22 __metadata__ of numbers', file('{"__metadata__":{"a":1}}'), /__metadata__ to map strings to strings/],
     ['S22 __metadata__ is a list', file('{"__metadata__":[]}'), /__metadata__ to map strings to strings/],
-    ['S23 10^5 brackets', file('['.repeat(100_000)), /not JSON in UTF-8/],
+    ['S23 10^5 brackets', file('['.repeat(100_000)), /a header of JSON in UTF-8, got /],
     ['S23 the same, closed', file('['.repeat(100_000) + ']'.repeat(100_000)), /header to be an object/],
     ['a lone surrogate', file('{"__metadata__":{"a":"\\ud800"}}'), /expected UTF-8 strings/],
-    ['a byte order mark', file('\ufeff{}'), /not JSON in UTF-8/],
+    ['a byte order mark', file('\ufeff{}'), /a header of JSON in UTF-8, got /],
   ])('%s', async (_, bytes, message) => {
     const refuse = () => expectError('safetensors', message, () => readSafetensors(bytes, 'model.safetensors'));
     expect(await cpuMilliseconds(refuse)).toBeLessThan(500); // 50 on the developer's machine
@@ -89,7 +101,11 @@ describe('a header of any length and content: linear time, a short and printable
     ['a string of 9 MB', file(`{"__metadata__":{"a":"${string}"}}`), null],
     ['a string of 9 MB of escapes', file(`{"__metadata__":{"a":"${'\\u0041'.repeat(1.5e6)}"}}`), null],
     ['100,000 tensors', file(`{${Array.from({ length: 1e5 }, (_, i) => `"${i}":${empty}`).join()}}`), null],
-    ['a key of 9 MB twice', file(`{"${string}":${empty},"${string}":${empty}}`), /duplicate key "xxx/],
+    [
+      'a key of 9 MB twice',
+      file(`{"${string}":${empty},"${string}":${empty}}`),
+      /expected each key once, got a duplicate key/,
+    ],
     ['a dtype of 9 MB', one(string, '[]', '[0,4]', 4), /expected dtype F32, .*, got "xxx/],
     ['a field of 9 MB', file(`{"t":{"${string}":1}}`), /unknown field "xxx/],
     ['a number of 9 MB', one('F32', `[${'1'.repeat(9e6)}]`, '[0,4]', 4), /2\^53 - 1, got 1{60}\.\.\./],
@@ -97,7 +113,7 @@ describe('a header of any length and content: linear time, a short and printable
     [
       'a shape 100,000 deep',
       one('F32', '['.repeat(1e5) + ']'.repeat(1e5), '[0,4]', 4),
-      /a shape of integers, got \[an array\]/,
+      /a shape of integers from 0 to 2\^53 - 1, got \[an array\]/,
     ],
     ['3,000,000 objects', file(`${'{"a":'.repeat(1e6)}{}${'}'.repeat(1e6)}`), /unknown field "a"/],
     [
@@ -137,6 +153,7 @@ describe('what it accepts is accepted', () => {
     ['S20 __proto__', file(`{"__proto__":${entry('U8', '[1]', '[0,1]')}}`, 1), ['__proto__']],
     ['S20 constructor', file(`{"constructor":${entry('U8', '[1]', '[0,1]')}}`, 1), ['constructor']],
     ['S20 toString, NUL', file(`{"toString\\u0000":${entry('U8', '[1]', '[0,1]')}}`, 1), ['toString\0']],
+    ['__metadata__ null', file(`{"__metadata__":null,"t":${entry('U8', '[1]', '[0,1]')}}`, 1), ['t']],
     ['metadata', file('{"__metadata__":{"format":"pt","1e3":"-1"}}'), []],
   ])('%s', (_, bytes, names) => expect([...readSafetensors(bytes).keys()]).toEqual(names));
 });

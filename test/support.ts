@@ -8,7 +8,7 @@ import { expect } from 'vitest';
 import { ALL_OPS } from '../kernels/index.ts';
 import { constant, type Float32Tensor, type Op, runOp, tensor, uniform } from '../kernels/op.ts';
 import { main } from '../programs/main.ts';
-import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import { readSafetensors, type StoredTensor } from '../src/checkpoint/safetensors.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { BertletError, type ErrorCode } from '../src/index.ts';
 import { type Device, type HostTensor, type QuantizedTensor, Runtime } from '../src/runtime.ts';
@@ -24,6 +24,15 @@ export const goldenTensors = (name: string): Map<string, HostTensor> =>
   readSafetensors(readFileSync(`${GOLDEN}/${name}.safetensors`), name);
 
 export const goldenJson = <T>(name: string): T => JSON.parse(readFileSync(`${GOLDEN}/${name}.json`, 'utf8')) as T;
+
+/** Tensors in memory, as a checkpoint has them in its files. */
+export const storedTensors = (tensors: ReadonlyMap<string, HostTensor>): Map<string, StoredTensor> =>
+  new Map(
+    [...tensors].map(([name, { dtype, shape, data }]) => {
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      return [name, { dtype, shape, read: (target) => target.set(bytes) }];
+    }),
+  );
 
 /** A safetensors file of tensors of any dtype, as another program may write it. */
 export function rawSafetensors(

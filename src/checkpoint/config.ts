@@ -8,7 +8,7 @@ import type { BertConfig, FamilyName } from '../bert.ts';
 import { BertletError, fault } from '../errors.ts';
 import { preview } from '../options.ts';
 import type { Scheme } from '../runtime.ts';
-import type { TensorEntry } from './safetensors.ts';
+import type { TensorForm } from './safetensors.ts';
 
 /** The words of a family's checkpoints, and what its models lack. */
 interface Family {
@@ -214,7 +214,7 @@ export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
  * Names the tensors of a file as the model does: gamma and beta are what TensorFlow calls weight and bias, and a file
  * may leave out the first part of the names, such as `bert.`. Hugging Face renames them in the same way.
  */
-export function renamed<E extends TensorEntry>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
+export function renamed<E extends TensorForm>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
   const all = [...tensorShapes(config).values()].map(({ own }) => own);
   const expected = all.filter((name) => !name.startsWith(HEAD));
   const whole = new Map(expected.map((name) => [name.slice(name.indexOf('.') + 1), name]));
@@ -251,7 +251,7 @@ const MAX_NAMES = 5; // of tensors that are there, where others are missing
  */
 export function checkTensors(
   config: BertConfig,
-  tensors: ReadonlyMap<string, TensorEntry>,
+  tensors: ReadonlyMap<string, TensorForm>,
   file = 'checkpoint',
 ): Scheme | null {
   const model = new Map([...tensorShapes(config).values()].map(({ own, ...rest }) => [own, rest]));

@@ -1,17 +1,26 @@
 /** Opens a checkpoint: config.json, tokenizer.json or vocab.txt, and the files of the weights. */
 
-import type { BertConfig, FamilyName, Weights } from '../bert.ts';
-import { BertletError, fault, inputError, messageOf } from '../errors.ts';
-import { type Files, filesAt, type OpenFile, type OpenOptions, readWhole, type WholeFile } from '../files/index.ts';
+import type { BertConfig, FamilyName } from '../bert.ts';
+import { BertletError, fault, messageOf } from '../errors.ts';
+import {
+  type Files,
+  filesAt,
+  type OpenFile,
+  type OpenOptions,
+  readPart,
+  readWhole,
+  type WholeFile,
+} from '../files/index.ts';
 import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
-import { quantizeWeight } from '../quantize.ts';
-import type { Device, HostTensor, LinearWeight, Scheme } from '../runtime.ts';
+import type { HostTensor, Scheme } from '../runtime.ts';
 import { CLASSES, readMerges, readVocab, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
-import { checkTensors, FAMILIES, parseConfig, renamed, tensorShapes } from './config.ts';
-import { pytorchEntries } from './pytorch.ts';
-import { headerLength, parseHeader, type TensorEntry, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
+import { checkTensors, FAMILIES, parseConfig, renamed } from './config.ts';
+import { pytorchTensorsIn } from './pytorch.ts';
+import { readTensor, type StoredTensor, safetensorsIn } from './safetensors.ts';
+
+export { type Precision, weightsOf } from './weights.ts';
 
 /** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {
@@ -19,11 +28,11 @@ export interface Checkpoint {
   readonly tokenizer: Tokenizer;
   /** How the linears of an int8 checkpoint were quantized; null for a float checkpoint. */
   readonly scheme: Scheme | null;
-  /** Reads one tensor. The tensor is valid until the next read. */
+  /** The tensors of the files, by the names of the model's family. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Reads one tensor into memory of its own. */
   readonly tensor: (name: string) => HostTensor;
-  /** The dtype of a tensor, without reading it. */
-  readonly dtype: (name: string) => TensorEntry['dtype'];
-  /** Closes the file of the weights. */
+  /** Closes the files of the weights. */
   readonly close: () => void;
 }
 
@@ -40,12 +49,12 @@ export const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name)
 export async function openCheckpoint(from: string | URL | Files, options: OpenOptions = {}): Promise<Checkpoint> {
   const files = filesAt(from);
   const { config, tokenizer } = await openDescription(files, options);
-  const { entries, ...weights } = await openWeights(config, files, options);
+  const { tensors, close } = await openWeights(config, files, options);
   try {
-    const dtype = (name: string) => entries.get(name)!.dtype;
-    return { config, tokenizer, scheme: checkTensors(config, entries), dtype, ...weights };
+    const tensor = (name: string) => readTensor(tensors.get(name)!, name);
+    return { config, tokenizer, scheme: checkTensors(config, tensors, files.name), tensors, tensor, close };
   } catch (error) {
-    weights.close();
+    close();
     throw error;
   }
 }
@@ -93,8 +102,6 @@ async function needed(files: Files, name: string, options: OpenOptions): Promise
   return file;
 }
 
-const MAX_ROOM = 2 ** 24; // bytes of a part whose memory is kept for the next: a layer's, and not the embeddings'
-
 /** Opens the files of the weights. Tensors are then read one by one. */
 async function openWeights(config: BertConfig, files: Files, options: OpenOptions) {
   const opened: OpenFile[] = [];
@@ -108,33 +115,22 @@ async function openWeights(config: BertConfig, files: Files, options: OpenOption
   };
   try {
     const [name, first] = await firstThere(files, open);
-    const index = name.endsWith('.json') ? parseIndex({ name: first.name, bytes: part(first, 0, first.size) }) : null;
-    const found = new Map<string, TensorEntry & { file: OpenFile }>();
+    const index = name.endsWith('.json')
+      ? parseIndex({ name: first.name, bytes: readPart(first, 0, first.size) })
+      : null;
+    const tensors = new Map<string, StoredTensor>();
     for (const shard of index?.files ?? [name]) {
       const file = index ? await open(shard) : first;
       if (!file) throw missing(files, shard);
-      for (const [tensor, entry] of entriesOf(file)) {
-        if (found.has(tensor))
-          throw ofIndex(first.name, `tensor ${preview(tensor)} in one file`, `it in ${shard} as well`);
-        found.set(tensor, { ...entry, file });
+      for (const [tensor, stored] of shard.endsWith('.bin') ? pytorchTensorsIn(file) : safetensorsIn(file)) {
+        if (tensors.has(tensor))
+          throw indexError(first.name, `tensor ${preview(tensor)} in one file`, `it in ${shard} as well`);
+        tensors.set(tensor, stored);
       }
     }
-    const lost = index?.tensors.find((tensor) => !found.has(tensor));
-    if (lost) throw ofIndex(first.name, `tensor ${preview(lost)} in a file of it`, 'none');
-    const entries = renamed(config, found);
-    let room = new Uint8Array(0); // of the last tensor: new memory costs more than to read into it
-    const tensor = (name: string) => {
-      const entry = entries.get(name)!;
-      const size = entry.end - entry.begin;
-      if (room.length < size || room.length > MAX_ROOM) {
-        room.buffer.transfer(0); // frees it now; garbage collection would let tensors pile up
-        room = new Uint8Array(size);
-      }
-      const bytes = room.subarray(0, size);
-      entry.file.read(entry.begin, bytes);
-      return viewTensor(entry, bytes, name);
-    };
-    return { entries, tensor, close };
+    const lost = index?.tensors.find((tensor) => !tensors.has(tensor));
+    if (lost) throw indexError(first.name, `tensor ${preview(lost)} in a file of it`, 'none');
+    return { tensors: renamed(config, tensors), close };
   } catch (error) {
     close();
     throw error;
@@ -150,24 +146,9 @@ async function firstThere(files: Files, open: (name: string) => Promise<OpenFile
   throw missing(files, WEIGHTS.join(' or '));
 }
 
-/** A part of a file, in memory of its own. */
-function part(file: OpenFile, begin: number, end: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(end - begin);
-  file.read(begin, bytes);
-  return bytes;
-}
-
-/** The tensors of one file. */
-const entriesOf = (file: OpenFile): Map<string, TensorEntry> => {
-  const { name, size } = file;
-  if (name.endsWith('.bin')) return pytorchEntries(file, name);
-  const length = headerLength(part(file, 0, Math.min(8, size)), size, name);
-  return parseHeader(part(file, 8, 8 + length), size, name);
-};
-
-const MOST_FILES = 1000; // that share the tensors of one checkpoint
-const ofIndex = (path: string, expected: string, got: string) =>
-  new BertletError('weights', `${path}: expected ${expected}, got ${got}. Fetch the checkpoint's files anew.`);
+const MAX_FILES = 1000; // that share the tensors of one checkpoint
+const indexError = (path: string, expected: string, got: string) =>
+  fault('weights', path, expected, got, "Fetch the checkpoint's files anew.");
 
 /**
  * Reads an index of weights: `{ weight_map: { <tensor>: <file> } }`.
@@ -178,102 +159,11 @@ export function parseIndex(file: WholeFile): { tensors: string[]; files: string[
   const names: unknown[] = typeof map === 'object' && map !== null ? Object.values(map) : [];
   const wrong = names.find((name) => typeof name !== 'string' || !/^\w[\w.-]*\.(safetensors|bin)$/.test(name));
   const files = [...new Set(names as string[])].toSorted();
-  if (wrong !== undefined) throw ofIndex(file.name, 'names of weight files beside it', preview(wrong));
-  if (files.length === 0 || files.length > MOST_FILES) {
-    throw ofIndex(file.name, `a weight_map of 1 to ${MOST_FILES} files`, `${files.length}`);
+  if (wrong !== undefined) throw indexError(file.name, 'names of weight files beside it', preview(wrong));
+  if (files.length === 0 || files.length > MAX_FILES) {
+    throw indexError(file.name, `a weight_map of 1 to ${MAX_FILES} files`, `${files.length}`);
   }
   return { tensors: Object.keys(map as object), files };
-}
-
-/** The precision of the linears' weights: float32, float16, or int8 in one of the two schemes. */
-export type Precision = 'fp32' | 'fp16' | Scheme;
-
-/**
- * Returns a reader of a checkpoint's tensors in the form that the model computes with: linears' weights in `precision`,
- * all other tensors widened to float32. The weights of an int8 checkpoint are passed on unchanged, so for an int8
- * checkpoint `precision` must be its scheme.
- * @param device that the tensors are for: it may widen float16 tables itself, and quantize weights
- * @throws BertletError `input` for another precision than that; the reader throws `weights` for values that are not
- * finite
- */
-export function weightsOf(
-  { config, scheme = null, tensor: read }: Pick<Checkpoint, 'config' | 'tensor'> & Partial<Pick<Checkpoint, 'scheme'>>,
-  precision: Precision,
-  device: Pick<Device, 'float16' | 'quantizeWeight'> = {},
-): Weights {
-  const shapes = tensorShapes(config);
-  if (scheme && scheme !== precision) throw inputError('precision', `${scheme}, the checkpoint's`, precision);
-  let made: ArrayBufferLike[] = [];
-  const keep = <A extends LinearWeight['data']>(data: A): A => {
-    made.push(data.buffer);
-    return data;
-  };
-  return (name) => {
-    for (const buffer of made) (buffer as ArrayBuffer).transfer(0); // frees the tensor of the previous call (`Weights`)
-    made = [];
-    const { linear, own, table } = shapes.get(name)!;
-    // Copied before the weight is read: a tensor is valid only until the next read.
-    const scale = linear && scheme ? toFloat32(read(`${own}_scale`), `${own}_scale`).slice() : null;
-    const tensor = read(own);
-    const { shape } = tensor;
-    if (scale && scheme) {
-      finite(`${own}_scale`, scale);
-      const each = scale.length > 1 ? scale : new Float32Array(shape[0]!).fill(scale[0]!);
-      return { dtype: 'I8', shape, data: tensor.data as Int8Array, scale: each, scheme };
-    }
-    const int8 = linear && precision !== 'fp32' && precision !== 'fp16' ? precision : null;
-    if (int8 && device.quantizeWeight && (tensor.dtype === 'F16' || tensor.dtype === 'F32')) {
-      const converted = device.quantizeWeight(tensor as HostTensor<Float32Array | Uint16Array>, int8);
-      finite(own, converted.scale);
-      keep(converted.data);
-      return converted;
-    }
-    if (tensor.dtype === 'F16' && (linear ? precision === 'fp16' : table && device.float16)) {
-      finite(own, tensor.data as Uint16Array);
-      return tensor as HostTensor<Uint16Array>;
-    }
-    const data =
-      tensor.dtype === 'I8' ? dequantized(tensor as HostTensor<Int8Array>, read, own) : toFloat32(tensor, own);
-    if (data !== tensor.data) keep(data);
-    finite(own, data);
-    const float32 = { dtype: 'F32', shape, data } as const;
-    if (precision === 'fp32' || !linear) return float32;
-    const converted = precision === 'fp16' ? toFloat16(float32, own) : quantizeWeight(float32, precision);
-    keep(converted.data);
-    return converted;
-  };
-}
-
-// Index loops without a branch: `every` takes ten times as long. Each has one type: engines slow down a loop that has had two.
-/** NaN if a value is NaN or infinite, otherwise 0. */
-function sumOfZeros(values: Float32Array): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
-  return sum;
-}
-/** Whether the bits of a float16 are those of NaN or infinity. Looks at two at once. */
-function hasFullExponent(values: Uint16Array): boolean {
-  const whole = values.byteOffset % 4 === 0 ? values.length >> 1 : 0;
-  const pairs = new Uint32Array(values.buffer, whole && values.byteOffset, whole);
-  let carry = 0;
-  for (let i = 0; i < pairs.length; i++) carry |= (pairs[i]! & 0x7c007c00) + 0x04000400;
-  for (let i = 2 * whole; i < values.length; i++) carry |= (values[i]! & 0x7c00) + 0x400;
-  return (carry & 0x80008000) !== 0;
-}
-
-/** @throws BertletError `weights` if a value is NaN or infinite */
-function finite(name: string, values: Float32Array | Uint16Array): void {
-  if (values instanceof Float32Array ? sumOfZeros(values) === 0 : !hasFullExponent(values)) return;
-  throw new BertletError('weights', `${name}: expected finite values, got NaN or Infinity. The file is damaged.`);
-}
-
-/** Widens an int8 tensor with one scale for each row to float32. */
-function dequantized({ shape, data }: HostTensor<Int8Array>, read: Checkpoint['tensor'], name: string): Float32Array {
-  const values = Float32Array.from(data);
-  const scales = toFloat32(read(`${name}_scale`), `${name}_scale`);
-  const columns = shape.at(-1)!;
-  for (let i = 0; i < values.length; i++) values[i]! *= scales[Math.floor(i / columns)]!;
-  return values;
 }
 
 /** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */

@@ -1,13 +1,11 @@
 /** The contents and the size of a checkpoint file in each precision, computed without writing the file. */
 
 import type { BertConfig } from '../bert.ts';
-import type { HostTensor } from '../runtime.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
-import type { Precision } from './index.ts';
-import { safetensorsBytes } from './write.ts';
+import type { Precision } from './weights.ts';
+import { type Entry, safetensorsBytes } from './write.ts';
 
 export type Embeddings = 'F32' | 'F16' | 'I8';
-type Entry = [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
 
 /**
  * Names, dtypes and shapes of the tensors in a checkpoint file:
@@ -26,8 +24,8 @@ export function checkpointLayout(config: BertConfig, precision: Precision, embed
   const isInt8 = precision !== 'fp32' && precision !== 'fp16';
   return [...tensorShapes(config)].flatMap(([name, { own, shape, linear, table }]): Entry[] => {
     const float = precision === 'fp16' || (isInt8 && table && embeddings === 'F16') ? 'F16' : 'F32';
-    if (!isInt8 || !(linear || (name === WORD_EMBEDDINGS && embeddings === 'I8')))
-      return [[own, { dtype: float, shape }]];
+    const int8 = isInt8 && (linear || (name === WORD_EMBEDDINGS && embeddings === 'I8'));
+    if (!int8) return [[own, { dtype: float, shape }]];
     const scales = linear && precision === 'torch' ? [1] : [shape[0]!, 1];
     return [
       [own, { dtype: 'I8', shape }],

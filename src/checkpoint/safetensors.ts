@@ -7,27 +7,42 @@
  * `SafeTensors::read_metadata`, `Metadata::validate`) and four more, so that no two readers see different tensors in
  * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `FILE_DTYPE_BYTES`.
  */
-import { BertletError, messageOf } from '../errors.ts';
+import { BertletError, fault, messageOf } from '../errors.ts';
+import { type OpenFile, readPart } from '../files/index.ts';
 import { widenHalves } from '../float16.ts';
 import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
-import { DTYPE_BYTES, type DType, type HostTensor, type TensorData } from '../runtime.ts';
+import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
 
-/** Bytes of an element of each dtype that a file may have. A tensor of one that bertlet lacks may be there, but not be read. */
+/** Bytes of an element of each dtype that a file may have. Those that `DTYPE_BYTES` lacks may be present, reading one is an error. */
 export const FILE_DTYPE_BYTES = {
   ...DTYPE_BYTES,
-  ...{ F64: 8, BOOL: 1, I16: 2, U16: 2, U32: 4, U64: 8, F8_E4M3: 1, F8_E5M2: 1, C64: 8 },
+  F64: 8,
+  BOOL: 1,
+  I16: 2,
+  U16: 2,
+  U32: 4,
+  U64: 8,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  C64: 8,
 } as const;
 export type FileDType = keyof typeof FILE_DTYPE_BYTES;
 
-/** Where a tensor lies: `begin` and `end` count from the start of the file. */
-export interface TensorEntry {
+/** The dtype and the shape of a tensor in a file. */
+export interface TensorForm {
   readonly dtype: FileDType;
   readonly shape: readonly number[];
+}
+/** A tensor in a file. */
+export interface StoredTensor extends TensorForm {
+  /** Fills memory of the caller with all bytes of the tensor. */
+  readonly read: (target: Uint8Array) => void;
+}
+/** Where a tensor lies: `begin` and `end` count from the start of the file. */
+interface TensorEntry extends TensorForm {
   readonly begin: number;
   readonly end: number;
-  /** Distances between neighbours along each dimension, in elements, where they are not those of `shape`. */
-  readonly strides?: readonly number[];
 }
 
 const MAX_HEADER_BYTES = 100_000_000; // the official parser's limit
@@ -42,19 +57,29 @@ const ARRAYS = {
   F64: Float64Array,
 } as const;
 
-function fail(file: string, message: string): never {
-  throw new BertletError('safetensors', `${file}: ${message}. The file is damaged or not safetensors.`);
+/** Throws the error of a file that is damaged or something else. */
+function refuse(what: string, expected: unknown, got: unknown): never {
+  throw fault('safetensors', what, expected, got, 'The file is damaged or not safetensors.');
 }
 
 /**
- * Reads the length of the header from the first 8 bytes of a file.
- * @throws BertletError `safetensors` if the length is impossible
+ * Finds the tensors of a file.
+ * @throws BertletError `safetensors` if it is none
  */
-export function headerLength(first: Uint8Array, fileBytes: number, file = 'safetensors'): number {
-  if (fileBytes < 8) fail(file, `expected at least 8 bytes, got ${fileBytes}`);
+export function safetensorsIn(file: OpenFile): Map<string, StoredTensor> {
+  const { name, size } = file;
+  const length = headerLength(readPart(file, 0, Math.min(8, size)), size, name);
+  const entries = parseHeader(readPart(file, 8, length), size, name);
+  const stored = (entry: TensorEntry) => ({ ...entry, read: (target: Uint8Array) => file.read(entry.begin, target) });
+  return new Map([...entries].map(([name, entry]) => [name, stored(entry)]));
+}
+
+/** Reads the length of the header from the first 8 bytes of a file. */
+function headerLength(first: Uint8Array, fileBytes: number, file = 'safetensors'): number {
+  if (fileBytes < 8) refuse(file, 'at least 8 bytes', fileBytes);
   const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
-  if (length > MAX_HEADER_BYTES) fail(file, `expected a header of at most ${MAX_HEADER_BYTES} bytes, got ${length}`);
-  if (8 + Number(length) > fileBytes) fail(file, `expected a header of ${length} bytes, got ${fileBytes - 8}`);
+  if (length > MAX_HEADER_BYTES) refuse(file, `a header of at most ${MAX_HEADER_BYTES} bytes`, length);
+  if (8 + Number(length) > fileBytes) refuse(file, `a header of ${length} bytes`, fileBytes - 8);
   return Number(length);
 }
 
@@ -65,144 +90,119 @@ export function headerLength(first: Uint8Array, fileBytes: number, file = 'safet
  * @throws BertletError `safetensors`, naming the tensor
  */
 export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safetensors'): Map<string, TensorEntry> {
-  let json: unknown;
   let text = '';
+  let json: unknown;
   try {
     text = textOf(header, { fatal: true, ignoreBOM: true });
     json = JSON.parse(text);
   } catch (cause) {
     if (cause instanceof BertletError) throw cause; // of the engine, not of the file
-    fail(file, `header is not JSON in UTF-8 (${messageOf(cause)})`);
+    refuse(file, 'a header of JSON in UTF-8', messageOf(cause));
   }
-  if (!isRecord(json)) fail(file, 'expected the header to be an object');
-  checkTokens(text, file);
+  if (!isRecord(json)) return refuse(file, 'the header to be an object', preview(json));
+  const syntax = outsideOfStrings(text);
+  checkNumbers(syntax, file);
+  const { __metadata__: metadata, ...entries } = json;
   const dataStart = 8 + header.length;
-  const tensors: [string, TensorEntry][] = [];
-  for (const [name, value] of Object.entries(json)) {
-    if (name !== '__metadata__') tensors.push([name, parseEntry(name, value, dataStart, file)]);
-    else if (!isRecord(value) || Object.values(value).some((v) => typeof v !== 'string')) {
-      fail(file, 'expected __metadata__ to map strings to strings');
-    }
-  }
+  const tensors = Object.entries(entries).map(([name, value]): [string, TensorEntry] => [
+    name,
+    parseEntry(`${file}: tensor ${preview(name)}`, value, dataStart),
+  ]);
+  const metadataKeys = checkMetadata(metadata, file);
+  for (const name of Object.keys(entries)) if (!name.isWellFormed()) refuse(file, 'UTF-8 strings', preview(name));
+  const keys = Object.keys(json).length + 3 * tensors.length + metadataKeys;
+  if (syntax.split(':').length - 1 > keys) refuse(file, 'each key once', 'a duplicate key');
   tensors.sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let end = dataStart;
   for (const [name, entry] of tensors) {
-    if (entry.begin !== end) {
-      fail(file, `tensor ${preview(name)}: expected to begin at byte ${end}, got ${entry.begin}`);
-    }
+    if (entry.begin !== end) refuse(`${file}: tensor ${preview(name)}`, `to begin at byte ${end}`, entry.begin);
     end = entry.end;
   }
-  if (end !== fileBytes) fail(file, `expected ${end} bytes in all, got ${fileBytes}`);
+  if (end !== fileBytes) refuse(file, `${end} bytes in all`, fileBytes);
   return new Map(tensors);
 }
 
 const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-const [QUOTE, BACKSLASH, COLON, OPEN, CLOSE] = Array.from('"\\:{}', (char) => char.charCodeAt(0));
+/** Removes the strings from valid JSON, up to 100 MB of it. A regular expression of strings would run out of stack in a long one. */
+const outsideOfStrings = (json: string): string =>
+  json
+    .replace(/\\./g, '')
+    .split('"')
+    .filter((_, i) => i % 2 === 0)
+    .join('');
 
-/**
- * Refuses what JSON.parse accepts: duplicate keys, numbers that are not plain integers, lone surrogates. `json` is valid
- * JSON of up to 100 MB, so this is one walk over its characters; a regular expression of its tokens runs out of stack in
- * a long string.
- */
-function checkTokens(json: string, file: string): void {
-  const keys: Set<string>[] = [];
-  let string = ''; // the last one, and how it is written
-  let written = '';
-  for (let at = 0; at < json.length; at++) {
-    const code = json.charCodeAt(at);
-    if (code === QUOTE) {
-      const begin = at + 1;
-      let escaped = false;
-      while (json.charCodeAt(++at) !== QUOTE) {
-        if (json.charCodeAt(at) !== BACKSLASH) continue;
-        escaped = true;
-        at++;
-      }
-      written = json.slice(begin, at);
-      string = escaped ? (JSON.parse(`"${written}"`) as string) : written;
-      if (escaped && !string.isWellFormed()) fail(file, `expected UTF-8 strings, got ${cut(written)}`);
-    } else if (code === OPEN) keys.push(new Set());
-    else if (code === CLOSE) keys.pop();
-    else if (code === COLON) {
-      if (keys.at(-1)!.has(string)) fail(file, `duplicate key "${cut(written)}"`);
-      keys.at(-1)!.add(string);
-    } else if (isOfNumber(code)) {
-      const begin = at;
-      while (isOfNumber(json.charCodeAt(at + 1))) at++;
-      const number = json.slice(begin, at + 1);
-      if (!/^\d{1,16}$/.test(number) || !Number.isSafeInteger(Number(number))) {
-        fail(file, `expected integers from 0 to 2^53 - 1, got ${cut(number)}`);
-      }
-    }
-  }
+/** Refuses numbers that JSON.parse rounds, or takes although they are not written as integers. */
+function checkNumbers(syntax: string, file: string): void {
+  const at = syntax.search(/-\d|\b\d{1,16}[.eE]|\d{17}/);
+  if (at >= 0) refuse(file, 'integers from 0 to 2^53 - 1', cut(/[^\s,\]}]*/.exec(syntax.slice(at, at + 99))![0]));
 }
 
-/** Whether this is a digit or one of - + . e E, outside of strings: `true` and `false` are no integers either. */
-const isOfNumber = (code: number) =>
-  (code >= 48 && code <= 57) || code === 45 || code === 43 || code === 46 || code === 101 || code === 69;
+/** Checks `__metadata__`, which may be absent or null. Returns how many keys it has. */
+function checkMetadata(metadata: unknown = {}, file: string): number {
+  if (metadata === null) return 0;
+  const strings = isRecord(metadata) ? Object.entries(metadata).flat() : [null];
+  if (!strings.every((value) => typeof value === 'string'))
+    refuse(file, '__metadata__ to map strings to strings', preview(metadata));
+  const broken = strings.find((value) => !(value as string).isWellFormed());
+  if (broken !== undefined) refuse(file, 'UTF-8 strings', preview(broken));
+  return strings.length / 2;
+}
+
 /** Keeps the beginning of what a file wrote. */
 const cut = (text: string) => (text.length > 60 ? `${text.slice(0, 60)}...` : text);
 
-/** Validates the header's entry of one tensor. */
-function parseEntry(name: string, value: unknown, dataStart: number, file: string): TensorEntry {
-  const refuse = (message: string) => fail(file, `tensor ${preview(name)}: ${message}`);
-  if (!isRecord(value)) refuse('expected an object');
-  const { dtype, shape, data_offsets: offsets, ...unknown } = value as Record<string, unknown>;
-  if (Object.keys(unknown).length > 0) refuse(`unknown field ${preview(Object.keys(unknown)[0])}`);
-  if (typeof dtype !== 'string' || !Object.hasOwn(FILE_DTYPE_BYTES, dtype)) {
-    refuse(`expected dtype ${Object.keys(FILE_DTYPE_BYTES).join(', ')}, got ${preview(dtype)}`);
-  }
+/** Validates the header's entry of one tensor. `what`: the file and the tensor, for errors. */
+function parseEntry(what: string, value: unknown, dataStart: number): TensorEntry {
+  if (!isRecord(value)) return refuse(what, 'an object', preview(value));
+  const { dtype, shape, data_offsets: offsets, ...unknown } = value;
+  const [field] = Object.keys(unknown);
+  if (field !== undefined) refuse(what, 'dtype, shape and data_offsets', `the unknown field ${preview(field)}`);
+  if (typeof dtype !== 'string' || !Object.hasOwn(FILE_DTYPE_BYTES, dtype))
+    refuse(what, `dtype ${Object.keys(FILE_DTYPE_BYTES).join(', ')}`, preview(dtype));
   const short = (value: unknown) => (Array.isArray(value) ? `[${value.slice(0, 9).map(preview)}]` : preview(value));
-  if (!isIntegers(shape)) refuse(`expected a shape of integers, got ${short(shape)}`);
-  if (!isIntegers(offsets) || offsets.length !== 2) refuse(`expected two data_offsets, got ${short(offsets)}`);
+  if (!isIntegers(shape)) return refuse(what, 'a shape of integers from 0 to 2^53 - 1', short(shape));
+  if (!isIntegers(offsets) || offsets.length !== 2) return refuse(what, 'two data_offsets', short(offsets));
   const [begin, end] = offsets as [number, number];
   let bytes: number = FILE_DTYPE_BYTES[dtype as FileDType];
-  for (const size of shape as number[]) {
+  for (const size of shape) {
     bytes *= size;
-    if (!Number.isSafeInteger(bytes)) refuse(`shape [${cut(`${shape}`)}] is too large`);
+    if (!Number.isSafeInteger(bytes)) refuse(what, 'a shape of less than 2^53 bytes', `[${cut(`${shape}`)}]`);
   }
-  if (end - begin !== bytes) refuse(`expected ${bytes} bytes for ${dtype} [${cut(`${shape}`)}], got ${end - begin}`);
-  return { dtype: dtype as FileDType, shape: shape as number[], begin: dataStart + begin, end: dataStart + end };
+  if (end - begin !== bytes) refuse(what, `${bytes} bytes for ${dtype} [${cut(`${shape}`)}]`, end - begin);
+  return { dtype: dtype as FileDType, shape, begin: dataStart + begin, end: dataStart + end };
 }
 
 /** Number of elements of a shape; 1 for a scalar's `[]`. */
 export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
-const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every((n) => typeof n === 'number');
+/** Bytes of a tensor. */
+export const byteLength = ({ dtype, shape }: TensorForm): number => elements(shape) * FILE_DTYPE_BYTES[dtype];
+
+const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every(Number.isSafeInteger);
 
 /**
  * Makes a tensor from bytes of a file: a view if the bytes are aligned for the dtype, otherwise a copy. F64 is rounded to
- * F32, and a tensor with strides is put in order.
+ * F32.
  * @throws BertletError `weights` for a dtype that bertlet has no numbers of
  */
-export function viewTensor({ dtype, shape, strides }: TensorEntry, bytes: Uint8Array, name = 'tensor'): HostTensor {
+export function viewTensor({ dtype, shape }: TensorForm, bytes: Uint8Array, name = 'tensor'): HostTensor {
   if (!(dtype in ARRAYS)) {
-    const message = `tensor ${preview(name)}: expected dtype ${Object.keys(ARRAYS).join(', ')}, got ${dtype}`;
-    throw new BertletError('weights', `${message}. Convert the checkpoint.`);
+    const known = `dtype ${Object.keys(ARRAYS).join(', ')}`;
+    throw fault('weights', `tensor ${preview(name)}`, known, dtype, 'Convert the checkpoint.');
   }
   const { [dtype as keyof typeof ARRAYS]: Numbers } = ARRAYS;
   const aligned = bytes.byteOffset % FILE_DTYPE_BYTES[dtype] === 0 ? bytes : bytes.slice();
-  const all = new Numbers(aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / FILE_DTYPE_BYTES[dtype]);
-  const data = strides ? inOrder(all, shape, strides) : all;
-  if (data instanceof Float64Array) return { dtype: 'F32', shape, data: Float32Array.from(data) };
-  return { dtype: dtype as DType, shape, data };
+  const data = new Numbers(aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / FILE_DTYPE_BYTES[dtype]);
+  if (dtype === 'F64') return { dtype: 'F32', shape, data: Float32Array.from(data as Float64Array) };
+  return { dtype: dtype as DType, shape, data: data as HostTensor['data'] };
 }
 
-/** Copies the elements of a view, such as a transposed matrix, row by row: its last dimension varies fastest. */
-function inOrder<A extends TensorData | Float64Array>(all: A, shape: readonly number[], strides: readonly number[]): A {
-  const data = new (all.constructor as new (length: number) => A)(elements(shape));
-  const place = shape.map(() => 0); // the index along each dimension
-  for (let i = 0, from = 0; i < data.length; i++) {
-    data[i] = all[from]!;
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      from += strides[axis]!;
-      if (++place[axis]! < shape[axis]!) break;
-      from -= strides[axis]! * shape[axis]!;
-      place[axis] = 0;
-    }
-  }
-  return data;
+/** Reads a tensor of a file. Its memory is the caller's. */
+export function readTensor(stored: StoredTensor, name: string): HostTensor {
+  const bytes = new Uint8Array(byteLength(stored));
+  stored.read(bytes);
+  return viewTensor(stored, bytes, name);
 }
 
 /**
@@ -218,18 +218,22 @@ export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<st
 
 /**
  * Converts a float tensor to float32. F32 is returned without a copy; F16 and BF16 are widened, which is exact.
+ * @param target where to write it, also F32
  * @throws BertletError `weights` for an integer tensor
  */
-export function toFloat32(tensor: HostTensor, name = 'tensor'): Float32Array {
+export function toFloat32(tensor: HostTensor, name = 'tensor', target?: Float32Array): Float32Array {
   const { dtype, data } = tensor;
-  if (data instanceof Float32Array) return data;
-  if (!(data instanceof Uint16Array)) {
-    throw new BertletError('weights', `${name}: expected F32, F16 or BF16, got ${dtype}. Convert the checkpoint.`);
+  if (dtype === 'F16') return widenHalves(data as Uint16Array, target);
+  if (dtype !== 'F32' && dtype !== 'BF16')
+    throw fault('weights', name, 'F32, F16 or BF16', dtype, 'Convert the checkpoint.');
+  if (dtype === 'F32' && !target) return data as Float32Array;
+  const values = target ?? new Float32Array(data.length);
+  if (dtype === 'F32') values.set(data as Float32Array);
+  else {
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    for (let i = 0; i < bits.length; i++) bits[i] = (data as Uint16Array)[i]! << 16;
   }
-  if (dtype === 'F16') return widenHalves(data);
-  const bits = new Uint32Array(data.length);
-  for (let i = 0; i < data.length; i++) bits[i] = data[i]! << 16;
-  return new Float32Array(bits.buffer);
+  return values;
 }
 
 /**
@@ -243,7 +247,7 @@ export function toFloat16({ data, shape }: HostTensor<Float32Array>, name = 'ten
   for (let i = 0; i < bits.length; i++) {
     const value = bits[i]!;
     if (Math.abs(data[i]!) >= 65520) {
-      throw new BertletError('weights', `${name}: expected values float16 has, got ${data[i]}. Use fp32 or int8.`);
+      throw fault('weights', name, 'values float16 has', data[i], 'Use fp32 or int8.');
     }
     const exponent = (value >>> 23) & 255; // bias 127; the smallest normal float16 has exponent 113
     const mantissa = (value & 0x7fffff) | 0x800000;

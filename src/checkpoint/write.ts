@@ -2,32 +2,11 @@
 import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
 import { elements } from './safetensors.ts';
 
-type Entry = Pick<HostTensor, 'dtype' | 'shape'>;
+export type Entry = readonly [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
 
 /** Sorts tensors as Hugging Face's writer does: widest dtype first, so that every tensor is aligned, then by name. */
-function layout<E extends Entry>(tensors: Iterable<readonly [string, E]>): [string, E][] {
-  const width = ({ dtype }: Entry) => DTYPE_BYTES[dtype];
-  return [...tensors].sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : 1)) as [string, E][];
-}
-
-const byteLength = ({ dtype, shape }: { dtype: DType; shape: readonly number[] }) =>
-  elements(shape) * DTYPE_BYTES[dtype];
-
-/** The header: 8 bytes of length, then the JSON, padded with spaces so that the data begins at a multiple of 8. */
-function header(tensors: [string, Entry][], metadata: Record<string, string>): Uint8Array {
-  let end = 0;
-  const json = new Map<string, unknown>(Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : []);
-  for (const [name, tensor] of tensors) {
-    const begin = end;
-    end += byteLength(tensor);
-    json.set(name, { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] });
-  }
-  const entries = [...json].map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`);
-  const text = new TextEncoder().encode(`{${entries.join(',')}}`);
-  const bytes = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(bytes.length - 8), true);
-  bytes.set(text, 8);
-  return bytes;
+function inFileOrder(tensors: Iterable<Entry>): Entry[] {
+  return [...tensors].sort(([a, x], [b, y]) => DTYPE_BYTES[y.dtype] - DTYPE_BYTES[x.dtype] || (a < b ? -1 : 1));
 }
 
 /** Plan of a file: its first bytes (`head`), the place of each tensor, and its size. */
@@ -37,21 +16,29 @@ export interface FilePlan {
   readonly total: number;
 }
 
-/** Plans a file with tensors of these dtypes and shapes. The order of `tensors` does not matter. */
-export function planSafetensors(
-  tensors: Iterable<readonly [string, Entry]>,
-  metadata: Record<string, string> = {},
-): FilePlan {
-  const ordered = layout(tensors);
-  const head = header(ordered, metadata);
-  const places = new Map<string, { dtype: DType; begin: number; end: number }>();
-  let end = head.length;
-  for (const [name, tensor] of ordered) {
+/**
+ * Plans a file with tensors of these dtypes and shapes. The order of `tensors` does not matter. `head` is 8 bytes of the
+ * header's length and the header, padded with spaces so that the data begins at a multiple of 8.
+ */
+export function planSafetensors(tensors: Iterable<Entry>, metadata: Record<string, string> = {}): FilePlan {
+  const places: { name: string; dtype: DType; begin: number; end: number }[] = [];
+  const entries = Object.keys(metadata).length > 0 ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
+  let end = 0;
+  for (const [name, { dtype, shape }] of inFileOrder(tensors)) {
     const begin = end;
-    end += byteLength(tensor);
-    places.set(name, { dtype: tensor.dtype, begin, end });
+    end += elements(shape) * DTYPE_BYTES[dtype];
+    places.push({ name, dtype, begin, end });
+    entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
   }
-  return { head, places, total: end };
+  const text = new TextEncoder().encode(`{${entries.join(',')}}`);
+  const head = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(head.length - 8), true);
+  head.set(text, 8);
+  const { length } = head;
+  const placed = places.map(
+    ({ name, dtype, begin, end }) => [name, { dtype, begin: length + begin, end: length + end }] as const,
+  );
+  return { head, places: new Map(placed), total: length + end };
 }
 
 /** Makes a safetensors file in memory. */
@@ -71,4 +58,4 @@ export function writeSafetensors(
 }
 
 /** Size in bytes of the file that `writeSafetensors` would make from tensors of these dtypes and shapes. */
-export const safetensorsBytes = (tensors: Iterable<readonly [string, Entry]>): number => planSafetensors(tensors).total;
+export const safetensorsBytes = (tensors: Iterable<Entry>): number => planSafetensors(tensors).total;

@@ -55,12 +55,17 @@ export async function readWhole(files: Files, file: string, options?: OpenOption
   const { name, size } = opened;
   try {
     if (size > MAX_WHOLE) throw fault('file', name, `at most ${MAX_WHOLE} bytes`, size);
-    const bytes = new Uint8Array(size);
-    opened.read(0, bytes);
-    return { name, bytes };
+    return { name, bytes: readPart(opened, 0, size) };
   } finally {
     opened.close();
   }
+}
+
+/** Reads `length` bytes of a file from `begin` on. */
+export function readPart(file: OpenFile, begin: number, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  file.read(begin, bytes);
+  return bytes;
 }
 
 /** @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS */

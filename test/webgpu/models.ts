@@ -1,10 +1,10 @@
 /** Whole models of seeded weights on the GPU, on a software adapter: right at any length, and what a forward costs. */
 import { describe, expect, test } from 'vitest';
 import { forwardOf, randomIds, randomWeights } from '../../bench/model.ts';
-import { Bert, type BertConfig } from '../../src/bert.ts';
+import { Bert, type BertConfig, type Weights } from '../../src/bert.ts';
 import type { Precision } from '../../src/checkpoint/index.ts';
-import { toFloat32 } from '../../src/checkpoint/safetensors.ts';
 import { ReferenceDevice } from '../../src/devices/reference.ts';
+import { widenHalves } from '../../src/float16.ts';
 import { type Device, Runtime } from '../../src/runtime.ts';
 import { DIRECT, gpuCalls, TILED, useGpu } from '../gpu.ts';
 import { largestDifference } from '../support.ts';
@@ -17,9 +17,15 @@ const SMALL: BertConfig = {
 /** Logits of seeded weights; fp16's are rounded for the reference, which computes with the same numbers in float32. */
 function forward(on: Device, config: BertConfig, precision: Precision) {
   const weights = randomWeights(config, precision, 0.2); // large, so that attention is far from even
-  const widened = (name: string) => {
-    const weight = weights(name);
-    return weight.dtype === 'F16' ? { ...weight, dtype: 'F32' as const, data: toFloat32(weight) } : weight;
+  const isHalf = (name: string) => weights.describe(name).dtype === 'F16';
+  const widened: Weights = {
+    describe: (name) => (isHalf(name) ? { ...weights.describe(name), dtype: 'F32' } : weights.describe(name)),
+    fill: (name, target, scale) => {
+      if (!isHalf(name)) return weights.fill(name, target, scale);
+      const halves = new Uint16Array(target.length);
+      weights.fill(name, halves);
+      target.set(widenHalves(halves));
+    },
   };
   return forwardOf(on, config, on instanceof ReferenceDevice ? widened : weights);
 }
