@@ -11,7 +11,7 @@ import { OPS } from '../kernels/index.ts';
 import { makeLinear } from '../kernels/linear.ts';
 import { normal, type Op } from '../kernels/op.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
-import { whileWidening } from '../src/devices/cpu/widen.ts';
+import { withV8Flags } from '../src/devices/cpu/v8Flags.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeWeight, Runtime } from '../src/tensor.ts';
 import { median } from './measure.ts';
@@ -109,7 +109,7 @@ async function peaks() {
   if (error) throw new Error(`${error.message}\n${stderr}`);
   const bytes = new Uint8Array(readFileSync(out));
   rmSync(folder, { recursive: true });
-  return whileWidening(!process.argv.includes('--narrow'), (widened) => rates(widened ? widened(bytes) : bytes));
+  return withV8Flags(!process.argv.includes('--narrow'), ({ bytesOf }) => rates(bytesOf(bytes)));
 }
 
 /** GMAC/s of the loops of a module, each the best of many short runs. */
@@ -128,6 +128,7 @@ async function rates(bytes: Uint8Array<ArrayBuffer>) {
   };
   return {
     relaxed: rate('relaxed', 24 * 16),
+    signed: rate('relaxed', 24 * 16), // the same instruction
     grouped: rate('grouped', 48 * 16),
     int16: rate('int16', 24 * 8),
     float32: rate('float32', 24 * 4),

@@ -23,7 +23,7 @@ import { exp, larger, maxLanes, share, sumLanes } from './math.wasm';
 import { tile } from './linear.wasm';
 
 /** Query rows of a block: the rows of a tile. */
-const ROWS: i32 = 6;
+const TILE_ROWS: i32 = 6;
 /** Where the tile's sums start from: attention's products have no bias. */
 const ZEROS: usize = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 
@@ -109,28 +109,28 @@ export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
 
 /**
  * Command, 10 words: qkv, y, tokens, heads, headDim, stride of qkv and stride of y (in floats), scratch, bytes of
- * scratch per thread, wide (0 or 1).
+ * scratch per thread, tile.
  */
 export function attention(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const qkv = load<usize>(command, 0), y = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), heads = load<i32>(command, 12), headDim = load<i32>(command, 16);
   const stride = load<usize>(command, 20) << 2, yStride = load<usize>(command, 24) << 2;
   const keys = load<usize>(command, 28) + <usize>thread * load<usize>(command, 32);
-  const wide = load<i32>(command, 36) != 0;
+  const shape = load<i32>(command, 36);
   const padded = (tokens + 15) & ~15, width = (headDim + 15) & ~15;
   // This thread's scratch, in the order of the header.
   const values = keys + <usize>(padded * headDim << 2);
   const scores = values + <usize>(tokens * width << 2);
-  const mixed = scores + <usize>(ROWS * padded << 2);
-  const t = mixed + <usize>(ROWS * width << 2);
+  const mixed = scores + <usize>(TILE_ROWS * padded << 2);
+  const t = mixed + <usize>(TILE_ROWS * width << 2);
   const sStride = <usize>padded << 2, mStride = <usize>width << 2;
   const scale = <f32>(1.0 / Math.sqrt(<f64>headDim));
-  const hidden = <usize>(heads * headDim << 2), blocks = (tokens + ROWS - 1) / ROWS;
+  const hidden = <usize>(heads * headDim << 2), blocks = (tokens + TILE_ROWS - 1) / TILE_ROWS;
   const end = share(heads * blocks, chunk + 1, chunks);
   let packed = -1; // the head whose keys and values are in the scratch
   for (let item = share(heads * blocks, chunk, chunks); item < end; item++) {
     // Items of one head follow each other, so a chunk packs a head once.
-    const head = item / blocks, row = (item % blocks) * ROWS, rows = min(ROWS, tokens - row);
+    const head = item / blocks, row = (item % blocks) * TILE_ROWS, rows = min(TILE_ROWS, tokens - row);
     const q = qkv + <usize>row * stride + <usize>(head * headDim << 2);
     if (head != packed) {
       packed = head;
@@ -141,7 +141,7 @@ export function attention(command: usize, chunk: i32, chunks: i32, thread: i32):
     // scores = q k^T, 16 keys at a time. q is read in place, as 6 rows of qkv.
     for (let panel = 0; panel < padded >> 4; panel++) {
       const k = keys + <usize>(panel * headDim << 6);
-      tile(wide, q, stride, k, headDim, ZEROS, scores + <usize>(panel << 6), sStride);
+      tile(shape, q, stride, k, headDim, ZEROS, scores + <usize>(panel << 6), sStride);
     }
     for (let i = 0; i < rows; i++) {
       const s = scores + <usize>i * sStride;
@@ -152,7 +152,7 @@ export function attention(command: usize, chunk: i32, chunks: i32, thread: i32):
     // mixed = p v, 16 columns of the head at a time. The loop over k ends at the last token, before the padding.
     for (let panel = 0; panel < width >> 4; panel++) {
       const v = values + <usize>(panel * tokens << 6);
-      tile(wide, scores, sStride, v, tokens, ZEROS, mixed + <usize>(panel << 6), mStride);
+      tile(shape, scores, sStride, v, tokens, ZEROS, mixed + <usize>(panel << 6), mStride);
     }
     for (let i = 0; i < rows; i++) {
       const from = mixed + <usize>i * mStride, to = y + <usize>(row + i) * yStride + <usize>(head * headDim << 2);

@@ -50,4 +50,5 @@ export const embedding: Op<EmbeddingInputs> = {
     '17 tokens of 20': () => make(17, 20, 100),
     '512 tokens': () => make(512, 64, 1000),
   },
+  selfTest: ['17 tokens of 20'],
 };

@@ -74,4 +74,5 @@ export const layerNorm: Op<LayerNormInputs> = {
       return { ...inputs, x: tensor([2, 100], data) };
     },
   },
+  selfTest: ['3 rows of 31', 'mean 100'],
 };

@@ -1,5 +1,5 @@
 /**
- * layerNorm of x + residual, and embedding. Formulas, bounds, cases: layerNorm.ts and embedding.ts.
+ * layerNorm of x + residual. Formula, bound, cases: layerNorm.ts.
  *
  * x, residual, y [tokens][stride], gamma, beta [stride]: row-major float32; hidden columns, padded to 16 by zeros.
  *   for each row of this chunk:
@@ -11,7 +11,6 @@
  * columns; the columns left over are computed one by one.
  */
 import { madd, share, sumLanes } from './math.wasm';
-import { widen } from './widen.wasm';
 
 /** y = x + residual on `count` floats, a multiple of 16. Returns the sum of y. `t`: 32 bytes of scratch. */
 export function addSum(x: usize, residual: usize, y: usize, count: i32, t: usize): f32 {
@@ -98,41 +97,6 @@ export function layerNorm(command: usize, chunk: i32, chunks: i32, thread: i32):
       const value = (load<f32>(y + at) - mean) * inverse * load<f32>(gamma + at) + load<f32>(beta + at);
       // The padding stays zero: the next linear multiplies it.
       store<f32>(y + at, at < <usize>hidden << 2 ? value : 0);
-    }
-  }
-}
-
-/** Address of a table's row of `count` numbers in float32. Of a table of float16 it is a widened copy at `to`. */
-// @ts-ignore: decorator
-@inline
-function rowOf(table: usize, row: usize, count: i32, half: i32, to: usize): usize {
-  if (!half) return table + ((row * <usize>count) << 2);
-  widen(table + ((row * <usize>count) << 1), to, count);
-  return to;
-}
-
-/**
- * Command, 10 words: ids [tokens], typeIds [tokens], word, position, type, y, tokens, stride (of all, in numbers), which
- * tables are float16 (1: word, 2: position, 4: type), scratch [threads][3][stride].
- */
-export function embedding(command: usize, chunk: i32, chunks: i32, thread: i32): void {
-  const ids = load<usize>(command, 0), typeIds = load<usize>(command, 4);
-  const word = load<usize>(command, 8), position = load<usize>(command, 12), type = load<usize>(command, 16);
-  const tokens = load<i32>(command, 24), count = load<i32>(command, 28), halves = load<i32>(command, 32);
-  const stride = <usize>count << 2, t = load<usize>(command, 36) + <usize>(thread * 3) * stride;
-  const end = share(tokens, chunk + 1, chunks);
-  for (let token = share(tokens, chunk, chunks); token < end; token++) {
-    // A token's position is its place in the sequence.
-    const w = rowOf(word, load<usize>(ids + <usize>(token << 2)), count, halves & 1, t);
-    const p = rowOf(position, token, count, halves & 2, t + stride);
-    const s = rowOf(type, load<usize>(typeIds + <usize>(token << 2)), count, halves & 4, t + 2 * stride);
-    const y = load<usize>(command, 20) + <usize>token * stride;
-    for (let at: usize = 0; at < stride; at += 32) {
-      // The sum's order, word + type first, is Hugging Face's: embedding.ts.
-      const a = f32x4.add(f32x4.add(v128.load(w + at, 0), v128.load(s + at, 0)), v128.load(p + at, 0));
-      const b = f32x4.add(f32x4.add(v128.load(w + at, 16), v128.load(s + at, 16)), v128.load(p + at, 16));
-      v128.store(y + at, b, 16);
-      v128.store(y + at, a, 0);
     }
   }
 }

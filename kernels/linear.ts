@@ -68,4 +68,5 @@ export const linear: Op<LinearInputs> = {
     'values of 1e4': () => makeLinear(9, 100, 33, 1e4),
     zeros: () => ({ ...makeLinear(2, 20, 12), x: constant([2, 20], 0) }),
   },
+  selfTest: ['3x63 to 65', 'gelu'],
 };

@@ -19,8 +19,8 @@
  *       y[6][16] = gelu(c) or c
  *
  * Why 6 x 16: with 256-bit registers c takes 12, the panel's line 2 and the splat 1 of AVX2's 16 registers.
- * With 128-bit registers 6 x 8 takes as many, so the narrow tile covers a panel in two halves. Chunks divide the
- * panels, not the rows, so that each weight is read by one thread.
+ * With 128-bit registers 6 x 8 takes as many, so that tile covers a panel in two halves; ARM has 32 such registers, enough
+ * for 6 x 16. Chunks divide the panels, not the rows, so that each weight is read by one thread.
  */
 import { geluRows, madd, share } from './math.wasm';
 
@@ -36,7 +36,7 @@ function blockOf(k: i32): usize {
 /** 0.0. It is loaded for each block: a literal would keep a register through the loop, which needs them all. */
 const ZERO: usize = memory.data<f32>([0]);
 /** Rows of a tile. Tensors have room for a multiple of 6 rows; results beyond the last row are never read. */
-const ROWS: i32 = 6;
+const TILE_ROWS: i32 = 6;
 
 /** Adds a row's 16 sums to what lies at `from`, and stores them at `to`. */
 // @ts-ignore: decorator
@@ -63,7 +63,7 @@ function add8(from: usize, to: usize, c0: v128, c1: v128): void {
  * Tile of 6 x 16: c[6][16] = init[16] + a[6][k] b[k][16], where b is a panel. Strides are in bytes. The sums of a block
  * of k start from 0 and are then added to c, so that rounding errors do not grow with the whole of k.
  */
-export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
+export function tile6x16(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
   const last = a + (<usize>k << 2), block = blockOf(k);
   // Each block adds to what lies here: first to `init`, the same for all rows, then to c.
   let from = init, fromStride: usize = 0;
@@ -109,8 +109,8 @@ export function tileWide(a: usize, aStride: usize, b: usize, k: i32, init: usize
   } while (a < last);
 }
 
-/** Tile of 6 x 8 for 128-bit registers: the first 8 of the 16 columns at b, init and c. Otherwise as tileWide. */
-export function tileNarrow(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
+/** Tile of 6 x 8 for 128-bit registers: the first 8 of the 16 columns at b, init and c. Otherwise as tile6x16. */
+export function tile6x8(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
   const last = a + (<usize>k << 2), block = blockOf(k);
   // Each block adds to what lies here: first to `init`, the same for all rows, then to c.
   let from = init, fromStride: usize = 0;
@@ -155,35 +155,38 @@ export function tileNarrow(a: usize, aStride: usize, b: usize, k: i32, init: usi
   } while (a < last);
 }
 
-/** A tile of 6 x 16, at once where `wide`, else as two halves of 6 x 8. The device chooses at load. */
+/** The tile by its number in a command: 6x16, or 6x8 twice. */
+export const TILE_6X16: i32 = 0;
+
+/** A tile of 6 x 16, at once or as two halves of 6 x 8. The device chooses at load. */
 // @ts-ignore: decorator
 @inline
 export function tile(
-  wide: bool, a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize,
+  shape: i32, a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize,
 ): void {
-  if (wide) tileWide(a, aStride, b, k, init, c, cStride);
+  if (shape == TILE_6X16) tile6x16(a, aStride, b, k, init, c, cStride);
   else {
-    tileNarrow(a, aStride, b, k, init, c, cStride);
+    tile6x8(a, aStride, b, k, init, c, cStride);
     // Columns 8 to 15 begin 8 floats (32 bytes) further in the panel, the bias and y.
-    tileNarrow(a, aStride, b + 32, k, init + 32, c + 32, cStride);
+    tile6x8(a, aStride, b + 32, k, init + 32, c + 32, cStride);
   }
 }
 
-/** Command, 9 words: x, weight, bias, y, tokens, in (padded), out (padded), gelu (0 or 1), wide (0 or 1). */
+/** Command, 9 words: x, weight, bias, y, tokens, in (padded), out (padded), gelu (0 or 1), tile. */
 export function linear(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), bias = load<usize>(command, 8);
   const y = load<usize>(command, 12);
   const tokens = load<i32>(command, 16), features = load<i32>(command, 20), out = load<i32>(command, 24);
-  const activation = load<i32>(command, 28), wide = load<i32>(command, 32) != 0;
+  const activation = load<i32>(command, 28), shape = load<i32>(command, 32);
   const xStride = <usize>features << 2, yStride = <usize>out << 2;
   const end = share(out >> 4, chunk + 1, chunks);
   for (let panel = share(out >> 4, chunk, chunks); panel < end; panel++) {
     const b = weight + <usize>(panel * features << 6); // a panel is `in` lines of 64 bytes
-    for (let row = 0; row < tokens; row += ROWS) {
+    for (let row = 0; row < tokens; row += TILE_ROWS) {
       const c = y + <usize>row * yStride + <usize>(panel << 6);
-      tile(wide, x + <usize>row * xStride, xStride, b, features, bias + <usize>(panel << 6), c, yStride);
+      tile(shape, x + <usize>row * xStride, xStride, b, features, bias + <usize>(panel << 6), c, yStride);
       // GELU while the tile is still in the cache, and only for the rows that exist.
-      if (activation) geluRows(c, yStride, min(ROWS, tokens - row));
+      if (activation) geluRows(c, yStride, min(TILE_ROWS, tokens - row));
     }
   }
 }

@@ -11,7 +11,7 @@
 import { store8 } from './dequantize.wasm';
 
 /** Rows of a tile of 16-bit activations. */
-export const ROWS: i32 = 4;
+export const TILE_ROWS: i32 = 4;
 
 /** c + the sum of 2 products in each 32-bit lane. Exact: a product is at most 128 * 128 in magnitude. */
 // @ts-ignore: decorator
@@ -21,7 +21,7 @@ function dot16(x: v128, w: v128, c: v128): v128 {
 }
 
 /**
- * Tile of 4 rows x 8 columns, half a panel. Arguments as in relaxedWide; `features` is the length of a row of x in
+ * Tile of 4 rows x 8 columns, half a panel. Arguments as in relaxed6x16; `features` is the length of a row of x in
  * bytes.
  */
 export function int16Tile(

@@ -91,4 +91,5 @@ export const linearInt8: Op<LinearInt8Inputs> = {
     'one-sided activations': () => ({ ...make(4, 33, 20), x: constant([4, 33], -3) }),
     'onnxruntime#7524': onnxruntime7524,
   },
+  selfTest: ['accurate', 'gelu', 'large sums', 'sums that fill 16 bits', 'large sums of 128', 'activations of 1e-30'],
 };

@@ -10,32 +10,38 @@
  *   k = 4..7    n: w4 w5 w6 w7 | n+1: w4 w5 w6 w7 | ...
  *               <----------- 16 bytes: one load, 4 columns x 4 k ----------->
  *
- * Three inner products give the same sums, each from its own layout:
+ * Four inner products give the same sums:
  *   relaxed  xq is u8 [tokens][in]; a 32-bit splat of xq is 4 k for all columns. One vpdpbusd on a CPU with AVX-VNNI,
  *            three instructions on AVX2. The instruction promises 7-bit activations only; xq reaches 128, which
- *            works where the CPU takes xq as unsigned (x86). The self-test finds out.
+ *            works where the CPU takes xq as unsigned (x86).
+ *   signed   the same instruction where the CPU takes xq as signed (ARM: one sdot): xq and the zero point are 64 less, and
+ *            sum (xq - 64) wq - (zeroPoint - 64) sum wq is the same integer. Only quantize.wasm.ts differs.
  *   grouped  the same lines in another order, for AVX2 without AVX-VNNI: linearInt8Grouped.wasm.ts.
  *   int16    xq is i16 [tokens][in], panels [out/16][in/2][16][2] int8, for every engine: linearInt16.wasm.ts.
  *
  *   for each panel of this chunk:
  *     for each tile of 6 rows (grouped, int16: 4): c = 0; for each k: c[r][n] += products; y = dequantized c, GELU
- *     relaxed, for each row left over: the same for 1 row
+ *     relaxed and signed, for each row left over: the same for 1 row
  *
  * The zero point stays out of the loop: dequantize.wasm.ts subtracts zeroPoint * (sum of the column's weights) at the
  * end.
  */
 import { store16, store8 } from './dequantize.wasm';
-import { groupedTile, ROWS as GROUPED_ROWS } from './linearInt8Grouped.wasm';
-import { int16Tile, ROWS as INT16_ROWS } from './linearInt16.wasm';
+import { TILE_6X16 } from './linear.wasm';
+import { groupedTile, TILE_ROWS as GROUPED_ROWS } from './linearInt8Grouped.wasm';
+import { int16Tile, TILE_ROWS as INT16_ROWS } from './linearInt16.wasm';
 import { geluRows, share } from './math.wasm';
+
+/** The inner products by their numbers in a command; `relaxed`, 0, is the other one. */
+export const SIGNED: i32 = 1, GROUPED: i32 = 2, INT16: i32 = 3;
 
 /** Rows of a relaxed tile: 6, for the reason given in linear.wasm.ts. */
 const RELAXED_ROWS: i32 = 6;
 
-/** c + the sums of 4 products u8 x int8 in each 32-bit lane. Only the relaxed builds have it. */
+/** c + the sums of 4 products of 8 bits in each 32-bit lane. Only the relaxed builds have it. */
 // @ts-ignore: decorator
 @inline
-function dot(x: v128, w: v128, c: v128): v128 {
+export function dot(x: v128, w: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, c);
   return c;
 }
@@ -44,7 +50,7 @@ function dot(x: v128, w: v128, c: v128): v128 {
  * Tile of 6 rows x 16 columns. `features` is the length of a row of x in bytes. `constants` is the panel's block,
  * drawn in dequantize.wasm.ts; `scales` and `zeros` point to the first row's scale and zero point.
  */
-export function relaxedWide(
+export function relaxed6x16(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
 ): void {
   const zero = i32x4.splat(0);
@@ -77,8 +83,8 @@ export function relaxedWide(
   store16(y + 5 * yStride, c50, c51, c52, c53, scales + 20, zeros + 20, constants);
 }
 
-/** Tile of 6 rows x 8 columns, half a panel, for 128-bit registers. Otherwise as relaxedWide. */
-export function relaxedNarrow(
+/** Tile of 6 rows x 8 columns, half a panel, for 128-bit registers. Otherwise as relaxed6x16. */
+export function relaxed6x8(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
 ): void {
   const zero = i32x4.splat(0);
@@ -123,32 +129,32 @@ export function relaxedRow(
 }
 
 /**
- * Command, 14 words: xq, weight, constants, y, tokens, in (padded), out (padded), gelu, wide, int16, scales, zeros,
- * order, sums. gelu, wide and int16 are 0 or 1. `order` is the address of linearInt8Grouped's table, or 0; `sums` is its
- * scratch, 512 bytes for each thread.
+ * Command, 14 words: xq, weight, constants, y, tokens, in (padded), out (padded), gelu (0 or 1), product, tile, scales,
+ * zeros, offsets, sums. `offsets` is the address of linearInt8Grouped's tables, or 0; `sums` is its scratch, 512 bytes for
+ * each thread.
  */
 export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), constants = load<usize>(command, 8);
   const y = load<usize>(command, 12);
   const tokens = load<i32>(command, 16), features = load<i32>(command, 20), out = load<i32>(command, 24);
-  const activation = load<i32>(command, 28), wide = load<i32>(command, 32), int16 = load<i32>(command, 36);
-  const scales = load<usize>(command, 40), zeros = load<usize>(command, 44), order = load<usize>(command, 48);
+  const activation = load<i32>(command, 28), product = load<i32>(command, 32), shape = load<i32>(command, 36);
+  const scales = load<usize>(command, 40), zeros = load<usize>(command, 44), offsets = load<usize>(command, 48);
   const sums = load<usize>(command, 52) + (<usize>thread << 9);
-  const xStride = <usize>(int16 ? features << 1 : features), yStride = <usize>out << 2;
+  const xStride = <usize>(product == INT16 ? features << 1 : features), yStride = <usize>out << 2;
   const end = share(out >> 4, chunk + 1, chunks);
   for (let panel = share(out >> 4, chunk, chunks); panel < end; panel++) {
     const w = weight + <usize>(panel * features << 4); // 16 bytes for each k in every layout
     const k = constants + <usize>(panel * 192);
     // A panel's table has 5 words, then at most one word for every 4 bytes of a row of xq.
-    const o = order + <usize>panel * (xStride + 20);
+    const o = offsets + <usize>panel * (xStride + 20);
     for (let row = 0, rows = 0; row < tokens; row += rows) {
       const a = x + <usize>row * xStride, s = scales + <usize>(row << 2), z = zeros + <usize>(row << 2);
       const c = y + <usize>row * yStride + <usize>(panel << 6);
       // The last tile computes rows of padding where it reaches past the end; nothing reads them.
-      if (order) {
+      if (product == GROUPED) {
         rows = GROUPED_ROWS;
         groupedTile(a, xStride, w, o, k, s, z, c, yStride, sums);
-      } else if (int16) {
+      } else if (product == INT16) {
         rows = INT16_ROWS;
         int16Tile(a, xStride, w, k, s, z, c, yStride);
         // Columns 8 to 15: 32 bytes further in the constants and in y, half a line further in the panel.
@@ -158,10 +164,10 @@ export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32)
         relaxedRow(a, xStride, w, k, s, z, c);
       } else {
         rows = RELAXED_ROWS;
-        if (wide) relaxedWide(a, xStride, w, k, s, z, c, yStride);
+        if (shape == TILE_6X16) relaxed6x16(a, xStride, w, k, s, z, c, yStride);
         else {
-          relaxedNarrow(a, xStride, w, k, s, z, c, yStride);
-          relaxedNarrow(a, xStride, w + 32, k + 32, s, z, c + 32, yStride);
+          relaxed6x8(a, xStride, w, k, s, z, c, yStride);
+          relaxed6x8(a, xStride, w + 32, k + 32, s, z, c + 32, yStride);
         }
       }
       if (activation) geluRows(c, yStride, rows);

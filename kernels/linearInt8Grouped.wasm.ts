@@ -26,7 +26,7 @@
 import { store16 } from './dequantize.wasm';
 
 /** Rows of a tile. */
-export const ROWS: i32 = 4;
+export const TILE_ROWS: i32 = 4;
 /** Two 16-bit ones, splat to all lanes: multiplying by ones and adding pairs widens 16-bit sums to 32 bits. */
 const ONES: usize = memory.data<i16>([1, 1]);
 
@@ -73,7 +73,7 @@ function storeRow(y: usize, c: usize, scales: usize, zeros: usize, constants: us
 
 /**
  * Tile of 4 rows x 16 columns. `features` is the length of a row of x in bytes, `offsets` the panel's table, `sums`
- * 512 bytes of scratch; the other arguments are those of relaxedWide.
+ * 512 bytes of scratch; the other arguments are those of relaxed6x16.
  */
 export function groupedTile(
   x: usize, features: usize, w: usize, offsets: usize, constants: usize, scales: usize, zeros: usize, y: usize,

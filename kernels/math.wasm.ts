@@ -142,9 +142,12 @@ export function geluRows(at: usize, stride: usize, rows: i32): void {
   }
 }
 
-/** `count` items are divided evenly: chunk i of n has the items [share(count, i, n), share(count, i + 1, n)). */
+/**
+ * `count` items are divided evenly: chunk i of n has the items [share(count, i, n), share(count, i + 1, n)). In 64 bits:
+ * 1,100,000 rows times 2,000 chunks are more than 31.
+ */
 // @ts-ignore: decorator
 @inline
 export function share(count: i32, chunk: i32, chunks: i32): i32 {
-  return count * chunk / chunks;
+  return <i32>(<i64>count * chunk / chunks);
 }

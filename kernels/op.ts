@@ -23,6 +23,8 @@ export interface Op<Inputs> {
   bound(inputs: Inputs): Float64Array;
   /** Hard inputs by name: sizes that fill no tile, extreme values. */
   readonly cases: Readonly<Record<string, () => Inputs>>;
+  /** The cases that a device must pass when it starts: few and small. */
+  readonly selfTest: readonly string[];
 }
 
 /** Runs one op as a program of its own and reads the result. */

@@ -2,8 +2,8 @@
  * The dynamic quantizer of activations. src/quantize.ts defines it and says why; the results here equal its, bit for
  * bit.
  *
- * x [tokens][in] float32, in padded to 16 -> xq [tokens][in], u8 (i16 for the int16 product); scales [tokens] float32
- * and zero points [tokens] int32.
+ * x [tokens][in] float32, in padded to 16 -> xq [tokens][in], u8 (for the product `signed` 64 less in i8, for `int16` in
+ * i16); scales [tokens] float32 and zero points [tokens] int32, for `signed` 64 less.
  *   torch:     one range for all of x: range (one for each of its chunks), then quantize (joins these ranges)
  *   accurate:  one range for each row: quantize alone, which finds each row's range itself
  *   for each row of this chunk: xq = clamp(round(x / scale) + zeroPoint)
@@ -11,6 +11,7 @@
  * [threads] of scratch. 64 bytes are a cache line, so no two threads write the same one.
  * A row or tensor with a value that is not finite gets the scale NaN, and so do the results that are made of it.
  */
+import { INT16, SIGNED } from './linearInt8.wasm';
 import { larger, madd, maxLanes, share, sumLanes } from './math.wasm';
 
 /**
@@ -99,9 +100,9 @@ function rounded(x: v128, inverse: v128, magic: v128, zeroPoint: v128): v128 {
   return i32x4.add(i32x4.sub(f32x4.add(f32x4.mul(x, inverse), magic), magic), zeroPoint);
 }
 
-/** Quantizes `count` floats (a multiple of 16) to u8. `parameters`: the scale, then the zero point. */
-export function toBytes(x: usize, to: usize, count: i32, parameters: usize): void {
-  const scale = v128.load_splat<f32>(parameters, 0), zeroPoint = v128.load_splat<i32>(parameters, 4);
+/** Quantizes `count` floats (a multiple of 16) to u8, `less` less. `parameters`: the scale, then the zero point. */
+export function toBytes(x: usize, to: usize, count: i32, parameters: usize, less: i32): void {
+  const offset = i8x16.splat(<i8>less), scale = v128.load_splat<f32>(parameters, 0), zeroPoint = v128.load_splat<i32>(parameters, 4);
   const inverse = f32x4.div(f32x4.splat(1), scale), magic = v128.load_splat<f32>(MAGIC);
   for (const end = x + (<usize>count << 2); x < end; x += 64, to += 16) {
     const a = rounded(v128.load(x, 0), inverse, magic, zeroPoint);
@@ -111,7 +112,7 @@ export function toBytes(x: usize, to: usize, count: i32, parameters: usize): voi
     // The narrowing also clamps to 0..255. It takes (a, c) and (b, d), so that the revectorizer can join a with b and
     // c with d; the shuffle restores the order a, b, c, d.
     const bytes = i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_s(a, c), i16x8.narrow_i32x4_s(b, d));
-    v128.store(to, v128.shuffle<i32>(bytes, bytes, 0, 2, 1, 3));
+    v128.store(to, i8x16.sub(v128.shuffle<i32>(bytes, bytes, 0, 2, 1, 3), offset));
   }
 }
 
@@ -127,15 +128,16 @@ function toInt16(x: usize, to: usize, count: i32, parameters: usize): void {
 }
 
 /**
- * Command, 10 words: x, partial, tokens, in (padded), xq, scales, zeros, int16 (0 or 1), accurate (0 or 1), parts (the
- * chunks of range; 0 if accurate).
+ * Command, 10 words: x, partial, tokens, in (padded), xq, scales, zeros, product, accurate (0 or 1), parts (the chunks of
+ * range; 0 if accurate).
  */
 export function quantize(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), partial = load<usize>(command, 4);
   const tokens = load<i32>(command, 8), features = load<i32>(command, 12);
   const xq = load<usize>(command, 16), scales = load<usize>(command, 20), zeros = load<usize>(command, 24);
-  const int16 = load<i32>(command, 28), accurate = load<i32>(command, 32), parts = load<i32>(command, 36);
-  const own = partial + <usize>((parts + thread) << 6); // this thread's scratch, behind all partial ranges
+  const product = load<i32>(command, 28), accurate = load<i32>(command, 32), parts = load<i32>(command, 36);
+  const less = product == SIGNED ? 64 : 0;
+  const t = partial + <usize>((parts + thread) << 6); // this thread's scratch, behind all partial ranges
   if (!accurate) {
     // Every chunk joins all partial ranges itself, so that no third command is needed.
     let low: f32 = 0, high: f32 = 0;
@@ -143,19 +145,19 @@ export function quantize(command: usize, chunk: i32, chunks: i32, thread: i32): 
       low = min(low, load<f32>(partial + <usize>(i << 6), 0));
       high = max(high, load<f32>(partial + <usize>(i << 6), 4));
     }
-    chooseScale(low, high, own);
+    chooseScale(low, high, t);
   }
   const end = share(tokens, chunk + 1, chunks);
   for (let row = share(tokens, chunk, chunks); row < end; row++) {
     const from = x + <usize>(row * features << 2);
     if (accurate) {
-      minMax(from, features, own);
-      chooseScale(load<f32>(own, 0), load<f32>(own, 4), own);
+      minMax(from, features, t);
+      chooseScale(load<f32>(t, 0), load<f32>(t, 4), t);
     }
     // One scale and zero point for each row in both schemes, so that the products need not know the scheme.
-    store<f32>(scales + <usize>(row << 2), load<f32>(own, 0));
-    store<i32>(zeros + <usize>(row << 2), load<i32>(own, 4));
-    if (int16) toInt16(from, xq + <usize>(row * features << 1), features, own);
-    else toBytes(from, xq + <usize>(row * features), features, own);
+    store<f32>(scales + <usize>(row << 2), load<f32>(t, 0));
+    store<i32>(zeros + <usize>(row << 2), load<i32>(t, 4) - less);
+    if (product == INT16) toInt16(from, xq + <usize>(row * features << 1), features, t);
+    else toBytes(from, xq + <usize>(row * features), features, t, less);
   }
 }

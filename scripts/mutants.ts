@@ -62,21 +62,21 @@ const MUTANTS: Mutant[] = [
     ['-1e30', '0'],
     ['if (head != packed)', 'if (packed < 0)'],
   ]),
-  ...mutants('kernels/math.wasm.ts', 'cpu.test', 'every op', [
-    ['return count * chunk / chunks;', 'return (count + 1) * chunk / chunks;'],
-  ]),
+  ...mutants('kernels/math.wasm.ts', 'cpu.test', 'every op', [['<i64>count * chunk', '(<i64>count + 1) * chunk']]),
   ...mutants('kernels/math.wasm.ts', 'accuracy.test', 'GELU', [
     ['1.0, 2.78, 0.5', '1.0, 2.5, 0.5'],
     ['0.300469458', '0.300469'],
   ]),
-  ...mutants('kernels/widen.wasm.ts', 'cpu.test', 'float16', [['f32x4.ge(size, limit)', 'f32x4.gt(size, limit)']]),
+  ...mutants('kernels/halfToFloat.wasm.ts', 'cpu.test', 'float16', [
+    ['f32x4.ge(size, limit)', 'f32x4.gt(size, limit)'],
+  ]),
   ...mutants('kernels/grouping.wasm.ts', 'cpu.test', 'groups', [
     ['[0xff00, 0xff00]', '[0xfe00, 0xfe00]'],
     ['move(copy + one * PAIR', 'move(copy + pair * PAIR'],
     ['i8x16.sub_sat_u(d, v128.load(set, 48))', 'i8x16.sub_sat_u(c, v128.load(set, 32))'],
   ]),
-  ...mutants('kernels/layerNorm.wasm.ts', 'cpu.test', 'tables of float16', [
-    ['halves & 4, t + 2 * stride', 'halves & 4, t + stride'],
+  ...mutants('kernels/embedding.wasm.ts', 'cpu.test', 'tables of float16', [
+    ['typeHalf, t + 2 * stride', 'typeHalf, t + stride'],
     ['row * <usize>count) << 1', 'row * <usize>count) << 2'],
   ]),
   ...mutants('kernels/pack.wasm.ts', 'cpu.test', 'linearInt8', [
@@ -106,15 +106,15 @@ const MUTANTS: Mutant[] = [
   ]),
   ...mutants('kernels/embedding.wgsl', 'webgpu.test', 'batch', [['(token - firstOf(token))', 'token']]),
   ...mutants('src/devices/cpu/device.ts', 'runtime.test', 'upload while', [
-    ['program = newProgram(); // an upload', '// an upload'],
+    ['list = newList(); // an upload', '// an upload'],
   ]),
-  ...mutants('src/devices/cpu/device.ts', 'cpu.test', 'tables of float16', [['half: false }', 'half: true }']]),
+  ...mutants('src/devices/cpu/device.ts', 'cpu.test', 'tables of float16', [['isHalf: false }', 'isHalf: true }']]),
   ...mutants('src/checkpoint/layout.ts', 'checkpoint.test', 'fp32 and fp16', [
     ["embeddings === 'F16'", "embeddings !== 'F16'"],
   ]),
-  ...mutants('src/devices/cpu/device.ts', 'batch', 'batch', [
-    ["scheme === 'torch' ? made.sequences :", "scheme === 'accurate' ? made.sequences :"],
-    ['at + first * stride * 4)', 'at)'],
+  ...mutants('src/devices/cpu/commands.ts', 'batch', 'batch', [
+    ['(torch ? sequences :', '(!torch ? sequences :'],
+    ['rowOf(qkv, first)', 'qkv'],
   ]),
   ...mutants('src/qa.ts', 'batch', 'signal', [['others.length === 0 ? signal : undefined', 'signal']]),
   ...mutants('kernels/layerNorm.wgsl', 'webgpu.test', 'layerNorm', [['half > 0u', 'half > 1u']]),

@@ -5,7 +5,7 @@ import { ALL_OPS } from '../kernels/index.ts';
 
 const KERNELS = join(import.meta.dirname, '..', 'kernels');
 /** What several ops share, arithmetic, declarations, the module itself, and what uploads call. */
-const SHARED = /^(math|engine|grouping|pack|quantizeWeight|widen)\.wasm\.ts$|^(common|float|range)\.wgsl$/;
+const SHARED = /^(math|engine|grouping|pack|probe|quantizeWeight|halfToFloat)\.wasm\.ts$|^(common|float|range)\.wgsl$/;
 /** Commands of the CPU that an op is made of, where it is not one of its own name alone. */
 const COMMANDS: Record<string, string[]> = { linearInt8: ['quantize', 'linearInt8'] };
 /** linearInt8 is linear on the GPU, with another product, weight and store. */
@@ -37,7 +37,7 @@ export function opTable(): string {
     return files.map((file) => `[${file}](../kernels/${file})`).join(', ');
   };
   const rows = ALL_OPS.map(({ name }) => {
-    const cpu = (COMMANDS[name] ?? [name]).flatMap(wasmFiles);
+    const cpu = [...new Set((COMMANDS[name] ?? [name]).flatMap(wasmFiles))];
     const webgpu = names.filter((file) => (WGSL[name] ?? new RegExp(`^${name}\\.wgsl$`)).test(file));
     return `| ${name} | [${name}.ts](../kernels/${name}.ts) | ${links(cpu)} | ${links(webgpu)} |`;
   });

@@ -213,7 +213,9 @@ export interface DeviceInfo {
   gpuBytes?: number;
   /** cpu, and webgpu with `profile`: milliseconds so far in each kind of kernel. Grows with each run. */
   milliseconds?: Readonly<Partial<Record<string, number>>>;
-  /** Why `auto` chose this device, and which kernels failed their self-test. */
+  /** cpu: milliseconds of a test product with each kernel that could be chosen. */
+  measured?: Readonly<Record<string, number>>;
+  /** Why `auto` chose this device, which kernels failed their self-test, and why the caller's thread computes. */
   reason?: string;
 }
 

@@ -7,7 +7,8 @@ import { normal, type Op, tensor, uniform } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/index.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
-import { CpuDevice, type KernelChoice } from '../src/devices/cpu/device.ts';
+import type { KernelChoice } from '../src/devices/cpu/commands.ts';
+import { CpuDevice } from '../src/devices/cpu/device.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { instantiate, WEIGHTS } from '../src/devices/cpu/threads.ts';
 import { quantizeWeight } from '../src/quantize.ts';
@@ -30,14 +31,14 @@ const memory = () => new WebAssembly.Memory({ initial: 8, maximum: 65536 });
 /** Every kernel and tile, on one thread. */
 const CHOICES: [name: string, make: () => CpuDevice][] = (
   [
-    ['relaxed', { int8: 'relaxed', wide: true, wideFloat: true }],
-    ['relaxed', { int8: 'relaxed', wide: false, wideFloat: false }],
-    ['relaxed', { int8: 'grouped', wide: true, wideFloat: true }],
-    ['relaxed', { int8: 'int16', wide: false, wideFloat: false }],
-    ['baseline', { int8: 'int16', wide: true, wideFloat: true }],
+    ['relaxed', { int8: 'relaxed', tile: '6x16', floatTile: '6x16' }],
+    ['relaxed', { int8: 'relaxed', tile: '6x8', floatTile: '6x8' }],
+    ['relaxed', { int8: 'grouped', tile: '6x16', floatTile: '6x16' }],
+    ['relaxed', { int8: 'int16', tile: '6x8', floatTile: '6x8' }],
+    ['baseline', { int8: 'int16', tile: '6x16', floatTile: '6x16' }],
   ] as [string, KernelChoice][]
 ).map(([set, choice]) => [
-  `${set} SIMD, ${choice.int8}, ${choice.wide ? 'wide' : 'narrow'}`,
+  `${set} SIMD, ${choice.int8}, ${choice.floatTile}`,
   () => new CpuDevice(module(set), memory(), choice, 1),
 ]);
 
@@ -224,7 +225,7 @@ describe('whole model', () => {
     async (precision) => {
       const checkpoint = await openCheckpoint(TINY);
       const own = memory();
-      const device = new CpuDevice(module('relaxed'), own, { int8: 'relaxed', wide: false, wideFloat: false }, 1);
+      const device = new CpuDevice(module('relaxed'), own, { int8: 'relaxed', tile: '6x8', floatTile: '6x8' }, 1);
       const bert = new Bert(new Runtime(device), checkpoint.config, weightsOf(checkpoint, precision));
       checkpoint.close();
       const forward = (tokens: number) =>

@@ -133,14 +133,16 @@ describe('life of a process', () => {
     };
     process.on('worker', kill);
     try {
-      await expectError('device', /^cpu: expected 3 threads at work, got a worker that ended/, () =>
-        startCpu({ threads: 3 }),
+      await expectError(
+        'device',
+        /^cpu: expected 3 threads, got no worker that starts \(exit code \d\)\. .* leave `threads` out/,
+        () => startCpu({ threads: 3 }),
       );
       await Promise.all(workers.map((worker) => worker.terminate())); // resolves at once: they have ended
       const qa = await load(TINY, { device: 'auto', threads: 3 });
       expect([qa.info.device, qa.info.reason]).toEqual([
         'reference',
-        expect.stringMatching(/cpu: expected 3 threads at work/),
+        expect.stringMatching(/cpu: expected 3 threads, got no worker/),
       ]);
       await qa.dispose();
     } finally {

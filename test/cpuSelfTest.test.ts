@@ -5,16 +5,22 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { normal } from '../kernels/op.ts';
 import { assetsOf, buildKernels } from '../scripts/build.ts';
-import { type CpuOptions, startCpu } from '../src/devices/cpu/start.ts';
+import { CpuDevice } from '../src/devices/cpu/device.ts';
+import { FLOAT32, findKernels, INT8, type Modules, newMemory, packageModules } from '../src/devices/cpu/kernels.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
+import { withV8Flags } from '../src/devices/cpu/v8Flags.ts';
+import { Workers } from '../src/devices/cpu/workers.ts';
 import { Runtime } from '../src/runtime.ts';
 import * as assets from '../wasm/assets.js';
-import { expectError, ROOT } from './support.ts';
+import { ACCUMULATOR_SIZES, expectError, OP_CASES, ROOT, shareOfBound, wrongAccumulators } from './support.ts';
 
-/** What the start of a device with these modules finds. */
-async function start(modules: Required<CpuOptions>['modules']) {
-  const { device, ...about } = await startCpu({ threads: 1, modules });
-  await device.dispose();
-  return about;
+/** The kernels that are found in these modules, where one is missing in the package's. */
+const find = (modules: Partial<Modules>) =>
+  withV8Flags(true, (compilation) => findKernels(true, compilation, { ...packageModules(true), ...modules }));
+/** What a device with these modules says of its kernels. */
+async function start(modules: Partial<Modules>) {
+  const { choice, simd, reasons } = await find(modules);
+  return { kernels: `${INT8.nameOf(choice)}, ${FLOAT32.nameOf(choice)}, ${simd}`, reason: reasons.join('; ') };
 }
 
 test('what is built is of the sources as they are: else run `npm run build`', async () => {
@@ -27,23 +33,28 @@ describe('self-test', () => {
     folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
   });
   afterAll(() => rmSync(folder, { recursive: true }));
-  /** The modules of a copy of the kernels in which some text of a file is replaced. */
-  async function broken(file: string, from: string, to: string, ...names: ('relaxed' | 'baseline')[]) {
+  type Change = [file: string, from: string, to: string];
+  /** The modules of a copy of the kernels in which some text of files is replaced. */
+  async function changed(changes: Change[], ...names: (keyof Modules)[]) {
     const copy = join(folder, `${Math.random()}`);
     mkdirSync(copy);
     cpSync(join(ROOT, 'kernels'), copy, { recursive: true });
-    const source = readFileSync(join(copy, file), 'utf8');
-    expect(source).toContain(from);
-    writeFileSync(join(copy, file), source.replaceAll(from, to));
-    const modules = names.map((name) => `${name}-shared`);
-    for (const name of modules) await buildKernels(copy, copy, name);
-    return Object.fromEntries(modules.map((name) => [name, new Uint8Array(readFileSync(join(copy, `${name}.wasm`)))]));
+    for (const [file, from, to] of changes) {
+      const source = readFileSync(join(copy, file), 'utf8');
+      expect(source).toContain(from);
+      writeFileSync(join(copy, file), source.replaceAll(from, to));
+    }
+    for (const name of names) await buildKernels(copy, copy, `${name}-shared`);
+    const bytesOf = (name: string) => new Uint8Array(readFileSync(join(copy, `${name}-shared.wasm`)));
+    return Object.fromEntries(names.map((name) => [name, bytesOf(name)])) as Partial<Modules>;
   }
+  const broken = (file: string, from: string, to: string, ...names: (keyof Modules)[]) =>
+    changed([[file, from, to]], ...names);
   test('a broken relaxed product: the grouped one is used, and said so', async () => {
     const modules = await broken('linearInt8.wasm.ts', 'c10 = dot(a, w0, c10)', 'c10 = dot(w0, a, c10)', 'relaxed');
     const { kernels, reason } = await start(modules);
-    expect(kernels).toMatch(/^int8 grouped, .* relaxed SIMD$/);
-    expect(reason).toMatch(/the relaxed kernels, 128 bits, failed their self-test \(linearInt8, /);
+    expect(kernels).toMatch(/^int8 grouped 4x16, .* relaxed SIMD,/);
+    expect(reason).toMatch(/the kernels int8 relaxed 6x8 failed their self-test \(linearInt8, /);
   });
   test.each([
     ['a sum', 't11 = dot(a, w1, t11)', 't11 = dot(a, w0, t11)'],
@@ -52,31 +63,73 @@ describe('self-test', () => {
   ])('a broken grouped product (%s): it is not used', async (_, from, to) => {
     const modules = await broken('linearInt8Grouped.wasm.ts', from, to, 'relaxed');
     const { kernels, reason } = await start(modules);
-    expect(kernels).toMatch(/^int8 relaxed, /);
-    expect(reason).toMatch(/the grouped kernels, 128 bits, failed their self-test \(linearInt8, /);
+    expect(kernels).toMatch(/^int8 relaxed 6x/);
+    expect(reason).toMatch(/the kernels int8 grouped 4x16 failed their self-test \(linearInt8, /);
   });
   test('both broken: the int16 one is used', async () => {
     const modules = await broken(
       'linearInt8.wasm.ts',
       'row << 2), z = zeros',
-      'row << 2), z = int16 ? zeros + <usize>(row << 2) : scales + <usize>(row << 2), unused = zeros',
+      'row << 2), z = product == INT16 ? zeros + <usize>(row << 2) : scales + <usize>(row << 2), unused = zeros',
       'relaxed',
     );
     const { kernels, reason } = await start(modules);
-    expect(kernels).toMatch(/^int8 int16, .* relaxed SIMD$/);
-    expect(reason).toMatch(/the relaxed kernels, .* failed .* the grouped kernels, .* failed/);
+    expect(kernels).toMatch(/^int8 int16 4x8, .* relaxed SIMD,/);
+    expect(reason).toMatch(/int8 grouped 4x16 failed .* int8 relaxed 6x16 failed .* int8 relaxed 6x8 failed/);
   });
   test('a broken layerNorm in the relaxed module: the baseline one is used', async () => {
     const modules = await broken('layerNorm.wasm.ts', '<f64>eps', '<f64>eps + 1.0', 'relaxed');
     const { kernels, reason } = await start(modules);
-    expect(kernels).toMatch(/baseline SIMD$/);
-    expect(reason).toMatch(/relaxed kernels, .* self-test \(layerNorm.*int16 kernels, .* failed/);
+    expect(kernels).toMatch(/baseline SIMD, no fused multiply-add$/);
+    expect(reason).toMatch(/float32 6x16 failed their self-test \(layerNorm.*float32 6x8 failed/);
+  });
+  describe('a CPU that reads activations as signed, as ARM does, by a dot product written out', () => {
+    const signed: Change = [
+      'linearInt8.wasm.ts',
+      'return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, c);',
+      `{
+        const low = i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(w), i16x8.extend_low_i8x16_s(x));
+        const high = i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(w), i16x8.extend_high_i8x16_s(x));
+        const even = v128.shuffle<i32>(low, high, 0, 2, 4, 6), odd = v128.shuffle<i32>(low, high, 1, 3, 5, 7);
+        return i32x4.add(c, i32x4.add(even, odd));
+      }`,
+    ];
+    let modules: Partial<Modules>;
+    beforeAll(async () => {
+      modules = await changed([signed], 'relaxed');
+    });
+    test('`signed` is chosen; what reads them as unsigned is not even tried', async () => {
+      const { choice, measured, reasons } = await find(modules);
+      expect([choice.int8, reasons]).toEqual(['signed', []]);
+      expect(Object.keys(measured)).toEqual([
+        ...['float32 6x16', 'float32 6x8'],
+        ...['int8 signed 6x16', 'int8 signed 6x8'],
+      ]);
+    });
+    for (const tile of ['6x16', '6x8'] as const) {
+      const device = () => {
+        const module = new WebAssembly.Module(modules.relaxed!);
+        return new CpuDevice(module, newMemory(true, 1024), { int8: 'signed', tile, floatTile: tile }, 1);
+      };
+      test.each(OP_CASES.filter(([name]) => name === 'linearInt8'))(`${tile}: %s, %s`, async (_, key, op) => {
+        expect(await shareOfBound(device(), key, op)).toBeLessThanOrEqual(1);
+      });
+      test.each(ACCUMULATOR_SIZES)(`${tile}: exact sums of %d tokens, %d features, %d outputs`, async (...sizes) => {
+        expect(await wrongAccumulators(device(), ...sizes)).toBe(0);
+      });
+    }
+    test('a broken quantizer of `signed`: the int16 product is used, and said so', async () => {
+      const unshifted: Change = ['quantize.wasm.ts', 'load<i32>(t, 4) - less', 'load<i32>(t, 4)'];
+      const { kernels, reason } = await start(await changed([signed, unshifted], 'relaxed'));
+      expect(kernels).toMatch(/^int8 int16 4x8, /);
+      expect(reason).toMatch(/int8 signed 6x16 failed .*\(linearInt8.* int8 signed 6x8 failed/);
+    });
   });
   test('a module that is valid and does not compile: what the engine said, not a guess about its SIMD', async () => {
     const compile = vi.spyOn(WebAssembly, 'compile');
     compile.mockRejectedValueOnce(new WebAssembly.CompileError('WebAssembly.compile(): refused by a policy'));
     await expectError('device', /^cpu: expected WebAssembly to compile, got an error \(.*refused by a policy\)/, () =>
-      startCpu({ modules: {} }),
+      find({}),
     );
     compile.mockRestore();
   });
@@ -103,11 +156,11 @@ describe('self-test', () => {
   });
   test.each([
     ['quantizeWeight.wasm.ts', 'HALF_RANGE: f32 = 127.5', 'HALF_RANGE: f32 = 127'],
-    ['widen.wasm.ts', 'i32x4.shr_u(h, 15), 31', 'i32x4.shr_u(h, 15), 30'],
+    ['halfToFloat.wasm.ts', 'i32x4.shr_u(h, 15), 31', 'i32x4.shr_u(h, 15), 30'],
   ])('a broken %s in the relaxed module: the baseline one is used', async (...change) => {
     const { kernels, reason } = await start(await broken(...change, 'relaxed'));
-    expect(kernels).toMatch(/baseline SIMD$/);
-    expect(reason).toMatch(/grouped kernels, .* failed their self-test \(quantizeWeight\)/);
+    expect(kernels).toMatch(/baseline SIMD, no fused multiply-add$/);
+    expect(reason).toMatch(/failed their self-test \(quantizeWeight\)/);
   });
   test('all broken: an error', async () => {
     const modules = await broken(
@@ -118,12 +171,12 @@ describe('self-test', () => {
       'baseline',
     );
     await expectError('device', /expected kernels that work, got none: .*\(attention, .*Use `reference`/, () =>
-      startCpu({ threads: 1, modules }),
+      find(modules),
     );
   });
   test('a module that does not compile: the next one', async () => {
-    const { kernels, reason } = await start({ 'relaxed-shared': new Uint8Array([1, 2, 3]) });
-    expect(kernels).toMatch(/baseline SIMD$/);
+    const { kernels, reason } = await start({ relaxed: new Uint8Array([1, 2, 3]) });
+    expect(kernels).toMatch(/baseline SIMD, no fused multiply-add$/);
     expect(reason).toMatch(/^this engine has no relaxed SIMD \(.*\)$/);
   });
   test('a trap in a thread is an error of that device', async () => {
@@ -133,8 +186,9 @@ describe('self-test', () => {
       'if (tokens == 77) unreachable();\n  const whole = hidden',
       'relaxed',
     );
-    const { device } = await startCpu({ threads: 2, modules });
-    const runtime = new Runtime(device);
+    const { module, choice } = await find(modules);
+    const shared = newMemory(true);
+    const runtime = new Runtime(new CpuDevice(module, shared, choice, 2, await Workers.start(module, shared, 2)));
     const norm = { gamma: runtime.tensor(normal([64], 2)), beta: runtime.tensor(normal([64], 3)) };
     const y = (rows: number) =>
       runtime.read(runtime.layerNorm(runtime.tensor(normal([rows, 64], 1)), null, norm, 1e-12));

@@ -285,7 +285,7 @@ describe('embedded checkpoint', () => {
 
   test('info', () => {
     expect(qa.info).toMatchObject({ device: 'cpu', dtype: 'int8', scheme: 'accurate' });
-    expect(qa.info.kernels).toMatch(/^int8 (relaxed|grouped), /);
+    expect(qa.info.kernels).toMatch(/^int8 (relaxed|grouped) \d+x\d+, /);
     expect(qa.info.weightBytes).toBeCloseTo(34.66e6, -5); // 10.8 MB int8 and 23.8 MB float16
   });
   test('an answer before 600 tokens of something else', async () => {

@@ -5,8 +5,8 @@ import { expect, test } from 'vitest';
 import { ROOT } from './support.ts';
 
 const KERNELS = [
-  ...['tileWide', 'tileNarrow', 'relaxedWide', 'relaxedNarrow', 'relaxedRow', 'int16Tile', 'groupedTile'],
-  ...['geluRows', 'minMax', 'toBytes', 'softmaxRow', 'addSum', 'squares', 'normalize', 'embedding', 'widen'],
+  ...['tile6x16', 'tile6x8', 'relaxed6x16', 'relaxed6x8', 'relaxedRow', 'int16Tile', 'groupedTile'],
+  ...['geluRows', 'minMax', 'toBytes', 'softmaxRow', 'addSum', 'squares', 'normalize', 'embedding', 'halfToFloat'],
 ];
 const FLAGS = [
   ...['--experimental-wasm-revectorize', '--trace-wasm-revectorize'],

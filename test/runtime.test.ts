@@ -12,7 +12,7 @@ import { compareRandomPrograms, runtimeTests } from './tensorPrograms.ts';
 
 const module = new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', 'relaxed.wasm')));
 const memory = (maximum = 65536) => new WebAssembly.Memory({ initial: 8, maximum });
-const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', wide: false, wideFloat: false }, 1);
+const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', tile: '6x8', floatTile: '6x8' }, 1);
 
 describe('reference', () => runtimeTests(() => new ReferenceDevice()));
 describe('cpu', () => runtimeTests(() => cpu()));

@@ -1,5 +1,5 @@
 /** The devices: the dtypes that each device supports, and how one is started, by its name or by `auto`. */
-import { BertletError, messageOf } from '../errors.ts';
+import { BertletError, fault, messageOf } from '../errors.ts';
 import { boolean, oneOf, type Table } from '../options.ts';
 import type { Device, DeviceInfo } from '../runtime.ts';
 import { startCpu, THREADS } from './cpu/start.ts';
@@ -35,21 +35,21 @@ interface Started {
   readonly info: () => DeviceInfo;
 }
 
-/** Why a device is started. */
-interface Wish {
-  /** `auto` tries the device: webgpu then refuses software adapters. */
-  readonly auto: boolean;
-  /** The linears will be int8: webgpu then times its int8 products. */
-  readonly int8: boolean;
+/** A device that may be started. */
+interface Entry {
+  readonly dtypes: readonly Dtype[];
+  /**
+   * @param int8 the linears will be int8: only then are their kernels tested and named
+   * @param auto `auto` tries the device: webgpu then refuses software adapters
+   */
+  start(options: DeviceOptions, int8: boolean, auto: boolean): Promise<Started>;
 }
 
-/** The devices, fastest first (the order in which `auto` tries them), and the dtypes that each one supports. */
-const DEVICES: Readonly<
-  Record<DeviceName, { dtypes: readonly Dtype[]; start: (options: DeviceOptions, wish: Wish) => Promise<Started> }>
-> = {
+/** The devices, fastest first (the order in which `auto` tries them). */
+const DEVICES: Readonly<Record<DeviceName, Entry>> = {
   webgpu: {
     dtypes: ['fp32', 'fp16', 'int8'],
-    start: async ({ profile = false }, { auto, int8 }) => {
+    start: async ({ profile = false }, int8, auto) => {
       const { device, kernels } = await startWebgpu({ hardware: auto, int8, profile });
       const { adapter, milliseconds } = device;
       return { device, info: () => ({ adapter, kernels, gpuBytes: device.bytes, ...(profile && { milliseconds }) }) };
@@ -57,11 +57,9 @@ const DEVICES: Readonly<
   },
   cpu: {
     dtypes: ['fp32', 'int8'],
-    start: async (options) => {
-      const { device, kernels, reason } = await startCpu(options);
-      const { threads } = device;
-      const info = () => ({ threads, kernels, milliseconds: device.milliseconds, ...(reason && { reason }) });
-      return { device, info };
+    start: async (options, int8) => {
+      const { device, ...about } = await startCpu(options, int8);
+      return { device, info: () => ({ threads: device.threads, ...about, milliseconds: device.milliseconds }) };
     },
   },
   reference: {
@@ -96,7 +94,7 @@ export async function startDevice<T>(
   const reasons: string[] = [];
   for (const name of auto ? NAMES.filter((each) => dtypesOf(each).includes(dtype)) : [device]) {
     try {
-      const started = await DEVICES[name].start(options, { auto, int8: dtype === 'int8' });
+      const started = await DEVICES[name].start(options, dtype === 'int8', auto);
       const used = await use(started.device);
       if (auto) reasons.push(`${name} is the fastest device that starts here`);
       const info = () => {
@@ -111,5 +109,5 @@ export async function startDevice<T>(
       reasons.push(messageOf(error));
     }
   }
-  throw new BertletError('device', `auto: expected a device that starts, got none: ${reasons.join('; ')}.`);
+  throw fault('device', 'auto', 'a device that starts', `none: ${reasons.join('; ')}`);
 }

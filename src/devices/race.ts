@@ -1,20 +1,7 @@
-/**
- * Two checks at the start of a device. The self-test runs hard cases of every op and compares with the reference;
- * `fastest` times the kernels that passed.
- */
-import { constant, normal, runOp, tensor } from '../../kernels/op.ts';
-import { EXPECTED } from '../../wasm/assets.js';
-import { widenHalves } from '../float16.ts';
-import { fromBase64 } from '../platform.ts';
+/** Times the kernels that passed their self-test: which of several ways to compute the same is the fastest here? */
+import { constant, normal, tensor } from '../../kernels/op.ts';
 import { quantizeWeight } from '../quantize.ts';
-import { type Device, Runtime, type Tensor } from '../runtime.ts';
-import { type Case, selfTestCases } from './selfTest.ts';
-
-/** One case of one op. `want`: the reference's result; `bound`: the largest error allowed for each element. */
-export interface Example extends Case {
-  readonly want: Float32Array;
-  readonly bound: Float32Array;
-}
+import type { Tensor } from '../runtime.ts';
 
 /** One row, `count` times. */
 function repeated<A extends Float32Array | Int8Array>(row: A, count: number): A {
@@ -41,38 +28,6 @@ export function timedLinear(tokens: number, features: number, out: number) {
   };
 }
 
-let made: Example[] | undefined;
-/** The cases of the self-test with what is expected of each: made once in a process, for every choice of kernels. */
-export const selfTestExamples = (): Example[] => {
-  made ??= selfTestCases().map((one) => {
-    const values = new Float32Array(fromBase64(EXPECTED[one.name as keyof typeof EXPECTED]).buffer);
-    return { ...one, want: values.subarray(0, values.length / 2), bound: values.subarray(values.length / 2) };
-  });
-  return made;
-};
-
-/**
- * Runs the examples on a device, and lets it quantize weights if it does. Returns the name of the first example with a value
- * outside its bound, `quantizeWeight` if the device's differs from src/quantize.ts, or null.
- */
-export async function firstWrong(device: Device, examples: Example[]): Promise<string | null> {
-  const runtime = new Runtime(device);
-  for (const { name, op, inputs, want, bound } of examples) {
-    const got = await runOp(runtime, op, inputs);
-    if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
-  }
-  const half = Uint16Array.from({ length: 120 }, (_, i) => (i * 523) & 0xbfff); // float16 of both signs, up to 2
-  const weight = { dtype: 'F32', shape: [3, 40], data: widenHalves(half) } as const;
-  for (const scheme of ['torch', 'accurate'] as const) {
-    const got = device.quantizeWeight?.({ ...weight, dtype: 'F16', data: half }, scheme);
-    if (!got) continue;
-    const { data, scale } = quantizeWeight(weight, scheme);
-    const equal = data.every((value, i) => value === got.data[i]) && scale.every((value, i) => value === got.scale[i]);
-    if (!equal) return 'quantizeWeight';
-  }
-  return null;
-}
-
 /** One of several ways to compute the same tensor. */
 export interface Candidate<T> {
   readonly choice: T;
@@ -80,25 +35,60 @@ export interface Candidate<T> {
   readonly y: Tensor;
 }
 
-/**
- * Picks the fastest of several ways. Their reads are timed in turns, so that other load on the machine slows all alike.
- * @param warmUp milliseconds of untimed runs, because engines optimize in the background; with 0 each way runs once
- * @param rounds timed runs of each way; the best time of each counts
- */
-export async function fastest<T>(candidates: readonly Candidate<T>[], warmUp: number, rounds: number): Promise<T> {
-  if (candidates.length === 1) return candidates[0]!.choice;
-  const best = candidates.map(() => Infinity);
-  const begin = performance.now();
-  do for (const { y } of candidates) await y.runtime.read(y);
-  while (performance.now() - begin < warmUp);
-  for (let round = 0; round < rounds; round++) {
-    for (const [i, { y }] of candidates.entries()) {
-      const before = performance.now();
-      await y.runtime.read(y);
-      best[i] = Math.min(best[i]!, performance.now() - before);
-    }
+/** Timed runs of each way in a set; sets, at most; the ticks of the clock that a run must last. */
+const [ROUNDS, MAX_SETS, MIN_TICKS] = [5, 6, 20];
+/** A later way must win by 10 %, so that neither a near tie nor other load on the machine decides. */
+const CLEARLY = 0.9;
+
+/** The smallest step of the clock in milliseconds: below a microsecond in Node, up to 1 ms in a page. */
+function tickOfClock(): number {
+  let tick = Infinity;
+  for (let i = 0; i < 4; i++) {
+    const begin = performance.now();
+    let now = begin;
+    for (let tries = 0; now === begin && tries < 1e6; tries++) now = performance.now(); // a test may have stopped it
+    tick = Math.min(tick, now - begin);
   }
-  // A later way must win by 5 %, so that a near tie gives the same choice at every start.
-  const winner = best.reduce((a, _, b) => (best[b]! < 0.95 * best[a]! ? b : a), 0);
-  return candidates[winner]!.choice;
+  return tick;
+}
+
+/** Milliseconds of a read of y: of as many reads as the clock can tell apart, divided by their number. */
+async function timeOf(y: Tensor, min: number): Promise<number> {
+  const begin = performance.now();
+  let reads = 0;
+  do await y.runtime.read(y);
+  while (++reads < 1000 && performance.now() - begin < min);
+  return (performance.now() - begin) / reads;
+}
+
+/**
+ * Picks the fastest of several ways, the likely winner first. Their reads are timed in turns, in sets, until two sets agree:
+ * other load on the machine slows all alike, or makes sets disagree.
+ * @param warmUp milliseconds of untimed runs, because engines optimize in the background; with 0 each way runs once
+ * @returns the choice, and the best time of each way in milliseconds; none for a single way, which is not timed
+ */
+export async function fastest<T>(
+  candidates: readonly Candidate<T>[],
+  warmUp: number,
+): Promise<{ choice: T; milliseconds: number[] }> {
+  const best = candidates.map(() => Infinity);
+  if (candidates.length === 1) return { choice: candidates[0]!.choice, milliseconds: [] };
+  const min = MIN_TICKS * tickOfClock();
+  const begin = performance.now();
+  for (let runs = 0; runs === 0 || (runs < 1000 && performance.now() - begin < warmUp); runs++) {
+    for (const { y } of candidates) await y.runtime.read(y);
+  }
+  const winnerOf = (times: number[]) => times.reduce((a, time, b) => (time < CLEARLY * times[a]! ? b : a), 0);
+  let winner = -1;
+  for (let set = 0; set < MAX_SETS; set++) {
+    const times = candidates.map(() => Infinity);
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [i, { y }] of candidates.entries()) times[i] = Math.min(times[i]!, await timeOf(y, min));
+    }
+    for (const [i, time] of times.entries()) best[i] = Math.min(best[i]!, time);
+    const before = winner;
+    winner = winnerOf(times);
+    if (winner === before) return { choice: candidates[winner]!.choice, milliseconds: best };
+  }
+  return { choice: candidates[winnerOf(best)]!.choice, milliseconds: best };
 }

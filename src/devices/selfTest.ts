@@ -1,20 +1,13 @@
 /**
- * The self-test of a device: hard cases of every op, and what the reference makes of them. To compute that takes longer
- * than the test itself, so `npm run build` does it and stores it in wasm/assets.js.
+ * The self-test at the start of a device: hard cases of every op, compared with the reference. What the reference makes of
+ * them is stored by `npm run build` (EXPECTED in wasm/assets.js), because to compute it takes longer than the test itself.
  */
-import { OPS } from '../../kernels/index.ts';
+import { ALL_OPS } from '../../kernels/index.ts';
 import { type Op, runOp } from '../../kernels/op.ts';
-import { Runtime } from '../runtime.ts';
-import { ReferenceDevice } from './reference.ts';
-
-/** The cases of each op that a device must pass, by their names in kernels/<op>.ts. */
-const CASES: { [K in keyof typeof OPS]: string[] } = {
-  embedding: ['17 tokens of 20'],
-  layerNorm: ['3 rows of 31', 'mean 100'],
-  linear: ['3x63 to 65', 'gelu'],
-  linearInt8: ['accurate', 'gelu', 'large sums', 'sums that fill 16 bits', 'large sums of 128', 'activations of 1e-30'],
-  attention: ['17 tokens, heads of 8', 'scores of 1e3'],
-};
+import { widenHalves } from '../float16.ts';
+import { fromBase64 } from '../platform.ts';
+import { quantizeWeight } from '../quantize.ts';
+import { type Device, Runtime, type Scheme } from '../runtime.ts';
 
 /** One case of one op. */
 export interface Case {
@@ -23,22 +16,47 @@ export interface Case {
   readonly inputs: unknown;
 }
 
-/** All cases. */
+/** The cases that a device must pass, those that `selfTest` of each op names. */
 export const selfTestCases = (): Case[] =>
-  Object.entries(CASES).flatMap(([name, cases]) => {
-    const op = OPS[name as keyof typeof OPS] as Op<unknown>;
-    return cases.map((key) => ({ name: `${name}, ${key}`, op, inputs: op.cases[key]!() }));
-  });
+  ALL_OPS.flatMap((op) => op.selfTest.map((key) => ({ name: `${op.name}, ${key}`, op, inputs: op.cases[key]!() })));
 
-/** For each case by its name | the reference's result | the largest error allowed for each element |, float32 in base64. */
-export async function expectedResults(): Promise<Record<string, string>> {
-  const reference = new Runtime(new ReferenceDevice());
-  const results: Record<string, string> = {};
-  for (const { name, op, inputs } of selfTestCases()) {
-    const want = await runOp(reference, op, inputs);
-    const bound = op.bound(inputs).map((error) => error * (1 + 2 ** -23)); // so that float32 does not round it down
-    const bytes = new Uint8Array(Float32Array.of(...want, ...bound).buffer);
-    results[name] = btoa(String.fromCharCode(...bytes));
+/** A case, the reference's result, and the largest error allowed for each element. */
+export interface Example extends Case {
+  readonly want: Float32Array;
+  readonly bound: Float32Array;
+}
+
+let examples: Example[] | undefined;
+/** The cases with what is expected of each: made once in a process, for every choice of kernels. */
+export const selfTestExamples = (expected: Readonly<Record<string, string>>): readonly Example[] => {
+  examples ??= selfTestCases().map((one) => {
+    const values = new Float32Array(fromBase64(expected[one.name]!).buffer);
+    return { ...one, want: values.subarray(0, values.length / 2), bound: values.subarray(values.length / 2) };
+  });
+  return examples;
+};
+
+/** Runs the examples on a device. Returns the name of the first one with a value outside its bound, or null. */
+export async function firstWrong(device: Device, examples: readonly Example[]): Promise<string | null> {
+  const runtime = new Runtime(device);
+  for (const { name, op, inputs, want, bound } of examples) {
+    const got = await runOp(runtime, op, inputs);
+    if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
   }
-  return results;
+  return null;
+}
+
+/** Whether a device quantizes weights, from float16 as well, to the bits of src/quantize.ts. */
+export function quantizesRight(device: Required<Pick<Device, 'quantizeWeight'>>): boolean {
+  const half = Uint16Array.from({ length: 120 }, (_, i) => (i * 523) & 0xbfff); // float16 of both signs, up to 2
+  const weight = { dtype: 'F32', shape: [3, 40], data: widenHalves(half) } as const;
+  const isRight = (scheme: Scheme) => {
+    const [want, got] = [
+      quantizeWeight(weight, scheme),
+      device.quantizeWeight({ ...weight, dtype: 'F16', data: half }, scheme),
+    ];
+    const equal = (of: 'data' | 'scale') => want[of].every((value, i) => value === got[of][i]);
+    return equal('data') && equal('scale');
+  };
+  return isRight('torch') && isRight('accurate');
 }

@@ -28,9 +28,10 @@ const WORDS = 32768;
 export const PROGRAM = 36864;
 export const WEIGHTS = 524288;
 export const COMMAND_BYTES = 64;
-export const MOST_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
-export const MOST_CHUNKS = 2 ** 14;
+export const MAX_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
+export const MAX_CHUNKS = 2 ** 14;
 export const KERNELS = ['embedding', 'layerNorm', 'range', 'quantize', 'linear', 'linearInt8', 'attention'] as const;
+export type KernelName = (typeof KERNELS)[number];
 
 /** Indices of the shared words. Each has a cache line (64 bytes) of its own: reading one does not slow writes to another. */
 const [STEP, TICKET, DONE, ASLEEP, COMMANDS, CANCELLED] = [0, 16, 32, 48, 64, 80] as const;
@@ -41,21 +42,21 @@ const TIMES = WORDS + 2048;
  * Rounds of a waiting thread before it sleeps: about 50 µs. Within a program the others are usually done sooner. Each
  * wait that ends in sleep halves the number, down to the least, so that a busy machine loses little to waiting.
  */
-const [LEAST_SPINS, MOST_SPINS] = [500, 8000];
+const [MIN_SPINS, MAX_SPINS] = [500, 8000];
 
 /** Milliseconds since 1970, with the clock's full resolution: the same in all threads. */
 const now = () => performance.timeOrigin + performance.now();
 
-/** The program in a memory, as one thread sees it. */
-export class Program {
+/** The commands in a memory, as one thread sees them. */
+export class CommandList {
   readonly #words: Int32Array;
   readonly #program: Int32Array;
   readonly #times: Float64Array;
   readonly #kernels: Kernel[];
   readonly #thread: number;
-  #spins = MOST_SPINS;
+  #spins = MAX_SPINS;
 
-  /** The views stay valid when a shared memory grows; for another memory a `Program` is made for each run. */
+  /** The views stay valid when a shared memory grows; for another memory a list is made for each run. */
   constructor(memory: WebAssembly.Memory, kernels: Kernel[], thread: number) {
     this.#words = new Int32Array(memory.buffer, WORDS, 128);
     this.#program = new Int32Array(memory.buffer, PROGRAM, (WEIGHTS - PROGRAM) / 4);
@@ -117,17 +118,17 @@ export class Program {
   wait(step: number): void {
     for (let spin = 0; spin < this.#spins; spin++) {
       if (Atomics.load(this.#words, STEP) === step) continue;
-      this.#spins = Math.min(MOST_SPINS, this.#spins + MOST_SPINS / 8);
+      this.#spins = Math.min(MAX_SPINS, this.#spins + MAX_SPINS / 8);
       return;
     }
-    this.#spins = Math.max(LEAST_SPINS, this.#spins / 2);
+    this.#spins = Math.max(MIN_SPINS, this.#spins / 2);
     Atomics.add(this.#words, ASLEEP, 1);
     Atomics.wait(this.#words, STEP, step);
     Atomics.sub(this.#words, ASLEEP, 1);
   }
 
   /** Milliseconds so far in each kind of command, of all threads together: from its opening to its last chunk. */
-  get milliseconds(): Partial<Record<(typeof KERNELS)[number], number>> {
+  get milliseconds(): Partial<Record<KernelName, number>> {
     return Object.fromEntries(KERNELS.flatMap((name, i) => (this.#times[i]! > 0 ? [[name, this.#times[i]!]] : [])));
   }
 }
@@ -143,8 +144,11 @@ interface Exports {
   readonly pack: (from: number, to: number, rows: number, bytes: number, unit: number) => void;
   /** The sum of `count` int8, a multiple of 16. */
   readonly rowSum: (from: number, count: number) => number;
-  /** Widens `count` float16 at address `from` to float32 at `to` (widen.wasm.ts). */
-  readonly widen: (from: number, to: number, count: number) => void;
+  /** Converts `count` float16 at address `from` to float32 at `to` (halfToFloat.wasm.ts). */
+  readonly halfToFloat: (from: number, to: number, count: number) => void;
+  /** What the engine and the CPU make of open instructions (probe.wasm.ts). */
+  readonly dotOf128: () => number;
+  readonly isFused: () => number;
 }
 
 /** Instantiates a compiled module over a memory. */
@@ -168,12 +172,12 @@ export interface WorkerData {
  * @param say sends a word to the caller's thread: `ready` at first, then `done` whenever this worker ends a program
  */
 export function work({ module, memory, thread }: WorkerData, say: (word: 'ready' | 'done') => void): void {
-  const program = new Program(memory, instantiate(module, memory).kernels, thread);
+  const commands = new CommandList(memory, instantiate(module, memory).kernels, thread);
   say('ready');
   for (;;) {
-    const { step } = program; // read before the claim: what is opened after a claim in vain ends the wait
-    const did = program.work();
+    const { step } = commands; // read before the claim: what is opened after a claim in vain ends the wait
+    const did = commands.work();
     if (did === 'last') say('done');
-    if (did === 'none') program.wait(step);
+    if (did === 'none') commands.wait(step);
   }
 }

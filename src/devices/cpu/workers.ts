@@ -1,16 +1,16 @@
 /** Starts the worker threads of the CPU device, in Node and in a page, and tells when they have run a program. */
 import { WORKER } from '../../../wasm/assets.js';
-import { BertletError, messageOf } from '../../errors.ts';
+import { type BertletError, fault, messageOf } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import type { WorkerData } from './threads.ts';
 
 /** Running workers that share a memory. */
 export class Workers {
-  readonly #all: Handle[] = [];
+  readonly #all: WorkerHandle[] = [];
   readonly #threads: number;
   #failed: BertletError | null = null;
-  /** Settles the promise of `done`. */
-  #settle: { resolve: () => void; reject: (error: BertletError) => void } | null = null;
+  /** Settles the promise of `start` or `run`. */
+  #settle: { resolve: () => void; reject: (error: unknown) => void } | null = null;
 
   private constructor(threads: number) {
     this.#threads = threads;
@@ -18,7 +18,7 @@ export class Workers {
 
   /**
    * Starts the workers and waits until each is ready.
-   * @throws BertletError `device` if a worker does not start; the others are then ended
+   * @throws what the system says, if a worker does not start; the others are then ended
    */
   static async start(module: WebAssembly.Module, memory: WebAssembly.Memory, threads: number): Promise<Workers> {
     const workers = new Workers(threads);
@@ -29,14 +29,16 @@ export class Workers {
         workers.#settle = { resolve: () => ++ready === threads && resolve(), reject };
         for (let thread = 0; thread < threads; thread++) {
           const say = () => workers.#settle?.resolve();
-          workers.#all.push(start({ module, memory, thread }, say, (error) => workers.#fail(error)));
+          const end = (error: unknown) => {
+            reject(error); // while it starts
+            workers.#fail(error);
+          };
+          workers.#all.push(start({ module, memory, thread }, say, end));
         }
       });
-    } catch (cause) {
+    } catch (error) {
       await workers.end();
-      if (cause instanceof BertletError) throw cause;
-      const message = `cpu: expected ${threads} threads, got ${messageOf(cause)}`;
-      throw new BertletError('device', `${message}. Ask for fewer \`threads\`.`, { cause });
+      throw error;
     } finally {
       workers.#settle = null;
     }
@@ -46,8 +48,7 @@ export class Workers {
 
   #fail(error: unknown): void {
     const got = `a worker that ended (${messageOf(error)})`;
-    const message = `cpu: expected ${this.#threads} threads at work, got ${got}. Load the model again.`;
-    this.#failed ??= new BertletError('device', message, { cause: error });
+    this.#failed ??= fault('device', 'cpu', `${this.#threads} threads at work`, got, 'Load the model again.', error);
     this.#settle?.reject(this.#failed);
   }
 
@@ -73,19 +74,19 @@ export class Workers {
 
   /** Ends all workers, at once. */
   async end(): Promise<void> {
-    this.#failed ??= new BertletError('device', 'cpu: expected threads at work, got none after dispose().');
+    this.#failed ??= fault('disposed', 'cpu', 'threads at work', 'none after dispose()');
     await Promise.all(this.#all.splice(0).map((worker) => worker.terminate()));
   }
 }
 
 /** A worker of Node or of a page. */
-interface Handle {
+interface WorkerHandle {
   terminate(): unknown;
   /** Whether the process waits for this worker. */
   keepAlive(keep: boolean): void;
 }
 /** Starts a worker. Calls `say` for each of its messages, and `end` when it has ended or failed. */
-type Start = (data: WorkerData, say: () => void, end: (error: unknown) => void) => Handle;
+type Start = (data: WorkerData, say: () => void, end: (error: unknown) => void) => WorkerHandle;
 
 // Both start the worker from its text: a file would have an address, which is another one after each bundler.
 const nodeWorker: Start = (data, say, end) => {

@@ -2,10 +2,13 @@
  * Starts the GPU device: finds an adapter, opens a device on the adapter, picks the faster of the two int8 products,
  * and tests every kernel. WebGPU is the npm package `webgpu` (Dawn) in Node, and `navigator.gpu` in a page.
  */
+
+import { EXPECTED } from '../../../wasm/assets.js';
 import { BertletError, messageOf } from '../../errors.ts';
 import { inNode, variables } from '../../platform.ts';
 import { Runtime } from '../../runtime.ts';
-import { fastest, firstWrong, selfTestExamples, timedLinear } from '../race.ts';
+import { fastest, timedLinear } from '../race.ts';
+import { firstWrong, selfTestExamples } from '../selfTest.ts';
 import { WebgpuDevice } from './device.ts';
 import type { GpuChoice } from './plan.ts';
 
@@ -65,7 +68,7 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
     const device = make(choice);
     const tested = JSON.stringify([label, choice, int8]);
     if (!computesRight.has(tested)) {
-      const examples = selfTestExamples().filter(({ op }) => int8 || op.name !== 'linearInt8');
+      const examples = selfTestExamples(EXPECTED).filter(({ op }) => int8 || op.name !== 'linearInt8');
       const wrong = await firstWrong(device, examples);
       if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
       computesRight.add(tested);
@@ -175,7 +178,7 @@ async function fasterProduct(
     for (let i = 0; i < chain; i++) y = runtime.linear(y, layer);
     return { choice: int8, y };
   });
-  const winner = await fastest(candidates, 0, 5);
+  const { choice: winner } = await fastest(candidates, 0);
   for (const { device } of devices) device.clear();
   return winner;
 }

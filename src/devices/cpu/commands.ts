@@ -1,0 +1,213 @@
+/**
+ * Turns a step of a program into commands: calls of kernels (kernels/*.wasm.ts) over blocks of memory.
+ *
+ * A tensor is a block of float32 rows; of float16 rows, if it was uploaded so and only embeddings read it. Columns are
+ * padded with zeros to a multiple of 16 (the stride). Activations, the tensors that steps make, also have their rows
+ * padded to a multiple of 12, so a tile may reach past the last row:
+ *
+ *            columns      stride
+ *   row 0    | x x x x x | 0 0 |
+ *   row 1    | x x x x x | 0 0 |
+ *   padding  | ? ? ? ? ? | ? ? |   kernels may write these rows; nobody reads them as a result
+ *
+ * In a batch the rows of the sequences follow each other. What looks at more than a row (embedding's positions, attention,
+ * a range) is a command for each sequence, in their order: rows that one writes beyond its own belong to the next, whose
+ * command comes later. Everything else is one command for all rows.
+ */
+import { inputError } from '../../errors.ts';
+import type { Scheme, Step, Tensor } from '../../runtime.ts';
+import { type KernelName, MAX_CHUNKS } from './threads.ts';
+
+/** The inner products of int8 linears, which all give the same integers (linearInt8.wasm.ts). Commands have their index. */
+export const PRODUCTS = ['relaxed', 'signed', 'grouped', 'int16'] as const;
+/**
+ * Tiles of float32 products, and of `relaxed` and `signed`: rows x columns of the result that are computed at once. 6x16
+ * needs registers of 256 bits (V8's revectorizer on x64), or 32 of 128 (ARM). Commands have their index.
+ */
+export const TILES = ['6x16', '6x8'] as const;
+export type Product = (typeof PRODUCTS)[number];
+export type Tile = (typeof TILES)[number];
+
+/** The kernels that a device computes with. */
+export interface KernelChoice {
+  readonly int8: Product;
+  /** The tile of `relaxed` and `signed`; the other products have one of their own. */
+  readonly tile: Tile;
+  /** The tile of float32 products: linears and attention. */
+  readonly floatTile: Tile;
+}
+
+/** Memory of a tensor, or scratch. `at`: its address, fixed for an upload, otherwise chosen by each `run`; -1 until then. */
+export interface Block {
+  at: number;
+  readonly bytes: number;
+  /** Elements of a row, with its padding. */
+  readonly stride: number;
+  /** Only of an upload: whether its elements are float16. */
+  isHalf?: boolean;
+  /** What fills the block before the program runs. */
+  readonly data?: Int32Array;
+}
+/** A packed linear. `weight`, `constants` and `offsets` are addresses; layouts: linear.wasm.ts, linearInt8.wasm.ts. */
+export interface PackedLinear {
+  readonly weight: number;
+  /** float32: the biases. int8: for each 16-column panel 16 column sums, 16 scales and 16 biases. */
+  readonly constants: number;
+  /** Only for `grouped`: the tables with the place of each line's features (linearInt8Grouped.wasm.ts). 0 otherwise. */
+  readonly offsets: number;
+  readonly scheme: Scheme | null;
+}
+/** An argument of a kernel: a number, the address of a block, or one so many bytes behind it. */
+type Argument = number | Block | { readonly block: Block; readonly behind: number };
+/** One call of one kernel, divided into chunks. The next command starts when all of them are done. */
+export interface Command {
+  readonly kernel: KernelName;
+  readonly chunks: number;
+  /** The kernel's arguments, at most 14. A block is alive from the first command that names it to the last. */
+  readonly args: readonly Argument[];
+}
+/** What commands depend on besides their step. */
+export interface Settings {
+  readonly threads: number;
+  readonly choice: KernelChoice;
+  /** A row of `MAX_ZEROS` zeros, the residual of a layerNorm that has none. */
+  readonly zeros: Block;
+}
+export const MAX_ZEROS = 16384;
+
+export const pad = (n: number, to: number): number => Math.ceil(n / to) * to;
+const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
+const filled = (data: Int32Array): Block => ({ at: -1, bytes: data.byteLength, stride: 0, data });
+/** The block of a tensor that a step makes. */
+export function activation([rows, columns]: readonly [number, number]): Block {
+  const stride = pad(columns, 16);
+  return { at: -1, bytes: pad(rows, 12) * stride * 4, stride };
+}
+const at = (block: Block, behind: number): Argument => ({ block, behind });
+/** The address of a row of float32. */
+const rowOf = (block: Block, row: number): Argument => at(block, row * block.stride * 4);
+
+/** The blocks that a command names. */
+export const blocksOf = ({ args }: Command): Block[] =>
+  args.flatMap((arg) => (typeof arg === 'number' ? [] : 'block' in arg ? arg.block : arg));
+/** An argument as the word of 32 bits that the kernel reads, once blocks have their places. */
+export function wordOf(arg: Argument): number {
+  if (typeof arg === 'number') return arg;
+  return 'block' in arg ? arg.block.at + arg.behind : arg.at;
+}
+
+/** Chunks of `items` items with so much work in all: each has about `min` of it, and at least one item. */
+const chunksOf = (items: number, work: number, min: number) =>
+  Math.max(1, Math.min(items, Math.floor(work / min), MAX_CHUNKS));
+/** Chunks of a command that reads and writes rows: about 5 µs each. */
+const rowChunks = (rows: number, columns: number) => chunksOf(rows, rows * columns, 8192);
+/** Chunks of an attention: whole heads, because each chunk packs the keys and values of its heads; parts of long ones. */
+function attentionChunks(tokens: number, heads: number, headDim: number): number {
+  const products = 2 * tokens * tokens * headDim; // of one head
+  if (products < 2 ** 18) return chunksOf(heads, heads * products, 2 ** 18);
+  return Math.min(heads * Math.max(1, tokens >> 8), MAX_CHUNKS);
+}
+const floatBits = (value: number) => new Int32Array(Float32Array.of(value).buffer)[0]!;
+
+/**
+ * The commands of a step. `reads`: the blocks of the tensors that the step reads, in its order; `y`: the block of its result.
+ */
+type Make<O extends Step['op']> = (
+  step: Extract<Step, { op: O }>,
+  reads: readonly Block[],
+  y: Block,
+  settings: Settings,
+) => Command[];
+
+/** How each op is computed. */
+const OPS: { readonly [O in Step['op']]: Make<O> } = {
+  embedding({ ids, typeIds, y: { sequences } }, tables, y, { threads }) {
+    const [idBlock, typeBlock] = [filled(ids), filled(typeIds)];
+    const halves = tables.map(({ isHalf }) => Number(isHalf ?? false));
+    const rows = scratch(threads * y.stride * 12);
+    return sequences.map(({ first, tokens }) => {
+      const inputs = [at(idBlock, first * 4), at(typeBlock, first * 4)];
+      const args = [...inputs, ...tables, ...halves, rowOf(y, first), tokens, y.stride, rows];
+      return { kernel: 'embedding', chunks: rowChunks(tokens, y.stride), args };
+    });
+  },
+
+  layerNorm({ eps, y: made }, reads, y, { threads, zeros }) {
+    const [x, gamma, beta, residual] = reads as [Block, Block, Block, Block?];
+    const [rows, columns] = made.shape;
+    if (!residual && columns > MAX_ZEROS) throw inputError('cpu: layerNorm', `at most ${MAX_ZEROS} columns`, columns);
+    const sizes = [rows, columns, floatBits(eps), scratch(threads * 64), residual?.stride ?? 0, y.stride];
+    return [
+      {
+        kernel: 'layerNorm',
+        chunks: rowChunks(rows, columns),
+        args: [x, residual ?? zeros, gamma, beta, y, ...sizes],
+      },
+    ];
+  },
+
+  attention({ heads, y: made }, reads, y, { threads, choice }) {
+    const [qkv] = reads as [Block];
+    const headDim = made.shape[1] / heads;
+    const [longest, width] = [pad(Math.max(...made.lengths), 16), pad(headDim, 16)];
+    const each = (longest * headDim + longest * width + 6 * longest + 6 * width) * 4 + 64; // bytes of a thread
+    const rest = [heads, headDim, qkv.stride, y.stride, scratch(each * threads), each, TILES.indexOf(choice.floatTile)];
+    return made.sequences.map(({ first, tokens }) => ({
+      kernel: 'attention',
+      chunks: attentionChunks(tokens, heads, headDim),
+      args: [rowOf(qkv, first), rowOf(y, first), tokens, ...rest],
+    }));
+  },
+
+  linear({ linear, gelu, y: made }, reads, y, settings) {
+    const [x] = reads as [Block];
+    const { weight, constants, scheme } = linear.buffer as PackedLinear;
+    if (scheme) return int8Linear(linear.buffer as PackedLinear, Number(gelu), made, x, y, settings);
+    const [rows] = made.shape;
+    const sizes = [rows, x.stride, y.stride, Number(gelu), TILES.indexOf(settings.choice.floatTile)];
+    return [{ kernel: 'linear', chunks: panelChunks(rows, x, y, 2 ** 18), args: [x, weight, constants, y, ...sizes] }];
+  },
+};
+
+/** Chunks of a product: panels of 16 columns, as many as have about `min` multiplications. */
+const panelChunks = (rows: number, x: Block, y: Block, min: number) =>
+  chunksOf(y.stride / 16, rows * x.stride * y.stride, min);
+
+/**
+ * First x is quantized, then `linearInt8` multiplies the integers. The `torch` scheme has one range for all rows of a
+ * sequence, so a `range` command comes before, for each sequence.
+ */
+function int8Linear(
+  { weight, constants, offsets, scheme }: PackedLinear,
+  gelu: number,
+  { shape: [rows], sequences }: Tensor,
+  x: Block,
+  y: Block,
+  { threads, choice }: Settings,
+): Command[] {
+  const product = PRODUCTS.indexOf(choice.int8);
+  const stride = x.stride * (choice.int8 === 'int16' ? 2 : 1); // bytes of a row of xq
+  const room = pad(rows, 12);
+  const [xq, scales, zeroPoints] = [scratch(room * stride), scratch(room * 4), scratch(room * 4)];
+  const torch = scheme === 'torch';
+  const quantized = (torch ? sequences : [{ first: 0, tokens: rows }]).flatMap(({ first, tokens }): Command[] => {
+    const chunks = rowChunks(tokens, x.stride);
+    const parts = torch ? chunks : 0; // ranges, one for each chunk of `range`
+    const ranges = scratch((parts + threads) * 64);
+    const input = [rowOf(x, first), ranges, tokens, x.stride];
+    const outputs = [at(xq, first * stride), at(scales, first * 4), at(zeroPoints, first * 4)];
+    const quantize: Command = {
+      kernel: 'quantize',
+      chunks,
+      args: [...input, ...outputs, product, Number(!torch), parts],
+    };
+    return torch ? [{ kernel: 'range', chunks, args: input }, quantize] : [quantize];
+  });
+  const sizes = [rows, x.stride, y.stride, gelu, product, TILES.indexOf(choice.tile)];
+  const sums = scratch(offsets ? threads * 512 : 0);
+  const args = [xq, weight, constants, y, ...sizes, scales, zeroPoints, offsets, sums];
+  return [...quantized, { kernel: 'linearInt8', chunks: panelChunks(rows, x, y, 2 ** 20), args }];
+}
+
+export const commandsOf: Make<Step['op']> = (step, reads, y, settings) =>
+  (OPS[step.op] as Make<Step['op']>)(step, reads, y, settings);
