@@ -20,7 +20,7 @@ import { checkTensors, FAMILIES, parseConfig, renamed } from './config.ts';
 import { pytorchTensorsIn } from './pytorch.ts';
 import { readTensor, type StoredTensor, safetensorsIn } from './safetensors.ts';
 
-export { type Precision, weightsOf } from './weights.ts';
+export { type Precision, weightsOf } from './precision.ts';
 
 /** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
 export interface Checkpoint {

@@ -2,7 +2,7 @@
 
 import type { BertConfig } from '../bert.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
-import type { Precision } from './weights.ts';
+import type { Precision } from './precision.ts';
 import { type Entry, safetensorsBytes } from './write.ts';
 
 export type Embeddings = 'F32' | 'F16' | 'I8';
