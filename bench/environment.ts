@@ -40,6 +40,25 @@ export function environment(root = join(import.meta.dirname, '..')): Environment
   };
 }
 
+/** Milliseconds that the cores of the machine were busy so far, and this process alone. */
+function busyTimes() {
+  const all = cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + user + nice + sys + irq, 0);
+  const { user, system } = process.cpuUsage();
+  return { at: performance.now(), all, own: (user + system) / 1000 };
+}
+
+/**
+ * Watches how many cores other processes keep busy from now on: returns what tells the mean so far. It is 0 in the first quarter
+ * of a second, which has too few ticks of the system's clock.
+ */
+export function watchOthers(): () => number {
+  const begin = busyTimes();
+  return () => {
+    const { at, all, own } = busyTimes();
+    return at - begin.at < 250 ? 0 : Math.max(0, all - begin.all - (own - begin.own)) / (at - begin.at);
+  };
+}
+
 /** A machine as one line. */
 export const machine = ({ cpu, cores, load, node, commit, date }: Environment): string =>
   `${cpu}, ${cores} cores (load ${load.toFixed(1)} at the start), Node ${node}, commit ${commit}, ${date.slice(0, 10)}`;

@@ -9,10 +9,11 @@ import { extname, join } from 'node:path';
 import { inputError } from '../src/errors.ts';
 import { BertletError, type Dtype, type Info, type Scheme } from '../src/index.ts';
 import type { BertConfig } from '../src/tensor.ts';
-import { checkpointBytes, dtypesOf, elements, openCheckpoint, tensorShapes } from '../src/tensor.ts';
+import { dtypesOf, elements, openCheckpoint, tensorShapes } from '../src/tensor.ts';
 import { environment } from './environment.ts';
 import { latencyOf, type Protocol } from './measure.ts';
 import { isSoftware, nameOf, type Point, type Result, type Row, rowOf, type Variant } from './result.ts';
+import { fileBytes } from './sizes.ts';
 import { type Child, startChild, takeTurns } from './turns.ts';
 import type { Hello, Job, Order, Stages, State } from './variant.ts';
 
@@ -85,7 +86,7 @@ export async function runMatrix(options: MatrixOptions): Promise<Result> {
       const baseline = base < 0 ? null : latencyOf(states[base]!.milliseconds).p50;
       for (const [i, state] of states.entries()) {
         const { variant, hello } = running[i]!;
-        const bytes = checkpointBytes(config, variant.scheme ?? (variant.dtype as 'fp32' | 'fp16'));
+        const bytes = fileBytes(checkpoint, variant.scheme ?? (variant.dtype as 'fp32' | 'fp16'));
         rows.push(rowOf(variant, hello, state, { model: options.name, tokens: length, protocol, bytes, baseline }));
       }
     }

@@ -54,6 +54,12 @@ export const busyLine = ({ load, cores }: Pick<Environment, 'load' | 'cores'>): 
     ? undefined
     : `The machine is busy (load ${load.toFixed(1)} on ${cores} cores before the start): on an idle one the times are others.`;
 
+/** The same of what `watchOthers` has seen while something was timed. */
+export const disturbedLine = (others: number, cores: number): string | undefined =>
+  others <= cores / 4
+    ? undefined
+    : `The machine is busy: other processes took ${others.toFixed(1)} of its ${cores} cores. The times of an idle one are shorter.`;
+
 /** What the times are of. */
 export const LEGEND =
   'Times are of one forward, batch 1, from the ids to the logits read back; tokenization is outside. first: the first ' +

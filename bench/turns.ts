@@ -9,6 +9,8 @@ export interface Child {
   next<T>(): Promise<T>;
   /** Its answer to a line. */
   ask<T>(line: string): Promise<T>;
+  /** The last that it wrote on stderr. */
+  said(): string;
   /** Ends it, and waits for that. */
   end(): Promise<void>;
 }
@@ -41,6 +43,7 @@ export function startChild(name: string, file: string, args: string[], env = pro
       child.stdin.write(`${line}\n`);
       return next();
     },
+    said: () => said.trim(),
     end: async () => {
       child.stdin.end();
       await Promise.race([closed, sleep(5000, null, { ref: false }).then(kill)]); // once it has closed, nothing waits
@@ -52,13 +55,14 @@ export function startChild(name: string, file: string, args: string[], env = pro
 /**
  * Has all take turns until none has more to do, so that whatever else happens on the machine happens to all.
  * @param turns each says whether it has more to do
+ * @param rest milliseconds between two turns, in which threads that still spin come to rest
  */
-export async function takeTurns(turns: (() => Promise<boolean>)[]): Promise<void> {
+export async function takeTurns(turns: (() => Promise<boolean>)[], rest = 100): Promise<void> {
   for (let left = turns; left.length > 0; ) {
     const more: typeof turns = [];
     for (const turn of left) {
       if (await turn()) more.push(turn);
-      await sleep(100); // threads that still spin come to rest
+      await sleep(rest);
     }
     left = more;
   }

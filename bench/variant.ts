@@ -3,7 +3,7 @@
  * JSON and talks to it in lines of JSON. It loads, gives its first answer, says what both took, then takes orders.
  */
 import { createInterface } from 'node:readline';
-import { BertletError, type ErrorCode, type Info, type LoadOptions, load } from '../src/index.ts';
+import { BertletError, type ErrorCode, type Info, type LoadOptions, load, type Question } from '../src/index.ts';
 import { peakBytes } from './environment.ts';
 import { type Protocol, Sampler } from './measure.ts';
 import { randomIds } from './model.ts';
@@ -12,16 +12,21 @@ import { randomIds } from './model.ts';
 export interface Job {
   readonly model: string;
   readonly options: LoadOptions;
-  readonly question: string;
-  readonly context: string;
+  /** Of its first answer; without them there is none. */
+  readonly question?: string;
+  readonly context?: string;
 }
 
 /** What it says first. */
 export type Hello =
   | { readonly info: Info; readonly load: number; readonly first: number; readonly peakBytes: number }
-  | { readonly error: string; readonly code: ErrorCode };
+  | Failure;
+/** What it says last where it cannot go on. */
+export type Failure = { readonly error: string; readonly code: ErrorCode };
 
 export type Order =
+  /** Answer a question. */
+  | { readonly order: 'ask'; readonly asked: Question }
   /** Time so many forwards more, of those that the protocol asks for at this length. */
   | { readonly order: 'turn'; readonly tokens: number; readonly protocol: Protocol; readonly forwards: number }
   /** Mean times of so many forwards in each kind of kernel. */
@@ -45,7 +50,7 @@ async function main({ model, options, question, context }: Job): Promise<void> {
   const qa = await load(model, options);
   const loaded = performance.now();
   const most = qa.config.positions / 2; // a token has a character or more: the article's question fits all but tiny models
-  await qa.answer({ question: question.slice(0, most), context, stride: 0 });
+  if (question && context) await qa.answer({ question: question.slice(0, most), context, stride: 0 });
   const { info } = qa;
   say({ info, load: loaded - begin, first: performance.now() - loaded, peakBytes: peakBytes() } satisfies Hello);
 
@@ -64,6 +69,10 @@ async function main({ model, options, question, context }: Job): Promise<void> {
   const samplers = new Map<string, Sampler>();
   for await (const line of createInterface({ input: process.stdin })) {
     const order = JSON.parse(line) as Order;
+    if (order.order === 'ask') {
+      say(await qa.answer(order.asked));
+      continue;
+    }
     if (order.order === 'stages') {
       say(await stages(order.tokens, order.forwards));
       continue;
@@ -83,5 +92,5 @@ try {
   await main(JSON.parse(process.argv[2]!) as Job);
 } catch (error) {
   if (!(error instanceof BertletError)) throw error;
-  say({ error: error.message, code: error.code } satisfies Hello);
+  say({ error: error.message, code: error.code } satisfies Failure);
 }

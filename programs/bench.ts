@@ -3,7 +3,6 @@
  */
 import { mkdir, readFile } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
-import { SingleBar } from 'cli-progress';
 import { QUESTION, TEXT } from '../bench/article.ts';
 import { environment } from '../bench/environment.ts';
 import { decode, fileError } from '../bench/files.ts';
@@ -12,8 +11,8 @@ import { randomCheckpoint } from '../bench/model.ts';
 import type { Result } from '../bench/result.ts';
 import { SHAPES } from '../bench/shapes.ts';
 import { locate } from '../src/tensor.ts';
-import { type Io, type Output, printer } from './io.ts';
-import { progressBars, stopOf } from './progress.ts';
+import { type Io, printer } from './io.ts';
+import { progressBars, stepBar } from './progress.ts';
 import type { Accuracy } from './report/bench.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
@@ -45,21 +44,6 @@ async function openModel(
   return { folder, name: folder === model ? basename(model) : model, remove: () => {} };
 }
 
-/** A bar on a terminal; elsewhere nothing. */
-function progress(stream: Output): { onProgress: NonNullable<MatrixOptions['onProgress']>; stop: () => void } {
-  if (!stream.isTTY) return { onProgress: () => {}, stop: () => {} };
-  const format = '{bar} {value}/{total} {what}';
-  const bar = new SingleBar({ format, stream, hideCursor: true, clearOnComplete: true });
-  bar.start(1, 0, { what: '' });
-  return {
-    onProgress: (what, done, total) => {
-      bar.setTotal(total);
-      bar.update(done, { what });
-    },
-    stop: stopOf(bar),
-  };
-}
-
 /** The call with these arguments, without the folders above a file. */
 function command(argv: readonly string[]): string {
   const args = argv.map((arg) => (isAbsolute(arg) ? basename(arg) : arg));
@@ -72,7 +56,7 @@ async function measure(options: BenchOptions, command: string, io: Io): Promise<
   const { device: devices, dtype: dtypes, scheme: schemes, tokens, threads, warmups, samples, seconds } = options;
   const { runMatrix } = await import('../bench/matrix.ts');
   const { folder, name, remove } = await openModel(options, io);
-  const { onProgress, stop } = progress(io.stderr);
+  const { onProgress, stop } = stepBar(io.stderr);
   return runMatrix({
     ...{ folder, name, command, devices, dtypes, schemes, tokens, ...(threads && { threads }), onProgress },
     ...{ protocol: { warmups, samples, seconds }, sweep: Boolean(options.sweep || options.report) },

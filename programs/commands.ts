@@ -5,6 +5,7 @@ import { inputError } from '../src/errors.ts';
 import type { Io } from './io.ts';
 import {
   addQuestion,
+  checkModel,
   listOption,
   modelOption,
   natural,
@@ -34,7 +35,7 @@ const qa: Add = (program, io) => {
     )
     .addOption(threadsOption())
     .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
-    .addOption(schemeOption('torch'))
+    .addOption(schemeOption("accurate, for the article's question torch"))
     .option('--top-k <n>', 'answers to print, best first; default 1', positive)
     .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more; default 0', finite)
     .option('--samples <n>', 'forwards to time for each dtype, 0 for none; default 100, as in the article', natural)
@@ -43,9 +44,12 @@ const qa: Add = (program, io) => {
       'after',
       `
 Examples:
-  $ bertlet qa --question "Who came?" --context "Ada came in 1843." --samples 0
-  $ bertlet qa --question "Who came?" --context-file - --json < passage.txt
-  $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu`,
+  $ bertlet qa --question "Who wrote it?" --context "Ada wrote it in 1843."
+  $ bertlet qa --question "Who wrote the program?" --context-file - < ada.txt
+  $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu
+
+Without a question it repeats the article, with PyTorch's int8 (torch).
+A question of your own has the library's default (accurate).`,
     )
     .action(async (options) => (await import('./qa.ts')).run(options, io));
 };
@@ -201,7 +205,7 @@ const explain: Add = (program, io) => {
 Examples:
   $ bertlet explain
   $ bertlet explain --report explain.html
-  $ bertlet explain --question "Who?" --context-file passage.txt --json`,
+  $ bertlet explain --question "Who wrote the program?" --context-file ada.txt`,
     )
     .action(async (options) => (await import('./explain.ts')).run(options, io));
 };
@@ -217,8 +221,22 @@ function checkInt8Options(called: Command): void {
   }
 }
 
+/** An empty name is that of a variable which was never set. Questions and passages have a check of their own. */
+function checkEmpty(called: Command): void {
+  const empty = called.options.find(
+    (option) => called.getOptionValue(option.attributeName()) === '' && !/question|context$/.test(option.name()),
+  );
+  if (empty) throw inputError(`--${empty.name()}`, 'a value', 'an empty one');
+  const at = called.args.indexOf('');
+  if (at >= 0) throw inputError(called.registeredArguments[at]!.name(), 'a name', 'an empty one');
+}
+
 /** Adds all of them, in the order of the help. */
 export const addCommands: Add = (program, ...given) => {
-  program.hook('preAction', (_, called) => checkInt8Options(called));
+  program.hook('preAction', (_, called) => {
+    checkEmpty(called);
+    checkInt8Options(called);
+    checkModel(called);
+  });
   for (const add of [qa, answer, evaluate, convert, bench, explain]) add(program, ...given);
 };

@@ -11,7 +11,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -20,10 +19,11 @@ import {
 } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { embeddingsOf, fileBytes, sizeLine } from '../bench/sizes.ts';
 import { readWeights } from '../src/bert.ts';
-import { parseConfig, tensorShapes, WORD_EMBEDDINGS } from '../src/checkpoint/config.ts';
+import { tensorShapes, WORD_EMBEDDINGS } from '../src/checkpoint/config.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
-import { checkpointBytes, checkpointLayout, type Embeddings } from '../src/checkpoint/layout.ts';
+import { checkpointLayout, type Embeddings } from '../src/checkpoint/layout.ts';
 import { toFloat16, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { planSafetensors } from '../src/checkpoint/write.ts';
 import { fault, inputError, messageOf } from '../src/errors.ts';
@@ -97,7 +97,7 @@ export async function convert(model: string | URL | Files, out: string, given: C
   const remove = () => rmSync(partial, { recursive: true, force: true });
   process.once('exit', remove);
   try {
-    const embeddings = embeddingsOf(checkpoint, precision, options.int8Embeddings);
+    const embeddings = storedEmbeddings(checkpoint, precision, options.int8Embeddings);
     remove();
     mkdirSync(partial, { recursive: true });
     await writeModel(checkpoint, join(partial, 'model.safetensors'), precision, embeddings);
@@ -133,12 +133,11 @@ function checkTarget(model: string | URL | Files, out: string): void {
 }
 
 /** The dtype in which the embedding tables are stored. */
-function embeddingsOf({ config, tensors }: Checkpoint, precision: Precision, asked?: boolean): Embeddings {
+function storedEmbeddings(checkpoint: Checkpoint, precision: Precision, asked?: boolean): Embeddings {
   if (precision === 'fp32' || precision === 'fp16') return 'F32';
-  const tables = [...tensorShapes(config).values()].filter(({ table }) => table);
-  const dtypes = tables.map(({ own }) => tensors.get(own)!.dtype); // the first is that of the word embeddings
-  if (asked ?? dtypes[0] === 'I8') return 'I8';
-  return dtypes.every((dtype) => dtype === 'F16') ? 'F16' : 'F32';
+  const own = embeddingsOf(checkpoint);
+  if (asked === undefined) return own;
+  return asked ? 'I8' : own === 'I8' ? 'F32' : own;
 }
 
 /** Writes model.safetensors: converts one tensor after another and writes each at its place in the file. */
@@ -240,10 +239,10 @@ export async function run(model: string, options: Arguments, io: Io): Promise<vo
   const manifest = await convert(model, out, how).finally(stop);
   if (json) return print(JSON.stringify(manifest, null, 2));
   const { files } = manifest;
-  const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`;
-  const config = parseConfig(JSON.parse(readFileSync(`${out}/config.json`, 'utf8')));
-  print(`FP32 Model Size: ${megabytes(checkpointBytes(config, 'fp32'))}`);
-  print(`${dtype.toUpperCase()} Model Size: ${megabytes(files['model.safetensors']!.bytes)}`);
+  const made = await openCheckpoint(out);
+  made.close();
+  if (dtype !== 'fp32') print(sizeLine('fp32', fileBytes(made, 'fp32'), 'F32'));
+  print(sizeLine(dtype, files['model.safetensors']!.bytes, embeddingsOf(made)));
   for (const [name, { bytes, sha256 }] of Object.entries(files)) {
     print(`${out}/${name}  ${bytes} bytes  sha256 ${sha256}`);
   }

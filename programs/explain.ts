@@ -2,8 +2,8 @@
  * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with histograms.
  * `bertlet explain --help`
  */
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { locate, openCheckpoint, openRuntime } from '../src/tensor.ts';
 import { explain } from './explain/explain.ts';
@@ -11,7 +11,7 @@ import { explainText } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
 import { progressBars, stopOf } from './progress.ts';
-import { writeWhole } from './write.ts';
+import { checkWritable, writeWhole } from './write.ts';
 
 interface ExplainOptions extends QuestionOptions {
   model: string;
@@ -27,6 +27,12 @@ const isFile = (path: string): boolean => path.endsWith('.html') || (existsSync(
 export async function run(options: ExplainOptions, io: Io): Promise<void> {
   const print = printer(io.stdout);
   const input = await questionOf(options, io);
+  const { report } = options;
+  const file = report && (isFile(report) ? report : join(report, 'explain.html'));
+  if (file) {
+    mkdirSync(dirname(file), { recursive: true });
+    await checkWritable(file);
+  }
   const { onProgress, stop } = progressBars(io);
   const open = async () => openCheckpoint(await locate(options.model, { onProgress }), { onProgress });
   const checkpoint = await open().finally(stop);
@@ -51,8 +57,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     stopBar();
     checkpoint.close();
   });
-  if (options.report) {
-    const file = isFile(options.report) ? options.report : join(options.report, 'explain.html');
+  if (file) {
     const { explainPage } = await import('./report/explain.ts'); // Plot: only where it is asked for
     await writeWhole(file, explainPage(explanation, options.device), io);
     if (!options.json) print(`${file}\n`);

@@ -4,7 +4,7 @@ import { fstatSync, realpathSync, writeFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../bench/version.ts';
-import { BertletError } from '../src/errors.ts';
+import { BertletError, printable } from '../src/errors.ts';
 import { addCommands } from './commands.ts';
 import type { Io, Output } from './io.ts';
 
@@ -38,9 +38,28 @@ export async function main(argv: readonly string[], io: Io = process): Promise<n
 function tell(error: Error & { code?: unknown }, { stderr }: Pick<Io, 'stderr'>): number {
   if (error.code === 'EPIPE') return 0; // who reads has enough, as `head` has
   const wrongCall = error.code === 'input';
-  const name = wrongCall ? 'error' : `${error.name}${error.code ? ` (${error.code})` : ''}`; // as commander says it
-  stderr.write(`${name}: ${error.message}\n${wrongCall ? `${SEE_HELP}\n` : ''}`);
+  const known = error instanceof BertletError;
+  const name = wrongCall || !known ? 'error' : `${error.name} (${error.code})`; // as commander says it
+  stderr.write(
+    `${name}: ${known ? error.message : inWords(error as NodeJS.ErrnoException)}\n${wrongCall ? `${SEE_HELP}\n` : ''}`,
+  );
   return wrongCall ? 2 : 1;
+}
+
+/** What people cannot guess from the system's own words. */
+const EXPECTED: Record<string, string> = {
+  ENOENT: 'a file or folder, got none of this name. Check the path',
+  EISDIR: 'a file, got a folder',
+  ENOTDIR: 'a folder, got a file',
+  EACCES: 'permission, got none. Check whose it is',
+  ENOSPC: 'room on the disk, got none. Make some',
+};
+
+/** An error of the system as a sentence: which file it was, and what was wrong with it. */
+function inWords(error: NodeJS.ErrnoException): string {
+  const { code = '', path = 'output', message } = error;
+  const [, words = message] = /^\w+: (.*?)(?:, \w+(?: '.*)?)?$/.exec(message) ?? [];
+  return printable(`${path}: ${EXPECTED[code] ? `expected ${EXPECTED[code]}` : words}.`);
 }
 
 /**

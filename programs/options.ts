@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { QUESTION, TEXT } from '../bench/article.ts';
 import { decode } from '../bench/files.ts';
+import { inputError } from '../src/errors.ts';
 import type { Io } from './io.ts';
 
 /** A positive integer. */
@@ -18,14 +19,22 @@ export const positive = (text: string): number => {
 /** An integer that may be 0. */
 export const natural = (text: string): number => (/^\s*0+\s*$/.test(text) ? 0 : positive(text));
 
-/** The checkpoint that comes with the repository; the npm package has none, and takes the article's model. */
+/** The checkpoint that comes with the repository. The npm package has none: `checkModel` asks for one. */
 const embedded = fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url));
 export const modelOption = () => {
   const option = new Option('--model <dir>', 'folder of the checkpoint, or owner/name on the Hugging Face Hub');
-  return existsSync(embedded)
-    ? option.default(embedded, 'weights/minilm-l6-qa')
-    : option.default('deepset/bert-base-cased-squad2');
+  return existsSync(embedded) ? option.default(embedded, 'weights/minilm-l6-qa') : option;
 };
+
+/** Nothing is downloaded that was not asked for. @throws BertletError `input` where a command has no model and takes one */
+export function checkModel(called: Command): void {
+  const { model, shape } = called.opts<Record<string, string | undefined>>();
+  if (model || shape || !called.options.some(({ long }) => long === '--model')) return;
+  const expected = 'a folder, or owner/name on the Hugging Face Hub';
+  const command = `bertlet ${called.name()} --model deepset/bert-base-cased-squad2`;
+  const advice = `No model comes with the package. \`${command}\` downloads one of 411 MB, once.`;
+  throw inputError('--model', expected, 'none', advice);
+}
 
 export const threadsOption = () =>
   new Option('--threads <n>', 'cpu: number of threads; default one for each core').argParser(positive);
@@ -70,10 +79,13 @@ export const questionOf = async (
   options: QuestionOptions,
   { stdin }: Io,
 ): Promise<Record<'question' | 'context', string>> => {
-  const { question = QUESTION, context = TEXT, contextFile: file } = options;
-  if (file === undefined) return { question, context };
-  const bytes = await (file === '-' ? readAll(stdin) : readFile(file));
-  return { question, context: decode(bytes, file === '-' ? 'standard input' : file) };
+  const { question = QUESTION, contextFile: file } = options;
+  let context = options.context ?? TEXT;
+  const place = file === '-' ? 'standard input' : (file ?? '--context');
+  if (!question.trim()) throw inputError('--question', 'words', 'none');
+  if (file !== undefined) context = decode(await (file === '-' ? readAll(stdin) : readFile(file)), place);
+  if (!context.trim()) throw inputError(place, 'a passage', 'an empty one');
+  return { question, context };
 };
 
 /** An option that takes some of a few names, by commas; all of them by default, or these. */

@@ -35,6 +35,21 @@ export function progressBars({ stderr }: Io): { onProgress: NonNullable<LoadOpti
   };
 }
 
+/** What a program does now, and how far it is with all: a bar on a terminal. */
+export function stepBar(stream: Output) {
+  if (!stream.isTTY) return { onProgress: () => {}, stop: () => {} };
+  const format = '{bar} {value}/{total} {what}';
+  const bar = new SingleBar({ format, stream, hideCursor: true, clearOnComplete: true });
+  bar.start(1, 0, { what: '' });
+  return {
+    onProgress: (what: string, done: number, total: number) => {
+      bar.setTotal(total);
+      bar.update(done, { what });
+    },
+    stop: stopOf(bar),
+  };
+}
+
 /**
  * How far a program is with its answers, and how fast.
  * @param format cli-progress's, with {count} and {rate}: the answers of this run, all and in a second

@@ -2,79 +2,23 @@
  * The program of the article (Lei Mao, "PyTorch Dynamic Quantization"), in TypeScript: model sizes, one question
  * answered by the float32 and by the dynamically quantized model, and the latency of both. `bertlet qa --help`
  */
-import { performance } from 'node:perf_hooks';
+import { cpus } from 'node:os';
 import { styleText } from 'node:util';
-import { median, Sampler } from '../bench/measure.ts';
-import {
-  BertletError,
-  type DeviceName,
-  type Dtype,
-  type Info,
-  load,
-  type QuestionAnswering,
-  type Scheme,
-} from '../src/index.ts';
-import { checkpointBytes, locate, openCheckpoint } from '../src/tensor.ts';
+import { QUESTION, TEXT } from '../bench/article.ts';
+import { watchOthers } from '../bench/environment.ts';
+import { median } from '../bench/measure.ts';
+import { embeddingsOf, fileBytes, sizeLine } from '../bench/sizes.ts';
+import { disturbedLine } from '../bench/text.ts';
+import { type Answer, BertletError, type DeviceName, type Dtype, type Info, type Scheme } from '../src/index.ts';
+import { type Checkpoint, locate, openCheckpoint } from '../src/tensor.ts';
 import { type Io, printer } from './io.ts';
+import { loadApart, loadHere, type Model, type Tokens, timeInTurns } from './models.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
-import { progressBars } from './progress.ts';
-
-const ANSWERS: Record<Dtype, string> = {
-  fp32: 'Model Answer',
-  fp16: 'FP16 Model Answer',
-  int8: 'Dynamic Quantized Model Answer',
-};
-const latencyLabel = ({ device, dtype }: Info): string => {
-  const kind = { fp32: '', fp16: 'FP16 ', int8: 'Dynamic Quantized ' }[dtype];
-  return `${kind}${device === 'webgpu' ? 'GPU' : 'CPU'} Inference Latency`;
-};
-
-/** The article's form of an answer: the tokens from the best start to the best end of the whole input, joined. */
-async function joinedTokens(qa: QuestionAnswering, question: string, context: string): Promise<string> {
-  const { ids, typeIds, tokens } = qa.tokenizer.encodePair(question, context);
-  const { start, end } = await qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
-  const argmax = (logits: Float32Array) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)));
-  return tokens.slice(argmax(start), argmax(end) + 1).join(' ');
-}
-
-type Tokens = Parameters<QuestionAnswering['logits']>[0];
-
-interface Latency {
-  mean: number;
-  median: number;
-  warmups: number;
-  milliseconds: number[];
-}
-
-/** The article's counts; a device that would need longer than 10 seconds for them does as many as it can. */
-const [WARMUPS, SAMPLES, SECONDS] = [10, 100, 10];
-
-/** What is timed: question and passage, or as much as the model has positions for. */
-function inputOf({ tokenizer, config }: QuestionAnswering, question: string, context: string): Tokens {
-  const { ids, typeIds } = tokenizer.encodePair(question, context);
-  return { inputIds: ids.slice(0, config.positions), tokenTypeIds: typeIds.slice(0, config.positions) };
-}
-
-/** Time of one forward of the tokenized input to its logits, after some that are not counted. */
-async function latency(qa: QuestionAnswering, input: Tokens, samples = SAMPLES): Promise<Latency> {
-  const forward = () => qa.logits(input);
-  const sampler = new Sampler(forward, { warmups: WARMUPS, samples, seconds: SECONDS }, () => performance.now());
-  while (!sampler.done) {
-    await sampler.turn(1);
-    await new Promise(setImmediate); // the reference never waits, and would let no signal through
-  }
-  const { warmups, milliseconds } = sampler;
-  const mean = milliseconds.reduce((sum, ms) => sum + ms, 0) / milliseconds.length;
-  return { mean, median: median(milliseconds), warmups, milliseconds };
-}
-
-/** The device and what it runs with. */
-const described = ({ device, threads, adapter, kernels }: Info): string =>
-  [device, threads && `${threads} threads`, adapter, kernels].filter(Boolean).join(', ');
+import { progressBars, stepBar } from './progress.ts';
 
 interface QaOptions extends QuestionOptions {
   model: string;
-  device?: DeviceName;
+  device?: DeviceName | 'auto';
   threads?: number;
   dtype?: Dtype;
   scheme?: Scheme;
@@ -84,83 +28,199 @@ interface QaOptions extends QuestionOptions {
   samples?: number;
   json?: boolean;
 }
+type Texts = Record<'question' | 'context', string>;
 
-/** Runs `bertlet qa`. */
+/** Runs `bertlet qa`. All is answered before anything is printed: what is wrong with a call is an error alone. */
 export async function run(options: QaOptions, io: Io): Promise<void> {
-  const { question, context } = await questionOf(options, io);
+  const asked = await questionOf(options, io);
+  const { folder, checkpoint } = await open(options, io);
+  const [scheme, why] = schemeOf(options, checkpoint, asked);
+  const load = loader(folder, scheme, options, io);
+  const only = options.dtype ?? (checkpoint.scheme ? 'int8' : undefined);
   const print = printer(io.stdout);
   const say = options.json ? () => {} : print;
-  const bold = (text: string) => styleText('bold', text, { stream: io.stdout }); // on a terminal, without NO_COLOR
-  const section = (title: string) => say(`${'='.repeat(75)}\n${bold(title)}\n${'='.repeat(75)}`);
-
-  const { threads } = options;
-  const bars = progressBars(io);
-  const folder = await locate(options.model, { ...bars, revision: options.revision }).finally(bars.stop);
-  const { config, scheme: stored, close } = await openCheckpoint(folder);
-  close();
-  // The article's scheme, unless the checkpoint is in int8: that one is what it is.
-  const scheme = options.scheme ?? stored ?? 'torch';
-  const open = async (device: DeviceName, dtype: Dtype) => {
-    const { onProgress, stop } = progressBars(io);
-    const given = { ...(dtype === 'int8' && { scheme }), threads, revision: options.revision };
-    return load(folder, { device, dtype, onProgress, ...given }).finally(stop);
-  };
-  const only = options.dtype ?? (stored && 'int8');
-  const dtypes: Dtype[] = only ? [only] : ['fp32', 'int8'];
-  const models: [Dtype, QuestionAnswering][] = [];
-  for (const dtype of dtypes) models.push([dtype, await open(options.device ?? 'cpu', dtype)]);
-
-  section('Model Sizes');
-  const { info } = models[0]![1];
-  const sizes = { fp32: checkpointBytes(config, 'fp32'), int8: checkpointBytes(config, scheme) };
-  say(`FP32 Model Size: ${(sizes.fp32 / 2 ** 20).toFixed(2)} MB`);
-  say(`INT8 Model Size: ${(sizes.int8 / 2 ** 20).toFixed(2)} MB`);
-
-  section('BERT QA Example');
-  say(`Text: \n${context}\nQuestion: \n${question}`);
-  const answers: Record<string, unknown> = {};
-  for (const [dtype, qa] of models) {
-    const [best, ...others] = await qa.answer({
-      question,
-      context,
-      topK: options.topK,
-      nullThreshold: options.threshold,
-    });
-    const tokens = await joinedTokens(qa, question, context).catch(() => null); // a passage of several windows has none
-    answers[dtype] = { tokens, ...best, ...(others.length > 0 && { others }) };
-    say(`${ANSWERS[dtype]}: `);
-    if (tokens !== null) say(tokens);
-    for (const { text, start, end, score, noAnswer } of [best, ...others]) {
-      say(
-        noAnswer
-          ? `  (no answer in the text, score ${score.toFixed(3)})`
-          : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
-      );
-    }
-  }
-
-  const timing = options.samples !== 0;
-  if (timing) section('BERT QA Inference Latencies');
-  const input = inputOf(models[0]![1], question, context);
-  const latencies: Record<string, Latency> = {};
-  const time = async (qa: QuestionAnswering, first: boolean) => {
-    if (first) say(`${described(qa.info)}; ${input.inputIds.length} tokens`);
-    if (first && qa.info.reason) say(qa.info.reason);
-    const result = await latency(qa, input, options.samples);
-    latencies[`${qa.info.device} ${qa.info.dtype}`] = result;
-    const { mean, median, warmups, milliseconds } = result;
-    const counts = `median ${median.toFixed(2)}, ${warmups} warm-ups, ${milliseconds.length} samples`;
-    say(`${latencyLabel(qa.info)}: ${mean.toFixed(2)} ms / sample  (${counts})`);
-    await qa.dispose();
-  };
-  for (const [dtype, qa] of models) await (timing ? time(qa, dtype === dtypes[0]) : qa.dispose());
-  const gpuDtypes: Dtype[] = only ? [only] : ['fp32', 'fp16', 'int8'];
+  const models: Model[] = [];
   try {
-    for (const dtype of options.device || !timing ? [] : gpuDtypes)
-      await time(await open('webgpu', dtype), dtype === gpuDtypes[0]);
+    for (const dtype of only ? [only] : (['fp32', 'int8'] as const)) {
+      models.push(await load(options.device ?? 'cpu', dtype));
+    }
+    const [{ info }] = models as [Model];
+    const answers: Answered[] = [];
+    for (const model of models) answers.push(await answered(model, asked, options, checkpoint));
+
+    const bold = (text: string) => styleText('bold', text, { stream: io.stdout }); // on a terminal, without NO_COLOR
+    const section = (title: string) => say(`${'='.repeat(75)}\n${bold(title)}\n${'='.repeat(75)}`);
+    section('Model Sizes');
+    const sizes = { fp32: fileBytes(checkpoint, 'fp32'), int8: fileBytes(checkpoint, scheme) };
+    for (const dtype of ['fp32', 'int8'] as const) say(sizeLine(dtype, sizes[dtype], embeddingsOf(checkpoint)));
+
+    section('BERT QA Example');
+    say(`Text: \n${asked.context}\nQuestion: \n${asked.question}`);
+    if (only === undefined || only === 'int8') say(`int8: ${scheme}, ${why}`);
+    for (const each of answers) say(textOf(each, bold));
+
+    const latencies: Record<string, Latency> = {};
+    if (options.samples !== 0) {
+      section('BERT QA Inference Latencies');
+      const time = timer(inputOf(checkpoint, asked), latencies, options, say, io);
+      await time(models);
+      for (const model of models.splice(0)) await model.dispose();
+      if (!options.device) await timeGpu(only ? [only] : ['fp32', 'fp16', 'int8'], load, time, say);
+    }
+    const byDtype = Object.fromEntries(
+      answers.map(({ dtype, tokens, best, others }) => {
+        return [dtype, { tokens, ...best, ...(others.length > 0 && { others }) }];
+      }),
+    );
+    if (options.json) print(JSON.stringify({ info, ...asked, sizes, answers: byDtype, latencies }, null, 2));
+  } finally {
+    for (const model of models) await model.dispose();
+  }
+}
+
+async function open({ model, revision }: QaOptions, io: Io) {
+  const { onProgress, stop } = progressBars(io);
+  const folder = await locate(model, { onProgress, revision }).finally(stop);
+  const checkpoint = await openCheckpoint(folder);
+  checkpoint.close();
+  return { folder, checkpoint };
+}
+
+/** The scheme of int8, and why. The article's question repeats what PyTorch does; every other has the library's default. */
+function schemeOf({ scheme }: QaOptions, { scheme: stored }: Checkpoint, asked: Texts): [Scheme, string] {
+  if (scheme) return [scheme, 'by --scheme'];
+  if (stored) return [stored, 'as the checkpoint has it'];
+  const isArticle = asked.question === QUESTION && asked.context === TEXT;
+  return isArticle ? ['torch', "as PyTorch computes the article's question"] : ['accurate', "the library's default"];
+}
+
+type Load = (device: DeviceName | 'auto', dtype: Dtype) => Promise<Model>;
+
+/** What loads a model of this call. */
+function loader(folder: string, scheme: Scheme, { threads, revision, ...options }: QaOptions, io: Io): Load {
+  return (device, dtype) => {
+    const { onProgress, stop } = progressBars(io);
+    const given = { device, dtype, ...(dtype === 'int8' && { scheme }), threads, revision };
+    if (device === 'cpu' || device === 'reference') return loadHere(folder, { ...given, onProgress }).finally(stop);
+    // Where the GPU was not asked for, it is no failure that there is none.
+    const show = (said: string) => void (options.device && said && io.stderr.write(`${said}\n`));
+    return loadApart(folder, given, show).finally(stop);
+  };
+}
+
+interface Answered {
+  dtype: Dtype;
+  /** The article's form of the answer: its word pieces, joined. */
+  tokens: string | null;
+  best: Answer;
+  others: Answer[];
+}
+
+async function answered(
+  model: Model,
+  asked: Texts,
+  { topK, threshold: nullThreshold }: QaOptions,
+  { tokenizer }: Checkpoint,
+): Promise<Answered> {
+  const [best, ...others] = await model.answer({ ...asked, topK, nullThreshold });
+  const tokens = best.noAnswer ? null : tokenizer.encode(best.text).tokens.join(' ');
+  return { dtype: model.info.dtype, tokens, best, others };
+}
+
+const KINDS: Record<Dtype, string> = { fp32: '', fp16: 'FP16 ', int8: 'Dynamic Quantized ' };
+
+function textOf({ dtype, tokens, best, others }: Answered, bold: (text: string) => string): string {
+  const lines = [best, ...others].map(({ text, start, end, score, noAnswer }) =>
+    noAnswer
+      ? `  = no answer, score ${score.toFixed(3)}: the text does not say`
+      : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
+  );
+  return [`${KINDS[dtype]}Model Answer: `, tokens ?? bold('no answer'), ...lines].join('\n');
+}
+
+/** What is timed: question and passage, or as much as the model has positions for. */
+function inputOf({ tokenizer, config }: Checkpoint, { question, context }: Texts): Tokens {
+  const { ids, typeIds } = tokenizer.encodePair(question, context);
+  return { inputIds: ids.slice(0, config.positions), tokenTypeIds: typeIds.slice(0, config.positions) };
+}
+
+interface Latency {
+  mean: number;
+  median: number;
+  warmups: number;
+  milliseconds: readonly number[];
+}
+
+/** The article's counts; a device that would need longer than 10 seconds for them does as many as it can. */
+const [WARMUPS, SAMPLES, SECONDS] = [10, 100, 10];
+
+const latencyLabel = ({ device, dtype }: Pick<Info, 'device' | 'dtype'>): string =>
+  `${KINDS[dtype]}${device === 'webgpu' ? 'WebGPU' : 'CPU'} Inference Latency`;
+/** The device and what it runs with. */
+const described = ({ device, threads, adapter, kernels }: Info): string =>
+  [device, threads && `${threads} ${threads === 1 ? 'thread' : 'threads'}`, adapter, kernels]
+    .filter(Boolean)
+    .join(', ');
+
+/** What times models of one device in turns, and tells it. */
+function timer(
+  input: Tokens,
+  latencies: Record<string, Latency>,
+  { samples = SAMPLES }: QaOptions,
+  say: (text: string) => void,
+  io: Io,
+) {
+  return async (models: readonly Model[]): Promise<void> => {
+    const { info } = models[0]!;
+    say(`${described(info)}; ${input.inputIds.length} tokens`);
+    if (info.reason) say(info.reason);
+    const { onProgress, stop } = stepBar(io.stderr);
+    const others = watchOthers();
+    const protocol = { warmups: WARMUPS, samples, seconds: SECONDS };
+    const step = (done: number, total: number) => onProgress('forwards', done, total);
+    const times = await timeInTurns(models, input, protocol, step).finally(stop);
+    const disturbed = info.device === 'webgpu' ? undefined : disturbedLine(others(), cpus().length);
+    for (const [i, { warmups, milliseconds }] of times.entries()) {
+      const { info } = models[i]!;
+      const mean = milliseconds.reduce((sum, ms) => sum + ms, 0) / milliseconds.length;
+      const latency = { mean, median: median(milliseconds), warmups, milliseconds };
+      latencies[`${info.device} ${info.dtype}`] = latency;
+      const counts = `median ${latency.median.toFixed(2)}, ${warmups} warm-ups, ${milliseconds.length} samples`;
+      say(`${latencyLabel(info)}: ${mean.toFixed(2)} ms / sample  (${counts})`);
+    }
+    if (disturbed) say(disturbed);
+  };
+}
+
+/** Times the GPU where there is one; otherwise says why not, as the article's line would stand. */
+async function timeGpu(
+  dtypes: readonly Dtype[],
+  load: Load,
+  time: ReturnType<typeof timer>,
+  say: (text: string) => void,
+): Promise<void> {
+  const models: Model[] = [];
+  try {
+    for (const dtype of dtypes) {
+      // `auto` does not take an adapter that computes on the CPU, which would need minutes.
+      const model = await load(models.length === 0 ? 'auto' : 'webgpu', dtype);
+      models.push(model);
+      if (model.info.device === 'cpu') throw new BertletError('device', model.info.reason!);
+    }
+    await time(models);
   } catch (error) {
     if (!(error instanceof BertletError && error.code === 'device')) throw error;
-    say(error.message);
+    say(`WebGPU Inference Latency: not measured, ${whyNot(error.message)}`);
+  } finally {
+    for (const model of models) await model.dispose();
   }
-  if (options.json) print(JSON.stringify({ info, question, context, sizes, answers, latencies }, null, 2));
+}
+
+/** The reason why there is no GPU, from the error of the device. */
+export function whyNot(message: string): string {
+  const [, what, got, advice] = /webgpu: expected (?:an? |the )?(.+?), got (.+?)\. ([^.;]*)/.exec(message) ?? [];
+  if (!what) return message;
+  if (got!.endsWith('slower than `cpu`')) return `${got!.split(',')[0]} computes on the CPU: see --device webgpu`;
+  const reason = got!.startsWith('none') ? `no ${what}${got!.slice(4)}: ${advice}` : `expected ${what}, got ${got}`;
+  return reason.replaceAll('`', '');
 }

@@ -2,6 +2,7 @@
 import { chmodSync, lstatSync, mkdirSync, realpathSync, renameSync, rmSync, type Stats, writeFileSync } from 'node:fs';
 import { access, constants, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { BertletError } from '../src/errors.ts';
 import type { Io } from './io.ts';
 
 /** Names of what is open already: opened anew, a file would be written from its beginning, over what else is printed there. */
@@ -21,10 +22,11 @@ function targetOf(path: string): Target {
   }
 }
 
-/** What cannot be written is said before the work, not after it. @throws an error of the file system */
+/** What cannot be written is said before the work, not after it. @throws BertletError `file` for a folder; an error of the file system */
 export async function checkWritable(path: string): Promise<void> {
   const target = targetOf(path);
   if ('descriptor' in target) return;
+  if (target.there?.isDirectory()) throw new BertletError('file', `${path}: expected a file, got a folder.`);
   if (!target.there || target.there.isFile()) await access(dirname(target.file), constants.W_OK);
   if (target.there) await access(path, constants.W_OK).catch(ignoreMissing);
 }

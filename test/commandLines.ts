@@ -23,10 +23,14 @@ export const short = (program: string, args: readonly string[] = []): string[] =
 export const wordsOf = (line: string): string[] =>
   [...line.matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word);
 
+const PASSAGE = 'Ada wrote the first program in 1843.';
 /** Writes the files that they read. */
 export function filesOfExamples(folder: string): void {
-  writeFileSync(join(folder, 'passage.txt'), 'Ada wrote the first program in 1843.');
-  writeFileSync(join(folder, 'questions.jsonl'), '{"id": 1, "question": "a?", "context": "b c"}\n');
+  for (const name of ['passage.txt', 'ada.txt']) writeFileSync(join(folder, name), PASSAGE);
+  writeFileSync(
+    join(folder, 'questions.jsonl'),
+    `${JSON.stringify({ id: 1, question: 'Who wrote the program?', context: PASSAGE })}\n`,
+  );
   const answers = [{ text: 'b', answer_start: 2 }];
   const qas = [
     { id: '1', question: 'a?', answers },

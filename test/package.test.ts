@@ -123,6 +123,14 @@ test('the command: an answer, help, exit codes', () => {
   expect(bertlet('--help').stdout).toMatch(/qa .*evaluate .*convert .*bench .*explain /s);
   const missing = bertlet('qa', '--model', './nowhere');
   expect([missing.status, missing.stderr]).toEqual([1, expect.stringMatching(/^BertletError \(file\): .*\n$/)]);
+  for (const name of ['qa', 'answer', 'explain', 'bench']) {
+    const { status, stdout, stderr } = bertlet(name); // without weights at hand: nothing is downloaded unasked
+    expect([status, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^error: --model: expected a folder, or owner\/name .*, got none\. No model comes with/);
+    expect(stderr).toContain(
+      `\`bertlet ${name} --model deepset/bert-base-cased-squad2\` downloads one of 411 MB, once.`,
+    );
+  }
   expect(bertlet('bake').status).toBe(2);
   const tiny = ['--model', TINY];
   const explained = bertlet('explain', ...tiny, '--question', 'a b', '--context', 'c d', '--report', 'page.html');

@@ -83,7 +83,7 @@ test('Coming from transformers.js: the new lines run', async () => {
 test("the article's sizes are those of bert-base-cased's files, and every block is one that is checked", () => {
   const megabytes = (precision: 'fp32' | 'torch') =>
     (checkpointBytes(SHAPES['bert-base-cased']!, precision) / 2 ** 20).toFixed(2);
-  const printed = `FP32 Model Size: ${megabytes('fp32')} MB\nINT8 Model Size: ${megabytes('torch')} MB`;
+  const printed = `FP32 Model Size: ${megabytes('fp32')} MB\nINT8 Model Size: ${megabytes('torch')} MB, embeddings in float32`;
   expect(readme).toContain(`<!-- convert -->\n\`\`\`\n${printed}\n\`\`\`\n<!-- /convert -->`);
   const size = (precision: 'fp16' | 'torch') =>
     Math.round(checkpointBytes(SHAPES['minilm-l6']!, precision, 'F16') / 2 ** 20);
