@@ -479,7 +479,7 @@ describe('convert', () => {
     const run = (...args: string[]) => runProgram(['convert', ...args]);
     const { status, out: printed, error } = await run(CHECKPOINT, '--scheme', 'torch', '--out', out);
     expect([status, error]).toEqual([0, '']);
-    expect(printed).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 32\.99 MB\n/);
+    expect(printed).toMatch(/^FP32 Model Size: 86\.09 MB\nINT8 Model Size: 32\.99 MB, embeddings in float16\n/);
     expect(spawnProgram(['convert', CHECKPOINT, '--out', out])).toMatchObject({
       ...{ status: 1, out: '' },
       error: expect.stringMatching(/^BertletError \(file\): /),
