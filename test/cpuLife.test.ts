@@ -149,6 +149,58 @@ describe('life of a process', () => {
       process.off('worker', kill);
     }
   });
+  test('`--permission`: the caller computes alone, and info says why; more threads are refused', () => {
+    const { status, stdout, stderr } = runScript(
+      `for (const options of [{}, { threads: 1 }, { device: 'auto', dtype: 'fp32' }]) {
+         await using qa = await load(tiny, options);
+         console.log(qa.info.device, qa.info.threads, qa.info.reason.includes('Access to this API has been restricted'));
+       }
+       await load(tiny, { threads: 2 }).catch(({ code, message }) => console.log(code, message));`,
+      { flags: ['--permission', '--allow-fs-read=*'] },
+    );
+    expect(stdout.split('\n').slice(0, 3)).toEqual(Array(3).fill('cpu 1 true'));
+    expect(stdout).toMatch(/^device cpu: expected 2 threads, got no worker that starts \(Access .*--allow-worker/m);
+    expect([status, stderr]).toEqual([0, '']);
+  });
+  test('a Worker that throws: the caller computes alone, the same bits, while its events go on', async () => {
+    const threads = process.getBuiltinModule('node:worker_threads');
+    const worker = vi.spyOn(threads, 'Worker').mockImplementation(
+      class {
+        constructor() {
+          throw new Error('no more of them.');
+        }
+      } as never,
+    );
+    const alone = await load(CHECKPOINT);
+    worker.mockRestore();
+    await using one = await load(CHECKPOINT, { threads: 1 });
+    expect(alone.info).toMatchObject({
+      threads: 1,
+      reason: "the caller's thread computes: cpu got no worker that starts (no more of them)",
+    });
+    expect(one.info.reason).toBeUndefined();
+    const inputIds = Array.from({ length: 512 }, (_, i) => 1000 + i);
+    const tokens = { inputIds, tokenTypeIds: inputIds.map(() => 0) };
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    expect(await alone.logits(tokens)).toEqual(await one.logits(tokens));
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(2);
+    await alone.dispose();
+  });
+  test('without SharedArrayBuffer one thread is the default, and two are refused', async () => {
+    vi.stubGlobal('SharedArrayBuffer', undefined);
+    try {
+      const qa = await load(TINY);
+      expect([qa.info.threads, qa.info.reason]).toEqual([1, undefined]);
+      await qa.dispose();
+      await expectError('device', /^cpu: expected shared memory for 2 threads, got none\. Ask for 1 thread\.$/, () =>
+        startCpu({ threads: 2 }),
+      );
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
   test('dispose gives the memory back, also of models that are still referred to', async () => {
     const kept: unknown[] = [];
     const size = async () => {

@@ -22,6 +22,11 @@ interface Asked {
   start: number[];
   end: number[];
 }
+interface Tiny {
+  threads?: number;
+  reason?: string;
+  start?: number[];
+}
 /** The article's question, and the sentence of its text that has the answer: a third of the tokens. */
 const { question: QUESTION, context: TEXT } = goldenJson<Record<'question' | 'context', string>>('article');
 const CONTEXT = TEXT.slice(TEXT.indexOf('According to the New York Times'), TEXT.indexOf(' Inherited wealth'));
@@ -30,7 +35,11 @@ describe('a page', () => {
   let servers: Record<'isolated' | 'plain', PageServer>;
   let browser: Browser;
   const errors: string[] = [];
+  /** The tiny model's start logits, as in `window.tiny`. */
+  let want: number[];
   beforeAll(async () => {
+    await using node = await load(TINY, { threads: 1 });
+    want = [...(await node.logits({ inputIds: [2, 5, 6, 3], tokenTypeIds: [0, 0, 0, 0] })).start];
     servers = {
       isolated: await pageServer(ROOT, { isolated: true }),
       plain: await pageServer(ROOT, { isolated: false }),
@@ -44,8 +53,9 @@ describe('a page', () => {
     servers?.isolated.close();
     servers?.plain.close();
   });
-  async function open(isolated: boolean): Promise<Page> {
+  async function open(isolated: boolean, prepare?: (page: Page) => Promise<void>): Promise<Page> {
     const page = await browser.newPage({ viewport: { width: 900, height: 680 } });
+    await prepare?.(page);
     page.on('pageerror', ({ message }) => errors.push(message));
     // The browser's own lines about files that a tokenizer may have, and this one has not, are no errors of the page.
     const optional = /\/(special_tokens_map|added_tokens)\.json$/;
@@ -118,6 +128,46 @@ describe('a page', () => {
       await page.close();
     },
   );
+  /** The start logits of the tiny model in a page, and what `info` says of its threads; or its error. */
+  const tiny = (page: Page, options: object) =>
+    page.evaluate(
+      (options) => (window as unknown as { tiny: (options: object) => Promise<Tiny> }).tiny(options),
+      options,
+    );
+  const policy = (rest: string) => ({ policy: `script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; ${rest}` });
+  test.each<[string, { policy?: string; without?: string }]>([
+    ['a policy without worker-src blob:', policy("worker-src 'self'")],
+    ["require-trusted-types-for 'script'", policy("worker-src blob:; require-trusted-types-for 'script'")],
+    ['no Worker, as in a service worker', { without: 'globalThis.Worker' }],
+    ['no URL.createObjectURL', { without: 'URL.createObjectURL' }],
+  ])('no worker may start (%s): the caller computes alone, and info says why', async (_, { policy, without }) => {
+    const page = await open(true, async (page) => {
+      await page.addInitScript(`${without ?? 'globalThis.unused'} = undefined`);
+      await page.route('**/index.html', async (route) => {
+        const response = await route.fetch();
+        const headers = { ...response.headers(), ...(policy && { 'content-security-policy': policy }) };
+        await route.fulfill({ response, headers });
+      });
+    });
+    const alone = await tiny(page, {});
+    expect(alone).toMatchObject({ threads: 1, start: want });
+    expect(alone.reason).toMatch(/^the caller's thread computes: cpu got no worker that starts \(.+\)$/);
+    expect(await tiny(page, { threads: 1 })).toEqual(alone);
+    expect(await tiny(page, { threads: 2 })).toMatchObject({
+      code: 'device',
+      message: expect.stringMatching(/^cpu: expected 2 threads, got no worker that starts .*leave `threads` out/),
+    });
+    await page.close();
+    errors.length = 0; // the browser's own lines about the policy
+  });
+  test('an engine that does not tell its cores has one', async () => {
+    const page = await open(true, async (page) => {
+      await page.addInitScript("Object.defineProperty(navigator, 'hardwareConcurrency', { value: undefined })");
+    });
+    expect(await tiny(page, {})).toMatchObject({ threads: 1, start: want });
+    await page.close();
+    errors.length = 0; // the browser's own line about a file that the tokenizer may have
+  });
   test("a model of the Hub: kept in the page's Cache Storage, fetched once", async () => {
     const hub = await hubServer(TINY);
     const page = await open(false);

@@ -1,6 +1,6 @@
 /** Paths, goldens and comparisons that the tests share. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Page, PageScreenshotOptions } from 'playwright-core';
@@ -164,17 +164,23 @@ export async function wrongAccumulators(device: Device, tokens: number, features
 }
 
 /** Runs lines of a program of its own that has `load`, `folder` (the embedded checkpoint's), `tiny` (that of a tiny model) and a question to `ask`. */
-export function runScript(body: string, { env = {}, root = ROOT }: { env?: NodeJS.ProcessEnv; root?: string } = {}) {
+export function runScript(
+  body: string,
+  { env = {}, root = ROOT, flags = [] }: { env?: NodeJS.ProcessEnv; root?: string; flags?: string[] } = {},
+) {
   const index = root === ROOT ? './src/index.ts' : './dist/src/index.js';
   const code = `import { load } from '${index}'; const folder = ${JSON.stringify(CHECKPOINT)};
     const tiny = ${JSON.stringify(TINY)}; const ask = { question: 'Who came yesterday?', context: 'Ada came yesterday.' }; ${body}`;
-  return spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+  return spawnSync(process.execPath, [...flags, '--input-type=module', '-e', code], {
     cwd: root,
     encoding: 'utf8',
     timeout: 120_000, // a hang ends as status null
     env: { ...process.env, ...env },
   });
 }
+
+/** Where it is so, V8's revectorizer must work. */
+export const HAS_AVX2 = existsSync('/proc/cpuinfo') && / avx2 /.test(readFileSync('/proc/cpuinfo', 'utf8'));
 
 /** As on a machine without a GPU. */
 export const WITHOUT_GPU = { VK_DRIVER_FILES: '/nowhere', BERTLET_ADAPTER: '' };

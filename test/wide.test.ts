@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ROOT, runScript } from './support.ts';
+import { HAS_AVX2, ROOT, runScript } from './support.ts';
 
 /** The running Node, and those that the environment variable BERTLET_NODES names: paths with commas between them. */
 const NODES = [process.execPath, ...((process.env as { BERTLET_NODES?: string }).BERTLET_NODES?.split(',') ?? [])];
@@ -20,6 +20,7 @@ const CODE = `import { setFlagsFromString } from 'node:v8';
     for (const flag of flags.toReversed()) setFlagsFromString('--' + flag);
   };
   setFlagsFromString('--trace-wasm-revectorize');
+  if (process.argv[3] === 'host') setFlagsFromString('--experimental-wasm-revectorize');
   console.log('# before'); foreign(1);
   console.log('# load');
   const qa = await load(process.argv[1], { threads: 1, wideSimd: process.argv[2] === 'true' });
@@ -28,20 +29,33 @@ const CODE = `import { setFlagsFromString } from 'node:v8';
   await qa.dispose();`;
 
 describe.each(NODES)('%s', (node) => {
-  const wideOf = (wideSimd: boolean) => {
+  const wideOf = (wideSimd: boolean, host = '', env = {}) => {
     const folder = join(ROOT, 'weights', 'minilm-l6-qa');
-    const args = ['--input-type=module', '-e', CODE, folder, String(wideSimd)];
-    const { stdout, stderr, status } = spawnSync(node, args, { encoding: 'utf8', maxBuffer: 2 ** 28 });
+    const args = ['--input-type=module', '-e', CODE, folder, String(wideSimd), host];
+    const { stdout, stderr, status } = spawnSync(node, args, {
+      ...{ encoding: 'utf8', maxBuffer: 2 ** 28 },
+      env: { ...process.env, ...env },
+    });
     expect([status, stderr]).toEqual([0, '']);
     const [before, load, after, kernels] = stdout.split('# ').slice(1);
-    const count = (part: string | undefined) => part!.split('Begin revec').length - 1;
+    const count = (part: string | undefined) => part!.split('store seeds:').length - 1;
     return { before: count(before), load: count(load), after: count(after), kernels };
   };
   test('the kernels are widened; a module compiled before or after is not', () => {
     const { before, load, after, kernels } = wideOf(true);
     expect([before, after]).toEqual([0, 0]);
     if (load === 0) console.warn(`${node}: V8 widens nothing here (an unknown Node, or a CPU without AVX2).`);
+    if (HAS_AVX2 && node === process.execPath) expect(load).toBeGreaterThan(0);
     expect(kernels).toMatch(load > 0 ? /float32 6x16/ : /float32 6x8/);
+  });
+  test('a WebAssembly flag in NODE_OPTIONS: the flags are left alone', () => {
+    const { load, kernels } = wideOf(true, '', { NODE_OPTIONS: '--disable-wasm-trap-handler' });
+    expect(load).toBe(0);
+    expect(kernels).toMatch(/float32 6x8/);
+  });
+  test('a flag that the program has switched on itself is still on after a load', () => {
+    const { before, load, after } = wideOf(true, 'host');
+    if (HAS_AVX2 && node === process.execPath) expect(Math.min(load, before, after)).toBeGreaterThan(0);
   });
   test('wideSimd: false leaves the flags alone', () => {
     const { before, load, after, kernels } = wideOf(false);

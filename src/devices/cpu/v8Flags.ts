@@ -32,12 +32,18 @@ const AS_IT_IS: Compilation = { eager: false, revectorized: false, bytesOf: (mod
 
 /** Whether this process was started with WebAssembly flags of its own, which may be the ones that would be set back. */
 function hasOwnFlags(): boolean {
-  return [...process.execArgv, variables.NODE_OPTIONS ?? ''].some((flag) => /wasm|liftoff/i.test(flag));
+  const given = [...process.execArgv, ...(variables.NODE_OPTIONS ?? '').split(/\s/)]; // a program's text may be one of them
+  return given.some((flag) => /^-\S*(wasm|liftoff)\S*$/.test(flag));
 }
+
+/** A value that differs where V8's flags do: V8 writes it into its cache of a script's code. */
+const stateOfFlags = (): string =>
+  new (process.getBuiltinModule('node:vm').Script)('').createCachedData().toString('hex', 0, 24);
 
 /**
  * Runs `use` with the flags set. They are not touched where they are not known: in a page, in an engine other than Node,
- * and in a process that was started with WebAssembly flags of its own; nor if `wanted` is false.
+ * and in a process that was started with WebAssembly flags of its own; nor if `wanted` is false. A flag that the program
+ * has switched on itself stays on.
  */
 export async function withV8Flags<T>(wanted: boolean, use: (compilation: Compilation) => Promise<T>): Promise<T> {
   if (!wanted || !inNode) return use(AS_IT_IS);
@@ -47,10 +53,14 @@ export async function withV8Flags<T>(wanted: boolean, use: (compilation: Compila
   const { setFlagsFromString } = process.getBuiltinModule('node:v8');
   const revectorized = process.arch === 'x64';
   const flags = revectorized ? [REVECTORIZE, ...TIER_UP] : TIER_UP;
-  for (const [on] of flags) setFlagsFromString(on!);
+  const changed = flags.filter(([on]) => {
+    const before = stateOfFlags();
+    setFlagsFromString(on!);
+    return stateOfFlags() !== before;
+  });
   try {
     return await use({ eager: true, revectorized, bytesOf: (module) => Uint8Array.from([...module, ...OTHER_BYTES]) });
   } finally {
-    for (const [, off] of flags) setFlagsFromString(off!);
+    for (const [, off] of changed.length > 0 ? changed : flags) setFlagsFromString(off!);
   }
 }
