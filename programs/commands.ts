@@ -198,6 +198,13 @@ const explain: Add = (program, io) => {
     .addOption(modelOption())
     .addOption(new Option('--device <name>', 'that computes').choices(['cpu', 'reference']).default('cpu'))
     .option('--report <path>', 'write a page with histograms as well: a file.html, or the folder of explain.html')
+    .addOption(
+      new Option(
+        '--flip [other]',
+        'instead: the first integer that another device rounds otherwise, and what becomes of it; reference unless said, ' +
+          'or cpu, webgpu, a file of test/golden/make_trace.py',
+      ).conflicts('report'),
+    )
     .option('--json', 'print one JSON object instead of the table')
     .addHelpText(
       'after',
@@ -205,6 +212,7 @@ const explain: Add = (program, io) => {
 Examples:
   $ bertlet explain
   $ bertlet explain --report explain.html
+  $ bertlet explain --flip
   $ bertlet explain --question "Who wrote the program?" --context-file ada.txt`,
     )
     .action(async (options) => (await import('./explain.ts')).run(options, io));

@@ -17,6 +17,7 @@ interface ExplainOptions extends QuestionOptions {
   model: string;
   device: 'cpu' | 'reference';
   report?: string;
+  flip?: string | true;
   json?: boolean;
 }
 
@@ -36,6 +37,13 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
   const { onProgress, stop } = progressBars(io);
   const open = async () => openCheckpoint(await locate(options.model, { onProgress }), { onProgress });
   const checkpoint = await open().finally(stop);
+  if (options.flip) {
+    const { runFlip } = await import('./flip.ts');
+    const other = options.flip === true ? 'reference' : options.flip;
+    return runFlip({ checkpoint, input, device: options.device, other, json: options.json }, io).finally(
+      checkpoint.close,
+    );
+  }
   const bar = new SingleBar({
     format: '{bar} {value} of {total} linears',
     stream: io.stderr,
@@ -62,5 +70,5 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     await writeWhole(file, explainPage(explanation, options.device), io);
     if (!options.json) print(`${file}\n`);
   }
-  print(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation));
+  print(options.json ? JSON.stringify(explanation, null, 2) : explainText(explanation, options.device));
 }

@@ -111,7 +111,7 @@ async function explained(): Promise<string> {
   const start = async () => new ReferenceDevice();
   const explanation = await explain(checkpoint, { question: QUESTION, context: TEXT }, start);
   checkpoint.close();
-  return explainText(explanation);
+  return explainText(explanation, 'reference');
 }
 
 /** README with its examples as the files are today. */

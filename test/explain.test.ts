@@ -2,18 +2,24 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { QUESTION, TEXT } from '../bench/article.ts';
 import { constant, tensor } from '../kernels/op.ts';
 import * as explaining from '../programs/explain/explain.ts';
 import { type Explanation, explain } from '../programs/explain/explain.ts';
+import * as flipping from '../programs/explain/flip.ts';
+import { flipText } from '../programs/explain/text.ts';
 import { type LinearCall, TraceDevice } from '../programs/explain/trace.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { Bert } from '../src/bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
+import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
-import { quantizeActivations } from '../src/quantize.ts';
+import { load } from '../src/index.ts';
+import { quantizeActivations, roundHalfEven } from '../src/quantize.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
 import {
   CHECKPOINT,
@@ -22,10 +28,12 @@ import {
   goldenCases,
   goldenJson,
   goldenTensors,
+  largestDifference,
   picture,
   ROOT,
   runProgram,
   spawnProgram,
+  splitLogits,
   TINY,
 } from './support.ts';
 
@@ -213,7 +221,7 @@ describe("explain, on the goldens' question", () => {
     expect(progress).toEqual(Array.from({ length: 75 }, (_, i) => ({ done: i + 1, total: 75 })));
   });
   test('it can run in a page: no import of Node, none of the programs', () => {
-    for (const file of ['trace', 'explain']) {
+    for (const file of ['trace', 'explain', 'flip']) {
       const text = readFileSync(join(ROOT, `programs/explain/${file}.ts`), 'utf8');
       const from = [...text.matchAll(/from '(.+)'/g)].map(([, name]) => name);
       expect(from.length).toBeGreaterThan(0);
@@ -234,6 +242,93 @@ describe("explain, on the goldens' question", () => {
   });
 });
 
+describe("the flip: the article's question, the reference device beside PyTorch's trace", () => {
+  const input = { question: QUESTION, context: TEXT };
+  const file = join(ROOT, 'test/golden/article-trace.safetensors.gz');
+  const tensors = readSafetensors(gunzipSync(readFileSync(file)), 'article-trace');
+  const pytorch = flipping.readTrace(tensors);
+  let reference: flipping.Trace;
+  let flip: flipping.Flip;
+  beforeAll(() =>
+    withCheckpoint(CHECKPOINT, async (checkpoint) => {
+      reference = await flipping.traceOf(checkpoint, input, await START.reference!());
+      flip = flipping.compareTraces(checkpoint, input, pytorch, reference);
+    }),
+  );
+  const { int8 } = goldenJson<{ int8: { startLogits: number[]; endLogits: number[] } }>('article');
+
+  test("PyTorch's trace: every linear in the order of the forward, the logits of article.json", () => {
+    expect(pytorch.inputs.map(({ linear }) => linear)).toEqual(reference.inputs.map(({ linear }) => linear));
+    expect(splitLogits(pytorch.logits).start).toEqual(Float32Array.from(int8.startLogits));
+    expect(splitLogits(pytorch.logits).end).toEqual(Float32Array.from(int8.endLogits));
+  });
+  test('the first input is equal; in the next, one activation lies on the other side of a border', () => {
+    const { linear, sides, border } = flip.first!;
+    expect([flip.growth[0]!.different, flip.growth[1]!.different, linear]).toEqual([0, 1, 'layer 0 attention.output']);
+    const [a, b] = sides.toSorted((one, other) => one.x! - other.x!) as [(typeof sides)[0], (typeof sides)[0]];
+    expect(b.integer - a.integer).toBe(1);
+    const half = a.integer + 0.5 - a.zeroPoint; // in steps
+    expect(a.quotient!).toBeLessThan(half);
+    expect(b.quotient!).toBeGreaterThan(half);
+    expect(border / a.scale).toBeCloseTo(half, 4);
+    expect(a.x! < border && border < b.x!).toBe(true);
+    expect(b.x! - a.x!, 'floats that differ in their last bits').toBeLessThan(1e-6);
+    // What was compared are the integers of the quantizer that PyTorch's goldens hold.
+    for (const { x, quotient, scale, zeroPoint, integer } of sides) {
+      expect(quotient).toBe(Math.fround(x! * Math.fround(1 / scale)));
+      expect(roundHalfEven(quotient!) + zeroPoint).toBe(integer);
+    }
+  });
+  test('the difference grows to the logits, which are another score of the same answer', () => {
+    const shares = flip.growth.map(({ different, integers }) => different / integers);
+    expect(shares.at(-1)).toBeGreaterThan(0.5);
+    expect(flip.logits).toBe(largestDifference(pytorch.logits, reference.logits));
+    expect(flip.answers.map(({ text }) => text)).toEqual(['New York Times', 'New York Times']);
+    expect(JSON.parse(JSON.stringify(flip))).toEqual(flip);
+  });
+  test("its scores are answer's", async () => {
+    await using qa = await load(CHECKPOINT, { device: 'reference', scheme: 'torch' });
+    const [best] = await qa.answer(input);
+    const { text, score } = flip.answers[1];
+    expect([text, score]).toEqual([best.text, expect.closeTo(best.score, 6)]);
+  });
+  test('the same run twice differs nowhere; a trace of another text, and a file that is none, are refused', () =>
+    withCheckpoint(CHECKPOINT, async (checkpoint) => {
+      const same = flipping.compareTraces(checkpoint, input, reference, reference);
+      expect([same.first, same.logits]).toEqual([null, 0]);
+      expect(flipText(same, ['cpu', 'cpu'])).toContain('all integers of all linears are equal');
+      const short = { ...reference, logits: reference.logits.slice(2) };
+      await expectError('input', /trace: expected one of this question, of 130 tokens, got 129 tokens/, () =>
+        flipping.compareTraces(checkpoint, input, pytorch, short),
+      );
+      await expectError(
+        'input',
+        /trace: expected a tensor .*, as test\/golden\/make_trace.py writes it, got none/,
+        () => flipping.readTrace(new Map()),
+      );
+    }));
+  test('as a program', async () => {
+    const run = (...args: string[]) => runProgram(['explain', '--flip', ...args]);
+    const { status, out } = await run(file, '--device', 'reference');
+    expect(status).toBe(0);
+    expect(out).toBe(`${flipText(flip, ['PyTorch', 'reference'])}\n`);
+    expect(out).toMatch(
+      /^PyTorch {4}0\.31213\d* .*7\.5000\d* +8 +89\nreference {2}0\.31213\d* .*7\.4999\d* +7 +88\nborder /m,
+    );
+    const tiny = await run('--model', TINY, '--question', 'a b?', '--context', 'c d e', '--json');
+    expect(JSON.parse(tiny.out)).toMatchObject({ names: ['reference', 'cpu'] });
+    expect(await run('cpu')).toMatchObject({
+      status: 2,
+      error: expect.stringMatching(/--flip: expected another device/),
+    });
+    expect(await run('nowhere.gz')).toMatchObject({ status: 1, error: expect.stringContaining('nowhere.gz') });
+    expect(await run('--report', 'x')).toMatchObject({
+      status: 2,
+      error: expect.stringContaining('cannot be used with'),
+    });
+  });
+});
+
 describe('the program', () => {
   const run = (...args: string[]) => runProgram(['explain', ...args]);
   const ask = ['--model', TINY, '--question', 'a b?', '--context', 'c d e'];
@@ -250,6 +345,7 @@ describe('the program', () => {
     const [, name, dB] = /^torch: (.*) costs most, (-?[\d.]+) dB alone; logits .* dB, cosine .*; .*score/m.exec(out)!;
     expect(rows.filter((row) => row.startsWith(`${name} `) && row.includes(` ${dB}*`)).length).toBe(1);
     expect(out).toMatch(/\naccurate: .* costs most, .*\naccurate gains most at .*, \d.* dB: feature \d+ /);
+    expect(out).toMatch(/\n\d+ tokens, computed by cpu\n[\s\S]*int8 scores differ by device.*`bertlet explain --flip`/);
     const reference = await run(...ask, '--device', 'reference');
     expect(reference.out.split('\n')[2]!.slice(0, 60)).toBe(out.split('\n')[2]!.slice(0, 60));
   });

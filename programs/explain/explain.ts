@@ -196,7 +196,7 @@ const quantized = (x: HostTensor<Float32Array>, scheme: Scheme, y: Float32Array,
 });
 
 /** Of `bert.encoder.layer.0.attention.self.query` and its like: layer 0, what follows it. */
-function place(names: readonly string[]): Pick<LinearReport, 'layer' | 'kind'> {
+export function place(names: readonly string[]): Pick<LinearReport, 'layer' | 'kind'> {
   const layer = /\.layer\.(\d+)\./.exec(names[0]!)?.[1];
   const kind = names.map((name) => name.replace(/^.*\.layer\.\d+\.(attention\.self\.)?/, '').replace(/\.dense$/, ''));
   return { layer: layer === undefined ? null : Number(layer), kind: kind.join('|') };

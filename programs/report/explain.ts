@@ -10,7 +10,7 @@ import {
   type Spread,
   worst,
 } from '../explain/explain.ts';
-import { decibels, mostGained, nameOf, percent, short } from '../explain/text.ts';
+import { decibels, mostGained, nameOf, OTHER_SCORES, percent, short } from '../explain/text.ts';
 import { COLOURS, figure, Plot } from './chart.ts';
 import { type Cell, escapeHtml, htmlPage, table } from './page.ts';
 
@@ -260,6 +260,7 @@ export function explainPage(explanation: Explanation, device: string): string {
     : `${escapeHtml(context.slice(0, answers.fp32.start))}<mark>${escapeHtml(answers.fp32.text)}</mark>${escapeHtml(context.slice(answers.fp32.end))}`;
   const body = `
 ${table(['model', 'answer', 'score', 'logits, dB', 'cosine'], (['fp32', ...SCHEMES] as const).map(answer))}
+<p class="note">${escapeHtml(OTHER_SCORES)}</p>
 <details><summary>The passage</summary><p>${passage}</p></details>
 
 <h2>What each linear costs by itself</h2>

@@ -20,7 +20,9 @@ function answers({ answers, logits }: Explanation): HTMLElement {
     const noise = key === 'fp32' ? '' : decibels(logits[key].sqnr);
     return [NAMES[key], noAnswer ? element('em', {}, 'no answer') : text, score.toFixed(3), noise];
   });
-  const caption = 'The answers, and signal to noise of the logits in dB: 6 dB more is half the error.';
+  const caption =
+    'The answers, and signal to noise of the logits in dB: 6 dB more is half the error. Computed on the CPU; another device adds up ' +
+    'floats in another order, which can move an integer and with it the score.';
   return table({ caption, head: ['Model', 'Answer', 'Score', 'dB'], numbers: [2, 3] }, rows);
 }
 
