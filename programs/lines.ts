@@ -2,7 +2,6 @@
 import { createReadStream } from 'node:fs';
 import type { Pool } from '../bench/pool.ts';
 import { BertletError, inputError, messageOf } from '../src/errors.ts';
-import type { Answer } from '../src/index.ts';
 
 /** A line of a stream, from 1. */
 export interface Line {
@@ -42,13 +41,10 @@ export async function* questionLines(stream: AsyncIterable<Uint8Array | string>)
 }
 
 /** What a line asks. */
-interface Asked {
-  readonly id: unknown;
-  readonly question: string;
-  readonly contexts: readonly string[];
-  /** Given as `contexts`, so the answers say which they are from. */
-  readonly several: boolean;
-}
+type Asked = { readonly question: string } & (
+  | { readonly context: string; readonly contexts?: undefined }
+  | { readonly contexts: readonly string[]; readonly context?: undefined }
+);
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true });
 /** ES2026, which TypeScript's library does not have: `source`, and what JSON.stringify writes as it stands. */
@@ -74,34 +70,18 @@ function objectOf(bytes: Buffer, place: string, refuse: typeof wrong = inputErro
 }
 
 /** @throws BertletError `input` where a field is missing or has another type; fields of other names are let pass */
-function askedOf({ id, question, context, contexts }: Record<string, unknown>): Asked {
+function askedOf({ question, context, contexts }: Record<string, unknown>): Asked {
   const isText = (value: unknown): value is string => typeof value === 'string';
   const typeOf = (value: unknown) =>
     value === undefined ? 'nothing' : Array.isArray(value) ? 'an array' : typeof value;
   if (!isText(question)) throw inputError('question', 'a string', typeOf(question));
   if (contexts === undefined) {
-    if (isText(context)) return { id, question, contexts: [context], several: false };
+    if (isText(context)) return { question, context };
     throw inputError('context', 'a string', typeOf(context), 'Or give `contexts`, an array of strings.');
   }
   if (context !== undefined) throw inputError('context', 'nothing beside `contexts`', typeOf(context));
-  if (Array.isArray(contexts) && contexts.length > 0 && contexts.every(isText)) {
-    return { id, question, contexts, several: true };
-  }
+  if (Array.isArray(contexts) && contexts.length > 0 && contexts.every(isText)) return { question, contexts };
   throw inputError('contexts', 'an array of one string or more', typeOf(contexts));
-}
-
-/** An answer to one of several passages: which, from 0. */
-export type Found = Answer & { context: number };
-
-/**
- * The best answers of several passages. What is comparable across passages is a span's logits less those of "no answer"
- * in its passage; "no answer" itself, which stands for all passages, is then 0, and less by the threshold.
- */
-export function bestOf(found: Found[], topK: number, threshold: number): Found[] {
-  const rank = (a: Answer) => (a.noAnswer ? -threshold : a.startLogit + a.endLogit - a.nullScore);
-  const sorted = found.toSorted((a, b) => rank(b) - rank(a)); // stable: a tie goes to the earlier passage
-  const none = sorted.find(({ noAnswer }) => noAnswer);
-  return sorted.filter((each) => !each.noAnswer || each === none).slice(0, topK);
 }
 
 export interface AnswerOptions {
@@ -124,15 +104,8 @@ export async function answerLine(pool: Pool, line: Line, { topK, threshold }: An
   try {
     const fields = objectOf(line.bytes, 'line');
     id = fields.id ?? null;
-    const { question, contexts, several } = askedOf(fields);
-    const found: Found[] = [];
-    await pool.use(async (model) => {
-      for (const [i, context] of contexts.entries()) {
-        const answers = await model.answer({ question, context, topK, nullThreshold: threshold });
-        for (const answer of answers) found.push({ ...answer, context: i });
-      }
-    });
-    const answers = several ? bestOf(found, topK, threshold) : found.map(({ context, ...answer }) => answer);
+    const asked = askedOf(fields);
+    const answers = await pool.use((model) => model.answer({ ...asked, topK, nullThreshold: threshold }));
     return { text: JSON.stringify({ id, answers }), failed: false };
   } catch (error) {
     if (!(error instanceof BertletError && error.code === 'input')) throw error;

@@ -8,9 +8,17 @@ import { parseSync, Visitor } from 'oxc-parser';
 
 const ROOT = join(import.meta.dirname, '..');
 /** From question to answer on the reference device: README's "Follow one question" reads them in this order. */
-const PATH = ['text/tokenizer', 'qa', 'bert', 'runtime', 'devices/reference', 'quantize', 'errors'].map(
-  (name) => `src/${name}.ts`,
-);
+const PATH = [
+  'text/tokenizer',
+  'qa',
+  'queue',
+  'spans',
+  'bert',
+  'runtime',
+  'devices/reference',
+  'quantize',
+  'errors',
+].map((name) => `src/${name}.ts`);
 /** Checks of arguments, added tokens and the files of a tokenizer, which a reader may pass over. */
 const ASIDE = ['src/options.ts', 'src/text/vocabulary.ts', 'src/text/json.ts'];
 /** What opens a checkpoint before that. */

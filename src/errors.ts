@@ -21,9 +21,19 @@ export function printable(text: string): string {
 }
 /**
  * input: an argument is wrong. file: a file cannot be read or written. safetensors, tokenizer, config, weights: the
- * content of a file is wrong. device: the device does not start or cannot run. disposed: used after `dispose()`.
+ * content of a file is wrong. device: the device does not start or cannot run. busy: too many questions at once (`maxQueue`).
+ * disposed: used after `dispose()`.
  */
-export type ErrorCode = 'input' | 'file' | 'safetensors' | 'tokenizer' | 'config' | 'weights' | 'device' | 'disposed';
+export type ErrorCode =
+  | 'input'
+  | 'file'
+  | 'safetensors'
+  | 'tokenizer'
+  | 'config'
+  | 'weights'
+  | 'device'
+  | 'busy'
+  | 'disposed';
 
 /** Makes an error of one sentence and an advice: `<what>: expected <expected>, got <got>. <advice>`. */
 export const fault = (

@@ -2,22 +2,14 @@
 import './platform.ts';
 import { Bert, type Weights } from './bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
-import {
-  DEVICE_OPTIONS,
-  type DeviceName,
-  type DeviceOptions,
-  type Dtype,
-  deviceName,
-  dtypesOf,
-  startDevice,
-} from './devices/index.ts';
+import { DEVICE_OPTIONS, type Dtype, deviceName, dtypesOf, startDevice } from './devices/index.ts';
 import { inputError } from './errors.ts';
 import { filesOf } from './files/hub.ts';
 import type { Files, OnProgress } from './files/index.ts';
 import * as option from './options.ts';
-import { check, optionsOf, preview, type Table, unlessAborted, type ValuesOf } from './options.ts';
-import { type Info, QuestionAnswering } from './qa.ts';
-import { Runtime, type Scheme } from './runtime.ts';
+import { check, type GivenOf, optionsOf, preview, unlessAborted, type ValuesOf } from './options.ts';
+import { QuestionAnswering } from './qa.ts';
+import { Runtime, scheme } from './runtime.ts';
 
 export type { BertConfig } from './bert.ts';
 export type { Precision } from './checkpoint/index.ts';
@@ -38,49 +30,41 @@ export {
 } from './text/tokenizer.ts';
 export type { AddedToken } from './text/vocabulary.ts';
 
-/** Options of `load`. */
-export interface LoadOptions extends DeviceOptions {
+const OPTIONS = {
   /**
    * `cpu`: WebAssembly SIMD on all cores, the default. `webgpu`: the GPU; in Node this needs the package `webgpu`.
    * `reference`: slow plain TypeScript, to check the others. `auto`: the fastest device that starts; `info.reason` says
    * why.
    */
-  device?: DeviceName | 'auto' | undefined;
+  device: option.byDefault('cpu', deviceName),
   /**
    * Precision of the linears. fp16 (`webgpu` only) stores the weights in float16 and computes in float32. Default int8.
    */
-  dtype?: Dtype | undefined;
+  dtype: option.byDefault('int8', option.anything<Dtype>()), // what it may be depends on the device
   /**
    * Only for int8, refused with another dtype: `torch` is PyTorch's quantize_dynamic, `accurate` has finer scales
    * (quantize.ts). Default: the scheme of an int8 checkpoint, otherwise accurate.
    */
-  scheme?: Scheme | undefined;
+  scheme,
   /**
    * Most windows that run through the model at once: of one passage, and of `answer`s under way at once. An answer does not
    * depend on it. Default 8 on `webgpu`, which one window leaves idle, otherwise 1.
    */
-  batchSize?: number | undefined;
-  /** Only for a model of the Hub: branch, tag or commit. Default main. */
-  revision?: string | undefined;
-  /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
-  endpoint?: string | undefined;
-  /** Called with the bytes so far of each large file that is downloaded or loaded. */
-  onProgress?: OnProgress | undefined;
-  /** Ends `load` early: it rejects with the signal's reason. What is loaded by then is given back. */
-  signal?: AbortSignal | undefined;
-}
-
-const OPTIONS = {
-  device: option.byDefault('cpu', deviceName),
-  dtype: option.byDefault('int8', option.anything<Dtype>()), // what it may be is the device's
-  scheme: option.oneOf(['torch', 'accurate'] as const),
-  batchSize: option.integer(1), // by default 8 on webgpu, otherwise 1
+  batchSize: option.integer(1),
+  /** Most questions that may be under way at once; one more is refused as `busy`. Default: no limit. */
+  maxQueue: option.integer(1),
   ...DEVICE_OPTIONS,
+  /** Only for a model of the Hub: branch, tag or commit. Default main. */
   revision: option.string,
+  /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
   endpoint: option.string,
+  /** Called with the bytes so far of each large file that is downloaded or loaded. */
   onProgress: option.callback<OnProgress>(),
+  /** Ends `load` early: it rejects with the signal's reason. What is loaded by then is given back. */
   signal: option.abortSignal,
-} satisfies Table<LoadOptions>;
+};
+/** Options of `load`. */
+export type LoadOptions = GivenOf<typeof OPTIONS>;
 
 /**
  * Loads a question answering checkpoint of BERT, DistilBERT, ELECTRA or RoBERTa.
@@ -122,9 +106,9 @@ async function loadModel(model: string | URL | Files, options: ValuesOf<typeof O
       upload(checkpoint, new Runtime(started), int8 ? scheme : dtype),
     );
     const { bert, runtime, weightBytes } = used;
-    const about = (): Info => ({ ...info(), device: name, dtype, weightBytes, ...(int8 && { scheme }) });
-    const { batchSize = name === 'webgpu' ? 8 : 1 } = options;
-    return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, batchSize, about);
+    const about = () => ({ ...info(), device: name, dtype, weightBytes, ...(int8 && { scheme }) });
+    const { batchSize = name === 'webgpu' ? 8 : 1, maxQueue } = options;
+    return new QuestionAnswering(checkpoint.tokenizer, bert, runtime, about, { batchSize, maxQueue });
   } finally {
     checkpoint.close();
   }

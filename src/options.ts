@@ -16,46 +16,50 @@ export interface Option<V> {
   readonly allows: (value: unknown) => boolean;
   readonly otherwise?: V;
   /** The caller must give a value. */
-  readonly required?: boolean;
+  readonly required?: true;
 }
+/** The value of each option of a table; undefined where an option has no default and the caller gives none. */
+export type ValuesOf<T> = { [K in keyof T]: T[K] extends Option<infer V> ? V : never };
+type RequiredOf<T> = { [K in keyof T]: T[K] extends { required: true } ? K : never }[keyof T];
+/** What a caller gives: the required options of a table, and some of the others. */
+export type GivenOf<T> = { [K in RequiredOf<T>]: ValuesOf<T>[K] } & {
+  [K in Exclude<keyof T, RequiredOf<T>>]?: ValuesOf<T>[K] | undefined;
+};
+/** A table for options that have an interface of their own. */
+export type Table<T> = { readonly [K in keyof T]-?: Option<T[K]> };
 
-const ofType = <V>(type: string): Option<V | undefined> => ({
-  expected: `a ${type}`,
-  allows: (value) => typeof value === type,
+const rule = <V>(expected: string, allows: (value: unknown) => boolean): Option<V | undefined> => ({
+  expected,
+  allows,
 });
+const ofType = <V>(type: string) => rule<V>(`a ${type}`, (value) => typeof value === type);
 export const string = ofType<string>('string');
 export const boolean = ofType<boolean>('boolean');
-export const callback = <F>(): Option<F | undefined> => ofType('function');
-export const finite: Option<number | undefined> = { expected: 'a finite number', allows: Number.isFinite };
-export const integer = (least: number, most = Infinity): Option<number | undefined> => ({
-  expected: most < Infinity ? `an integer from ${least} to ${most}` : `an integer of at least ${least}`,
-  allows: (value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
-});
-const isArrayLike = (value: unknown) => typeof (value as { length?: unknown } | null)?.length === 'number';
-export const numbers: Option<ArrayLike<number> | undefined> = {
-  expected: 'an array of integers',
-  allows: (value) => typeof value === 'object' && isArrayLike(value),
-};
+export const callback = <F>() => ofType<F>('function');
+export const finite = rule<number>('a finite number', Number.isFinite);
+export const integer = (least: number, most = Infinity) =>
+  rule<number>(
+    most < Infinity ? `an integer from ${least} to ${most}` : `an integer of at least ${least}`,
+    (value) => Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most,
+  );
+export const strings = rule<readonly string[]>(
+  'an array of one string or more',
+  (value) => Array.isArray(value) && value.length > 0 && value.every(string.allows),
+);
 /** @param where for the words: `on cpu` */
-export const oneOf = <V>(names: readonly V[], where = ''): Option<V | undefined> => ({
-  expected: `${names.join(', ')}${where && ` ${where}`}`,
-  allows: (value) => names.includes(value as V),
-});
-/** Its value is checked elsewhere. */
-export const anything = <V>(): Option<V | undefined> => ({ expected: 'anything', allows: () => true });
+export const oneOf = <V>(names: readonly V[], where = '') =>
+  rule<V>(`${names.join(', ')}${where && ` ${where}`}`, (value) => names.includes(value as V));
 /** Known by its name: another realm, as of a test runner, has a class of its own. */
-export const abortSignal: Option<AbortSignal | undefined> = {
-  expected: 'an AbortSignal',
-  allows: (value) => Object.prototype.toString.call(value) === '[object AbortSignal]',
-};
-export const required = <V>(option: Option<V | undefined>): Option<V> => ({ ...(option as Option<V>), required: true });
-export const byDefault = <V>(otherwise: NoInfer<V>, option: Option<V | undefined>): Option<V> => ({
-  ...option,
-  otherwise,
-});
-
-/** The options of a function that takes a `T`. */
-export type Table<T> = { readonly [K in keyof T]-?: Option<T[K]> };
+export const abortSignal = rule<AbortSignal>(
+  'an AbortSignal',
+  (value) => Object.prototype.toString.call(value) === '[object AbortSignal]',
+);
+/** Its value is checked elsewhere. */
+export const anything = <V>() => rule<V>('anything', () => true);
+export const required = <V>(option: Option<V | undefined>) =>
+  ({ ...option, required: true }) as Option<V> & { required: true };
+export const byDefault = <V>(otherwise: NoInfer<V>, option: Option<V | undefined>) =>
+  ({ ...option, otherwise }) as Option<V>;
 
 /** @throws BertletError `input` if the value is not what the option may be */
 export function check(name: string, value: unknown, { expected, allows }: Option<unknown>): void {
@@ -63,7 +67,7 @@ export function check(name: string, value: unknown, { expected, allows }: Option
 }
 
 /**
- * Returns a value for each option of a table.
+ * Returns the value of each option of a table.
  * @param what the function that takes the options, for the error message: `load`, `answer`
  * @throws BertletError `input` if `given` is not an object, or has an option that is unknown or of a wrong value
  */
@@ -84,8 +88,6 @@ export function optionsOf<T extends object>(what: string, given: unknown, table:
   }
   return values as ValuesOf<T>;
 }
-/** What `optionsOf` makes of a table. */
-export type ValuesOf<T> = { [K in keyof T]: T[K] extends Option<infer V> ? V : never };
 
 /** A promise's value; or the reason of `signal` if it aborts first. */
 export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {

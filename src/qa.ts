@@ -1,23 +1,26 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Extractive question answering. Cuts the passage into overlapping windows, runs the model on each window, and picks
- * the best span over all windows, or "no answer".
+ * Extractive question answering. Cuts the passages into overlapping windows, runs the model on each window, and picks
+ * the best spans over all windows (spans.ts), or "no answer".
  *
  *   window 0   [CLS] question [SEP] passage tokens 0 to room - 1                        [SEP]
  *   window 1   [CLS] question [SEP] passage tokens room - stride to 2 room - stride - 1 [SEP]   and so on
  *
- * where `room` is the number of passage tokens that fit a window.
- *
- * Sources: run_squad.py of the BERT authors and run_qa.py of Hugging Face.
+ * where `room` is the number of passage tokens that fit a window (run_squad.py of the BERT authors, run_qa.py of Hugging
+ * Face). That is with `stride`; without, a passage longer than a window is read in windows of half the room, which begin
+ * and end with a sentence: docs/use.md, "Long documents", has what that gives.
  */
-
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { fault, inputError } from './errors.ts';
 import * as option from './options.ts';
-import { optionsOf, preview, type Table, unlessAborted, type ValuesOf } from './options.ts';
+import { check, type GivenOf, optionsOf, preview, type ValuesOf } from './options.ts';
+import { Queue, type Reading } from './queue.ts';
 import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
-import type { Encoding, PairEncoding, Tokenizer } from './text/tokenizer.ts';
+import { type Answer, Candidates } from './spans.ts';
+import type { Encoding, Tokenizer } from './text/tokenizer.ts';
+
+export type { Answer } from './spans.ts';
 
 /** The device and the precision of a loaded model. */
 export interface Info extends DeviceInfo {
@@ -28,227 +31,169 @@ export interface Info extends DeviceInfo {
   scheme?: Scheme;
   /** Bytes of the weights on the device. */
   weightBytes: number;
+  /** Questions that were asked and are not answered yet. */
+  waiting: number;
 }
 
-/** A question to a passage, and the options of `answer`. */
-export interface Question {
-  question: string;
+const QUESTION = {
+  question: option.required(option.string),
   /** The passage to search for the answer, of any length. */
-  context: string;
+  context: option.string,
+  /** Several passages, in place of `context`: each answer has `context`, the index of its passage. */
+  contexts: option.strings,
   /** Number of answers to return, best first. Default 1. */
-  topK?: number | undefined;
+  topK: option.byDefault(1, option.integer(1)),
+  /** Whether answers may share text, as `1843` and `in 1843` do. Default true. */
+  overlap: option.byDefault(true, option.boolean),
   /** Longest answer, in tokens. Default 30. */
-  maxAnswerTokens?: number | undefined;
+  maxAnswerTokens: option.byDefault(30, option.integer(1)),
   /**
    * Longest window in tokens: question, part of the passage, and special tokens. Default 384. A window is never longer
    * than the model's positions, nor than the tokenizer's `model_max_length`.
    */
-  maxTokens?: number | undefined;
-  /** Number of passage tokens that two consecutive windows share. Default 128, but at most half of a window's. */
-  stride?: number | undefined;
-  /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
-  nullThreshold?: number | undefined;
-  /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
-  signal?: AbortSignal | undefined;
-  /** Told of each window of the passage that was read: how many of all are done. */
-  onProgress?: ((progress: { done: number; total: number }) => void) | undefined;
-}
-
-/** A span of the passage, or "no answer". */
-export interface Answer {
-  /** `context.slice(start, end)`; '' for no answer. */
-  text: string;
-  /** Index of the answer's first UTF-16 unit in `context`. */
-  start: number;
-  /** Index one past the answer's last UTF-16 unit. */
-  end: number;
-  /**
-   * Probability of the span, `softmax(start) * softmax(end)` over [CLS] and the passage tokens of all windows. For a
-   * passage of one window the score equals the `score` of the transformers pipeline. The score grows with
-   * `startLogit + endLogit`, so it ranks the spans of one passage. The longer the passage, the smaller
-   * are all its scores: to trust an answer or not, and to compare passages, use `confidence`.
-   */
-  score: number;
-  /**
-   * Probability of the answer if it and "no answer" were the only two: `1 / (1 + exp(nullScore - startLogit - endLogit))`.
-   * That of "no answer" is what the best span leaves of 1. So 0.5 is where the model would rather not answer, in a passage
-   * of any length.
-   */
-  confidence: number;
-  /** True for "no answer": the passage does not hold the answer. `text` is then ''. */
-  noAnswer: boolean;
-  startLogit: number;
-  endLogit: number;
-  /** How well "no answer" fits: start + end logit of [CLS], the minimum over all windows. */
-  nullScore: number;
-}
-
-/** A window's tokens and the two logits of each token. */
-type Window = { pair: PairEncoding; start: Float32Array; end: Float32Array };
-
-const QUESTION = {
-  question: option.required(option.string),
-  context: option.required(option.string),
-  topK: option.byDefault(1, option.integer(1)),
-  maxAnswerTokens: option.byDefault(30, option.integer(1)),
   maxTokens: option.byDefault(384, option.integer(4)),
-  stride: option.integer(0), // by default 128, or half of what a window has for the passage
+  /**
+   * Number of passage tokens that two consecutive windows share. Default: windows of a passage that is longer than one begin
+   * and end with a sentence, have half the tokens, and share at most 64.
+   */
+  stride: option.integer(0),
+  /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
   nullThreshold: option.byDefault(0, option.finite),
+  /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
   signal: option.abortSignal,
-  onProgress: option.callback<NonNullable<Question['onProgress']>>(),
-} satisfies Table<Question>;
-const STRIDE = 128;
-/** All options, with their defaults. */
-type Options = ValuesOf<typeof QUESTION>;
+  /** Told of each window of the passages that was read: how many of all are done. */
+  onProgress: option.callback<(progress: { done: number; total: number }) => void>(),
+};
+/** A question to a passage or to several, and the options of `answer`. */
+export type Question = GivenOf<typeof QUESTION> &
+  ({ context: string; contexts?: undefined } | { contexts: readonly string[]; context?: undefined });
 
-/** A sequence that waits to run through the model. */
-interface Waiting {
-  readonly ids: Int32Array;
-  readonly typeIds: Int32Array;
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (logits: Float32Array) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** The input of `logits`. */
-export interface Tokens {
-  inputIds: ArrayLike<number>;
-  tokenTypeIds: ArrayLike<number>;
-  /** Ends `logits` early. */
-  signal?: AbortSignal | undefined;
-}
 const TOKENS = {
-  inputIds: option.required(option.numbers),
-  tokenTypeIds: option.required(option.numbers),
+  /** `[CLS] question [SEP] context [SEP]` */
+  inputIds: option.required(option.anything<ArrayLike<number>>()),
+  /** The type of each: 0 or 1. */
+  tokenTypeIds: option.required(option.anything<ArrayLike<number>>()),
+  /** Ends `logits` early. */
   signal: option.abortSignal,
-} satisfies Table<Tokens>;
+};
+/** The input of `logits`. */
+export type Tokens = GivenOf<typeof TOKENS>;
 
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
   readonly tokenizer: Tokenizer;
   readonly config: BertConfig;
-  readonly #about: () => Info;
-  readonly #bert: Bert;
+  readonly #about: () => Omit<Info, 'waiting'>;
   readonly #runtime: Runtime;
-  /** The last passage and its tokens, so that several questions to one passage tokenize it once. */
-  #passage: [text: string, encoding: Encoding] = ['', { ids: [], tokens: [], offsets: [] }];
-  /** Most sequences that run through the model at once. */
-  readonly #batchSize: number;
-  /** Sequences whose turn has not come, in the order of the calls. */
-  readonly #waiting: Waiting[] = [];
-  /** Settles when no sequence waits. */
-  #emptied: Promise<void> | null = null;
+  readonly #queue: Queue;
+  readonly #maxQueue: number;
+  /** The passages of the last question and their tokens, so that several questions to one passage tokenize it once. */
+  #encoded: ReadonlyMap<string, Encoding> = new Map();
   #disposed = false;
 
   /** @param about returns the value of `info` */
-  constructor(tokenizer: Tokenizer, bert: Bert, runtime: Runtime, batchSize: number, about: () => Info) {
+  constructor(
+    tokenizer: Tokenizer,
+    bert: Bert,
+    runtime: Runtime,
+    about: () => Omit<Info, 'waiting'>,
+    { batchSize = 1, maxQueue = Infinity } = {},
+  ) {
     this.tokenizer = tokenizer;
-    this.#batchSize = batchSize;
-    this.#about = about;
     this.config = bert.config;
-    this.#bert = bert;
+    this.#about = about;
     this.#runtime = runtime;
+    this.#maxQueue = maxQueue;
+    this.#queue = new Queue(batchSize, (sequences, signal) => {
+      const [ids, typeIds] = [sequences.map((one) => one.ids), sequences.map((one) => one.typeIds)];
+      return bert.forwardBatch(ids, typeIds, { signal });
+    });
   }
 
   /** Facts about the device and the weights, as of now. */
   get info(): Info {
-    return this.#about();
+    return { ...this.#about(), waiting: this.#queue.length };
   }
 
   /**
-   * Answers a question from a passage.
-   * @returns 1 to `topK` answers, best first. "No answer" is always a candidate, and the only candidate for a passage
+   * Answers a question from a passage, or from several.
+   * @returns 1 to `topK` answers, best first. "No answer" is always a candidate, and the only candidate for passages
    * without words. A larger `topK` only appends answers.
    * @throws BertletError `input` if the question is empty or too long for a window, or if an option is out of range;
-   * `disposed` after `dispose()`; the reason of `signal` if it aborts; whatever `onProgress` throws
+   * `busy` if `maxQueue` questions are under way; `disposed` after `dispose()`; the reason of `signal` if it aborts;
+   * whatever `onProgress` throws
    */
   async answer(input: Question): Promise<[Answer, ...Answer[]]> {
     const options = optionsOf('answer', input, QUESTION);
-    const { onProgress, signal } = options;
+    const { signal, onProgress } = options;
     signal?.throwIfAborted();
-    const windows: Window[] = [];
-    const pairs = [...this.#windows(options)];
-    const run = async (pair: PairEncoding): Promise<Window> => {
-      const logits = await this.logits({ inputIds: pair.ids, tokenTypeIds: pair.typeIds, signal });
-      return { pair, ...logits };
-    };
-    while (windows.length < pairs.length) {
-      const batch = pairs.slice(windows.length, windows.length + this.#batchSize);
-      for (const window of await Promise.all(batch.map(run))) {
-        windows.push(window);
-        onProgress?.({ done: windows.length, total: pairs.length });
-      }
-    }
-    return bestSpans(windows, options);
+    const contexts = contextsOf(options);
+    const question = this.tokenizer.encode(options.question);
+    const encoded = this.#encode(contexts);
+    this.#refusePadding('question', question.ids);
+    for (const { ids } of encoded) this.#refusePadding('context', ids);
+    const room = this.#room(question.ids.length, encoded, options);
+    const found = new Candidates(
+      contexts.map((text, i) => ({ text, offsets: encoded[i]!.offsets })),
+      options,
+    );
+    const plan = encoded.flatMap((tokens, passage) =>
+      Array.from(windowsOf(tokens, contexts[passage]!, room, options.stride), (part) => ({
+        passage,
+        first: 0,
+        ...part,
+      })),
+    );
+    await this.#read({
+      count: plan.length,
+      sequence: (i) => {
+        const { passage, begin, end } = plan[i]!;
+        const { ids, tokens, offsets } = encoded[passage]!;
+        const slice = <V>(values: V[]) => values.slice(begin, end);
+        const pair = this.tokenizer.pair(question, { ids: slice(ids), tokens: slice(tokens), offsets: slice(offsets) });
+        plan[i]!.first = pair.sequence.indexOf(1);
+        return { ids: Int32Array.from(pair.ids), typeIds: Int32Array.from(pair.typeIds) };
+      },
+      told: (logits, i) => {
+        const { passage, begin, end, first } = plan[i]!;
+        const part = (which: 0 | 1) =>
+          Float32Array.from({ length: end - begin }, (_, j) => logits[2 * (first + j) + which]!);
+        found.add({ passage, begin, none: [logits[0]!, logits[1]!], start: part(0), end: part(1) });
+        onProgress?.({ done: i + 1, total: plan.length });
+      },
+      signal,
+    });
+    const answers = found.answers();
+    return options.contexts ? answers : (answers.map(({ context, ...answer }) => answer) as [Answer, ...Answer[]]);
   }
 
   /**
    * Runs the model on one sequence, without padding.
    * @param input token ids of `[CLS] question [SEP] context [SEP]`, and the type of each token: 0 or 1
    * @returns the start logits [tokens] and the end logits [tokens]
-   * @throws BertletError `input` for ids that the model does not have; `weights` if a logit is not finite; `disposed`
-   * after `dispose()`; the reason of `signal` if it aborts
+   * @throws BertletError `input` for ids that the model does not have; `weights` if a logit is not finite; `busy` if
+   * `maxQueue` questions are under way; `disposed` after `dispose()`; the reason of `signal` if it aborts
    */
   async logits(input: Tokens): Promise<{ start: Float32Array; end: Float32Array }> {
-    const { vocab, types, positions, firstPosition = 0 } = this.config;
+    const { vocab, types, positions } = this.config;
     const { inputIds, tokenTypeIds, signal } = optionsOf('logits', input, TOKENS);
     signal?.throwIfAborted();
     const ids = checkedIds('inputIds', inputIds, vocab, positions);
     const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
-    // RoBERTa does not count padding in its positions, and here every token has the next.
-    const padding = firstPosition > 0 ? ids.indexOf(firstPosition - 1) : -1;
-    if (padding >= 0) {
-      const [name, advice] = [`inputIds[${padding}]`, 'Pass one sequence without padding.'];
-      throw inputError(name, 'no padding token', firstPosition - 1, advice);
-    }
     if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
-    if (this.#disposed) throw fault('disposed', 'model', 'a loaded model', 'a disposed one');
-    const logits = await this.#forward(ids, typeIds, signal);
-    if (!logits.every(Number.isFinite)) {
-      const advice = 'The weights are damaged, or an activation overflowed; try dtype fp32.';
-      throw fault(
-        'weights',
-        'logits',
-        'finite numbers',
-        logits.find((value) => !Number.isFinite(value)),
-        advice,
-      );
-    }
+    this.#refusePadding('inputIds', ids);
+    let logits: Float32Array = new Float32Array();
+    const told = (values: Float32Array) => {
+      logits = values;
+    };
+    await this.#read({ count: 1, sequence: () => ({ ids, typeIds }), told, signal });
     return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
   }
 
-  /** The logits of one sequence. It waits for its turn, and shares it with those that wait behind it. */
-  #forward(ids: Int32Array, typeIds: Int32Array, signal?: AbortSignal): Promise<Float32Array> {
-    const logits = new Promise<Float32Array>((resolve, reject) => {
-      this.#waiting.push({ ids, typeIds, signal, resolve, reject });
-    });
-    this.#emptied ??= this.#empty();
-    return unlessAborted(logits, signal);
-  }
-
-  /** Runs all that wait, batch by batch. */
-  async #empty(): Promise<void> {
-    await null; // all calls of this moment share the first batch
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, this.#batchSize).filter(({ signal }) => !signal?.aborted);
-      if (batch.length === 0) continue;
-      const [signal, ...others] = new Set(batch.map((each) => each.signal));
-      const options = { signal: others.length === 0 ? signal : undefined }; // nobody ends what others wait for
-      const [ids, typeIds] = [batch.map((each) => each.ids), batch.map((each) => each.typeIds)];
-      try {
-        const logits = await this.#bert.forwardBatch(ids, typeIds, options);
-        for (const [i, { resolve }] of batch.entries()) resolve(logits[i]!);
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
-    }
-    this.#emptied = null;
-  }
-
-  /** Frees the weights, after the forwards that were asked for. An `answer` that needs more of them fails. Idempotent. */
+  /** Waits for the questions under way, then frees the weights. Idempotent. */
   async dispose(): Promise<void> {
     this.#disposed = true;
-    await this.#emptied;
+    await this.#queue.idle;
     await this.#runtime.dispose();
   }
   /** For `await using`. */
@@ -256,100 +201,103 @@ export class QuestionAnswering {
     return this.dispose();
   }
 
-  /** Cuts the passage into windows: the whole question, and `stride` passage tokens shared with the window before. */
-  *#windows({ maxTokens, ...options }: Options): Generator<PairEncoding> {
-    const { tokenizer } = this;
-    if (this.#passage[0] !== options.context) this.#passage = [options.context, tokenizer.encode(options.context)];
-    const [question, context] = [tokenizer.encode(options.question), this.#passage[1]];
-    if (question.ids.length === 0) throw inputError('question', 'words', 'none');
-    const longest = Math.min(maxTokens, this.config.positions, tokenizer.maxTokens);
-    const room = longest - question.ids.length - tokenizer.specialTokens;
-    const least = Math.min(1, context.ids.length);
-    if (room < least) {
-      const most = `at most ${question.ids.length + room - least} tokens`;
-      throw inputError('question', most, question.ids.length, 'It is never cut: shorten it, or raise `maxTokens`.');
+  /** Reads sequences when their turn has come, and checks their logits. */
+  async #read({ told, ...reading }: Reading): Promise<void> {
+    if (this.#disposed) throw fault('disposed', 'model', 'a loaded model', 'a disposed one');
+    const most = `at most ${this.#maxQueue} questions at once`;
+    if (this.#queue.length >= this.#maxQueue) throw fault('busy', 'model', most, 'one more', 'Ask again later.');
+    await this.#queue.read({
+      ...reading,
+      told: (logits, i) => {
+        const wrong = logits.find((value) => !Number.isFinite(value));
+        const advice = 'The weights are damaged, or an activation overflowed; try dtype fp32.';
+        if (wrong !== undefined) throw fault('weights', 'logits', 'finite numbers', wrong, advice);
+        told(logits, i);
+      },
+    });
+  }
+
+  #encode(contexts: readonly string[]): Encoding[] {
+    const encoded = new Map<string, Encoding>();
+    for (const text of contexts) {
+      encoded.set(text, encoded.get(text) ?? this.#encoded.get(text) ?? this.tokenizer.encode(text));
     }
-    const { stride = Math.min(STRIDE, Math.floor(room / 2)) } = options;
+    this.#encoded = encoded;
+    return contexts.map((text) => encoded.get(text)!);
+  }
+
+  /** How many tokens of a passage fit a window beside the question. */
+  #room(question: number, passages: readonly Encoding[], { maxTokens, stride = 0 }: ValuesOf<typeof QUESTION>): number {
+    if (question === 0) throw inputError('question', 'words', 'none');
+    const { positions } = this.config;
+    const longest = Math.max(...passages.map(({ ids }) => ids.length));
+    const others = question + this.tokenizer.specialTokens;
+    const room = Math.min(maxTokens, positions, this.tokenizer.maxTokens) - others;
+    const least = Math.min(1, longest);
+    if (room < least) {
+      const most = `at most ${question + room - least} tokens`;
+      throw inputError('question', most, question, 'It is never cut: shorten it, or raise `maxTokens`.');
+    }
     // A window must hold the whole passage, or advance by at least one token.
-    if (stride >= room && room < context.ids.length) {
+    if (stride >= room && room < longest) {
       const of = `fewer than the ${room} tokens of the passage that a window has beside the question`;
       throw inputError('stride', of, stride, 'Lower it, or raise `maxTokens`.');
     }
-    for (let begin = 0; ; begin += room - stride) {
-      const slice = <V>(values: V[]) => values.slice(begin, begin + room);
-      const part = { ids: slice(context.ids), tokens: slice(context.tokens), offsets: slice(context.offsets) };
-      yield this.tokenizer.pair(question, part);
-      if (begin + room >= context.ids.length) return;
+    return room;
+  }
+
+  /** RoBERTa does not count padding in its positions, and here every token has the next. */
+  #refusePadding(what: string, ids: ArrayLike<number>): void {
+    const padding = (this.config.firstPosition ?? 0) - 1;
+    const at = padding < 0 ? -1 : Array.prototype.indexOf.call(ids, padding);
+    if (at >= 0)
+      throw inputError(`${what}: token ${at}`, 'no padding token', padding, 'Pass one sequence without padding.');
+  }
+}
+
+function contextsOf({ context, contexts }: ValuesOf<typeof QUESTION>): readonly string[] {
+  if (contexts === undefined) check('context', context, option.string);
+  else if (context !== undefined) throw inputError('context', 'none beside `contexts`', preview(context));
+  return contexts ?? [context!];
+}
+
+const SENTENCE_END = /(?:[.!?]["'”’»)\]]*\s+|[。！？]\s*|\n\s*)$/;
+
+/** Cuts a passage into windows of at most `room` tokens, which share `stride`; or at ends of sentences, if there are any. */
+function* windowsOf(
+  { ids, offsets }: Encoding,
+  text: string,
+  room: number,
+  stride?: number,
+): Generator<{ begin: number; end: number }> {
+  const length = stride === undefined && ids.length > room ? Math.ceil(room / 2) : room;
+  const shared = stride ?? Math.floor(length / 3);
+  /** The first token from `from` to `to` before which a sentence ends. */
+  const sentence = (from: number, to: number, step: 1 | -1) => {
+    if (stride !== undefined) return undefined;
+    for (let token = from; token !== to + step; token += step) {
+      const [before, behind] = [offsets[token - 1]![1], offsets[token]![0]];
+      if (SENTENCE_END.test(text.slice(Math.max(0, before - 3), behind))) return token;
     }
+    return undefined;
+  };
+  for (let begin = 0; ; ) {
+    const last = begin + length;
+    const end = last >= ids.length ? ids.length : (sentence(last, last - (length >> 1), -1) ?? last);
+    yield { begin, end };
+    if (end === ids.length) return;
+    begin = sentence(end - shared, end, 1) ?? end - shared;
   }
 }
 
 /** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */
 function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positions: number): Int32Array {
+  if (typeof ids !== 'object' || typeof ids?.length !== 'number') {
+    throw inputError(name, 'an array of integers', preview(ids));
+  }
   if (!(ids.length >= 1 && ids.length <= positions)) throw inputError(name, `1 to ${positions} tokens`, ids.length);
   return Int32Array.from(ids, (id, i) => {
     if (Number.isInteger(id) && id >= 0 && id < limit) return id;
     throw inputError(`${name}[${i}]`, `an integer from 0 to ${limit - 1}`, preview(id));
   });
-}
-
-/**
- * Finds the `topK` best candidates among all spans and "no answer", in one pass over the windows: each end is paired
- * with every start that makes a span of at most `maxAnswerTokens`. A span that two windows share counts once.
- */
-function bestSpans(windows: Window[], options: Options): [Answer, ...Answer[]] {
-  const { context, topK, maxAnswerTokens, nullThreshold } = options;
-  const nulls = windows.map(({ start, end }) => start[0]! + end[0]!);
-  const nullScore = Math.min(...nulls);
-  const [starts, ends] = [logSumExp(windows, 'start'), logSumExp(windows, 'end')];
-  const rank = (a: Span) => a.startLogit + a.endLogit - (a.noAnswer ? nullThreshold : 0);
-  /** A tie goes to the earlier span, then to the shorter one, so that the order does not depend on the windows. */
-  const compare = (a: Span, b: Span) => rank(b) - rank(a) || a.start - b.start || a.end - b.end;
-  const none = windows[nulls.indexOf(nullScore)]!;
-  let best: Span[] = [{ start: 0, end: 0, startLogit: none.start[0]!, endLogit: none.end[0]!, noAnswer: true }];
-  let most = Number.NEGATIVE_INFINITY; // what the best span has
-  let least = Number.NEGATIVE_INFINITY; // what a span needs to be among the `topK` best that were seen
-  const sort = () => {
-    const seen = new Set<number>();
-    const first = ({ start, end, noAnswer }: Span) =>
-      noAnswer || seen.size < seen.add(start * context.length + end).size;
-    best = best.sort(compare).filter(first).slice(0, topK);
-    if (best.length === topK) least = rank(best.at(-1)!);
-  };
-  for (const { pair, start, end } of windows) {
-    const first = pair.sequence.indexOf(1);
-    for (let j = first; j >= 0 && pair.sequence[j] === 1; j++) {
-      for (let i = Math.max(first, j - maxAnswerTokens + 1); i <= j; i++) {
-        const [startLogit, endLogit] = [start[i]!, end[j]!];
-        most = Math.max(most, startLogit + endLogit);
-        if (startLogit + endLogit < least) continue;
-        best.push({ start: pair.offsets[i]![0], end: pair.offsets[j]![1], startLogit, endLogit, noAnswer: false });
-        if (best.length >= 2 * topK + 1000) sort(); // seldom: sorting costs little for each span
-      }
-    }
-  }
-  sort();
-  /** The probability of the first of two. */
-  const ofTwo = (one: number, other: number) => 1 / (1 + Math.exp(other - one));
-  return best.map((span) => ({
-    text: context.slice(span.start, span.end),
-    start: span.start,
-    end: span.end,
-    score: Math.exp(span.startLogit - starts + span.endLogit - ends),
-    confidence: span.noAnswer ? ofTwo(nullScore, most) : ofTwo(span.startLogit + span.endLogit, nullScore),
-    noAnswer: span.noAnswer,
-    startLogit: span.startLogit,
-    endLogit: span.endLogit,
-    nullScore,
-  })) as [Answer, ...Answer[]];
-}
-
-/** A candidate. */
-type Span = Pick<Answer, 'start' | 'end' | 'startLogit' | 'endLogit' | 'noAnswer'>;
-
-/** `log(sum exp(logit))` over the tokens that may be an answer: [CLS] and the passage tokens of all windows. */
-function logSumExp(windows: Window[], logits: 'start' | 'end'): number {
-  const values = windows.flatMap((w) => [...w[logits]].filter((_, i) => i === 0 || w.pair.sequence[i] === 1));
-  const max = values.reduce((a, b) => Math.max(a, b));
-  return max + Math.log(values.reduce((sum, value) => sum + Math.exp(value - max), 0));
 }

@@ -20,11 +20,11 @@ import {
   abortSignal,
   callback,
   check,
+  type GivenOf,
   oneOf,
   optionsOf,
   preview,
   string,
-  type Table,
   unlessAborted,
 } from './options.ts';
 
@@ -219,12 +219,12 @@ export interface DeviceInfo {
   reason?: string;
 }
 
-/** Options of `Runtime.read`. */
-export interface ReadOptions {
+const READ_OPTIONS = {
   /** Ends the read early. */
-  signal?: AbortSignal | undefined;
-}
-const READ_OPTIONS = { signal: abortSignal } satisfies Table<ReadOptions>;
+  signal: abortSignal,
+};
+/** Options of `Runtime.read`. */
+export type ReadOptions = GivenOf<typeof READ_OPTIONS>;
 const ACTIVATION = oneOf([undefined, 'gelu']);
 
 /** Records ops and lets a device run them. Made by `openRuntime` (tensor.ts), or with a device of your own. */

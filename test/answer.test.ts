@@ -68,10 +68,10 @@ async function expected(qa: Awaited<ReturnType<typeof load>>, line: string, numb
     const all: (Answer & { context: number })[] = [];
     for (const [i, one] of contexts.entries()) {
       const answers = await qa.answer({ question, context: one, topK: 2 });
-      all.push(...answers.map((answer) => ({ ...answer, context: i })));
+      all.push(...answers.map(({ text, ...answer }) => ({ text, context: i, ...answer })));
     }
     const spans = all.filter((a) => !a.noAnswer).sort((a, b) => margin(b) - margin(a));
-    const none = all.filter((a) => a.noAnswer)[0];
+    const none = all.find((a) => a.noAnswer && a.context === (spans[0]?.context ?? 0));
     const better = spans.filter((a) => margin(a) > 0);
     const best = none && better.length < 2 ? [...better, none, ...spans.slice(better.length)] : spans;
     return JSON.stringify({ id, answers: best.slice(0, 2) });

@@ -153,6 +153,27 @@ describe('answers in batches', () => {
     await expectError('input', /^inputIds\[0\]: expected an integer from 0/, () => wrong);
     expect(await right).toEqual(await one!.answer(questions[0]!));
   });
+  test('maxQueue: one question more is refused at once; info.waiting says how many there are', async () => {
+    await using model = await load(TINY, { threads: 1, maxQueue: 2 });
+    const ask = () => model.answer({ question: questions[0]!.question, contexts: ['a b c', passage] });
+    expect(model.info.waiting).toBe(0);
+    const answers = [ask(), ask()];
+    expect(model.info.waiting).toBe(2);
+    const message = /^model: expected at most 2 questions at once, got one more\. Ask again later\.$/;
+    await expectError('busy', message, ask);
+    await expectError('busy', message, () => model.logits({ inputIds: [1], tokenTypeIds: [0] }));
+    for (const answer of answers) expect((await answer)[0].context).toBeTypeOf('number');
+    expect(model.info.waiting).toBe(0);
+    expect((await ask()).length).toBe(1);
+  });
+  test('passages of one question share batches', async () => {
+    const contexts = questions.map(({ context }) => context);
+    const several = { question: questions[3]!.question, contexts, topK: 50, maxTokens: 32, stride: 5 };
+    const sizes = await batches(async () => {
+      expect(await four!.answer(several)).toEqual(await one!.answer(several));
+    });
+    expect(sizes.filter((size) => size === 4).length).toBeGreaterThan(2);
+  });
   test('dispose() waits for what was asked for', async () => {
     const model = await load(TINY, { threads: 1, batchSize: 4 });
     const answers = questions.slice(0, 2).map(({ question }) => model.answer({ question, context: 'a b c' }));

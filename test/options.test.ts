@@ -35,6 +35,7 @@ describe('load', () => {
     [{ wideSimd: 'yes' }, /^wideSimd: expected a boolean, got "yes"\.$/],
     [{ batchSize: 0 }, /^batchSize: expected an integer of at least 1, got 0\.$/],
     [{ batchSize: '8' }, /^batchSize: expected an integer of at least 1, got "8"\.$/],
+    [{ maxQueue: 0 }, /^maxQueue: expected an integer of at least 1, got 0\.$/],
     [{ revision: 5 }, /^revision: expected a string, got 5\.$/],
     [{ onProgress: 'tell me' }, /^onProgress: expected a function, got "tell me"\.$/],
     [null, /^load: options: expected an object, got null\.$/],
@@ -70,8 +71,9 @@ describe('answer and logits', () => {
     [{}, /^question: expected a string, got undefined\.$/],
     [{ question: 'a' }, /^context: expected a string, got undefined\.$/],
     [{ ...ask, top_k: 2 }, /^answer: expected options that it knows, got "top_k"\. The options are question, /],
-    [{ ...ask, doc: 'x' }, /The options are question, context, topK, /],
+    [{ ...ask, doc: 'x' }, /The options are question, context, contexts, topK, /],
     [{ ...ask, topK: '2' }, /^topK: expected an integer of at least 1, got "2"\.$/],
+    [{ ...ask, overlap: 1 }, /^overlap: expected a boolean, got 1\.$/],
     [{ ...ask, nullThreshold: '0' }, /^nullThreshold: expected a finite number, got "0"\.$/],
   ])('answer(%j) is refused', (input, message) =>
     expectError('input', message, () => qa.answer(input as unknown as Question)),

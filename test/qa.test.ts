@@ -24,7 +24,7 @@ function model(logits: (token: string, at: number) => [start: number, end: numbe
     },
   } as unknown as Bert;
   const runtime = new Runtime(new ReferenceDevice());
-  const qa = new QA(own, bert, runtime, 1, () => ({ device: 'reference', dtype: 'fp32', weightBytes: 0 }));
+  const qa = new QA(own, bert, runtime, () => ({ device: 'reference', dtype: 'fp32', weightBytes: 0 }));
   return { qa, lengths };
 }
 /** Start wants `s`, end wants `e`, [CLS] says `none`. */
@@ -123,12 +123,26 @@ describe('no answer', () => {
       },
     ]);
   });
-  test('the null score is the smallest of all windows', async () => {
-    let window = 0;
-    const { qa } = model((token) => (token === '[CLS]' ? [[3, 1, 2][window++]!, 0] : [0, 0]));
-    const [best] = await qa.answer({ question: 'q', context: filler(40), maxTokens: 24, stride: 10 });
-    expect(window).toBe(3);
-    expect(best!.nullScore).toBe(1);
+  test('what counts in several windows is the distance to the null score of the same window', async () => {
+    let window = -1;
+    const nulls = [9, 1, 4];
+    const { qa } = model((token) => {
+      if (token === '[CLS]') return [nulls[++window]!, 0];
+      return token === 's' || token === 'e' ? [5 - window, 4 - window] : [0, 0];
+    });
+    const context = `s ${filler(19)}s e ${filler(19)}`; // 9 - 9, 7 - 1, and zeros less 4
+    const options = { question: 'q', context, maxTokens: 24, stride: 0 };
+    const [best, ...others] = await qa.answer({ ...options, topK: 999 });
+    expect(window).toBe(2);
+    expect(best).toMatchObject({ text: 's', start: 40, startLogit: 4, endLogit: 3, nullScore: 1 });
+    expect(others.find(({ noAnswer }) => noAnswer)).toMatchObject({ nullScore: 1, startLogit: 1, endLogit: 0 });
+    expect(others.find(({ start, noAnswer }) => start === 0 && !noAnswer)).toMatchObject({
+      nullScore: 9,
+      startLogit: 5,
+    });
+    window = -1;
+    const [none] = await qa.answer({ ...options, nullThreshold: -6.1 });
+    expect(none).toMatchObject({ noAnswer: true, nullScore: 1, confidence: 1 / (1 + Math.exp(6)) });
   });
 });
 
@@ -136,7 +150,7 @@ describe('windows', () => {
   test.each([0, 1, 100, 250, 251, 252, 379, 380, 381, 600, 2000])('%d tokens before the answer', async (before) => {
     const { qa, lengths } = markers(0);
     const context = `${filler(before)}s e ${filler(30)}`;
-    const [best] = await qa.answer({ question: 'q', context });
+    const [best] = await qa.answer({ question: 'q', context, stride: 128 });
     expect(best).toMatchObject({ text: 's e', start: 2 * before, end: 2 * before + 3 });
     const room = 384 - 4;
     expect(lengths.length).toBe(Math.max(1, 1 + Math.ceil((before + 32 - room) / (room - 128))));
@@ -192,14 +206,34 @@ describe('windows', () => {
     await qa.answer({ question: filler(252), context: filler(130), stride: 128 });
     expect(lengths).toEqual([384, 384]);
   });
-  test('the default stride is at most half of what a window has for the passage', async () => {
+  test('without a stride: one window if the passage fits, or windows of half the room that share a third', async () => {
     const { qa, lengths } = markers(0);
-    await qa.answer({ question: 'q', context: filler(120), maxTokens: 64 }); // room for 60: windows begin at 0, 30, 60
-    expect(lengths).toEqual([64, 64, 64]);
+    await qa.answer({ question: 'q', context: 'x. '.repeat(30), maxTokens: 64 }); // room for 60
+    expect(lengths).toEqual([64]);
     lengths.length = 0;
-    await qa.answer({ question: filler(252), context: filler(130) }); // room for 129, 64 shared
-    expect(lengths).toEqual([384, 320]);
+    await qa.answer({ question: 'q', context: filler(71), maxTokens: 64 }); // 0 to 30, 20 to 50, 40 to 70, 60 to 71
+    expect(lengths).toEqual([34, 34, 34, 15]);
   });
+  test.each(['x x x x. ', 'x x x x.” ', 'x x x x\n', 'x x x x!) ', 'x x x x。'])(
+    'without a stride windows begin and end with a sentence, such as %j',
+    async (sentence) => {
+      const read: string[] = [];
+      const cut = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));
+      const { qa } = model(() => [0, 0], 512, cut);
+      const pair = vi.spyOn(cut, 'pair');
+      const context = sentence.repeat(40);
+      await qa.answer({ question: 'q', context, maxTokens: 64 });
+      for (const [, { offsets }] of pair.mock.calls) read.push(context.slice(offsets[0]![0], offsets.at(-1)![1]));
+      expect(read.length).toBeGreaterThan(5);
+      const whole = sentence.trimEnd();
+      for (const window of read) expect(window.startsWith(whole) && window.endsWith(whole), window).toBe(true);
+      expect(read[0]!.length).toBeLessThanOrEqual(30 * 2);
+      const begins = pair.mock.calls.map(([, { offsets }]) => offsets[0]![0]);
+      const ends = pair.mock.calls.map(([, { offsets }]) => offsets.at(-1)![1]);
+      for (const [i, begin] of begins.slice(1).entries()) expect(begin).toBeLessThan(ends[i]!); // they share a sentence
+      expect([begins[0], ends.at(-1)]).toEqual([0, context.trimEnd().length]);
+    },
+  );
   test('a stride that is too large says how much of the passage a window has', () =>
     expectError('input', /stride: expected fewer than the 60 tokens of the passage .*, got 60\. Lower it/, () =>
       markers(0).qa.answer({ question: 'q', context: filler(120), maxTokens: 64, stride: 60 }),
@@ -207,8 +241,94 @@ describe('windows', () => {
   test("no longer than the tokenizer's model_max_length", async () => {
     const short = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'), { maxTokens: 48 });
     const { qa, lengths } = model(() => [0, 0], 64, short);
-    await qa.answer({ question: 'q', context: filler(100) });
+    await qa.answer({ question: 'q', context: filler(100), stride: 4 });
     expect(Math.max(...lengths)).toBe(48);
+  });
+});
+
+describe('several passages', () => {
+  const contexts = ['x s', 'a s e', '', `s e ${filler(40)}e`];
+  const options = { question: 'q', maxTokens: 24, stride: 8, topK: 2000 };
+  test('each answer says which passage it is from, and has what it has there alone', async () => {
+    const { qa } = markers(2);
+    const answers = await qa.answer({ ...options, contexts });
+    const margins = answers.map((a) => (a.noAnswer ? 0 : a.startLogit + a.endLogit - a.nullScore));
+    expect(margins).toEqual(margins.toSorted((a, b) => b - a));
+    for (const [i, context] of contexts.entries()) {
+      const alone = (await qa.answer({ ...options, context })).filter(({ noAnswer }) => !noAnswer);
+      const here = answers.filter((a) => a.context === i && !a.noAnswer);
+      expect(here.map(({ context, ...answer }) => answer)).toEqual(alone);
+    }
+    expect(answers.filter(({ noAnswer }) => noAnswer).length).toBe(1);
+    expect(answers.slice(0, 2)).toMatchObject([
+      { context: 1, text: 's e' },
+      { context: 3, text: 's e' },
+    ]);
+    expect(await qa.answer({ ...options, contexts, topK: 1 })).toEqual(answers.slice(0, 1));
+  });
+  test('"no answer" is that of the passage whose best span fits best; where no passage has words, it is all there is', async () => {
+    const { qa } = markers(11);
+    const [none, best] = await qa.answer({ ...options, contexts });
+    expect(none).toMatchObject({ noAnswer: true, context: 1, text: '' });
+    expect(none!.confidence + best!.confidence).toBeCloseTo(1, 12);
+    expect(await qa.answer({ ...options, contexts: ['', ' '] })).toMatchObject([{ noAnswer: true, confidence: 1 }]);
+  });
+  test('each is tokenized once, and progress counts the windows of all', async () => {
+    const { qa } = markers(0);
+    const encode = vi.spyOn(tokenizer, 'encode');
+    const told: unknown[] = [];
+    const several = { question: 'q', contexts: ['a', 'b', 'a'] };
+    await qa.answer({ ...several, onProgress: (progress) => told.push(progress) });
+    await qa.answer(several);
+    expect(encode.mock.calls.map(([text]) => text).filter((text) => text !== 'q')).toEqual(['a', 'b']);
+    encode.mockRestore();
+    expect(told).toEqual([1, 2, 3].map((done) => ({ done, total: 3 })));
+  });
+  test('one passage of another length than the next, without an answer of the other', async () => {
+    const { qa } = markers(-9);
+    const ask = async (context: string) => (await qa.answer({ question: 'q', context }))[0].text;
+    expect([await ask('s e x'), await ask('x s e'), await ask('x x x'), await ask('s x e')]).toEqual([
+      ...['s e', 's e', 'x', 's x e'],
+    ]);
+  });
+  test.each<[object, RegExp]>([
+    [{ contexts: [] }, /^contexts: expected an array of one string or more, got an array\.$/],
+    [{ contexts: ['a', 1] }, /^contexts: expected an array of one string or more/],
+    [{ contexts: 'a' }, /^contexts: expected an array of one string or more, got "a"\.$/],
+    [{ contexts: ['a'], context: 'b' }, /^context: expected none beside `contexts`, got "b"\.$/],
+  ])('%j is refused', (wrong, message) =>
+    expectError('input', message, () => markers(0).qa.answer({ question: 'q', ...wrong } as never)),
+  );
+});
+
+describe('overlap: false', () => {
+  const logit = (at: number) => ((at * 7919) % 997) / 100;
+  test('the best of all answers, then the best that shares no text with a better one', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const { qa } = model((_, at) => [logit(at * seed), logit(at + 5 * seed)]);
+      const input = {
+        question: 'q',
+        contexts: ['a b c d e f g h i j', 'k l m n o p'],
+        maxAnswerTokens: 4,
+        nullThreshold: -99,
+      };
+      const all = await qa.answer({ ...input, topK: 1000 });
+      const want: (typeof all)[number][] = [];
+      for (const one of all) {
+        const shares = (other: typeof one) =>
+          other.context === one.context && other.start < one.end && one.start < other.end;
+        if (one.noAnswer || !want.some(shares)) want.push(one);
+      }
+      expect(await qa.answer({ ...input, overlap: false, topK: 1000 })).toEqual(want);
+      expect(await qa.answer({ ...input, overlap: false, topK: 3 })).toEqual(want.slice(0, 3));
+    }
+  });
+  test('over many windows no two share text', async () => {
+    const { qa } = model((_, at) => [logit(at), logit(at + 5)]);
+    const input = { question: 'q', context: filler(3000), maxTokens: 64, stride: 20, overlap: false, topK: 500 };
+    const spans = (await qa.answer(input)).filter(({ noAnswer }) => !noAnswer).sort((a, b) => a.start - b.start);
+    expect(spans.length).toBeGreaterThan(400);
+    for (const [i, { end }] of spans.slice(0, -1).entries()) expect(spans[i + 1]!.start).toBeGreaterThanOrEqual(end);
   });
 });
 

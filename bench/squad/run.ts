@@ -63,20 +63,15 @@ export function variantsOf(
 /** Loads a variant. The best span is what counts, whatever "no answer" has: a threshold is put to it afterwards. */
 export async function loadVariant(path: string, variant: Variant, options: PoolOptions): Promise<Loaded> {
   const pool = await Pool.load(path, { ...options, ...variant });
-  const windows = new Map(pool.models.map((model) => [model, 0])); // `answer` asks for the logits of each
-  for (const model of pool.models) {
-    const forward = model.logits.bind(model);
-    model.logits = (input) => {
-      windows.set(model, windows.get(model)! + 1);
-      return forward(input);
-    };
-  }
   let ended = 0; // when the pool gave its last answer
   const answer = ({ id, question, context }: Question): Promise<Answered> =>
     pool.use(async (model) => {
-      const before = windows.get(model)!;
       const begin = performance.now();
-      const input = { question, context, ...WINDOWS, nullThreshold: Number.MAX_VALUE };
+      let windows = 0;
+      const onProgress = ({ done }: { done: number }) => {
+        windows = done;
+      };
+      const input = { question, context, ...WINDOWS, nullThreshold: Number.MAX_VALUE, onProgress };
       const answers = await model.answer(input).catch((error: unknown) => {
         if (!(error instanceof BertletError)) throw error;
         if (error.code === 'input') return error; // what this question is, and not the next
@@ -86,7 +81,7 @@ export async function loadVariant(path: string, variant: Variant, options: PoolO
       // Time in which another model was at work is that one's: the sum is the time of the pool.
       const milliseconds = now - Math.max(begin, ended);
       ended = now;
-      const about = { windows: windows.get(model)! - before, milliseconds };
+      const about = { windows, milliseconds };
       // The official script gives a question with the answer '' what "no answer" gets, whatever its score.
       if (answers instanceof BertletError) return { text: '', noAnswerScore: 0, ...about, reason: answers.message };
       const { text, nullScore, startLogit, endLogit } = answers[0];

@@ -236,7 +236,7 @@ export async function explain(
     await using runtime = new Runtime(trace);
     const bert = new Bert(runtime, config, weightsOf(checkpoint, precision));
     const info = { device: 'reference', dtype: precision === 'fp32' ? 'fp32' : 'int8', weightBytes: 0 } as const; // unread
-    const qa = new QuestionAnswering(tokenizer, bert, runtime, 1, () => info);
+    const qa = new QuestionAnswering(tokenizer, bert, runtime, () => info);
     return (await qa.answer({ question, context, maxTokens: config.positions }))[0];
   };
 

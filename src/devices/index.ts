@@ -1,6 +1,6 @@
 /** The devices: the dtypes that each device supports, and how one is started, by its name or by `auto`. */
 import { BertletError, fault, messageOf } from '../errors.ts';
-import { boolean, oneOf, type Table } from '../options.ts';
+import { boolean, type GivenOf, oneOf } from '../options.ts';
 import type { Device, DeviceInfo } from '../runtime.ts';
 import { startCpu, THREADS } from './cpu/start.ts';
 import { ReferenceDevice } from './reference.ts';
@@ -9,25 +9,20 @@ import { startWebgpu } from './webgpu/start.ts';
 export type DeviceName = 'webgpu' | 'cpu' | 'reference';
 export type Dtype = 'fp32' | 'fp16' | 'int8';
 
-/** Options of all devices. A device ignores the options of the others. */
-export interface DeviceOptions {
+export const DEVICE_OPTIONS = {
   /** cpu: number of threads. Default: one for each core that this process may use. */
-  threads?: number | undefined;
+  threads: THREADS,
   /**
    * cpu in Node: compiles the kernels with V8's revectorizer, which joins pairs of their 128-bit operations into 256-bit
    * ones: up to twice as fast. V8's flags are changed while the kernels are tested, once in a process, and set back, so
    * other WebAssembly of the process stays as it is. Default true; false leaves the flags alone.
    */
-  wideSimd?: boolean | undefined;
-  /** webgpu: measure each kernel for `info.milliseconds`, if the adapter has timestamps. Slower. */
-  profile?: boolean | undefined;
-}
-
-export const DEVICE_OPTIONS = {
-  threads: THREADS,
   wideSimd: boolean,
+  /** webgpu: measure each kernel for `info.milliseconds`, if the adapter has timestamps. Slower. */
   profile: boolean,
-} satisfies Table<DeviceOptions>;
+};
+/** Options of all devices. A device ignores the options of the others. */
+export type DeviceOptions = GivenOf<typeof DEVICE_OPTIONS>;
 
 /** A started device. `info` returns the values at the time of the call. */
 interface Started {
