@@ -1,4 +1,5 @@
 /** Nothing is accepted in silence: options that nobody knows, values of another type, calls without their arguments. */
+import { getEventListeners } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -103,6 +104,14 @@ describe('answer and logits', () => {
     Object.assign(signal, { aborted: true, reason: new Error('enough') });
     signal.dispatchEvent(new Event('abort'));
     await expect(answer).rejects.toThrow('enough');
+  });
+  test('nothing listens to a signal after its answer: listeners are taken back, also where the CPU computes', async () => {
+    const { signal } = new AbortController();
+    await using cpu = await load(TINY, { threads: 2 });
+    for (const model of [qa, cpu]) for (let i = 0; i < 20; i++) await model.answer({ ...ask, signal });
+    await qa.logits({ inputIds: [1], tokenTypeIds: [0], signal });
+    await (await load(TINY, { device: 'reference', signal })).dispose();
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
   test('there is a first answer, for the compiler as well', async () => {
     const [best]: [Answer, ...Answer[]] = await qa.answer(ask);

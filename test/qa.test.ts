@@ -80,7 +80,15 @@ describe('spans', () => {
     for (const topK of [1, 2, 3, 10, 59]) expect(await qa.answer({ ...options, topK })).toEqual(all.slice(0, topK));
   });
   test('topK beyond all candidates gives them all', async () => {
-    expect((await markers(0).qa.answer({ question: 'q', context: 'a b', topK: 100 })).length).toBe(4);
+    const answers = await markers(0).qa.answer({ question: 'q', context: 'a b c', topK: 100 });
+    const texts = ['a', 'b', 'c', 'a b', 'b c', 'a b c', ''];
+    expect(answers.map(({ text }) => text).toSorted()).toEqual(texts.toSorted());
+  });
+  test('of equal spans the earlier comes first, then the shorter, however many there are', async () => {
+    const { qa } = model((token) => (token === '[CLS]' ? [-9, -9] : [0, 0]));
+    const options = { question: 'q', context: filler(100), maxAnswerTokens: 100, topK: 70 };
+    const answers = await qa.answer(options);
+    expect(answers.map(({ start, end }) => [start, end])).toEqual(Array.from({ length: 70 }, (_, i) => [0, 2 * i + 1]));
   });
 });
 
@@ -284,7 +292,7 @@ describe('several passages', () => {
     encode.mockRestore();
     expect(told).toEqual([1, 2, 3].map((done) => ({ done, total: 3 })));
   });
-  test('one passage of another length than the next, without an answer of the other', async () => {
+  test('passages of the same length, one after the other, have each their own answers', async () => {
     const { qa } = markers(-9);
     const ask = async (context: string) => (await qa.answer({ question: 'q', context }))[0].text;
     expect([await ask('s e x'), await ask('x s e'), await ask('x x x'), await ask('s x e')]).toEqual([
@@ -308,7 +316,7 @@ describe('overlap: false', () => {
       const { qa } = model((_, at) => [logit(at * seed), logit(at + 5 * seed)]);
       const input = {
         question: 'q',
-        contexts: ['a b c d e f g h i j', 'k l m n o p'],
+        contexts: ['a b c d e f g h i j', 'k,l m.n,o p'],
         maxAnswerTokens: 4,
         nullThreshold: -99,
       };
