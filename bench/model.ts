@@ -34,7 +34,8 @@ function randomTensors(config: BertConfig, precision: Precision, size = 0.02): (
   const shapes = tensorShapes(config);
   const made = new Map<string, LinearWeight>();
   return (name) => {
-    const { shape, linear } = shapes.get(name)!;
+    const { shape, kind } = shapes.get(name)!;
+    const linear = kind === 'linear';
     const mean = name.endsWith('LayerNorm.weight') ? 1 : 0;
     const key = `${shape} ${linear} ${mean}`;
     if (!made.has(key)) {

@@ -1,10 +1,11 @@
 /** The size of a model, as all programs give it: of the file that `bertlet convert` writes, in MB of 2^20 bytes. */
-import { type Checkpoint, checkpointBytes, type Precision, tensorShapes } from '../src/tensor.ts';
+import { type Checkpoint, type Precision, tensorShapes } from '../src/tensor.ts';
+import { checkpointBytes, type Embeddings } from './layout.ts';
 
 /** How an int8 file has the embeddings: as the checkpoint does. */
-export function embeddingsOf({ config, tensors }: Checkpoint): 'F32' | 'F16' | 'I8' {
-  const tables = [...tensorShapes(config).values()].filter(({ table }) => table);
-  const dtypes = tables.map(({ own }) => tensors.get(own)!.dtype); // the first is that of the word embeddings
+export function embeddingsOf({ config, tensors }: Checkpoint): Embeddings {
+  const tables = [...tensorShapes(config).values()].filter(({ kind }) => kind === 'table');
+  const dtypes = tables.map(({ fileName }) => tensors.get(fileName)!.dtype); // the first is that of the word embeddings
   if (dtypes[0] === 'I8') return 'I8';
   return dtypes.every((dtype) => dtype === 'F16') ? 'F16' : 'F32';
 }
@@ -17,5 +18,5 @@ export const megabytes = (bytes: number, digits = 2): string => `${(bytes / 2 **
 
 const NAMES = { F32: 'float32', F16: 'float16', I8: 'int8' };
 /** The article's line. In float32 and float16 the embeddings are as all else is. */
-export const sizeLine = (dtype: 'fp32' | 'fp16' | 'int8', bytes: number, embeddings: 'F32' | 'F16' | 'I8'): string =>
+export const sizeLine = (dtype: 'fp32' | 'fp16' | 'int8', bytes: number, embeddings: Embeddings): string =>
   `${dtype.toUpperCase()} Model Size: ${megabytes(bytes)}${dtype === 'int8' ? `, embeddings in ${NAMES[embeddings]}` : ''}`;

@@ -19,11 +19,11 @@ import {
 } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { checkpointLayout, type Embeddings } from '../bench/layout.ts';
 import { embeddingsOf, fileBytes, sizeLine } from '../bench/sizes.ts';
-import { readWeights } from '../src/bert.ts';
+import { free, readWeights } from '../src/bert.ts';
 import { tensorShapes, WORD_EMBEDDINGS } from '../src/checkpoint/config.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
-import { checkpointLayout, type Embeddings } from '../src/checkpoint/layout.ts';
 import { toFloat16, toFloat32 } from '../src/checkpoint/safetensors.ts';
 import { planSafetensors } from '../src/checkpoint/write.ts';
 import { fault, inputError, messageOf } from '../src/errors.ts';
@@ -37,6 +37,8 @@ import type { HostTensor, Scheme } from '../src/runtime.ts';
 import { TOKENIZER_FILES } from '../src/text/json.ts';
 import { type Io, printer } from './io.ts';
 import { progressBars } from './progress.ts';
+
+export { checkpointBytes } from '../bench/layout.ts';
 
 /** Options of `convert`. */
 export interface ConvertOptions {
@@ -146,29 +148,31 @@ async function writeModel(checkpoint: Checkpoint, path: string, precision: Preci
   const plan = planSafetensors(checkpointLayout(config, precision, embeddings), { format: 'pt' });
   const weights = weightsOf(checkpoint, precision, { float16: precision === 'fp16' || embeddings === 'F16' });
   const file = openSync(path, 'w');
-  const write = (data: ArrayBufferView, at: number) => {
+  /** Writes at a place of the file, or behind its head. */
+  const write = (data: ArrayBufferView, begin?: number) => {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const at = begin === undefined ? 0 : plan.head.length + begin;
     for (let from = 0; from < bytes.length; ) from += writeSync(file, bytes, from, bytes.length - from, at + from);
   };
   try {
-    write(plan.head, 0);
-    for (const [name, { own }] of tensorShapes(config)) {
+    write(plan.head);
+    for (const [name, { fileName }] of tensorShapes(config)) {
       await setImmediate(); // a signal is heard between two tensors
-      const { dtype, begin } = plan.places.get(own)!;
-      const scales = plan.places.get(`${own}_scale`);
-      if (name === WORD_EMBEDDINGS && dtype === 'I8' && tensors.get(own)!.dtype === 'I8') {
-        write(tensor(own).data, begin);
-        write(toFloat32(tensor(`${own}_scale`)), scales!.begin);
+      const { dtype, begin } = plan.places.get(fileName)!;
+      const scales = plan.places.get(`${fileName}_scale`);
+      if (name === WORD_EMBEDDINGS && dtype === 'I8' && tensors.get(fileName)!.dtype === 'I8') {
+        write(tensor(fileName).data, begin);
+        write(toFloat32(tensor(`${fileName}_scale`)), scales!.begin);
         continue;
       }
       const weight = readWeights(weights, [name]);
       const float = weight as HostTensor<Float32Array>;
-      const rounded = dtype === 'F16' && weight.dtype === 'F32' ? toFloat16(float, own) : weight;
+      const rounded = dtype === 'F16' && weight.dtype === 'F32' ? toFloat16(float, fileName) : weight;
       const stored = dtype === 'I8' && weight.dtype === 'F32' ? quantizeWeight(float, 'accurate') : rounded;
       write(stored.data, begin);
       // One scale is written of the whole matrix in `torch`.
       if ('scale' in stored) write(stored.scale.subarray(0, (scales!.end - scales!.begin) / 4), scales!.begin);
-      (weight.data.buffer as ArrayBuffer).transfer(0); // frees it now
+      free(weight.data);
     }
     fsyncSync(file);
   } finally {

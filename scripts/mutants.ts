@@ -109,9 +109,7 @@ export const MUTANTS: Mutant[] = [
     ['list = newList(); // an upload', '// an upload'],
   ]),
   ...mutants('src/devices/cpu/device.ts', 'cpu.test', 'tables of float16', [['isHalf: false }', 'isHalf: true }']]),
-  ...mutants('src/checkpoint/layout.ts', 'checkpoint.test', 'fp32 and fp16', [
-    ["embeddings === 'F16'", "embeddings !== 'F16'"],
-  ]),
+  ...mutants('bench/layout.ts', 'checkpoint.test', 'fp32 and fp16', [["embeddings === 'F16'", "embeddings !== 'F16'"]]),
   ...mutants('src/devices/cpu/commands.ts', 'batch', 'batch', [
     ['(torch ? sequences :', '(!torch ? sequences :'],
     ['rowOf(qkv, first)', 'qkv'],

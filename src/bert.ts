@@ -98,19 +98,21 @@ export class Bert {
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
     this.#runtime = runtime;
     this.config = config;
-    const { hidden, intermediate, embedding = hidden, types } = config;
+    const { hidden, embedding = hidden, types } = config;
     const upload = (name: string, first = 0) => {
       const table = readWeights(weights, [name]) as Float;
       const uploaded = runtime.tensor(rowsFrom(first, table));
-      table.data.buffer.transfer(0); // frees it now: garbage collection would let tables pile up
+      free(table.data);
       return uploaded;
     };
     const norm = (name: string): Norm => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
-    const memory = new ArrayBuffer(4 * hidden * Math.max(3 * hidden, intermediate, embedding)); // of one weight at a time
     const linear = (...names: string[]): Linear => {
       const all = (kind: string) => names.map((name) => `${name}.${kind}`);
+      const weight = readWeights(weights, all('weight'));
       const bias = readWeights(weights, all('bias')) as HostTensor<Float32Array>;
-      return runtime.linearLayer(readWeights(weights, all('weight'), memory), bias, names.join(' | '));
+      const uploaded = runtime.linearLayer(weight, bias, names.join(' | '));
+      free(weight.data);
+      return uploaded;
     };
     this.#tables = {
       word: upload('bert.embeddings.word_embeddings.weight'),
@@ -195,7 +197,7 @@ export class Bert {
 }
 
 /** A tensor of float32 or float16. */
-type Float = HostTensor<Float32Array<ArrayBuffer>> | HostTensor<Uint16Array<ArrayBuffer>>;
+type Float = HostTensor<Float32Array> | HostTensor<Uint16Array>;
 /** The rows of a table from `first` on; of a vector, and from 0 on, all. */
 function rowsFrom(first: number, table: Float): Float {
   if (first === 0) return table;
@@ -204,15 +206,11 @@ function rowsFrom(first: number, table: Float): Float {
 }
 
 const NUMBERS = { F32: Float32Array, F16: Uint16Array, I8: Int8Array } as const;
-/**
- * Reads tensors of one form into one array, joined along their first dimension: n of [out, in] -> [n out, in].
- * @param memory for the array, if it need not be new: new memory costs more than to fill it
- */
-export function readWeights(weights: Weights, names: readonly string[], memory?: ArrayBuffer): LinearWeight {
+/** Reads tensors of one form into one array, joined along their first dimension: n of [out, in] -> [n out, in]. */
+export function readWeights(weights: Weights, names: readonly string[]): LinearWeight {
   const { dtype, shape, scheme } = weights.describe(names[0]!);
   const [rows = 0, columns = 1] = shape;
-  const length = names.length * rows * columns;
-  const data = memory ? new NUMBERS[dtype](memory, 0, length) : new NUMBERS[dtype](length);
+  const data = new NUMBERS[dtype](names.length * rows * columns);
   const scale = new Float32Array(dtype === 'I8' ? names.length * rows : 0);
   for (const [i, name] of names.entries()) {
     const [from, to] = [i * rows, (i + 1) * rows];
@@ -221,3 +219,6 @@ export function readWeights(weights: Weights, names: readonly string[], memory?:
   const joined = { dtype, shape: [names.length * rows, ...shape.slice(1)], data };
   return (dtype === 'I8' ? { ...joined, scale, scheme } : joined) as LinearWeight;
 }
+
+/** Frees memory now: garbage collection would let tensors pile up. */
+export const free = ({ buffer }: ArrayBufferView): unknown => (buffer as ArrayBuffer).transfer(0);

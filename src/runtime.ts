@@ -185,8 +185,13 @@ export interface Device {
   /**
    * `quantizeWeight`'s bits, where the device computes them faster: of a matrix [out, in], float32 or the bits of float16.
    * The scale of rows with a value that is NaN or infinite is NaN.
+   * @param target the caller's memory for the result; by default new memory
    */
-  quantizeWeight?(weight: HostTensor<Float32Array | Uint16Array>, scheme: Scheme): QuantizedTensor;
+  quantizeWeight?(
+    weight: HostTensor<Float32Array | Uint16Array>,
+    scheme: Scheme,
+    target?: Pick<QuantizedTensor, 'data' | 'scale'>,
+  ): QuantizedTensor;
   /**
    * Copies a linear layer to the device, packed as the device's kernels read it; bias [out]. `name`: for labels,
    * errors.

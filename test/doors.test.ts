@@ -273,7 +273,7 @@ const UNTESTED = ['roundHalfEven'];
 /** Those of checkpoint files, tested with their rooms. */
 const ELSEWHERE = [
   ...['blobs', 'folder', 'hub', 'site', 'locate', 'parseConfig', 'tensorShapes', 'openCheckpoint', 'weightsOf'],
-  ...['checkpointBytes', 'elements', 'readSafetensors', 'toFloat16', 'toFloat32', 'writeSafetensors', 'dtypesOf'],
+  ...['planSafetensors', 'elements', 'readSafetensors', 'toFloat16', 'toFloat32', 'writeSafetensors', 'dtypesOf'],
 ];
 
 test('every function of the doors is among the calls', () => {

@@ -6,7 +6,7 @@
  */
 import type { BertConfig, FamilyName } from '../bert.ts';
 import { BertletError, fault } from '../errors.ts';
-import { preview } from '../options.ts';
+import { integer, type Option, oneOf, preview } from '../options.ts';
 import type { Scheme } from '../runtime.ts';
 import type { TensorForm } from './safetensors.ts';
 
@@ -62,61 +62,51 @@ export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
   roberta: { names: [['bert.', 'roberta.']], positionsAfterPadding: true, tokenizer: 'RobertaTokenizer' },
 };
 
-/** The name in a family's checkpoints of the tensor that BERT calls `name`. */
-const fileNameOf = (name: string, family: FamilyName = 'bert'): string =>
-  FAMILIES[family].names.reduce((all, [bert, own]) => all.replace(bert, own), name);
-
 const KNOWN = Object.keys(FAMILIES).join(', ');
-// The largest sizes that are believed, far above every model's: what is made from them must fit the memory.
-const MAX_SIZE = 2 ** 16;
-const MAX_VOCAB = 2 ** 24;
-const MAX_POSITIONS = 2 ** 20;
-const MAX_LAYERS = 1000;
-/** transformers' two names of the exact GELU. */
-const EXACT_GELU: unknown[] = ['gelu', 'gelu_python'];
 const HEAD = 'qa_outputs';
 const QUANTIZED = 'Use the checkpoint that was quantized.';
+// The largest sizes that are believed, far above every model's: what is made from them must fit the memory.
+const MAX_SIZE = 2 ** 16;
+const MAX_POSITIONS = 2 ** 20;
+const MAX_VOCAB = 2 ** 24;
+const MAX_LAYERS = 1000;
+const EPS = {
+  expected: 'a positive number up to 1',
+  allows: (value: unknown) => typeof value === 'number' && value > 0 && value <= 1,
+};
 
 /**
  * Reads the sizes of the model from config.json, whose words are those of the model's family.
  * @throws BertletError `config` for another architecture or head, or if a size is missing or impossible
  */
 export function parseConfig(json: Record<string, unknown>, file = 'config.json'): BertConfig {
-  const { model_type: type, architectures } = json;
-  if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type)) throw configError(file, 'model_type', KNOWN, type);
-  const name = type as FamilyName;
-  const { keys = {}, embeddingSize, noTypes, eps, positionsAfterPadding = false } = FAMILIES[name];
-  const { expect, size } = valuesOf(json, FAMILIES[name], file);
-  // Refused before the weights are downloaded: a model with another head has no qa_outputs.
-  const heads = Array.isArray(architectures) ? architectures.filter((head) => typeof head === 'string') : [];
-  if (heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering')))
-    throw configError(file, 'architectures', 'a model for question answering', heads.join(', '));
-  expect('is_decoder', 'false', (value) => value === false, false);
-  expect('hidden_act', '"gelu" or "gelu_python" (the exact one)', (value) => EXACT_GELU.includes(value), 'gelu');
-  expect('position_embedding_type', '"absolute"', (value) => value === 'absolute', 'absolute');
+  const name = checkArchitecture(json, file);
+  const { keys = {}, embeddingSize, noTypes, eps, positionsAfterPadding } = FAMILIES[name];
+  const read = readerOf(json, FAMILIES[name], file);
+  read('is_decoder', oneOf([false]), false);
+  read('hidden_act', oneOf(['gelu', 'gelu_python']), 'gelu'); // two names of the exact one
+  read('position_embedding_type', oneOf(['absolute']), 'absolute');
   const floatHead = leavesHeadInFloat(json.quantization_config, file);
-  const hidden = size('hidden_size', 1, MAX_SIZE);
-  const embedding = embeddingSize ? size('embedding_size', 1, MAX_SIZE, embeddingSize) : hidden;
-  const divides = (n: unknown) => isInteger(n, 1, hidden) && hidden % (n as number) === 0;
-  const rows = size('max_position_embeddings', 1, MAX_POSITIONS);
-  const firstPosition = positionsAfterPadding ? size('pad_token_id', 0, rows - 2, 1) + 1 : 0;
-  const isEps = (n: unknown) => typeof n === 'number' && n > 0 && n <= 1;
+  const hidden = read('hidden_size', integer(1, MAX_SIZE));
+  const embedding = embeddingSize ? read('embedding_size', integer(1, MAX_SIZE), embeddingSize) : hidden;
+  const heads = {
+    expected: `a divisor of ${keys.hidden_size ?? 'hidden_size'} ${hidden}`,
+    allows: (n: unknown) => integer(1, hidden).allows(n) && hidden % (n as number) === 0,
+  };
+  const rows = read('max_position_embeddings', integer(1, MAX_POSITIONS));
+  const firstPosition = positionsAfterPadding ? read('pad_token_id', integer(0, rows - 2), 1) + 1 : 0;
   return {
     ...(name !== 'bert' && { family: name }),
-    vocab: size('vocab_size', 1, MAX_VOCAB),
+    vocab: read('vocab_size', integer(1, MAX_VOCAB)),
     positions: rows - firstPosition,
     ...(firstPosition > 0 && { firstPosition }),
-    types: noTypes ? 0 : size('type_vocab_size', positionsAfterPadding ? 1 : 2, MAX_SIZE, 2),
+    types: noTypes ? 0 : read('type_vocab_size', integer(positionsAfterPadding ? 1 : 2, MAX_SIZE), 2),
     hidden,
     ...(embedding !== hidden && { embedding }),
-    layers: size('num_hidden_layers', 1, MAX_LAYERS),
-    heads: expect(
-      'num_attention_heads',
-      `a divisor of ${keys.hidden_size ?? 'hidden_size'} ${hidden}`,
-      divides,
-    ) as number,
-    intermediate: size('intermediate_size', 1, 16 * MAX_SIZE),
-    eps: eps ?? (expect('layer_norm_eps', 'a positive number up to 1', isEps, 1e-12) as number),
+    layers: read('num_hidden_layers', integer(1, MAX_LAYERS)),
+    heads: read('num_attention_heads', heads),
+    intermediate: read('intermediate_size', integer(1, 16 * MAX_SIZE)),
+    eps: eps ?? read('layer_norm_eps', EPS, 1e-12),
     ...(floatHead && { floatHead }),
   };
 }
@@ -126,22 +116,25 @@ const configError = (file: string, key: string, expected: string, value: unknown
   return fault('config', file, `${key} to be ${expected}`, preview(value), advice);
 };
 
-const isInteger = (n: unknown, min: number, max: number): boolean =>
-  Number.isSafeInteger(n) && (n as number) >= min && (n as number) <= max;
+/** Returns the family. A model with another head is refused here, before its weights are downloaded: it has no qa_outputs. */
+function checkArchitecture({ model_type: type, architectures }: Record<string, unknown>, file: string): FamilyName {
+  if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type)) throw configError(file, 'model_type', KNOWN, type);
+  const heads = Array.isArray(architectures) ? architectures.filter((head) => typeof head === 'string') : [];
+  if (heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering')))
+    throw configError(file, 'architectures', 'a model for question answering', heads.join(', '));
+  return type as FamilyName;
+}
 
-/** Checks the values of config.json, by BERT's keys. Errors name the family's. */
-function valuesOf(json: Record<string, unknown>, { keys = {}, synonyms = [] }: Family, file: string) {
-  const expect = (key: string, expected: string, ok: (value: unknown) => boolean, absent?: unknown): unknown => {
+/** Makes a function that reads and checks a value of config.json, by BERT's key for it. Errors name the family's key. */
+function readerOf(json: Record<string, unknown>, { keys = {}, synonyms = [] }: Family, file: string) {
+  return <V>(key: string, { expected, allows }: Option<V>, absent?: V): NonNullable<V> => {
     const familyKey = keys[key] ?? key;
     const value = json[familyKey] ?? absent;
-    if (!ok(value)) throw configError(file, familyKey, expected, value);
+    if (!allows(value)) throw configError(file, familyKey, expected, value);
     if (synonyms.includes(key) && json[key] !== undefined && json[key] !== value)
       throw configError(file, key, `as ${familyKey}, ${value}`, json[key]);
-    return value;
+    return value as NonNullable<V>;
   };
-  const size = (key: string, min: number, max: number, absent?: number) =>
-    expect(key, `an integer from ${min} to ${max}`, (value) => isInteger(value, min, max), absent) as number;
-  return { expect, size };
 }
 
 /** Names that compressed-tensors has for int8 weights with their scales, and for weights in float (`dense`). */
@@ -156,9 +149,8 @@ function leavesHeadInFloat(config: unknown, file: string): boolean {
   if (config === undefined || config === null) return false;
   const { quant_method: method, format, ignore } = config as Record<string, unknown>;
   if (method !== 'compressed-tensors' || !FORMATS.includes(format)) {
-    const expected = 'weights in float, or in int8 of compressed-tensors (int-quantized)';
     const got = `quantization_config of ${preview(method)}${format === undefined ? '' : `, ${preview(format)}`}`;
-    throw fault('config', file, expected, got, QUANTIZED);
+    throw fault('config', file, 'weights in float, or in int8 of compressed-tensors (int-quantized)', got, QUANTIZED);
   }
   return Array.isArray(ignore) && ignore.includes(HEAD);
 }
@@ -168,33 +160,33 @@ export const WORD_EMBEDDINGS = 'bert.embeddings.word_embeddings.weight';
 /** A tensor of the model. */
 export interface TensorShape {
   /** Its name in the file. */
-  readonly own: string;
+  readonly fileName: string;
   readonly shape: number[];
-  /** Whether it is the weight of a linear, which int8 quantizes. */
-  readonly linear: boolean;
-  /** Whether it is an embedding table. */
-  readonly table: boolean;
+  /** The weight of a linear, which int8 quantizes; an embedding table; or what is always float. */
+  readonly kind: 'linear' | 'table' | 'float';
 }
 
 /** The shape of every tensor of a checkpoint, by BERT's name for it. */
 export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
-  const { hidden, intermediate, embedding = hidden, firstPosition = 0, floatHead = false } = config;
+  const { hidden, intermediate, embedding = hidden, firstPosition = 0 } = config;
+  const { names } = FAMILIES[config.family ?? 'bert'];
   const shapes = new Map<string, TensorShape>();
-  const add = (name: string, shape: number[], kind?: 'linear' | 'table') =>
-    shapes.set(name, {
-      own: fileNameOf(name, config.family),
-      shape,
-      linear: kind === 'linear',
-      table: kind === 'table',
-    });
-  const norm = (name: string, size: number) => [add(`${name}.weight`, [size]), add(`${name}.bias`, [size])];
-  const linear = (name: string, out: number, features: number) => {
-    add(`${name}.weight`, [out, features], name === HEAD && floatHead ? undefined : 'linear');
-    add(`${name}.bias`, [out]);
+  const add = (name: string, shape: number[], kind: TensorShape['kind']) => {
+    const fileName = names.reduce((all, [bert, own]) => all.replace(bert, own), name);
+    shapes.set(name, { fileName, shape, kind });
   };
-  add(WORD_EMBEDDINGS, [config.vocab, embedding], 'table');
-  add('bert.embeddings.position_embeddings.weight', [firstPosition + config.positions, embedding], 'table');
-  if (config.types > 0) add('bert.embeddings.token_type_embeddings.weight', [config.types, embedding], 'table');
+  const vectors = (name: string, size: number, ...kinds: string[]) => {
+    for (const kind of kinds) add(`${name}.${kind}`, [size], 'float');
+  };
+  const linear = (name: string, out: number, features: number, kind: TensorShape['kind'] = 'linear') => {
+    add(`${name}.weight`, [out, features], kind);
+    vectors(name, out, 'bias');
+  };
+  const norm = (name: string, size: number) => vectors(name, size, 'weight', 'bias');
+  const table = (name: string, rows: number) => add(`bert.embeddings.${name}.weight`, [rows, embedding], 'table');
+  table('word_embeddings', config.vocab);
+  table('position_embeddings', firstPosition + config.positions);
+  if (config.types > 0) table('token_type_embeddings', config.types);
   norm('bert.embeddings.LayerNorm', embedding);
   if (embedding !== hidden) linear('bert.embeddings_project', hidden, embedding);
   for (let i = 0; i < config.layers; i++) {
@@ -206,7 +198,7 @@ export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
     linear(`${layer}.output.dense`, hidden, intermediate);
     norm(`${layer}.output.LayerNorm`, hidden);
   }
-  linear(HEAD, 2, hidden);
+  linear(HEAD, 2, hidden, config.floatHead ? 'float' : 'linear');
   return shapes;
 }
 
@@ -214,8 +206,8 @@ export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
  * Names the tensors of a file as the model does: gamma and beta are what TensorFlow calls weight and bias, and a file
  * may leave out the first part of the names, such as `bert.`. Hugging Face renames them in the same way.
  */
-export function renamed<E extends TensorForm>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
-  const all = [...tensorShapes(config).values()].map(({ own }) => own);
+export function renamed<E>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
+  const all = [...tensorShapes(config).values()].map(({ fileName }) => fileName);
   const expected = all.filter((name) => !name.startsWith(HEAD));
   const whole = new Map(expected.map((name) => [name.slice(name.indexOf('.') + 1), name]));
   const found = new Map<string, E>();
@@ -243,7 +235,7 @@ const MAX_NAMES = 5; // of tensors that are there, where others are missing
 
 /**
  * Compares the names, shapes and dtypes of a checkpoint's tensors with those of the model. A weight may be int8 if a tensor
- * with its scales is there as well (layout.ts). Tensors that the model does not have, such as the pooler, the heads of
+ * with its scales is there as well (bench/layout.ts). Tensors that the model does not have, such as the pooler, the heads of
  * pretraining and the positions' numbers, are passed over, as Hugging Face does, unless they would change what is computed:
  * more layers than config.json says, and what belongs to a quantized weight.
  * @returns the scheme of an int8 checkpoint, otherwise null
@@ -252,39 +244,37 @@ const MAX_NAMES = 5; // of tensors that are there, where others are missing
 export function checkTensors(
   config: BertConfig,
   tensors: ReadonlyMap<string, TensorForm>,
-  file = 'checkpoint',
+  file: string,
 ): Scheme | null {
-  const model = new Map([...tensorShapes(config).values()].map(({ own, ...rest }) => [own, rest]));
-  const table = fileNameOf(WORD_EMBEDDINGS, config.family);
-  const expected = new Map([...model].map(([name, { shape }]) => [name, [`${shape}`]]));
-  const schemes = new Set<Scheme | null>();
-  const int8 = new Set<string>();
-  for (const [name, { shape, linear }] of model) {
-    const quantized = tensors.get(name)?.dtype === 'I8' && (linear || name === table);
-    if (quantized) int8.add(name);
-    if (quantized) expected.set(`${name}_scale`, [...(linear ? ['1'] : []), `${shape[0]},1`]);
-    if (linear)
-      schemes.add(quantized ? (tensors.get(`${name}_scale`)?.shape.length === 1 ? 'torch' : 'accurate') : null);
-  }
   const problems: string[] = [];
-  for (const [name, shapes] of expected) {
+  const expected = new Set<string>();
+  const expect = (name: string, dtypes: readonly string[], ...shapes: number[][]) => {
     const { shape, dtype } = tensors.get(name) ?? {};
+    expected.add(name);
     if (!shape) problems.push(`missing ${name} [${shapes[0]}]`);
-    else if (!shapes.includes(`${shape}`))
+    else if (!shapes.some((each) => `${each}` === `${shape}`))
       problems.push(`${name}: expected [${shapes.join('] or [')}], got [${`${shape}`.slice(0, 100)}]`);
-    else if (!int8.has(name) && !FLOATS.includes(dtype!))
-      problems.push(`${name}: expected F32, F16 or BF16, got ${dtype}`);
+    else if (!dtypes.includes(dtype!)) problems.push(`${name}: expected F32, F16 or BF16, got ${dtype}`);
+  };
+  const schemes = new Set<Scheme | null>();
+  for (const [name, { fileName, shape, kind }] of tensorShapes(config)) {
+    const int8 = tensors.get(fileName)?.dtype === 'I8' && (kind === 'linear' || name === WORD_EMBEDDINGS);
+    expect(fileName, int8 ? ['I8'] : FLOATS, shape);
+    const scale = `${fileName}_scale`;
+    const eachRow = [shape[0]!, 1];
+    if (int8) expect(scale, FLOATS, ...(kind === 'linear' ? [[1], eachRow] : [eachRow]));
+    const scheme = tensors.get(scale)?.shape.length === 1 ? 'torch' : 'accurate';
+    if (kind === 'linear') schemes.add(int8 ? scheme : null);
   }
   const others = [...tensors.keys()].filter((name) => !expected.has(name));
   for (const name of others) {
-    const ofLayer = model.has(name.replace(/\.layer\.\d+\./, '.layer.0.'));
-    const ofWeight = /^(.+\.)(weight|input|output)_\w+$/.exec(name);
-    const matters = ofLayer || (ofWeight && model.has(`${ofWeight[1]}weight`));
+    const ofWeight = /^(.+\.)(weight|input|output)_\w+$/.exec(name)?.[1];
+    const matters = expected.has(name.replace(/\.layer\.\d+\./, '.layer.0.')) || expected.has(`${ofWeight}weight`);
     if (matters) problems.push(`unexpected ${name.slice(0, 100)}`);
   }
   if (problems.length === 0 && schemes.size > 1) problems.push('linears of different dtypes or schemes');
-  if (problems.length === 0) return [...schemes][0] ?? null;
-  throw problemsError(file, problems, others);
+  if (problems.length > 0) throw problemsError(file, problems, others);
+  return [...schemes][0] ?? null;
 }
 
 /** @param others names of tensors that the model does not have */
@@ -292,10 +282,14 @@ function problemsError(file: string, problems: readonly string[], others: readon
   for (const [names, got, advice] of FOREIGN) {
     if (others.some((name) => names.test(name))) return fault('weights', file, "a model's weights", got, advice);
   }
+  const listed = firstOf(problems, MAX_PROBLEMS, '; ');
+  const there = others.length > 0 ? ` The file has ${firstOf(others, MAX_NAMES, ', ')}.` : '';
   const advice = 'Use a question answering checkpoint with its own config.json.';
-  const more = problems.length > MAX_PROBLEMS ? [`and ${problems.length - MAX_PROBLEMS} more`] : [];
-  const listed = [...problems.slice(0, MAX_PROBLEMS), ...more].join('; ');
-  const shown = others.slice(0, MAX_NAMES).map((name) => name.slice(0, 100));
-  const there = shown.length > 0 ? ` The file has ${shown.join(', ')}${others.length > MAX_NAMES ? ', ...' : ''}.` : '';
   return new BertletError('weights', `${file}: ${problems.length} tensors differ: ${listed}.${there} ${advice}`);
+}
+
+/** Joins the first lines of a list, and says how many more there are. */
+function firstOf(lines: readonly string[], max: number, separator: string): string {
+  const shown = lines.slice(0, max).map((line) => line.slice(0, 300));
+  return [...shown, ...(lines.length > max ? [`and ${lines.length - max} more`] : [])].join(separator);
 }

@@ -1,16 +1,14 @@
 /** Makes a checkpoint's tensors what a model computes with: widened, rounded or quantized into memory of the caller. */
 
-import type { BertConfig, WeightForm, Weights } from '../bert.ts';
+import { type BertConfig, free, type WeightForm, type Weights } from '../bert.ts';
 import { fault, inputError } from '../errors.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { Device, HostTensor, Scheme } from '../runtime.ts';
 import { tensorShapes } from './config.ts';
-import { byteLength, readTensor, type StoredTensor, toFloat16, toFloat32, viewTensor } from './safetensors.ts';
+import { readTensor, type StoredTensor, toFloat16, toFloat32 } from './safetensors.ts';
 
 /** The precision of the linears' weights: float32, float16, or int8 in one of the two schemes. */
 export type Precision = 'fp32' | 'fp16' | Scheme;
-
-const MAX_KEPT = 2 ** 24; // bytes of a tensor whose memory is used for the next: a layer's, and not the embeddings'
 
 /** Tensors of a model, by the names of its family. */
 interface Tensors {
@@ -35,47 +33,57 @@ export function weightsOf(
   const shapes = tensorShapes(config);
   const int8 = precision === 'fp32' || precision === 'fp16' ? null : precision;
   const describe = (name: string): WeightForm => {
-    const { own, shape, linear, table } = shapes.get(name)!;
-    if (linear && int8) return { dtype: 'I8', shape, scheme: int8 };
-    const half = linear ? precision === 'fp16' : table && device.float16 && tensors.get(own)!.dtype === 'F16';
+    const { fileName, shape, kind } = shapes.get(name)!;
+    if (kind === 'linear' && int8) return { dtype: 'I8', shape, scheme: int8 };
+    const isHalf = device.float16 && tensors.get(fileName)!.dtype === 'F16';
+    const half = kind === 'linear' ? precision === 'fp16' : kind === 'table' && isHalf;
     return { dtype: half ? 'F16' : 'F32', shape };
   };
-  const memory = new ArrayBuffer(MAX_KEPT); // of the tensor that is converted: new memory costs more than to fill it
-  /** Reads a tensor in the file's dtype, for as long as `use` runs. */
-  const read = (own: string, use: (tensor: HostTensor) => void) => {
-    const stored = tensors.get(own)!;
-    const size = byteLength(stored);
-    const bytes = size > MAX_KEPT ? new Uint8Array(size) : new Uint8Array(memory, 0, size);
-    stored.read(bytes);
-    use(viewTensor(stored, bytes, own));
-    if (size > MAX_KEPT) bytes.buffer.transfer(0); // frees it now; garbage collection would let tensors pile up
-  };
   /** Reads the scales of an int8 tensor: one for each row, or for all. */
-  const scalesOf = (own: string): Float32Array => {
-    const name = `${own}_scale`;
-    const scales = toFloat32(readTensor(tensors.get(name)!, name), name);
-    assertFinite(name, scales);
-    return scales;
+  const scalesOf = (fileName: string): Float32Array => {
+    const name = `${fileName}_scale`;
+    return float32Of(readTensor(tensors.get(name)!, name), name).data;
   };
-  const fill: Weights['fill'] = (name, target, scale) => {
-    const { own } = shapes.get(name)!;
-    const stored = tensors.get(own)!;
+  /** Converts a tensor of the file to the dtype of `target`. */
+  const convert = (name: string, tensor: HostTensor, target: Target, scale: Float32Array) => {
+    if (target.BYTES_PER_ELEMENT === 1) {
+      const quantized = { data: target as Int8Array, scale };
+      if (device.quantizeWeight && (tensor.dtype === 'F16' || tensor.dtype === 'F32'))
+        device.quantizeWeight(tensor as HostTensor<Float32Array | Uint16Array>, int8!, quantized);
+      else {
+        const { data, scale: scales } = quantizeWeight(float32Of(tensor, name), int8!);
+        target.set(data);
+        scale.set(scales);
+      }
+      assertFinite(name, scale);
+    } else if (target.BYTES_PER_ELEMENT === 2) target.set(toFloat16(float32Of(tensor, name), name).data);
+    else if (tensor.dtype !== 'I8') toFloat32(tensor, name, target as Float32Array);
+    else {
+      const scales = scalesOf(name);
+      const columns = target.length / scales.length;
+      for (let i = 0; i < target.length; i++) target[i] = Number(tensor.data[i]) * scales[Math.floor(i / columns)]!;
+    }
+  };
+  const fill = (name: string, target: Target, scale = new Float32Array(0)) => {
+    const { fileName } = shapes.get(name)!;
+    const stored = tensors.get(fileName)!;
     const { dtype } = describe(name);
     if (stored.dtype === dtype) stored.read(new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
-    else if (dtype === 'I8')
-      read(own, (tensor) => quantizeInto(target as Int8Array, scale!, tensor, own, int8!, device));
-    else if (dtype === 'F16') read(own, (tensor) => target.set(toFloat16(float32Of(tensor, own), own).data));
-    else if (stored.dtype === 'I8') read(own, ({ data }) => dequantizeInto(target, data as Int8Array, scalesOf(own)));
-    else read(own, (tensor) => toFloat32(tensor, own, target as Float32Array));
-    if (dtype !== 'I8') assertFinite(own, target as Float32Array | Uint16Array);
+    else {
+      const tensor = readTensor(stored, fileName);
+      convert(fileName, tensor, target, scale);
+      free(tensor.data);
+    }
+    if (dtype !== 'I8') assertFinite(fileName, target as Float32Array | Uint16Array);
     else if (stored.dtype === 'I8') {
-      const scales = scalesOf(own);
-      if (scales.length > 1) scale!.set(scales);
-      else scale!.fill(scales[0]!);
+      const scales = scalesOf(fileName);
+      for (let i = 0; i < scale.length; i++) scale[i] = scales[i % scales.length]!;
     }
   };
   return { describe, fill };
 }
+
+type Target = Parameters<Weights['fill']>[1];
 
 function float32Of(tensor: HostTensor, name: string): HostTensor<Float32Array> {
   const data = toFloat32(tensor, name);
@@ -83,36 +91,11 @@ function float32Of(tensor: HostTensor, name: string): HostTensor<Float32Array> {
   return { dtype: 'F32', shape: tensor.shape, data };
 }
 
-/** Quantizes a tensor: on the device, where it can. */
-function quantizeInto(
-  target: Int8Array,
-  scale: Float32Array,
-  tensor: HostTensor,
-  name: string,
-  scheme: Scheme,
-  device: Pick<Device, 'quantizeWeight'>,
-): void {
-  const quantized =
-    device.quantizeWeight && (tensor.dtype === 'F16' || tensor.dtype === 'F32')
-      ? device.quantizeWeight(tensor as HostTensor<Float32Array | Uint16Array>, scheme)
-      : quantizeWeight(float32Of(tensor, name), scheme);
-  assertFinite(name, quantized.scale);
-  target.set(quantized.data);
-  scale.set(quantized.scale);
-  (quantized.data.buffer as ArrayBuffer).transfer(0);
-}
-
-/** Widens int8 with one scale for each row to float32. */
-function dequantizeInto(target: { [i: number]: number }, data: Int8Array, scales: Float32Array): void {
-  const columns = data.length / scales.length;
-  for (let i = 0; i < data.length; i++) target[i] = data[i]! * scales[Math.floor(i / columns)]!;
-}
-
 /** @throws BertletError `weights` if a value is NaN or infinite */
 function assertFinite(name: string, values: Float32Array | Uint16Array): void {
-  if (values.BYTES_PER_ELEMENT === 4 ? !hasNonFinite32(values as Float32Array) : !hasNonFinite16(values as Uint16Array))
-    return;
-  throw fault('weights', name, 'finite values', 'NaN or Infinity', 'The file is damaged.');
+  const is16 = values.BYTES_PER_ELEMENT === 2;
+  const wrong = is16 ? hasNonFinite16(values as Uint16Array) : hasNonFinite32(values as Float32Array);
+  if (wrong) throw fault('weights', name, 'finite values', 'NaN or Infinity', 'The file is damaged.');
 }
 
 // Two branch-free loops, one for each type of array: `every` is ten times slower, and V8 deoptimizes a loop that has seen both.

@@ -14,19 +14,9 @@ import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
 
-/** Bytes of an element of each dtype that a file may have. Those that `DTYPE_BYTES` lacks may be present, reading one is an error. */
-export const FILE_DTYPE_BYTES = {
-  ...DTYPE_BYTES,
-  F64: 8,
-  BOOL: 1,
-  I16: 2,
-  U16: 2,
-  U32: 4,
-  U64: 8,
-  F8_E4M3: 1,
-  F8_E5M2: 1,
-  C64: 8,
-} as const;
+/** Bytes of an element. A tensor of these dtypes may be present in a file; reading one is an error, but for F64. */
+const OTHER_DTYPES = { F64: 8, BOOL: 1, I16: 2, U16: 2, U32: 4, U64: 8, F8_E4M3: 1, F8_E5M2: 1, C64: 8 } as const;
+export const FILE_DTYPE_BYTES = { ...DTYPE_BYTES, ...OTHER_DTYPES };
 export type FileDType = keyof typeof FILE_DTYPE_BYTES;
 
 /** The dtype and the shape of a tensor in a file. */

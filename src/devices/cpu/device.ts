@@ -138,7 +138,14 @@ export class CpuDevice implements Device {
     Object.assign(block, { at: to, bytes: block.bytes * 2, isHalf: false });
   }
 
-  quantizeWeight({ shape, data }: HostTensor<Float32Array | Uint16Array>, scheme: Scheme): QuantizedTensor {
+  quantizeWeight(
+    { shape, data }: HostTensor<Float32Array | Uint16Array>,
+    scheme: Scheme,
+    target: Pick<QuantizedTensor, 'data' | 'scale'> = {
+      data: new Int8Array(data.length),
+      scale: new Float32Array(shape[0]!),
+    },
+  ): QuantizedTensor {
     const [rows, columns] = shape as [number, number];
     const size = pad(data.length, 16);
     const from = this.#free; // used until the end of this call
@@ -149,13 +156,13 @@ export class CpuDevice implements Device {
       new Uint16Array(this.#memory.buffer, from + size * 2, data.length).set(data);
       this.#state.exports.halfToFloat(from + size * 2, from, size); // in place, from the second half of the room
     }
-    const scale = new Float32Array(rows);
     const shared = scheme === 'torch' ? rows : 1; // rows that share a scale
     for (let row = 0; row < rows; row += shared) {
       const step = this.#state.exports.quantizeWeight(from + row * columns * 4, to + row * columns, shared * columns);
-      scale.fill(step, row, row + shared);
+      target.scale.fill(step, row, row + shared);
     }
-    return { dtype: 'I8', shape, data: new Int8Array(this.#memory.buffer, to, data.length).slice(), scale, scheme };
+    target.data.set(new Int8Array(this.#memory.buffer, to, data.length));
+    return { dtype: 'I8', shape, ...target, scheme };
   }
 
   /**

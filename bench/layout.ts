@@ -1,10 +1,8 @@
 /** The contents and the size of a checkpoint file in each precision, computed without writing the file. */
 
-import type { BertConfig } from '../bert.ts';
-import { tensorShapes, WORD_EMBEDDINGS } from './config.ts';
-import type { Precision } from './precision.ts';
-import { type Entry, safetensorsBytes } from './write.ts';
+import { type BertConfig, type HostTensor, type Precision, planSafetensors, tensorShapes } from '../src/tensor.ts';
 
+type Entry = readonly [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
 export type Embeddings = 'F32' | 'F16' | 'I8';
 
 /**
@@ -22,18 +20,19 @@ export type Embeddings = 'F32' | 'F16' | 'I8';
  */
 export function checkpointLayout(config: BertConfig, precision: Precision, embeddings: Embeddings = 'F32'): Entry[] {
   const isInt8 = precision !== 'fp32' && precision !== 'fp16';
-  return [...tensorShapes(config)].flatMap(([name, { own, shape, linear, table }]): Entry[] => {
-    const float = precision === 'fp16' || (isInt8 && table && embeddings === 'F16') ? 'F16' : 'F32';
-    const int8 = isInt8 && (linear || (name === WORD_EMBEDDINGS && embeddings === 'I8'));
-    if (!int8) return [[own, { dtype: float, shape }]];
+  return [...tensorShapes(config)].flatMap(([name, { fileName, shape, kind }]): Entry[] => {
+    const float = precision === 'fp16' || (isInt8 && kind === 'table' && embeddings === 'F16') ? 'F16' : 'F32';
+    const linear = kind === 'linear';
+    const int8 = isInt8 && (linear || (name.endsWith('.word_embeddings.weight') && embeddings === 'I8'));
+    if (!int8) return [[fileName, { dtype: float, shape }]];
     const scales = linear && precision === 'torch' ? [1] : [shape[0]!, 1];
     return [
-      [own, { dtype: 'I8', shape }],
-      [`${own}_scale`, { dtype: 'F32', shape: scales }],
+      [fileName, { dtype: 'I8', shape }],
+      [`${fileName}_scale`, { dtype: 'F32', shape: scales }],
     ];
   });
 }
 
 /** Size in bytes of a model's safetensors file in this precision. */
 export const checkpointBytes = (config: BertConfig, precision: Precision, embeddings?: Embeddings): number =>
-  safetensorsBytes(checkpointLayout(config, precision, embeddings));
+  planSafetensors(checkpointLayout(config, precision, embeddings)).total;
