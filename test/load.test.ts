@@ -8,7 +8,7 @@ import { checkpointBytes, checkpointLayout } from '../bench/layout.ts';
 import { parseConfig, tensorShapes } from '../src/checkpoint/config.ts';
 import { readSafetensors } from '../src/checkpoint/safetensors.ts';
 import { writeSafetensors } from '../src/checkpoint/write.ts';
-import { type LoadOptions, load } from '../src/index.ts';
+import { type Files, type LoadOptions, load } from '../src/index.ts';
 import { QuestionAnswering } from '../src/qa.ts';
 import type { HostTensor } from '../src/runtime.ts';
 import { CHECKPOINT, expectError, rawSafetensors, TINY } from './support.ts';
@@ -197,6 +197,43 @@ describe('wrong files', () => {
     rmSync(join(folder, 'config.json'));
     mkdirSync(join(folder, 'config.json'));
     await expectError('file', /config\.json: expected a readable file, got no file/, () => load(folder));
+  });
+  test.each([
+    [
+      'adapter_config.json',
+      /expected (config\.json|model\.safetensors or .*), got an adapter \(adapter_config\.json\)\. Merge it into its model first/,
+    ],
+    ['tf_model.h5', /expected model\.safetensors or .*, got weights for TensorFlow \(tf_model\.h5\)\. /],
+    ['flax_model.msgpack', /got weights for Flax \(flax_model\.msgpack\)\. /],
+    ['model.onnx', /got a graph of ONNX \(model\.onnx\)\. Use the checkpoint/],
+    ['onnx/model.onnx', /got a graph of ONNX \(onnx\/model\.onnx\)\. Use the checkpoint/],
+    ['minilm-q8_0.gguf', /expected model\.safetensors or .*, got none\. .* GGUF is none\.$/],
+  ])('%s in place of the weights: the cause', async (name, message) => {
+    mkdirSync(join(folder, 'onnx'));
+    writeFileSync(join(folder, name), 'of another format');
+    await (await load(folder, { device: 'reference' })).dispose(); // beside the weights it does not matter
+    rmSync(join(folder, 'model.safetensors'));
+    await expectError('file', message, () => load(folder));
+    if (!name.startsWith('adapter')) return;
+    rmSync(join(folder, 'config.json')); // as peft saves an adapter
+    await expectError('file', message, () => load(folder));
+  });
+  test('a file of another format is not fetched to say so', async () => {
+    const asked: string[] = [];
+    const files: Files = {
+      name: 'far away',
+      open: async (file, { onProgress, signal } = {}) => {
+        if (file !== 'tf_model.h5') return null;
+        for (let loaded = 1; loaded <= 1000; loaded++) {
+          onProgress?.({ file, loaded, total: 1000 });
+          asked.push(file);
+          signal?.throwIfAborted();
+        }
+        return { name: file, size: 1000, read: () => {}, close: () => {} };
+      },
+    };
+    await expectError('file', /far away: expected config\.json, got weights for TensorFlow/, () => load(files));
+    expect(asked.length).toBe(1);
   });
   test('no such folder', () =>
     expectError('file', /nowhere: expected config\.json, got none\. A checkpoint is a folder/, () =>

@@ -93,13 +93,39 @@ export async function openDescription(
   return { config, tokenizer };
 }
 
-const missing = (files: Files, name: string) =>
-  fault('file', files.name, name, 'none', 'A checkpoint is a folder as Hugging Face saves it.');
+/** Files that stand for a model in another format, and how to make a checkpoint of it. */
+const FOREIGN: readonly [file: string, format: string, advice: string][] = [
+  ['adapter_config.json', 'an adapter', 'Merge it into its model first: `merge_and_unload()` of peft.'],
+  ['tf_model.h5', 'weights for TensorFlow', 'Save them for PyTorch: `from_tf=True` of transformers 4.'],
+  ['flax_model.msgpack', 'weights for Flax', 'Save them for PyTorch: `from_flax=True` of transformers 4.'],
+  ['onnx/model.onnx', 'a graph of ONNX', 'Use the checkpoint that it was exported from.'],
+  ['model.onnx', 'a graph of ONNX', 'Use the checkpoint that it was exported from.'],
+];
+
+/** Refuses files without one that is needed, by what there is instead. */
+async function refuseMissing(files: Files, name: string): Promise<never> {
+  const ofModel = name === 'config.json' || name.startsWith(WEIGHTS[0]!);
+  for (const [file, format, advice] of ofModel ? FOREIGN : [])
+    if (await isThere(files, file)) throw fault('file', files.name, name, `${format} (${file})`, advice);
+  const advice = 'A checkpoint is a folder as Hugging Face saves it, of safetensors or PyTorch; GGUF is none.';
+  throw fault('file', files.name, name, 'none', advice);
+}
+
+/** Whether there is a file. It may be large, so its first bytes end its download. */
+async function isThere(files: Files, name: string): Promise<boolean> {
+  const stop = new AbortController();
+  try {
+    const file = await files.open(name, { signal: stop.signal, onProgress: () => stop.abort() });
+    file?.close();
+    return file !== null;
+  } catch {
+    return stop.signal.aborted;
+  }
+}
 
 async function needed(files: Files, name: string, options: OpenOptions): Promise<WholeFile> {
   const file = await readWhole(files, name, options);
-  if (!file) throw missing(files, name);
-  return file;
+  return file ?? refuseMissing(files, name);
 }
 
 /** Opens the files of the weights. Tensors are then read one by one. */
@@ -121,7 +147,7 @@ async function openWeights(config: BertConfig, files: Files, options: OpenOption
     const tensors = new Map<string, StoredTensor>();
     for (const shard of index?.files ?? [name]) {
       const file = index ? await open(shard) : first;
-      if (!file) throw missing(files, shard);
+      if (!file) return await refuseMissing(files, shard);
       for (const [tensor, stored] of shard.endsWith('.bin') ? pytorchTensorsIn(file) : safetensorsIn(file)) {
         if (tensors.has(tensor))
           throw indexError(first.name, `tensor ${preview(tensor)} in one file`, `it in ${shard} as well`);
@@ -143,7 +169,7 @@ async function firstThere(files: Files, open: (name: string) => Promise<OpenFile
     const file = await open(name);
     if (file) return [name, file];
   }
-  throw missing(files, WEIGHTS.join(' or '));
+  return refuseMissing(files, WEIGHTS.join(' or '));
 }
 
 const MAX_FILES = 1000; // that share the tensors of one checkpoint
