@@ -185,6 +185,10 @@ export const MUTANTS: Mutant[] = [
   ]),
   ...mutants('src/queue.ts', 'batch', 'signal', [['others.length === 0 ? signal : undefined', 'signal']]),
   ...mutants('src/options.ts', 'options', 'listeners', [["signal.removeEventListener('abort', abort);", '']]),
+  ...mutants('src/devices/cpu/device.ts', 'options', 'listeners', [
+    ["signal?.removeEventListener('abort', cancel);", ''],
+  ]),
+  ...mutants('src/devices/cpu/device.ts', 'runtime.test', 'takes the place', [['      this.#arenaEnd = 0;\n', '']]),
   // The whole model
   ...mutants('src/bert.ts', 'batch', 'other lengths', [
     ["typeIds[i]!, 'Int32Array', one.length)", "typeIds[i]!, 'Int32Array')"],

@@ -47,6 +47,16 @@ test('a memory that cannot grow fails that read and that upload only', async () 
   expect(await rt.read(y)).toEqual(before);
 });
 
+test('an upload after a read takes the place of its activations', async () => {
+  const own = memory();
+  const rt = new Runtime(cpu(own));
+  const wide = rt.linearLayer(normal([640, 64], 1), constant([640], 0));
+  await rt.read(rt.linear(rt.tensor(normal([500, 64], 2)), wide)); // 1.3 MB
+  const before = own.buffer.byteLength;
+  rt.tensor(constant([400, 640], 1)); // 1 MB
+  expect(own.buffer.byteLength).toBe(before);
+});
+
 test.each([
   ['reference', () => new ReferenceDevice()],
   ['cpu', () => cpu()],
