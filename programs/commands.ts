@@ -88,7 +88,7 @@ const evaluate: Add = (program, io) => {
   program
     .command('evaluate')
     .description("SQuAD's exact match and F1 of one model in several precisions, side by side, and their speed.")
-    .argument('<squad>', "a file of SQuAD 1.1 or 2.0, in the official format's JSON")
+    .argument('<squad>', 'a file of SQuAD 1.1 or 2.0, or lines for --calibrate')
     .addOption(modelOption())
     .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
     .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8'], ['fp32', 'int8']))
@@ -106,8 +106,10 @@ const evaluate: Add = (program, io) => {
       'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more; default 0',
       finite,
     )
+    .option('--documents <n>', 'ask n paragraphs of an article at once; 0: all', natural)
+    .option('--calibrate', 'a threshold for lines {"question", "context", "answer"}')
     .option('--answerable', 'SQuAD 2.0 as 1.1: only questions that have an answer')
-    .option('--predictions <file>', 'keep each answer there; run again to go on where it was stopped')
+    .option('--predictions <file>', 'keep the answers there; run again to go on')
     .option('--json [file]', 'print one JSON object instead, or write it to a file as well')
     .addHelpText(
       'after',
@@ -117,7 +119,7 @@ Examples:
   $ bertlet evaluate dev-v2.0.json --predictions dev.jsonl --json dev.json
   $ bertlet evaluate dev-v1.1.json --dtype fp32,int8 --scheme torch
 
-A file whose questions have is_impossible is SQuAD 2.0, any other 1.1, where
+A file with questions that have no answer is SQuAD 2.0, any other 1.1, where
 "no answer" is never said. F1 difference: to fp32, with the 95 % interval of a
 paired bootstrap over the questions (10,000 resamples).`,
     )

@@ -36,10 +36,14 @@ interface EvaluateOptions {
   seed: number;
   threshold?: number;
   answerable?: true;
+  documents?: number;
+  calibrate?: true;
   predictions?: string;
   json?: string | true;
 }
 
+/** The last variant that is asked for; by default what the library does. */
+const lastOf = ({ device, dtype, scheme }: EvaluateOptions) => variantsOf(device, dtype, scheme).at(-1)!;
 /** Questions without an answer that are told by name; the report has all. */
 const NAMED = 10;
 
@@ -49,12 +53,22 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   const { threads = 1, workers, seed, threshold = 0, limit } = options;
   const begun = environment(); // with the load before this makes its own
   if (typeof options.json === 'string') await checkWritable(options.json);
+  if (options.calibrate) {
+    const { calibrateOwn } = await import('./documents.ts');
+    return calibrateOwn(file, lastOf(options), { ...options, threads, workers, threshold }, io);
+  }
   const read = await readSquad(file);
   const dataset = options.answerable ? answerable(read) : read;
   if (options.threshold !== undefined && dataset.format === '1.1') {
     throw inputError('--threshold', 'none where every question has an answer', threshold, 'Leave it out.');
   }
   const questions = sample(dataset.questions, limit ?? dataset.questions.length, seed);
+
+  if (options.documents !== undefined) {
+    const { documents } = await import('./documents.ts');
+    const others = { ...options, threads, workers, threshold };
+    return documents(read, questions, options.documents, lastOf(options), others, io);
+  }
 
   const download = progressBars(io);
   const folder = await locate(options.model, download).finally(download.stop);
