@@ -1,7 +1,7 @@
 /** `bertlet evaluate --documents` and `--calibrate`: what answers are worth on whole documents, and on one's own questions. */
 import { aligned } from '../bench/columns.ts';
 import { Pool } from '../bench/pool.ts';
-import { calibrate, type Own, readOwn, reliability } from '../bench/squad/calibrate.ts';
+import { calibrate, type Own, readOwn, reliability, temperatureOf } from '../bench/squad/calibrate.ts';
 import type { Dataset, Question } from '../bench/squad/dataset.ts';
 import { documentsOf, tryWays, WAY_NAMES } from '../bench/squad/documents.ts';
 import { score } from '../bench/squad/metric.ts';
@@ -87,15 +87,12 @@ export async function calibrateOwn(file: string, variant: Variant, options: Opti
   print(
     `F1 ${percent(f1)} with nullThreshold ${threshold.toFixed(2)} (95 % interval ${interval.low.toFixed(2)} to ${interval.high.toFixed(2)})\n`,
   );
-  const { bins, error } = reliability(
-    answered.map(({ confidence, text, noAnswerScore }, i) => {
-      const none = noAnswerScore > 0;
-      return {
-        confidence: none ? 1 - confidence : confidence,
-        right: score(answers[i]!, { text, noAnswerScore }, 0).f1 >= 0.5,
-      };
-    }),
-  );
+  const judged = answered.map(({ confidence, text, noAnswerScore }, i) => ({
+    confidence: noAnswerScore > 0 ? 1 - confidence : confidence,
+    margin: Math.abs(noAnswerScore),
+    right: score(answers[i]!, { text, noAnswerScore }, 0).f1 >= 0.5,
+  }));
+  const { bins, error } = reliability(judged);
   const rows = bins.map(({ low, count, confidence, right }) => [
     `${low.toFixed(1)} to ${(low + 0.1).toFixed(1)}`,
     `${count}`,
@@ -103,7 +100,13 @@ export async function calibrateOwn(file: string, variant: Variant, options: Opti
     right.toFixed(2),
   ]);
   for (const cells of aligned([['confidence', 'answers', 'in the mean', 'right'], ...rows])) print(cells.join('  '));
-  print(`\nexpected calibration error ${percent(100 * error)} %`);
+  const temperature = temperatureOf(judged);
+  const then = reliability(
+    judged.map((one) => ({ ...one, confidence: 1 / (1 + Math.exp(-one.margin / temperature)) })),
+  );
+  print(
+    `\nexpected calibration error ${percent(100 * error)} %; ${percent(100 * then.error)} % with confidence_temperature ${temperature.toFixed(1)} in config.json`,
+  );
 }
 
 const answer =

@@ -52,6 +52,8 @@ export interface BertConfig {
   readonly eps: number;
   /** Whether an int8 checkpoint leaves the head, qa_outputs, in float32. Default false. */
   readonly floatHead?: boolean;
+  /** What logits are divided by for `confidence`, so that it is right as often as it says (Guo et al. 2017). Default 1. */
+  readonly temperature?: number;
 }
 
 /** One encoder layer on the device. */

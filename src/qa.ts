@@ -133,10 +133,9 @@ export class QuestionAnswering {
     this.#refusePadding('question', question.ids);
     for (const { ids } of encoded) this.#refusePadding('context', ids);
     const room = this.#room(question.ids.length, encoded, options);
-    const found = new Candidates(
-      contexts.map((text, i) => ({ text, offsets: encoded[i]!.offsets })),
-      options,
-    );
+    const { temperature = 1 } = this.config;
+    const texts = contexts.map((text, i) => ({ text, offsets: encoded[i]!.offsets }));
+    const found = new Candidates(texts, { ...options, temperature });
     const plan = encoded.flatMap((tokens, passage) =>
       Array.from(windowsOf(tokens, contexts[passage]!, room, options.stride), (part) => ({
         passage,

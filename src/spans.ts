@@ -28,9 +28,10 @@ export interface Answer {
    */
   score: number;
   /**
-   * Probability of the answer if it and "no answer" were the only two: `1 / (1 + exp(nullScore - startLogit - endLogit))`.
-   * That of "no answer" is what the best span leaves of 1. So 0.5 is where the model would rather not answer, in a passage
-   * of any length. Answers are ranked by it.
+   * Probability of the answer if it and "no answer" were the only two:
+   * `1 / (1 + exp((nullScore - startLogit - endLogit) / temperature))`, with the temperature of the checkpoint
+   * (`confidence_temperature` in config.json, otherwise 1), which makes it right as often as it says. That of "no answer" is
+   * what the best span leaves of 1. It means the same in passages of any length; answers are ranked by it.
    */
   confidence: number;
   /** True for "no answer": the passage does not hold the answer. `text` is then ''. */
@@ -62,6 +63,8 @@ export interface SpanOptions {
   readonly overlap: boolean;
   readonly maxAnswerTokens: number;
   readonly nullThreshold: number;
+  /** What logits are divided by for `confidence`. */
+  readonly temperature: number;
 }
 
 /** A candidate: [start, end) of the text of a passage, by the logits of a window. */
@@ -137,7 +140,7 @@ export class Candidates {
       start,
       end,
       score: Math.exp(startLogit - logSumExp(sums.start) + endLogit - logSumExp(sums.end)),
-      confidence: 1 / (1 + Math.exp(-over)),
+      confidence: 1 / (1 + Math.exp(-over / this.#options.temperature)),
       noAnswer,
       startLogit,
       endLogit,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { calibrate, readOwn, reliability } from '../bench/squad/calibrate.ts';
+import { calibrate, readOwn, reliability, temperatureOf } from '../bench/squad/calibrate.ts';
 import { bestThreshold, documentsOf } from '../bench/squad/documents.ts';
 import { score } from '../bench/squad/metric.ts';
 import { uniform } from '../kernels/op.ts';
@@ -84,6 +84,18 @@ describe('calibration', () => {
     ]);
     expect(error).toBeCloseTo((0.45 + 3 * (0.96 - 2 / 3)) / 4, 9);
   });
+  test('a temperature makes answers as sure as they are right', () => {
+    const next = uniform(3);
+    const answers = Array.from({ length: 5000 }, () => {
+      const margin = 20 * next();
+      return { margin, right: next() < 1 / (1 + Math.exp(-margin / 7)) };
+    });
+    expect(Math.abs(temperatureOf(answers) - 7)).toBeLessThan(0.7);
+    const sure = (temperature: number) =>
+      answers.map(({ margin, right }) => ({ confidence: 1 / (1 + Math.exp(-margin / temperature)), right }));
+    expect(reliability(sure(temperatureOf(answers))).error).toBeLessThan(0.03);
+    expect(reliability(sure(1)).error).toBeGreaterThan(0.15);
+  });
   test('lines: answers as a text, texts or null; blank lines are skipped; anything else is refused with its place', async () => {
     const own = (answer: unknown) => JSON.stringify({ question: 'q', context: 'c', answer });
     const file = written('own.jsonl', `${own('a')}\r\n\n${own(['a', 'b'])}\n${own(null)}\n`);
@@ -126,6 +138,8 @@ describe('bertlet evaluate', () => {
       /^4 questions, 2 with an answer\nF1 \d+\.\d with nullThreshold 0\nF1 \d+\.\d with nullThreshold /,
     );
     expect(out).toMatch(/95 % interval -?\d+\.\d\d to -?\d+\.\d\d/);
-    expect(out).toMatch(/expected calibration error \d+\.\d %\n$/);
+    expect(out).toMatch(
+      /expected calibration error \d+\.\d %; \d+\.\d % with confidence_temperature \d+\.\d in config\.json\n$/,
+    );
   });
 });

@@ -273,6 +273,7 @@ describe('wrong config', () => {
     [{ num_attention_heads: 5 }, /expected num_attention_heads to be a divisor of hidden_size 32, got 5/],
     [{ type_vocab_size: 1 }, /expected type_vocab_size to be an integer from 2 to 65536, got 1/],
     [{ layer_norm_eps: -1 }, /expected layer_norm_eps to be a positive number up to 1, got -1/],
+    [{ confidence_temperature: 0 }, /expected confidence_temperature to be a positive number up to 1000, got 0/],
     [{ layer_norm_eps: 1e12 }, /expected layer_norm_eps to be a positive number up to 1, got 1000000000000/],
     [{ num_hidden_layers: 1e9 }, /expected num_hidden_layers to be an integer from 1 to 1000, got 1000000000\. /],
     [{ vocab_size: 2 ** 40 }, /expected vocab_size to be an integer from 1 to 16777216/],

@@ -109,6 +109,17 @@ describe('no answer', () => {
     const sure = async (topK: number) => (await qa.answer({ ...options, nullThreshold: -9, topK }))[0]!;
     expect(await sure(1)).toMatchObject({ noAnswer: true, confidence: none.confidence });
   });
+  test("confidence has the checkpoint's temperature; what is best, and score, do not", async () => {
+    const { qa } = markers(4);
+    const { qa: cool } = markers(4);
+    Object.assign(cool.config, { temperature: 4 });
+    const ask = (one: QuestionAnswering) => one.answer({ question: 'q', context: 's e', topK: 9 });
+    const [warm, mild] = [await ask(qa), await ask(cool)];
+    expect(mild[0]).toEqual({ ...warm[0], confidence: 1 / (1 + Math.exp(-6 / 4)) });
+    expect(warm[0].confidence).toBe(1 / (1 + Math.exp(-6)));
+    const doubt = mild.find(({ noAnswer }) => noAnswer)!;
+    expect(mild[0].confidence + doubt.confidence).toBeCloseTo(1, 12);
+  });
   test('nullThreshold moves it', async () => {
     const { qa } = markers(11);
     const first = async (nullThreshold: number) =>

@@ -112,3 +112,11 @@ export function reliability(answers: readonly { confidence: number; right: boole
   const distance = bins.reduce((sum, { count, confidence, right }) => sum + count * Math.abs(confidence - right), 0);
   return { bins, error: distance / answers.length };
 }
+
+/** The temperature that makes the chances of what is right largest: margins divided by it are then logits (Guo et al. 2017). */
+export function temperatureOf(answers: readonly { margin: number; right: boolean }[]): number {
+  const loss = (temperature: number) =>
+    mean(answers.map(({ margin, right }) => Math.log1p(Math.exp(((right ? -1 : 1) * margin) / temperature))));
+  const steps = Array.from({ length: 200 }, (_, i) => 0.5 * 1.03 ** i);
+  return steps.reduce((best, one) => (loss(one) < loss(best) ? one : best));
+}

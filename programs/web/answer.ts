@@ -4,7 +4,7 @@ import { bar, byId, element, table } from './dom.ts';
 import { type Candidate, candidates, excerpt, pieces } from './spans.ts';
 
 /** Below this confidence the model is not sure. */
-const SURE = 0.75;
+const SURE = 0.6;
 /** Below these shares a candidate is not worth a mark, and not a row. */
 const [MARKED, LISTED] = [0.05, 0.01];
 const ROWS = 5;

@@ -75,6 +75,11 @@ const EPS = {
   allows: (value: unknown) => typeof value === 'number' && value > 0 && value <= 1,
 };
 
+const TEMPERATURE = {
+  expected: 'a positive number up to 1000',
+  allows: (value: unknown) => typeof value === 'number' && value > 0 && value <= 1000,
+};
+
 /**
  * Reads the sizes of the model from config.json, whose words are those of the model's family.
  * @throws BertletError `config` for another architecture or head, or if a size is missing or impossible
@@ -108,6 +113,7 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
     intermediate: read('intermediate_size', integer(1, 16 * MAX_SIZE)),
     eps: eps ?? read('layer_norm_eps', EPS, 1e-12),
     ...(floatHead && { floatHead }),
+    ...(json.confidence_temperature !== undefined && { temperature: read('confidence_temperature', TEMPERATURE) }),
   };
 }
 
