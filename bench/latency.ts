@@ -1,9 +1,8 @@
 /** Time of one forward on a device, and of its stages. `npm run bench:latency -- --help` */
 import { cpus } from 'node:os';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { Bench } from 'tinybench';
 import { startCpu } from '../src/devices/cpu/start.ts';
-import type { GpuChoice } from '../src/devices/webgpu/plan.ts';
 import { startWebgpu } from '../src/devices/webgpu/start.ts';
 import type { Device } from '../src/tensor.ts';
 import { forwardOf, randomWeights } from './model.ts';
@@ -23,17 +22,6 @@ const options = new Command('latency')
   .option('--seconds <n>', 'least time for each row', Number, 2)
   .option('--threads <list>', 'cpu: numbers of threads', numbers, [1, 2])
   .option('--narrow', "cpu: leave V8's revectorizer off")
-  .option(
-    '--choice <json>',
-    'webgpu: other kernels than those that suit the adapter, as GpuChoice has them',
-    (text) => {
-      try {
-        return JSON.parse(text) as Partial<GpuChoice>;
-      } catch {
-        throw new InvalidArgumentError('Expected JSON.');
-      }
-    },
-  )
   .parse()
   .opts();
 const config = SHAPES[options.shape]!;
@@ -112,7 +100,7 @@ async function onCpu(): Promise<void> {
 }
 
 async function onGpu(): Promise<void> {
-  const { device, kernels } = await startWebgpu({ choice: options.choice });
+  const { device, kernels } = await startWebgpu();
   console.log(
     `${options.shape}'s shape, ${device.adapter}; ${kernels}; Node ${process.version}, ${cpus()[0]!.model}\n`,
   );
@@ -130,12 +118,12 @@ async function onGpu(): Promise<void> {
   );
   for (const dtype of dtypes) {
     const begin = performance.now();
-    const started = await startWebgpu({ choice: options.choice });
+    const started = await startWebgpu();
     const gpu = model(started.device, dtype);
     const loaded = performance.now();
     await gpu.forward(options.tokens[0]);
     const first = performance.now();
-    const profiled = await startWebgpu({ choice: started.device.choice, profile: true }); // the same kernels
+    const profiled = await startWebgpu({ profile: true });
     const slow = model(profiled.device, dtype); // a pass for each dispatch: not what is timed as a whole
     for (const [i, tokens] of (options.tokens as number[]).entries()) {
       const { p50, p99 } = await wall(gpu, tokens);

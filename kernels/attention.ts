@@ -3,7 +3,7 @@
  * qkv [tokens, 3 hidden] = query | key | value, each [tokens, heads, headDim] -> y [tokens, hidden].
  * There is no mask: the sequences of a batch have no padding, and each attends to itself alone. Source: Vaswani et al. 2017, eq. 1.
  */
-import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
+import { constant, type Float32Tensor, normal, type Op, tensor, U, withValue } from './op.ts';
 
 export interface AttentionInputs {
   qkv: Float32Tensor;
@@ -65,8 +65,10 @@ export const attention: Op<AttentionInputs> = {
     '1 token': () => make(1, 2, 32),
     '2 tokens': () => make(2, 12, 32),
     '17 tokens, heads of 8': () => make(17, 4, 8),
-    // 64 is the largest headDim of the GPU kernel.
+    // The GPU's kernel takes 64 columns of a head at a time.
     '65 tokens, heads of 64': () => make(65, 2, 64),
+    '3 tokens, heads of 68': () => make(3, 2, 68),
+    '33 tokens, heads of 200': () => make(33, 2, 200),
     '133 tokens': () => make(133, 3, 32),
     '512 tokens': () => make(512, 1, 32),
     'scores of 1e3': () => make(9, 2, 16, 16),
@@ -78,6 +80,12 @@ export const attention: Op<AttentionInputs> = {
       const data = qkv.data.slice();
       for (let i = 0; i < 32; i++) data[20 * 96 + 32 + i] = data[i]! * 5000;
       return { qkv: tensor([...qkv.shape], data), heads };
+    },
+    // In a query one row becomes NaN, in a key all rows of the head, in a value one column.
+    'NaN in one query, one key and one value': () => {
+      const { qkv, heads } = make(33, 3, 8);
+      const [query, key, value] = [20 * 72, 32 * 72 + 24 + 8, 2 * 72 + 48 + 19];
+      return { qkv: [query, key, value].reduce((x, at) => withValue(x, at, Number.NaN), qkv), heads };
     },
   },
   selfTest: ['17 tokens, heads of 8', 'scores of 1e3'],

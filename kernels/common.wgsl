@@ -1,128 +1,101 @@
-// What every kernel gets: the forward, the step, the output y, the ranges, and GELU. The host puts this text first.
+// The beginning of every kernel: its step, the tables, how a kernel stores its result y, and the ranges of y. The host
+// joins the files of a kernel to one text (src/devices/webgpu/program.ts), this one first. The names that join them:
 //
-// A tensor is [rows][stride] float32, its columns padded to a multiple of 4 and read as vec4. A tensor that a kernel
-// makes has room for `capacity` rows; the rows beyond `tokens` hold finite numbers of earlier forwards, and no row of
-// this forward may depend on these.
-// Bindings of the bind group: 0 to 3 are declared here, 4 to 8 by the kernel that reads them.
+//   common.wgsl        step, tables, vectors, inside, put, reduceRange, writeRanges  | for every kernel
+//   activation.wgsl    activate                                                      | for linear.wgsl
+//   linear.wgsl        x, main        | wants Element, Sum, BLOCK, prepareRows, loadX, loadWeight, products, finish:
+//   linear.float.wgsl  these, for float weights                                      | wants weightAt
+//   weight.*.wgsl      weight, weightAt
+//   linear.int8.wgsl   these, for int8 weights                                       | wants chooseQuantizer
+//   quantizer.wgsl     Quantizer, chooseQuantizer
+//
+// A tensor is [rows][stride] float32, its columns padded with zeros to a multiple of 4 and read as vec4. What a kernel
+// reads beyond a tensor's last row is any number, NaN too: no result may depend on it.
+// Bindings of the bind group: 0 to 3 are declared here, 4 to 7 by the kernel that reads them.
 
-struct Forward {
-  tokens: u32,       // rows of all sequences
-  rows: array<u32>,  // [5][capacity]: token ids, type ids, firstOf, endOf, firstOfBlock
-}
 struct Step {
-  features: u32,    // columns of x
-  out: u32,         // columns of y
-  capacity: u32,    // rows for which there is room
+  rows: u32,       // of y; range.wgsl: of x
+  inColumns: u32,  // columns of x
+  outColumns: u32, // columns of y
   heads: u32,
+  activation: u32, // its number in activation.wgsl
+  residual: u32,   // 1: there is one
   eps: f32,
-  rangeOfX: u32,    // slot of x's range in `ranges`
-  rangeOfY: u32,    // slot in which y's range is noted, or NO_SLOT
-  perRow: u32,      // 1: each row has a range of its own, as the scheme `accurate` wants; 0: a whole sequence has one
+  ids: u32,        // where these tables begin in `tables`:  [rows]: token ids
+  tokenTypes: u32, // [rows]: token types
+  starts: u32,     // [sequences + 1]: the first row of each sequence, and the number of rows
+  firsts: u32,     // [rows]: the first row of the sequence that a row belongs to
+  rangeOfX: u32,   // the first pair of x's ranges
+  pairsOfX: u32,   // [rows]: which pair, from there on, is the row's
+  rangeOfY: u32,   // the same for y; or NO_RANGE
+  pairsOfY: u32,
 }
-const NO_SLOT: u32 = 0xffffffffu;
+const NO_RANGE: u32 = 0xffffffffu;
 
-@group(0) @binding(0) var<storage, read> forward: Forward;
-@group(0) @binding(1) var<uniform> step: Step;
-@group(0) @binding(2) var<storage, read_write> ranges: array<atomic<u32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4u>; // the bits of float32
-
-// A batch has the rows of its sequences one after another. The first row of the sequence that a row belongs to, and the row
-// after its last; the first row of a block of 16 queries of one sequence (attention.wgsl).
-fn firstOf(row: u32) -> u32 {
-  return forward.rows[2u * step.capacity + row];
-}
-fn endOf(row: u32) -> u32 {
-  return forward.rows[3u * step.capacity + row];
-}
-fn firstOfBlock(block: u32) -> u32 {
-  return forward.rows[4u * step.capacity + block];
-}
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<storage, read> tables: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ranges: array<atomic<u32>>; // pairs, cleared before each run
+@group(0) @binding(3) var<storage, read_write> y: array<vec4u>;            // the bits of float32
 
 // The number of vec4s in a row of this many columns.
 fn vectors(columns: u32) -> u32 {
   return (columns + 3u) / 4u;
 }
-
-// Ranges, for the linears that quantize y (int8.wgsl). The kernel that makes y also finds its range:
-//   note: each thread, in registers or workgroup memory | publish: atomic maximum in `ranges`
-// The range always holds 0, so it is two numbers that are not negative: max(-y) and max(y). float32s that are not
-// negative have the order of their bits, so an atomic maximum of integers finds both, exactly and in any order.
-//
-//   ranges: [slot][row: capacity][2]    (perRow: each row its own pair; else the first row of a sequence for all of it)
-//
-// Whether to note is a number in `step`, not a constant of the shader: one compiled kernel serves every program.
-
-// The exponent's bits of a float32 that is infinite or NaN.
-const NOT_FINITE: u32 = 0x7f800000u;
-
-// The ranges of the workgroup's rows of y: in workgroup memory, or one per thread.
-var<workgroup> noted: array<atomic<u32>, 128>;
-var<private> extremes: vec2f;
-var<private> current: u32; // the place in `noted` that `extremes` belong to
-
-// Where the pair of a row begins in `ranges`.
-fn rangeAt(slot: u32, row: u32) -> u32 {
-  return 2u * (slot * step.capacity + select(firstOf(row), row, step.perRow == 1u));
+// Which of the four columns of a vec4 of y are columns, and not padding.
+fn inside(column4: u32) -> vec4<bool> {
+  return 4u * column4 + vec4u(0u, 1u, 2u, 3u) < vec4u(step.outColumns);
 }
 
-// Notes the range of four values of y, of row `row` of the workgroup, whose first row is `first`. Rows that share a range
-// share the place of the first of them in the workgroup; a thread keeps what it notes in registers until the place changes.
-fn note(first: u32, row: u32, value: vec4f) {
-  if (step.rangeOfY == NO_SLOT) {
+// Stores four columns of a row of y; `local` is the row's number in the workgroup, whose first row is `first`. Rows and
+// columns that y does not have are dropped, and padding is 0.
+fn put(first: u32, local: u32, column4: u32, value: vec4f) {
+  let stride = vectors(step.outColumns);
+  if (first + local >= step.rows || column4 >= stride) {
     return;
   }
-  let a = max(value.xy, value.zw);
-  let b = min(value.xy, value.zw);
-  var pair = max(vec2f(-min(b.x, b.y), max(a.x, a.y)), vec2f(0.0));
-  // By bits, because a driver may assume that no value is NaN or infinite.
-  let exponents = bitcast<vec4u>(value) & vec4u(NOT_FINITE);
-  if (any(exponents == vec4u(NOT_FINITE))) {
-    pair = bitcast<vec2f>(exponents.xy | exponents.zw | vec2u(NOT_FINITE));
-  }
-  let place = select(max(firstOf(first + row), first) - first, row, step.perRow == 1u);
-  if (place != current) {
-    flush();
-    current = place;
-  }
-  extremes = max(extremes, pair);
-}
-fn flush() {
-  atomicMax(&noted[2u * current], bitcast<u32>(extremes.x));
-  atomicMax(&noted[2u * current + 1u], bitcast<u32>(extremes.y));
-  extremes = vec2f(0.0);
+  let bits = select(vec4u(0u), bitcast<vec4u>(value), inside(column4));
+  y[(first + local) * stride + column4] = bits;
+  reduceRange(local, bits);
 }
 
-// Joins the workgroup's noted ranges of `count` rows into `ranges`. All threads of the workgroup must call it: barrier.
-fn publish(thread: u32, first: u32, count: u32) {
-  if (step.rangeOfY == NO_SLOT) {
+// Ranges, for the int8 linears that quantize y (quantizer.wgsl). The kernel that makes y also finds its range, which holds
+// 0 and so is two numbers that are not negative: the largest of -y and of y. float32s that are not negative have the order
+// of their bits, so an atomic maximum of integers finds both, exactly and in any order; NaN and infinity are the largest.
+//   put, reduceRange: each thread, in workgroup memory | writeRanges: once at the end, in `ranges`
+// Rows share a pair as the linear's scheme wants: `accurate` has a pair for each row, `torch` one for each sequence, that
+// of its first row. Whether there is a range is a number in `step`, so one compiled kernel serves every program.
+
+var<workgroup> rowRanges: array<atomic<u32>, 64>; // [32 rows of the workgroup][2]
+
+fn reduceRange(local: u32, bits: vec4u) {
+  if (step.rangeOfY == NO_RANGE) {
     return;
   }
-  flush();
+  let isNegative = bits > vec4u(0x7fffffffu);
+  let negative = select(vec4u(0u), bits & vec4u(0x7fffffffu), isNegative);
+  let positive = select(bits, vec4u(0u), isNegative);
+  let low = max(negative.xy, negative.zw);
+  let high = max(positive.xy, positive.zw);
+  atomicMax(&rowRanges[2u * local], max(low.x, low.y));
+  atomicMax(&rowRanges[2u * local + 1u], max(high.x, high.y));
+}
+
+// Joins the ranges of the workgroup's `count` rows into `ranges`. All threads of the workgroup must call it: barriers.
+fn writeRanges(thread: u32, first: u32, count: u32) {
+  if (step.rangeOfY == NO_RANGE) {
+    return;
+  }
+  // One thread for each number of a pair. The first of the workgroup's rows that share a pair stands for all of these.
+  let local = thread / 2u;
+  let isRow = local < min(count, step.rows - first);
+  let pair = tables[step.pairsOfY + select(0u, first + local, isRow)];
+  let leader = max(pair, first) - first;
   workgroupBarrier();
-  // One thread for each number of a pair. Zero is what `ranges` holds anyway.
-  if (thread < 2u * count) {
-    let number = atomicLoad(&noted[thread]);
-    if (number > 0u) {
-      atomicMax(&ranges[rangeAt(step.rangeOfY, first + thread / 2u) + thread % 2u], number);
-    }
+  if (isRow && local != leader) {
+    atomicMax(&rowRanges[2u * leader + thread % 2u], atomicLoad(&rowRanges[thread]));
   }
-}
-
-// GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|). In this form no digits cancel. log Phi(-u) on [0, 6] is the
-// polynomial of degree 8 in math.wasm.ts; its exponential is within 4.1e-8 of Phi. For |x| > 6 the second term is
-// below 6e-9 and is dropped.
-fn gelu(x: vec4f) -> vec4f {
-  let u = abs(x);
-  // Horner's rule, highest power first.
-  var q = vec4f(-1.92145032e-6);
-  q = fma(q, u, vec4f(2.67700002e-5));
-  q = fma(q, u, vec4f(-1.26532980e-4));
-  q = fma(q, u, vec4f(-1.01108012e-4));
-  q = fma(q, u, vec4f(0.00490434142));
-  q = fma(q, u, vec4f(-0.0363937113));
-  q = fma(q, u, vec4f(-0.318296587));
-  q = fma(q, u, vec4f(-0.797885687));
-  q = fma(q, u, vec4f(-0.693147166));
-  // min(q, 0) bounds exp beyond 6, where the polynomial is no longer a fit and select drops the result.
-  return max(x, vec4f(0.0)) - select(vec4f(0.0), u * exp(min(q, vec4f(0.0))), u < vec4f(6.0));
+  workgroupBarrier();
+  if (isRow && local == leader) {
+    atomicMax(&ranges[2u * (step.rangeOfY + pair) + thread % 2u], atomicLoad(&rowRanges[thread]));
+  }
 }

@@ -4,7 +4,7 @@
  * y [tokens, hidden].
  * Source: Devlin et al. 2018, figure 2. The order of the sum is that of Hugging Face's BertEmbeddings.
  */
-import { type Float32Tensor, normal, type Op, U, uniform } from './op.ts';
+import { type Float32Tensor, normal, type Op, U, uniform, withValue } from './op.ts';
 
 export interface EmbeddingInputs {
   ids: Int32Array;
@@ -49,6 +49,10 @@ export const embedding: Op<EmbeddingInputs> = {
     '1 token': () => make(1, 32, 10),
     '17 tokens of 20': () => make(17, 20, 100),
     '512 tokens': () => make(512, 64, 1000),
+    'NaN in one position': () => {
+      const inputs = make(5, 12, 10);
+      return { ...inputs, position: withValue(inputs.position, 30, Number.NaN) };
+    },
   },
   selfTest: ['17 tokens of 20'],
 };

@@ -3,7 +3,7 @@
  * variance is the sum of (v - mean v)^2 divided by hidden, not by hidden - 1. x, residual [tokens, hidden], gamma,
  * beta [hidden] -> y [tokens, hidden]. Source: Ba, Kiros & Hinton 2016, eq. 4.
  */
-import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
+import { constant, type Float32Tensor, normal, type Op, tensor, U, withValue } from './op.ts';
 
 export interface LayerNormInputs {
   x: Float32Tensor;
@@ -72,6 +72,10 @@ export const layerNorm: Op<LayerNormInputs> = {
       const data = inputs.x.data.slice();
       data[150] = 1e3;
       return { ...inputs, x: tensor([2, 100], data) };
+    },
+    'NaN in one row': () => {
+      const inputs = make(3, 31);
+      return { ...inputs, x: withValue(inputs.x, 31, Number.NaN) };
     },
   },
   selfTest: ['3 rows of 31', 'mean 100'],

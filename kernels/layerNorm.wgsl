@@ -5,14 +5,12 @@
 // at most 1024 columns and is read once:
 //   v = x + residual; mean = total(v) / columns
 //   v -= mean; variance = total(v^2) / columns
-//   y = v / sqrt(variance + eps) * gamma + beta; note the range of y
-
-override RESIDUAL: bool = false;
+//   y = v / sqrt(variance + eps) * gamma + beta
 
 @group(0) @binding(4) var<storage, read> x: array<vec4f>;
-@group(0) @binding(5) var<storage, read> residual: array<vec4f>;
-@group(0) @binding(7) var<storage, read> gamma: array<vec4f>;
-@group(0) @binding(8) var<storage, read> beta: array<vec4f>;
+@group(0) @binding(5) var<storage, read> gamma: array<vec4f>;
+@group(0) @binding(6) var<storage, read> beta: array<vec4f>;
+@group(0) @binding(7) var<storage, read> residual: array<vec4f>;
 var<workgroup> tree: array<f32, 64>;
 
 // The sum over all threads of the workgroup, by a tree: in each round half of the threads add the other half's number.
@@ -32,41 +30,34 @@ fn total(t: u32, value: vec4f) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
-  let row = at.x; // the grid is one workgroup per token
-  let stride = vectors(step.out);
+  let row = at.x;
+  let stride = vectors(step.outColumns);
   var v: array<vec4f, 4>;
-  var inside: array<vec4f, 4>; // 1 for a column, 0 for padding
   var sum = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
     let c = t + 64u * i;
     if (c < stride) {
       v[i] = x[row * stride + c];
-      if (RESIDUAL) {
+      if (step.residual == 1u) {
         v[i] += residual[row * stride + c];
       }
-      inside[i] = select(vec4f(0.0), vec4f(1.0), vec4u(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4u(step.out));
       sum += v[i]; // padded columns are 0
     }
   }
   // Both totals are over the real columns only; the division is by their number.
-  let columns = f32(step.out);
+  let columns = f32(step.outColumns);
   let mean = total(t, sum) / columns;
   var squares = vec4f(0.0);
   for (var i = 0u; i < 4u; i++) {
-    // Without the mask each padded column would add mean^2 to the variance.
-    v[i] = (v[i] - mean) * inside[i];
+    // Without `inside` each padded column would add mean^2 to the variance.
+    v[i] = select(vec4f(0.0), v[i] - mean, inside(t + 64u * i));
     squares += v[i] * v[i];
   }
   // Two passes over registers: the variance from the distances, so that no digits cancel.
   let deviation = sqrt(total(t, squares) / columns + step.eps);
   for (var i = 0u; i < 4u; i++) {
     let c = t + 64u * i;
-    if (c < stride) {
-      let value = v[i] / deviation * gamma[c] + beta[c];
-      y[row * stride + c] = bitcast<vec4u>(value);
-      note(row, 0u, value);
-    }
+    put(row, 0u, c, v[i] / deviation * gamma[c] + beta[c]);
   }
-  // Outside the condition: publish has a barrier, which all threads must reach.
-  publish(t, row, 1u);
+  writeRanges(t, row, 1u);
 }

@@ -1,29 +1,25 @@
-// Elements of a linear as float32 numbers, whatever the format of the weight (weight.*.wgsl). For int8 these are whole
-// numbers, and the sums are the integers of linear.packed.wgsl: 32 products are at most 32 * 64 * 128 = 2^18 in
-// magnitude, exact in float32, and then added in int32. For adapters without dot4I8Packed, or with a slow one.
+// The parts of linear.wgsl for float weights: x and weight are multiplied as they are, and sums are float32. The weight's
+// format is in weight.fp32.wgsl or weight.fp16.wgsl.
 
-alias Element = f32;
-alias Partial = vec4f;
+alias Element = f32; // one k
+alias Sum = vec4f;
 const BLOCK = 32u; // k of 32 elements
+@group(0) @binding(6) var<storage, read> constants: array<vec4f>; // [out]: bias
 
-// startX and startWeight: where a row begins. loadX and loadWeight: its k4-th vector of 4 elements.
-fn startX(row: u32) -> u32 {
-  return row * vectors(step.features);
+// Nothing is quantized, so there is no scale to choose.
+fn prepareRows(thread: u32, first: u32, count: u32) {}
+
+// Beyond x's columns comes the next row. Its numbers meet zeros of the weight, but a NaN times 0 is NaN.
+fn loadX(row: u32, local: u32, k4: u32) -> vec4f {
+  let stride = vectors(step.inColumns);
+  return select(vec4f(0.0), x[row * stride + k4], k4 < stride);
 }
-fn loadX(start: u32, local: u32, k4: u32) -> vec4f {
-  return prepare(x[start + k4], local);
+fn loadWeight(column: u32, k4: u32) -> vec4f {
+  return weightAt(column * ((step.inColumns + 127u) / 128u * 32u) + k4);
 }
-fn startWeight(column: u32) -> u32 {
-  return column * ((step.features + 127u) / 128u * 32u);
-}
-fn loadWeight(start: u32, k4: u32) -> vec4f {
-  return weightAt(start + k4);
-}
-// One element of x times one of each of 4 columns (for tiled).
 fn products(a: f32, b: vec4f) -> vec4f {
   return a * b;
 }
-// The sum of 4 products (for direct).
-fn inner(a: vec4f, b: vec4f) -> f32 {
-  return dot(a, b);
+fn finish(sum: Sum, local: u32, column4: u32) -> vec4f {
+  return sum + constants[column4];
 }

@@ -3,7 +3,7 @@
  * weight [out, in], bias [out] -> y [tokens, out]. Source: Hendrycks & Gimpel 2016 for GELU; BERT has the exact GELU,
  * not its tanh approximation.
  */
-import { constant, type Float32Tensor, normal, type Op, U } from './op.ts';
+import { constant, type Float32Tensor, normal, type Op, U, withValue } from './op.ts';
 
 export interface LinearInputs {
   x: Float32Tensor;
@@ -20,6 +20,12 @@ export function makeLinear(tokens: number, features: number, out: number, size =
     bias: normal([out], 5, size / 10),
   };
 }
+
+/** Inputs whose x has a NaN. */
+export const withNaN = <I extends { x: Float32Tensor }>(inputs: I, index: number): I => ({
+  ...inputs,
+  x: withValue(inputs.x, index, Number.NaN),
+});
 
 /** Cases `tokens x in to out` whose sizes fill no tile, for linear and linearInt8. */
 export const oddSizes = <I>(make: (tokens: number, features: number, out: number) => I): Record<string, () => I> =>
@@ -67,6 +73,9 @@ export const linear: Op<LinearInputs> = {
     gelu: () => ({ ...makeLinear(7, 65, 66, 4), activation: 'gelu' }),
     'values of 1e4': () => makeLinear(9, 100, 33, 1e4),
     zeros: () => ({ ...makeLinear(2, 20, 12), x: constant([2, 20], 0) }),
+    // Only its row becomes NaN, after GELU, too; not the row before, whose padding it would be.
+    'NaN in one row': () => withNaN(makeLinear(3, 65, 63), 65),
+    'NaN in one row, gelu': () => withNaN({ ...makeLinear(3, 65, 9), activation: 'gelu' }, 65),
   },
   selfTest: ['3x63 to 65', 'gelu'],
 };

@@ -6,7 +6,7 @@
 
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import type { QuantizedTensor, Scheme } from '../src/runtime.ts';
-import { geluBound, makeLinear, oddSizes } from './linear.ts';
+import { geluBound, makeLinear, oddSizes, withNaN } from './linear.ts';
 import { constant, type Float32Tensor, type Op, tensor, U, uniform } from './op.ts';
 
 export interface LinearInt8Inputs {
@@ -65,6 +65,7 @@ export const linearInt8: Op<LinearInt8Inputs> = {
   // the product of these two, and the addition of the bias.
   bound({ x, weight, bias, activation }) {
     const out = weight.shape[0]!;
+    if (x.data.some(Number.isNaN)) return new Float64Array(x.shape[0]! * out).fill(Number.NaN);
     const quantized = quantizeActivations(x, weight.scheme);
     return Float64Array.from(matmulInt8(quantized, weight), (accumulator, at) => {
       const product = accumulator * quantized.scale[Math.floor(at / out)]! * weight.scale[at % out]!;
@@ -90,6 +91,9 @@ export const linearInt8: Op<LinearInt8Inputs> = {
     'activations of 1e-30': () => ({ ...make(4, 33, 20), x: constant([4, 33], 1e-30) }),
     'one-sided activations': () => ({ ...make(4, 33, 20), x: constant([4, 33], -3) }),
     'onnxruntime#7524': onnxruntime7524,
+    // A range with a NaN in it is none: all rows that share it become NaN, after GELU, too.
+    'NaN in one row': () => withNaN(make(3, 63, 65), 63),
+    'NaN in one row, gelu': () => withNaN({ ...make(3, 63, 9), activation: 'gelu' }, 63),
   },
   selfTest: ['accurate', 'gelu', 'large sums', 'sums that fill 16 bits', 'large sums of 128', 'activations of 1e-30'],
 };

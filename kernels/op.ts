@@ -55,6 +55,11 @@ export function normal(shape: number[], seed: number, size = 1, mean = 0): Float
   return tensor(shape, data);
 }
 
+/** A tensor with one element replaced. */
+export function withValue(from: Float32Tensor, index: number, value: number): Float32Tensor {
+  return tensor([...from.shape], from.data.with(index, value));
+}
+
 /** A tensor whose elements all have one value. */
 export const constant = (shape: number[], value: number): Float32Tensor =>
   tensor(shape, new Float32Array(shape.reduce((product, n) => product * n, 1)).fill(value));

@@ -90,21 +90,45 @@ export const MUTANTS: Mutant[] = [
     ['nearest<f32>(load', 'floor<f32>(load'],
   ]),
   // The GPU's kernels
-  ...mutants('kernels/linear.direct.wgsl', 'webgpu.test', 'direct', [['inner(v3, c)', 'inner(v3, b)']]),
-  ...mutants('kernels/linear.tiled.wgsl', 'webgpu.test', 'tiled', [['(n ^ k4)', '(n ^ (k4 + 1u))']]),
-  ...mutants('kernels/linear.packed.wgsl', 'webgpu.test', 'packed', [
-    ['dot4I8Packed(a.w, b.w)', 'dot4I8Packed(a.w, b.z)'],
+  ...mutants('kernels/linear.wgsl', 'webgpu.test', 'kernels', [['(r ^ k4)', '(r ^ (k4 + 1u))']]),
+  ...mutants('kernels/linear.int8.wgsl', 'webgpu.test', 'accumulators', [
+    ['dot4I8Packed(a, b.w)', 'dot4I8Packed(a, b.z)'],
+  ]),
+  ...mutants('kernels/linear.float.wgsl', 'webgpu.test', 'NaN', [
+    ['x[row * stride + k4], k4 < stride', 'x[row * stride + k4], true'],
+  ]),
+  ...mutants('kernels/activation.wgsl', 'webgpu.test', 'NaN', [
+    ['let h = 0.5 * x;', 'let h = max(0.5 * x, vec4f(-1e30));'],
   ]),
   ...mutants('kernels/attention.wgsl', 'webgpu.test', 'attention', [
-    ['key < vec4u(end)', 'key <= vec4u(end)'],
+    ['24u) < vec4u(end)', '24u) <= vec4u(end)'],
     ['sum * shrink +', 'sum +'],
+    ['slices > 1u || begin', 'begin'],
   ]),
-  ...mutants('kernels/attention.wgsl', 'webgpu.test', 'batch', [['begin = firstOf(first);', 'begin = 0u;']]),
+  ...mutants('kernels/attention.wgsl', 'webgpu.test', 'batch', [
+    ['var begin = start;', 'var begin = 0u;'],
+    ['value, begin + row < end', 'value, true'],
+  ]),
   ...mutants('kernels/common.wgsl', 'webgpu.test', 'batch', [
-    ['select(max(firstOf(first + row), first) - first,', 'select(0u,'],
-    ['select(firstOf(row), row,', 'select(0u, row,'],
+    ['max(pair, first) - first', '0u'],
+    ['step.rangeOfY + pair', 'step.rangeOfY'],
   ]),
-  ...mutants('kernels/embedding.wgsl', 'webgpu.test', 'batch', [['(token - firstOf(token))', 'token']]),
+  ...mutants('src/devices/webgpu/device.ts', 'webgpu.test', 'memory', [
+    ['if (!results.includes(y)) passing', 'passing'],
+    ['lastReader.get(x) === i && ', ''],
+  ]),
+  ...mutants('src/devices/webgpu/program.ts', 'webgpu.test', 'one program of steps that differ', [
+    ['if (range) range.recorded = true;', ''],
+    ['range.scheme === scheme)) return', 'true)) return'],
+  ]),
+  ...mutants('src/devices/webgpu/start.ts', 'webgpuStart.test', undefined, [
+    [' ?? (await ask())', ''],
+    ['.catch(() => open({}))', ''],
+    ['own && !wanted', 'false'],
+    ['Promise.race([request, late])', 'request'],
+    ['info: Partial<GPUAdapterInfo> = {}', 'info: Partial<GPUAdapterInfo>'],
+  ]),
+  ...mutants('kernels/embedding.wgsl', 'webgpu.test', 'batch', [['(token - tables[step.firsts + token])', 'token']]),
   ...mutants('src/devices/cpu/device.ts', 'runtime.test', 'upload while', [
     ['list = newList(); // an upload', '// an upload'],
   ]),
@@ -115,7 +139,7 @@ export const MUTANTS: Mutant[] = [
     ['rowOf(qkv, first)', 'qkv'],
   ]),
   ...mutants('kernels/layerNorm.wgsl', 'webgpu.test', 'layerNorm', [['half > 0u', 'half > 1u']]),
-  ...mutants('kernels/int8.wgsl', 'webgpu.test', 'PyTorch', [
+  ...mutants('kernels/quantizer.wgsl', 'webgpu.test', 'PyTorch', [
     ['return i32(k + (k & 1u));', 'return i32(k);'],
     ['add(q, vec2u(u32(up), 0u))', 'q'],
   ]),

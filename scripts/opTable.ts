@@ -5,13 +5,14 @@ import { ALL_OPS } from '../kernels/index.ts';
 
 const KERNELS = join(import.meta.dirname, '..', 'kernels');
 /** What several ops share, arithmetic, declarations, the module itself, and what uploads call. */
-const SHARED = /^(math|engine|grouping|pack|probe|quantizeWeight|halfToFloat)\.wasm\.ts$|^(common|float|range)\.wgsl$/;
+const SHARED =
+  /^(math|engine|grouping|pack|probe|quantizeWeight|halfToFloat)\.wasm\.ts$|^(common|activation|range)\.wgsl$/;
 /** Commands of the CPU that an op is made of, where it is not one of its own name alone. */
 const COMMANDS: Record<string, string[]> = { linearInt8: ['quantize', 'linearInt8'] };
 /** linearInt8 is linear on the GPU, with another product, weight and store. */
 const WGSL: Record<string, RegExp> = {
-  linear: /^(linear(\.tiled|\.direct)?|weight\.fp\d+)\.wgsl$/,
-  linearInt8: /^(linear(\.tiled|\.direct|\.packed|\.float)?|weight\.int8|int8)\.wgsl$/,
+  linear: /^(linear(\.float)?|weight\.fp\d+)\.wgsl$/,
+  linearInt8: /^(linear(\.int8)?|quantizer)\.wgsl$/,
 };
 
 const names = globSync('*.{wasm.ts,wgsl}', { cwd: KERNELS })

@@ -1,9 +1,10 @@
 /** Tests of batches that every device must pass: each sequence has the bits that it has alone. */
 import { expect, test } from 'vitest';
 import { randomWeights } from '../bench/model.ts';
-import { normal, uniform } from '../kernels/op.ts';
+import { constant, normal, uniform } from '../kernels/op.ts';
 import { Bert, type BertConfig } from '../src/bert.ts';
 import type { Precision } from '../src/checkpoint/index.ts';
+import { quantizeWeight } from '../src/quantize.ts';
 import { type Device, Runtime } from '../src/runtime.ts';
 
 export const SMALL: BertConfig = {
@@ -44,6 +45,24 @@ export function batchTests(
       const alone = await runtime.read(runtime.attention(runtime.tensor({ shape: [tokens, 48], data }), 2));
       expect(whole.slice(first * 16, (first + tokens) * 16)).toEqual(alone);
       first += tokens;
+    }
+  });
+  test('a NaN in one sequence leaves the others as they are', async () => {
+    const runtime = new Runtime(await device());
+    const weight = quantizeWeight(normal([8, 16], 4), 'torch');
+    const [float, int8] = [normal([8, 16], 5), weight].map((each) => runtime.linearLayer(each, constant([8], 0)));
+    const run = (lengths: number[], data: Float32Array) => {
+      const qkv = runtime.tensor({ shape: [data.length / 48, 48], data }, lengths);
+      const mixed = runtime.attention(qkv, 2);
+      return runtime.readAll([mixed, runtime.linear(mixed, float!, 'gelu'), runtime.linear(mixed, int8!)]);
+    };
+    const { data } = normal([20, 48], 3);
+    const alone = await run([5], data.slice(0, 5 * 48));
+    data.fill(Number.NaN, 5 * 48);
+    const both = await run([5, 15], data);
+    for (const [i, values] of alone.entries()) {
+      expect(both[i]!.slice(0, values.length)).toEqual(values);
+      expect(both[i]!.slice(values.length).every(Number.isNaN)).toBe(true);
     }
   });
 }

@@ -1,52 +1,44 @@
-/** One GPU device for the tests of a file, and devices of ours over it, with every set of kernels. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+/** One GPU device for the tests of a file, and counts of what is called on it. */
+import { afterAll, beforeAll } from 'vitest';
 import { globals } from 'webgpu';
-import { WebgpuDevice } from '../src/devices/webgpu/device.ts';
-import type { GpuChoice } from '../src/devices/webgpu/plan.ts';
 import { type StartedWebgpu, startWebgpu } from '../src/devices/webgpu/start.ts';
-import { ACCUMULATOR_SIZES, type OP_CASES, shareOfBound, wrongAccumulators } from './support.ts';
 
 /** WebGPU's classes and flags, which Node has no globals for. */
 export const gpuClasses = globals as unknown as typeof globalThis;
 
-export const DIRECT: GpuChoice = { product: 'direct', int8: 'packed' };
-export const TILED: GpuChoice = { ...DIRECT, product: 'tiled' };
-
 /**
- * From here on every model and runtime of this process has one and the same GPU device. Otherwise SwiftShader would
- * compile all kernels again for each of them.
+ * From here on every model and runtime of this process has one and the same GPU device, which compiles each kernel once:
+ * SwiftShader takes a second for some.
  */
 export function shareGpuDevice(): void {
   const { prototype } = gpuClasses.GPUAdapter;
   const { requestDevice } = prototype;
+  const { createComputePipelineAsync } = gpuClasses.GPUDevice.prototype;
+  const pipelines: Record<string, Promise<GPUComputePipeline>> = {};
   let shared: Promise<GPUDevice> | undefined;
   prototype.requestDevice = function (descriptor) {
-    shared ??= requestDevice.call(this, descriptor).then((device) => Object.assign(device, { destroy() {} }));
+    shared ??= requestDevice.call(this, descriptor).then((device) =>
+      Object.assign(device, {
+        destroy() {},
+        createComputePipelineAsync(pipeline: GPUComputePipelineDescriptor) {
+          pipelines[pipeline.label!] ??= createComputePipelineAsync.call(device, pipeline);
+          return pipelines[pipeline.label!];
+        },
+      }),
+    );
     return shared;
   };
 }
 
-/**
- * Opens a device with these kernels before the tests of a file, and closes it after them. A pipeline is compiled once for all
- * of them.
- */
-export function useGpu(choice: GpuChoice = DIRECT) {
+/** Opens a device before the tests of a file, and closes it after them. */
+export function useGpu() {
   let started: StartedWebgpu;
-  const devices = new Map<string, WebgpuDevice>();
   beforeAll(async () => {
-    started = await startWebgpu({ choice }); // no adapter is a failure here, not a skip
+    started = await startWebgpu(); // no adapter is a failure here, not a skip
     console.log(`WebGPU adapter: ${started.device.adapter}; ${started.kernels}`);
   });
   afterAll(() => started.device.dispose());
-  return {
-    started: () => started,
-    /** The device with these kernels. */
-    device(choice: GpuChoice): WebgpuDevice {
-      const key = JSON.stringify(choice);
-      if (!devices.has(key)) devices.set(key, new WebgpuDevice(started.gpuDevice, started.device.adapter, choice));
-      return devices.get(key)!;
-    },
-  };
+  return { started: () => started, device: () => started.device };
 }
 
 /** Calls of the GPU objects' methods while something runs. */
@@ -73,24 +65,4 @@ export async function gpuCalls(run: () => Promise<unknown>): Promise<Record<stri
   await run();
   for (const undo of restore) undo();
   return counts;
-}
-
-/** Tests of kernels: cases of ops against the reference, and accumulators against exact sums. */
-export function testKernels(
-  device: (choice: GpuChoice) => WebgpuDevice,
-  choices: readonly (readonly [name: string, choice: GpuChoice, cases: typeof OP_CASES])[],
-): void {
-  describe.each(choices)('%s', (_, choice, cases) => {
-    test.each(cases)('%s, %s: within its bound of the reference', async (_, key, op) => {
-      expect(await shareOfBound(device(choice), key, op)).toBeLessThanOrEqual(1);
-      device(choice).clear();
-    });
-    test.each(ACCUMULATOR_SIZES)(
-      '%d tokens, %d features, %d outputs: accumulators equal exact sums',
-      async (...sizes) => {
-        expect(await wrongAccumulators(device(choice), ...sizes)).toBe(0);
-        device(choice).clear();
-      },
-    );
-  });
 }

@@ -70,10 +70,13 @@ describe('the bounds', () => {
       const y = await runtime.read(op.run(runtime, inputs));
       const bound = op.bound(inputs);
       expect(bound.length, name).toBe(y.length);
-      expect(y.every(Number.isFinite) && bound.every(Number.isFinite), name).toBe(true);
-      const [largest, largestBound] = [y, bound].map((v) =>
-        Array.from(v).reduce((a, b) => Math.max(a, Math.abs(b)), 0),
-      );
+      const numbers = [...y.keys()].filter((i) => Number.isFinite(y[i]));
+      if (!name.startsWith('NaN')) expect(numbers.length, name).toBe(y.length);
+      expect(
+        numbers.every((i) => Number.isFinite(bound[i])),
+        name,
+      ).toBe(true);
+      const [largest, largestBound] = [y, bound].map((v) => numbers.reduce((a, i) => Math.max(a, Math.abs(v[i]!)), 0));
       // Most are below 1e-4; the worst conditioned case, layerNorm of one value, divides an error by sqrt(eps).
       expect(largestBound!, name).toBeLessThan(0.2 * Math.max(largest!, 1));
     }

@@ -221,15 +221,16 @@ function randomProgram(rt: Runtime, seed: number, forGpu: boolean): Tensor[] {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
   const whole = (least: number, most: number) => least + Math.floor(next() * (most - least + 1));
   const tokens = whole(1, 9);
-  const int8 = next() < 0.3 ? pick(['torch', 'accurate'] as const) : null;
-  /** Linears of one program have one arithmetic: a device may ask for that. */
+  /** How many of a program's linears are int8. */
+  const share = pick([0, 0, 0.5, 1]);
   const linear = (out: number, features: number) => {
     const weight = normal([out, features], whole(1, 99), 1 / Math.sqrt(features));
+    const int8 = next() < share ? pick(['torch', 'accurate'] as const) : null;
     return rt.linearLayer(int8 ? quantizeWeight(weight, int8) : weight, constant([out], 0.1));
   };
-  const upload = () => rt.tensor(normal([forGpu || next() < 0.7 ? tokens : whole(1, 9), whole(1, 25)], whole(1, 99)));
+  const upload = () => rt.tensor(normal([next() < 0.7 ? tokens : whole(1, 9), whole(1, 25)], whole(1, 99)));
   const live: Tensor[] = [upload()];
-  let embeddings = forGpu ? 1 : 3;
+  let embeddings = 3;
   /** Its word table is an upload, or what an op made. */
   const embedding = () => {
     embeddings--;

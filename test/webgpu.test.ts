@@ -3,8 +3,7 @@
  * compile a kernel, and a kernel is compiled once for a GPU device. The tests in test/webgpu share one.
  */
 import { shareGpuDevice } from './gpu.ts';
-import './webgpu/direct.ts';
-import './webgpu/tiled.ts';
+import './webgpu/kernels.ts';
 import './webgpu/runtime.ts';
 import './webgpu/models.ts';
 import './webgpu/batch.ts';

@@ -78,7 +78,7 @@ describe('what is missing', () => {
       expect(status).toBe(0);
     });
     test('a shader that computes something else is found by the self-test', () => {
-      const { status, stdout } = broken('linear.direct', 'inner(v0, b)', 'inner(v0, c)');
+      const { status, stdout } = broken('linear', 'products(v.x, w)', 'products(v.y, w)');
       expect(stdout).toMatch(
         /^BertletError device webgpu: expected an adapter that computes right, got .*software.*, wrong on linear/,
       );

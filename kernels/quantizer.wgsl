@@ -1,52 +1,10 @@
-// Arithmetic of the linears with int8 weights, and the quantizer of activations (defined in src/quantize.ts). Sums are
-// int32; sums, scale and zero point are equal on every device. WGSL has no float64, and its division may be 2.5 units
-// off, so what PyTorch computes in float64 is computed in integers here.
-//
-// The kernel that made x has recorded the range of x (common.wgsl), so an int8 linear is one dispatch:
-//   prepareRows: scale and zero point | prepare: quantize | finish: sums to float32
-//
-// Activations are 0..128 (src/quantize.ts), too large for int8: all kernels use 64 less, and a zero point 64 less.
-
-alias Sum = vec4i;
-@group(0) @binding(6) var<storage, read> constants: array<vec4u>; // [3][out]: column sums (int32), scales, biases
+// The quantizer of activations, chooseScale of src/quantize.ts: scale and zero point, to the bit as PyTorch has them. WGSL
+// has no float64, and its division may be 2.5 units off, so what PyTorch computes in float64 is computed in integers here.
 
 struct Quantizer {
   scale: f32,
   inverse: f32,   // 1 / scale
-  zeroPoint: i32, // less 64
-}
-// The quantizers of the workgroup's rows of x.
-var<workgroup> quantizers: array<Quantizer, 64>;
-
-// Chooses scale and zero point of `count` rows of x, from row `first` on. All threads of the workgroup must call it.
-fn prepareRows(thread: u32, first: u32, count: u32) {
-  if (thread < count) {
-    let at = rangeAt(step.rangeOfX, first + thread);
-    let low = bitcast<f32>(atomicLoad(&ranges[at]));
-    let high = bitcast<f32>(atomicLoad(&ranges[at + 1u]));
-    var chosen = chooseQuantizer(low, high);
-    let largest = max(bitcast<u32>(low), bitcast<u32>(high));
-    if (largest >= NOT_FINITE) {
-      chosen.scale = bitcast<f32>(largest | 0x400000u); // NaN, and so are the results
-    }
-    quantizers[thread] = chosen;
-  }
-  workgroupBarrier();
-}
-
-// Quantizes four values of a row of x, counted from the workgroup's first row. Results are whole numbers in float32.
-fn prepare(value: vec4f, row: u32) -> vec4f {
-  let by = quantizers[row];
-  return clamp(round(value * by.inverse) + f32(by.zeroPoint), vec4f(-64.0), vec4f(127.0));
-}
-
-// y = float32(sum_k (xq - zeroPoint) wq) (xScale wScale) + bias, where `sum` still has the zero point in it.
-fn finish(sum: Sum, row: u32, column4: u32) -> vec4f {
-  let n = vectors(step.out);
-  let by = quantizers[row];
-  let accumulators = sum - by.zeroPoint * bitcast<vec4i>(constants[column4]);
-  let scales = bitcast<vec4f>(constants[n + column4]);
-  return fma(vec4f(accumulators), by.scale * scales, bitcast<vec4f>(constants[2u * n + column4]));
+  zeroPoint: i32, // less 64 (linear.int8.wgsl)
 }
 
 // Below, a positive number is mantissa * 2^exponent. The mantissa is an integer: of 24 bits in a u32, or of up to 61
@@ -109,9 +67,6 @@ fn add(a: vec2u, b: vec2u) -> vec2u {
 }
 fn subtract(a: vec2u, b: vec2u) -> vec2u {
   return vec2u(a.x - b.x, a.y - b.y - u32(a.x < b.x));
-}
-fn less(a: vec2u, b: vec2u) -> bool {
-  return a.y < b.y || (a.y == b.y && a.x < b.x);
 }
 
 // chooseScale of src/quantize.ts for the range [-low, high], where low and high are at least 0. The definition is
@@ -182,7 +137,7 @@ fn roundedQuotient(a: f32, wide: vec2u, wideExponent: i32, near: f32) -> i32 {
   let high = (wide.x >> 16u) * odd + (low >> 16u);
   let right = vec2u((high << 16u) | (low & 0xffffu), wide.y * odd + (high >> 16u));
   // How far the quotient is from k + 1/2, times twice the divisor, and on which side.
-  let above = less(right, left);
+  let above = right.y < left.y || (right.y == left.y && right.x < left.x);
   let distance = select(subtract(right, left), subtract(left, right), above);
   let step53 = wide.y >> select(20u - firstLeadingBit(k), 21u, k == 0u); // half a step of k + 1/2, times the divisor
   if (distance.y == 0u && distance.x <= step53) {

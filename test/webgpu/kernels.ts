@@ -1,4 +1,4 @@
-/** The GPU's kernels with the direct product, each op against the reference, on a software adapter; and what they refuse. */
+/** The GPU's kernels, each op against the reference, on a software adapter; and what they refuse. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -6,16 +6,32 @@ import { constant, normal, tensor, uniform } from '../../kernels/op.ts';
 import { ReferenceDevice } from '../../src/devices/reference.ts';
 import { chooseScale, quantizeWeight } from '../../src/quantize.ts';
 import { type Device, Runtime } from '../../src/runtime.ts';
-import { DIRECT, gpuClasses, testKernels, useGpu } from '../gpu.ts';
-import { expectError, largestDifference, OP_CASES, ROOT } from '../support.ts';
+import { gpuClasses, useGpu } from '../gpu.ts';
+import {
+  ACCUMULATOR_SIZES,
+  expectError,
+  largestDifference,
+  OP_CASES,
+  ROOT,
+  shareOfBound,
+  wrongAccumulators,
+} from '../support.ts';
 
 const { device, started } = useGpu();
 
-/** Only linears depend on the product, and only their int8 form on whether it is packed. */
-testKernels(device, [
-  ['direct, packed', DIRECT, OP_CASES],
-  ['direct, float', { ...DIRECT, int8: 'float' }, OP_CASES.filter(([op]) => op === 'linearInt8')],
-]);
+describe('kernels', () => {
+  test.each(OP_CASES)('%s, %s: within its bound of the reference', async (_, key, op) => {
+    expect(await shareOfBound(device(), key, op)).toBeLessThanOrEqual(1);
+    device().clear();
+  });
+  test.each(ACCUMULATOR_SIZES)(
+    '%d tokens, %d features, %d outputs: accumulators equal exact sums',
+    async (...sizes) => {
+      expect(await wrongAccumulators(device(), ...sizes)).toBe(0);
+      device().clear();
+    },
+  );
+});
 
 test('rows beyond the last do not widen the range of those that are quantized', async () => {
   // Every token looks at the first one, whose value is 1; a row of padding would look at all, whose values are -5.
@@ -29,13 +45,13 @@ test('rows beyond the last do not widen the range of those that are quantized', 
     const mixed = rt.attention(rt.tensor(tensor([17, 12], qkv)), 1);
     return rt.read(rt.linear(mixed, rt.linearLayer(weight, constant([8], 0))));
   };
-  const on = device(DIRECT);
+  const on = device();
   expect(largestDifference(await run(on), await run(new ReferenceDevice()))).toBeLessThan(1e-6);
   on.clear();
 });
 
 describe('limits', () => {
-  const runtime = () => new Runtime(device(DIRECT));
+  const runtime = () => new Runtime(device());
   const zeros = (rt: Runtime, ...shape: number[]) => rt.tensor(constant(shape, 0));
   test('layerNorm of more than 1024 columns', () =>
     expectError('input', /webgpu: layerNorm: expected at most 1024 columns, got 1028. Use `cpu`/, () => {
@@ -43,11 +59,19 @@ describe('limits', () => {
       const gamma = zeros(rt, 1028);
       return rt.read(rt.layerNorm(zeros(rt, 1, 1028), null, { gamma, beta: gamma }, 1e-12));
     }));
-  test('heads of more than 64', () =>
-    expectError('input', /webgpu: attention: expected headDim a multiple of 4, at most 64, got 68/, () => {
+  test('heads of 66', () =>
+    expectError('input', /webgpu: attention: expected headDim a multiple of 4, got 66\. Use `cpu`/, () => {
       const rt = runtime();
-      return rt.read(rt.attention(zeros(rt, 1, 3 * 68), 1));
+      return rt.read(rt.attention(zeros(rt, 1, 3 * 66), 1));
     }));
+  test('more rows than a dispatch has workgroups', () => {
+    const message = /^webgpu: layerNorm: expected at most 65535 workgroups in each dimension, got 65536\. Make batches/;
+    return expectError('input', message, () => {
+      const rt = runtime();
+      const gamma = zeros(rt, 1);
+      return rt.read(rt.layerNorm(zeros(rt, 65536, 1), null, { gamma, beta: gamma }, 1e-12));
+    });
+  });
   test('a tensor beyond the largest binding', () => {
     const { limits } = started().gpuDevice;
     const most = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
@@ -59,7 +83,7 @@ describe('limits', () => {
   });
 });
 
-/** Runs chooseQuantizer of int8.wgsl on pairs of numbers. */
+/** Runs chooseQuantizer of quantizer.wgsl on pairs of numbers. */
 async function quantizers(pairs: Float32Array<ArrayBuffer>) {
   const { gpuDevice } = started();
   const kernel = `@group(0) @binding(4) var<storage, read> pairs: array<vec2f>;
@@ -67,7 +91,7 @@ async function quantizers(pairs: Float32Array<ArrayBuffer>) {
       let q = chooseQuantizer(pairs[at.x].x, pairs[at.x].y);
       y[at.x] = vec4u(bitcast<u32>(q.scale), bitcast<u32>(q.inverse), u32(q.zeroPoint + 64), 0u);
     }`;
-  const files = ['common.wgsl', 'int8.wgsl'].map((name) => readFileSync(join(ROOT, 'kernels', name), 'utf8'));
+  const files = ['common.wgsl', 'quantizer.wgsl'].map((name) => readFileSync(join(ROOT, 'kernels', name), 'utf8'));
   const module = gpuDevice.createShaderModule({ code: [...files, kernel].join('\n') });
   const pipeline = await gpuDevice.createComputePipelineAsync({
     layout: 'auto',
