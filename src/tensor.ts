@@ -12,7 +12,7 @@ export { Bert, type BertConfig, type WeightForm, type Weights } from './bert.ts'
 export { parseConfig, tensorShapes } from './checkpoint/config.ts';
 export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
 export { elements, readSafetensors, type StoredTensor, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
-export { type FilePlan, planSafetensors, writeSafetensors } from './checkpoint/write.ts';
+export { planSafetensors, writeSafetensors } from './checkpoint/write.ts';
 export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
 export { hub, locate } from './files/hub.ts';

@@ -65,11 +65,6 @@ export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
 const KNOWN = Object.keys(FAMILIES).join(', ');
 const HEAD = 'qa_outputs';
 const QUANTIZED = 'Use the checkpoint that was quantized.';
-// The largest sizes that are believed, far above every model's: what is made from them must fit the memory.
-const MAX_SIZE = 2 ** 16;
-const MAX_POSITIONS = 2 ** 20;
-const MAX_VOCAB = 2 ** 24;
-const MAX_LAYERS = 1000;
 const EPS = {
   expected: 'a positive number up to 1',
   allows: (value: unknown) => typeof value === 'number' && value > 0 && value <= 1,
@@ -92,25 +87,26 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json')
   read('hidden_act', oneOf(['gelu', 'gelu_python']), 'gelu'); // two names of the exact one
   read('position_embedding_type', oneOf(['absolute']), 'absolute');
   const floatHead = leavesHeadInFloat(json.quantization_config, file);
-  const hidden = read('hidden_size', integer(1, MAX_SIZE));
-  const embedding = embeddingSize ? read('embedding_size', integer(1, MAX_SIZE), embeddingSize) : hidden;
+  // The largest sizes are far above every model's: what is made from them must fit the memory.
+  const hidden = read('hidden_size', integer(1, 2 ** 16));
+  const embedding = embeddingSize ? read('embedding_size', integer(1, 2 ** 16), embeddingSize) : hidden;
   const heads = {
     expected: `a divisor of ${keys.hidden_size ?? 'hidden_size'} ${hidden}`,
     allows: (n: unknown) => integer(1, hidden).allows(n) && hidden % (n as number) === 0,
   };
-  const rows = read('max_position_embeddings', integer(1, MAX_POSITIONS));
+  const rows = read('max_position_embeddings', integer(1, 2 ** 20));
   const firstPosition = positionsAfterPadding ? read('pad_token_id', integer(0, rows - 2), 1) + 1 : 0;
   return {
     ...(name !== 'bert' && { family: name }),
-    vocab: read('vocab_size', integer(1, MAX_VOCAB)),
+    vocab: read('vocab_size', integer(1, 2 ** 24)),
     positions: rows - firstPosition,
     ...(firstPosition > 0 && { firstPosition }),
-    types: noTypes ? 0 : read('type_vocab_size', integer(positionsAfterPadding ? 1 : 2, MAX_SIZE), 2),
+    types: noTypes ? 0 : read('type_vocab_size', integer(positionsAfterPadding ? 1 : 2, 2 ** 16), 2),
     hidden,
     ...(embedding !== hidden && { embedding }),
-    layers: read('num_hidden_layers', integer(1, MAX_LAYERS)),
+    layers: read('num_hidden_layers', integer(1, 1000)),
     heads: read('num_attention_heads', heads),
-    intermediate: read('intermediate_size', integer(1, 16 * MAX_SIZE)),
+    intermediate: read('intermediate_size', integer(1, 2 ** 20)),
     eps: eps ?? read('layer_norm_eps', EPS, 1e-12),
     ...(floatHead && { floatHead }),
     ...(json.confidence_temperature !== undefined && { temperature: read('confidence_temperature', TEMPERATURE) }),

@@ -11,10 +11,10 @@ import { readTensor, type StoredTensor, toFloat16, toFloat32 } from './safetenso
 export type Precision = 'fp32' | 'fp16' | Scheme;
 
 /** Tensors of a model, by the names of its family. */
-interface Tensors {
+export interface Tensors {
   readonly config: BertConfig;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** How the linears were quantized; null or absent for float weights. */
+  /** How the linears of an int8 checkpoint were quantized; null for a float checkpoint, the default. */
   readonly scheme?: Scheme | null;
 }
 
@@ -105,12 +105,9 @@ function hasNonFinite32(values: Float32Array): boolean {
   for (let i = 0; i < values.length; i++) sum += 0 * values[i]!;
   return sum !== 0;
 }
-/** Adds 1 to each exponent, two numbers at once: the carry tells that the exponent was that of NaN or infinity. */
+/** Adds 1 to each exponent: a carry tells that it was that of NaN or infinity. */
 function hasNonFinite16(values: Uint16Array): boolean {
-  const whole = values.byteOffset % 4 === 0 ? values.length >> 1 : 0;
-  const pairs = new Uint32Array(values.buffer, whole && values.byteOffset, whole);
   let carry = 0;
-  for (let i = 0; i < pairs.length; i++) carry |= (pairs[i]! & 0x7c007c00) + 0x04000400;
-  for (let i = 2 * whole; i < values.length; i++) carry |= (values[i]! & 0x7c00) + 0x400;
-  return (carry & 0x80008000) !== 0;
+  for (let i = 0; i < values.length; i++) carry |= (values[i]! & 0x7c00) + 0x400;
+  return (carry & 0x8000) !== 0;
 }

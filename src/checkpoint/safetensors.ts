@@ -94,13 +94,13 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
   checkNumbers(syntax, file);
   const { __metadata__: metadata, ...entries } = json;
   const dataStart = 8 + header.length;
-  const tensors = Object.entries(entries).map(([name, value]): [string, TensorEntry] => [
-    name,
-    parseEntry(`${file}: tensor ${preview(name)}`, value, dataStart),
-  ]);
-  const metadataKeys = checkMetadata(metadata, file);
-  for (const name of Object.keys(entries)) if (!name.isWellFormed()) refuse(file, 'UTF-8 strings', preview(name));
-  const keys = Object.keys(json).length + 3 * tensors.length + metadataKeys;
+  const tensors: [string, TensorEntry][] = [];
+  for (const [name, value] of Object.entries(entries))
+    tensors.push([name, parseEntry(`${file}: tensor ${preview(name)}`, value, dataStart)]);
+  const strings = metadataStrings(metadata, file);
+  const broken = [...Object.keys(entries), ...strings].find((string) => !string.isWellFormed());
+  if (broken !== undefined) refuse(file, 'UTF-8 strings', preview(broken));
+  const keys = Object.keys(json).length + 3 * tensors.length + strings.length / 2;
   if (syntax.split(':').length - 1 > keys) refuse(file, 'each key once', 'a duplicate key');
   tensors.sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let end = dataStart;
@@ -128,15 +128,12 @@ function checkNumbers(syntax: string, file: string): void {
   if (at >= 0) refuse(file, 'integers from 0 to 2^53 - 1', cut(/[^\s,\]}]*/.exec(syntax.slice(at, at + 99))![0]));
 }
 
-/** Checks `__metadata__`, which may be absent or null. Returns how many keys it has. */
-function checkMetadata(metadata: unknown = {}, file: string): number {
-  if (metadata === null) return 0;
+/** Returns the keys and values of `__metadata__`, which may be absent or null. */
+function metadataStrings(metadata: unknown, file: string): string[] {
+  if (metadata === undefined || metadata === null) return [];
   const strings = isRecord(metadata) ? Object.entries(metadata).flat() : [null];
-  if (!strings.every((value) => typeof value === 'string'))
-    refuse(file, '__metadata__ to map strings to strings', preview(metadata));
-  const broken = strings.find((value) => !(value as string).isWellFormed());
-  if (broken !== undefined) refuse(file, 'UTF-8 strings', preview(broken));
-  return strings.length / 2;
+  if (strings.every((value) => typeof value === 'string')) return strings;
+  return refuse(file, '__metadata__ to map strings to strings', preview(metadata));
 }
 
 /** Keeps the beginning of what a file wrote. */
@@ -177,13 +174,13 @@ const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every(Nu
  * @throws BertletError `weights` for a dtype that bertlet has no numbers of
  */
 export function viewTensor({ dtype, shape }: TensorForm, bytes: Uint8Array, name = 'tensor'): HostTensor {
-  if (!(dtype in ARRAYS)) {
+  const Numbers = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype as keyof typeof ARRAYS] : null;
+  if (!Numbers) {
     const known = `dtype ${Object.keys(ARRAYS).join(', ')}`;
     throw fault('weights', `tensor ${preview(name)}`, known, dtype, 'Convert the checkpoint.');
   }
-  const { [dtype as keyof typeof ARRAYS]: Numbers } = ARRAYS;
-  const aligned = bytes.byteOffset % FILE_DTYPE_BYTES[dtype] === 0 ? bytes : bytes.slice();
-  const data = new Numbers(aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / FILE_DTYPE_BYTES[dtype]);
+  const aligned = bytes.byteOffset % Numbers.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
+  const data = new Numbers(aligned.buffer as ArrayBuffer, aligned.byteOffset, elements(shape));
   if (dtype === 'F64') return { dtype: 'F32', shape, data: Float32Array.from(data as Float64Array) };
   return { dtype: dtype as DType, shape, data: data as HostTensor['data'] };
 }

@@ -3,24 +3,16 @@ import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
 import { byteLength } from './safetensors.ts';
 
 type Entry = readonly [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
-type Place = { readonly dtype: DType; readonly begin: number; readonly end: number };
-
-/** Plan of a file: its first bytes (`head`), the place of each tensor behind them, and the bytes in all. */
-export interface FilePlan {
-  readonly head: Uint8Array;
-  readonly places: ReadonlyMap<string, Place>;
-  readonly total: number;
-}
 
 /**
  * Plans a file with tensors of these dtypes and shapes. Their order does not matter: they are sorted as Hugging Face's
  * writer does, widest dtype first, so that every tensor is aligned, then by name. `head` is 8 bytes of the header's length
- * and the header, padded with spaces so that the data begins at a multiple of 8.
+ * and the header, padded with spaces so that the data begins at a multiple of 8; places count from the end of `head`.
  */
-export function planSafetensors(tensors: Iterable<Entry>, metadata: Record<string, string> = {}): FilePlan {
+export function planSafetensors(tensors: Iterable<Entry>, metadata: Record<string, string> = {}) {
   const width = ({ dtype }: Entry[1]) => DTYPE_BYTES[dtype];
   const sorted = [...tensors].sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : 1));
-  const places = new Map<string, Place>();
+  const places = new Map<string, { dtype: DType; begin: number; end: number }>();
   const json = Object.keys(metadata).length > 0 ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
   let end = 0;
   for (const [name, { dtype, shape }] of sorted) {
