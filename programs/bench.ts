@@ -10,7 +10,7 @@ import type { MatrixOptions } from '../bench/matrix.ts';
 import { randomCheckpoint } from '../bench/model.ts';
 import type { Result } from '../bench/result.ts';
 import { SHAPES } from '../bench/shapes.ts';
-import { locate } from '../src/tensor.ts';
+import { folderOf } from './folder.ts';
 import { type Io, printer } from './io.ts';
 import { progressBars, stepBar } from './progress.ts';
 import type { Accuracy } from './report/bench.ts';
@@ -40,7 +40,7 @@ async function openModel(
 ): Promise<{ folder: string; name: string; remove: () => void }> {
   if (shape) return { ...randomCheckpoint(SHAPES[shape]!), name: `${shape}'s shape, random weights` };
   const { onProgress, stop } = progressBars(io);
-  const folder = await locate(model, { onProgress }).finally(stop);
+  const folder = await folderOf(model, { onProgress }).finally(stop);
   return { folder, name: folder === model ? basename(model) : model, remove: () => {} };
 }
 

@@ -92,7 +92,7 @@ export async function convert(model: string | URL | Files, out: string, given: C
     throw inputError('int8Embeddings', `none with precision ${options.precision}`, true, advice);
   }
   checkTarget(model, out);
-  const files = await filesOf(model, { revision, onProgress });
+  const files = await filesOf(model, { revision });
   const checkpoint = await openCheckpoint(files, { onProgress });
   const precision = options.precision === 'int8' ? (checkpoint.scheme ?? 'accurate') : options.precision;
   const partial = `${resolve(out)}.${process.pid}.partial`;

@@ -20,7 +20,8 @@ import {
 } from '../bench/squad/run.ts';
 import { inputError, printable } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
-import { locate, openCheckpoint } from '../src/tensor.ts';
+import { openCheckpoint } from '../src/tensor.ts';
+import { folderOf } from './folder.ts';
 import { type Io, printer } from './io.ts';
 import { progressBars, rateBar } from './progress.ts';
 import { checkWritable, writeWhole } from './write.ts';
@@ -71,7 +72,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   }
 
   const download = progressBars(io);
-  const folder = await locate(options.model, download).finally(download.stop);
+  const folder = await folderOf(options.model, download).finally(download.stop);
   const checkpoint = await openCheckpoint(folder);
   checkpoint.close();
   const variants = variantsOf(options.device, options.dtype, options.scheme, checkpoint.scheme);

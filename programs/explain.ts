@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { SingleBar } from 'cli-progress';
-import { locate, openCheckpoint, openRuntime } from '../src/tensor.ts';
+import { openCheckpoint, openRuntime } from '../src/tensor.ts';
 import { explain } from './explain/explain.ts';
 import { explainText } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
@@ -35,7 +35,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     await checkWritable(file);
   }
   const { onProgress, stop } = progressBars(io);
-  const open = async () => openCheckpoint(await locate(options.model, { onProgress }), { onProgress });
+  const open = async () => openCheckpoint(options.model, { onProgress });
   const checkpoint = await open().finally(stop);
   if (options.flip) {
     const { runFlip } = await import('./flip.ts');

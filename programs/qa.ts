@@ -10,7 +10,8 @@ import { median } from '../bench/measure.ts';
 import { embeddingsOf, fileBytes, sizeLine } from '../bench/sizes.ts';
 import { disturbedLine } from '../bench/text.ts';
 import { type Answer, BertletError, type DeviceName, type Dtype, type Info, type Scheme } from '../src/index.ts';
-import { type Checkpoint, locate, openCheckpoint } from '../src/tensor.ts';
+import { type Checkpoint, openCheckpoint } from '../src/tensor.ts';
+import { folderOf } from './folder.ts';
 import { type Io, printer } from './io.ts';
 import { loadApart, loadHere, type Model, type Tokens, timeInTurns } from './models.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
@@ -80,7 +81,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
 
 async function open({ model, revision }: QaOptions, io: Io) {
   const { onProgress, stop } = progressBars(io);
-  const folder = await locate(model, { onProgress, revision }).finally(stop);
+  const folder = await folderOf(model, { onProgress, revision }).finally(stop);
   const checkpoint = await openCheckpoint(folder);
   checkpoint.close();
   return { folder, checkpoint };

@@ -4,7 +4,6 @@ import { Bert, type Weights } from './bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
 import { DEVICE_OPTIONS, type Dtype, deviceName, dtypesOf, startDevice } from './devices/index.ts';
 import { inputError } from './errors.ts';
-import { filesOf } from './files/hub.ts';
 import type { Files, OnProgress } from './files/index.ts';
 import * as option from './options.ts';
 import { check, type GivenOf, optionsOf, preview, unlessAborted, type ValuesOf } from './options.ts';
@@ -15,8 +14,18 @@ export type { BertConfig } from './bert.ts';
 export type { Precision } from './checkpoint/index.ts';
 export type { DeviceName, DeviceOptions, Dtype } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
-export { hub } from './files/hub.ts';
-export { blobs, type Files, folder, type OnProgress, type OpenFile, type OpenOptions, site } from './files/index.ts';
+export type { Fetch } from './files/http.ts';
+export { type HubOptions, hub } from './files/hub.ts';
+export {
+  blobs,
+  type Files,
+  folder,
+  type OnProgress,
+  type OpenFile,
+  type OpenOptions,
+  type SiteOptions,
+  site,
+} from './files/index.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';
 export type { TokenizerJson } from './text/json.ts';
@@ -88,13 +97,13 @@ export async function load(model: string | URL | Files, given: LoadOptions = {})
 }
 
 async function loadModel(model: string | URL | Files, options: ValuesOf<typeof OPTIONS>): Promise<QuestionAnswering> {
-  const { device, dtype, onProgress, signal } = options;
+  const { device, dtype, signal } = options;
   check('dtype', dtype, option.oneOf(dtypesOf(device), `on ${device}`));
   const int8 = dtype === 'int8';
   if (options.scheme && !int8) {
     throw inputError('scheme', `none with dtype ${dtype}`, preview(options.scheme), 'Leave it out, or load int8.');
   }
-  const checkpoint = await openCheckpoint(await filesOf(model, options), { onProgress, signal });
+  const checkpoint = await openCheckpoint(model, options);
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   try {
     signal?.throwIfAborted();

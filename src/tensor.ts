@@ -15,8 +15,18 @@ export { elements, readSafetensors, type StoredTensor, toFloat16, toFloat32 } fr
 export { planSafetensors, writeSafetensors } from './checkpoint/write.ts';
 export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
-export { hub, locate } from './files/hub.ts';
-export { blobs, type Files, folder, type OnProgress, type OpenFile, type OpenOptions, site } from './files/index.ts';
+export type { Fetch } from './files/http.ts';
+export { filesOf, type HubOptions, hub } from './files/hub.ts';
+export {
+  blobs,
+  type Files,
+  folder,
+  type OnProgress,
+  type OpenFile,
+  type OpenOptions,
+  type SiteOptions,
+  site,
+} from './files/index.ts';
 export {
   chooseScale,
   matmulInt8,

@@ -214,7 +214,7 @@ test('a pool lends each model to one at a time, and the first who waits is the f
 test('--allow-failed: exit code 0 although lines failed, but not where there is no model', async () => {
   const bad = written('no JSON\n');
   expect(await run(bad, '--allow-failed')).toMatchObject({ status: 0, error: '' });
-  expect(await runProgram(['answer', bad, '--allow-failed', '--model', 'nowhere'])).toMatchObject({
+  expect(await runProgram(['answer', bad, '--allow-failed', '--model', './nowhere'])).toMatchObject({
     status: 1,
     out: '',
   });

@@ -245,7 +245,7 @@ describe('on a tiny model', () => {
     expect([status, error.slice(0, 7)]).toEqual([2, 'error: ']);
   });
   test.each([
-    [['--model', 'nowhere'], /BertletError \(file\): nowhere\/config\.json: expected a readable file/],
+    [['--model', './nowhere'], /BertletError \(file\): \.\/nowhere: expected config\.json, got none/],
     [
       [...tiny, '--question', 'a', '--context-file', 'nowhere.txt'],
       /^error: nowhere\.txt: expected a file or folder, got none of this name\. Check the path\.\n$/,

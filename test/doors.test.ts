@@ -272,7 +272,7 @@ const CALLS: Call[] = [
 const UNTESTED = ['roundHalfEven'];
 /** Those of checkpoint files, tested with their rooms. */
 const ELSEWHERE = [
-  ...['blobs', 'folder', 'hub', 'site', 'locate', 'parseConfig', 'tensorShapes', 'openCheckpoint', 'weightsOf'],
+  ...['blobs', 'folder', 'hub', 'site', 'filesOf', 'parseConfig', 'tensorShapes', 'openCheckpoint', 'weightsOf'],
   ...['planSafetensors', 'elements', 'readSafetensors', 'toFloat16', 'toFloat32', 'writeSafetensors', 'dtypesOf'],
 ];
 

@@ -243,7 +243,7 @@ describe('the program', () => {
     ['no such file', () => ['nowhere.json'], /nowhere\.json/],
     ['no SQuAD', () => [written({ data: [{}] })], /\(file\): \d+\.json: data\[0\]\.paragraphs: expected an array/],
     ['no folder for the report', (data) => [data, ...ARGS, '--json', join(folder, 'none', 'x.json')], /ENOENT.*none/],
-    ['no such model', (data) => [data, '--model', 'nowhere'], /nowhere/],
+    ['no such model', (data) => [data, '--model', './nowhere'], /nowhere/],
     [
       'predictions of other questions',
       async (data) => {

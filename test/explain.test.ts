@@ -395,7 +395,7 @@ describe('the program', () => {
     [['--question', 'a'], 2, /got a question without a passage/],
     [['--nonsense'], 2, /unknown option '--nonsense'/],
     [['--context', 'a', '--context-file', 'b'], 2, /cannot be used with/],
-    [['--model', 'nowhere'], 1, /BertletError \(file\): nowhere\/config\.json/],
+    [['--model', './nowhere'], 1, /BertletError \(file\): \.\/nowhere: expected config\.json/],
     [[...ask, '--question', ''], 2, /error: question: expected words, got none/],
     [['--question', 'a', '--context-file', 'nowhere.txt'], 1, /nowhere\.txt/],
   ])('%j: exit code %d', async (args, code, message) => {

@@ -187,7 +187,7 @@ describe('a page', () => {
     expect(hub.requests.some((line) => line.includes('model.safetensors'))).toBe(true);
     hub.requests.length = 0;
     expect(await ask()).toEqual([...start]);
-    expect(hub.requests).toEqual(['GET /api/models/owner/name/revision/main']); // what main is now; no file, not even one that is not there
+    expect(hub.requests).toEqual(['GET /owner/name/resolve/main/config.json']); // what main is now; no file, not even one that is not there
     hub.close();
     expect(await ask(), 'without network').toEqual([...start]);
     errors.length = 0; // the browser's own line about the refused connection, and the tokenizer.json that is not there
@@ -210,7 +210,7 @@ describe('a page', () => {
         [hub.endpoint, method] as const,
       );
       expect(logits.length).toBe(4);
-      expect(hub.requests[0]).toBe('GET /api/models/owner/name/revision/refs%2Fpr%2F1');
+      expect(hub.requests[0]).toBe('GET /owner/name/resolve/refs%2Fpr%2F1/config.json');
       hub.close();
       errors.length = 0; // the browser's own lines about files that are not there
     },

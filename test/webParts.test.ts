@@ -89,7 +89,7 @@ describe('parts that need no browser', () => {
     ['cpu: expected 4 threads, got an error. Ask for fewer `threads`.', ['again', 'one thread']],
     ['kernels: expected one, got none. Run `npm run build`.', ['again']],
     [
-      'm: no folder here has this name, and of H an answer was expected, got none. Check the network and HF_ENDPOINT, or load a folder.',
+      'm: expected a folder here or a model of H, revision main, got fetch failed. Check the network, HF_ENDPOINT and HF_HUB_OFFLINE, or load a folder.',
       ['again'],
     ],
   ])('%s: no advice for programs, and what a button can do', (message, cure) => {

@@ -31,9 +31,7 @@ const OF_PROGRAMS = /`|\b(HF_\w+|npm|stride|revision)\b/;
 
 /** A message without the advice that a visitor cannot follow: `<what>: expected <this>, got <that>` always stays. */
 function withoutAdvice(message: string): string {
-  const [fact = '', ...advice] = message
-    .replace('no folder here has this name, and of', 'of')
-    .split(/(?<=\.)\s+(?=[A-Z])/);
+  const [fact = '', ...advice] = message.replace('a folder here or a', 'a').split(/(?<=\.)\s+(?=[A-Z])/);
   return [fact, ...advice.filter((sentence) => !OF_PROGRAMS.test(sentence))].join(' ').replaceAll('`', '');
 }
 

@@ -1,36 +1,20 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
 import { Sampler } from '../../bench/measure.ts';
 import { describeAdapter } from '../../src/devices/webgpu/start.ts';
-import { type Answer, BertletError, load, type QuestionAnswering } from '../../src/index.ts';
-import { locate, openCheckpoint, openRuntime } from '../../src/tensor.ts';
+import { type Answer, BertletError, blobs, type Files, load, type QuestionAnswering } from '../../src/index.ts';
+import { openCheckpoint, openRuntime } from '../../src/tensor.ts';
 import { explain } from '../explain/explain.ts';
 import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
-
-/** Dropped files have no address that `load` could fetch: they are given one, which only this worker's `fetch` knows. */
-const DROPPED = 'https://dropped.invalid';
-let dropped: File[] = [];
-const fetchFromNetwork = globalThis.fetch;
-globalThis.fetch = async (input, init) => {
-  const url = String(input);
-  if (!url.startsWith(DROPPED)) return fetchFromNetwork(input, init);
-  const file = dropped.find(({ name }) => url === `${DROPPED}/${name}`);
-  if (!file) return new Response(null, { status: 404 });
-  return new Response(file, { headers: { 'content-length': String(file.size) } });
-};
 
 let current: QuestionAnswering | null = null;
 
 type Tell<N extends Name> = (progress: Calls[N]['progress']) => void;
 
-/** What `load` takes: a folder's address, or a name of the Hub. */
-function addressOf(model: Model): string {
-  if (typeof model === 'string') return model;
-  dropped = model;
-  return DROPPED;
-}
+/** What `load` takes: a folder's address, a name of the Hub, or files that were dropped on the page. */
+const filesOf = (model: Model): string | Files => (typeof model === 'string' ? model : blobs(model));
 
 function open(model: Model, { device, dtype, scheme, threads }: Settings, onProgress?: Tell<'load'>) {
-  return load(addressOf(model), {
+  return load(filesOf(model), {
     device,
     dtype,
     ...(dtype === 'int8' && { scheme }),
@@ -123,7 +107,7 @@ async function time(qa: QuestionAnswering, texts: Texts, signal: AbortSignal) {
 
 /** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
 async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>, signal: AbortSignal) {
-  const checkpoint = await openCheckpoint(await locate(addressOf(model)));
+  const checkpoint = await openCheckpoint(filesOf(model));
   const start = async () => (await openRuntime('cpu', { threads: 1 })).device;
   const onProgress = ({ done, total }: { done: number; total: number }) => {
     signal.throwIfAborted();
@@ -164,7 +148,7 @@ addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
       (value) => say({ id, kind: 'result', value }),
       (error: Error) => {
         const code = signal.aborted ? 'cancelled' : error instanceof BertletError ? error.code : 'unknown';
-        say({ id, kind: 'error', code, message: error.message.replaceAll(`${DROPPED}/`, '') });
+        say({ id, kind: 'error', code, message: error.message });
       },
     )
     .finally(() => controllers.delete(id));

@@ -2,15 +2,8 @@
 
 import type { BertConfig, FamilyName } from '../bert.ts';
 import { BertletError, fault, messageOf } from '../errors.ts';
-import {
-  type Files,
-  filesAt,
-  type OpenFile,
-  type OpenOptions,
-  readPart,
-  readWhole,
-  type WholeFile,
-} from '../files/index.ts';
+import { filesOf, type HubOptions } from '../files/hub.ts';
+import { type Files, type OpenFile, type OpenOptions, readPart, readWhole, type WholeFile } from '../files/index.ts';
 import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import type { HostTensor, Scheme } from '../runtime.ts';
@@ -37,17 +30,20 @@ export interface Checkpoint {
 }
 
 /** The files of the weights, the best first. An index names the files that share the tensors. */
-export const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
+const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
 
 /**
  * Opens a checkpoint and checks its contents: config.json, the tokenizer, and the weights last, so that a model that
  * cannot run is refused before its weights are fetched.
- * @param from a folder's path or address, or `Files`
+ * @param model what `load` takes
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if the content of
  * a file is not that of a BERT question answering model
  */
-export async function openCheckpoint(from: string | URL | Files, options: OpenOptions = {}): Promise<Checkpoint> {
-  const files = filesAt(from);
+export async function openCheckpoint(
+  model: string | URL | Files,
+  options: OpenOptions & HubOptions = {},
+): Promise<Checkpoint> {
+  const files = await filesOf(model, options);
   const { config, tokenizer } = await openDescription(files, options);
   const { tensors, close } = await openWeights(config, files, options);
   try {
@@ -59,21 +55,14 @@ export async function openCheckpoint(from: string | URL | Files, options: OpenOp
   }
 }
 
-/** Reads and checks config.json. Its errors are those of `openCheckpoint`. */
-export const readConfig = async (files: Files): Promise<BertConfig> => (await readModel(files)).config;
-
-async function readModel(files: Files, { signal }: OpenOptions = {}) {
+/** Reads and checks all but the weights. */
+async function openDescription(
+  files: Files,
+  { signal }: OpenOptions,
+): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
   const file = await needed(files, 'config.json', { signal });
   const model = json(file);
-  return { model, config: parseConfig(model, file.name) };
-}
-
-/** Reads and checks all but the weights, which are so large that they come last. Its errors are those of `openCheckpoint`. */
-export async function openDescription(
-  files: Files,
-  { signal }: OpenOptions = {},
-): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
-  const { model, config } = await readModel(files, { signal });
+  const config = parseConfig(model, file.name);
   const tokenizer = await openTokenizer(files, model, config.family, { signal });
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
@@ -180,7 +169,7 @@ const indexError = (path: string, expected: string, got: string) =>
  * Reads an index of weights: `{ weight_map: { <tensor>: <file> } }`.
  * @throws BertletError `weights` if it is none, or names files outside of its folder
  */
-export function parseIndex(file: WholeFile): { tensors: string[]; files: string[] } {
+function parseIndex(file: WholeFile): { tensors: string[]; files: string[] } {
   const { weight_map: map } = json(file);
   const names: unknown[] = typeof map === 'object' && map !== null ? Object.values(map) : [];
   const wrong = names.find((name) => typeof name !== 'string' || !/^\w[\w.-]*\.(safetensors|bin)$/.test(name));

@@ -1,114 +1,110 @@
-/** HTTP over a bad network: what fails in passing is tried again, and a download goes on where it broke off. */
-
+/** HTTP over a bad network: a request that fails in passing is sent again, and a download goes on where it broke off. */
+import { messageOf } from '../errors.ts';
 import { unlessAborted } from '../options.ts';
-import { inNode, variables } from '../platform.ts';
+import { inNode } from '../platform.ts';
 
-const TRIES = 5; // with no byte between them
-const LONGEST_WAIT = 60; // seconds; who asks for more (Retry-After) is not waited for
+const TRIES = 5; // without a byte between them
+const MAX_WAIT = 60; // seconds; a server that asks for more (Retry-After) is not waited for
 
-/** An answer that is not the file. */
+/** An answer that is an error. */
 export class HttpError extends Error {
-  readonly status: number;
+  readonly response: Response;
   /** Seconds that the server asks to wait before the next try; NaN if it does not ask. */
   readonly wait: number;
-  /** As a file system says that a file is not there: a static host answers 403 or 404. */
-  readonly code: 'ENOENT' | undefined;
-  constructor({ status, headers }: Response) {
-    const after = headers.get('retry-after') ?? 'NaN';
+  constructor(response: Response) {
+    const after = response.headers.get('retry-after') ?? 'NaN';
     const wait = /^\d+$/.test(after) ? Number(after) : (Date.parse(after) - Date.now()) / 1000;
-    super(`HTTP status ${status}${wait > 0 ? `, to be asked again in ${Math.ceil(wait)} s` : ''}`);
-    this.status = status;
+    super(`HTTP status ${response.status}${wait > 0 ? `, to be asked again in ${Math.ceil(wait)} s` : ''}`);
+    this.response = response;
     this.wait = wait;
-    this.code = [403, 404, 410].includes(status) ? 'ENOENT' : undefined;
   }
 }
-class Silence extends Error {}
 
-/** Whether the same request may succeed a moment later. No network, an unknown host and a wrong address stay what they are. */
-export function isPassing(error: unknown): boolean {
-  if (error instanceof HttpError) return error.status >= 500 || [408, 429].includes(error.status);
-  if (error instanceof Silence) return true;
-  const code = (error as { cause?: { code?: string } }).cause?.code;
-  if (inNode) return /^(UND_ERR_\w+|ECONNRESET|EPIPE|ETIMEDOUT)$/.test(code ?? '');
-  return error instanceof TypeError && navigator.onLine; // a page is told nothing else
+/** Whether a server refuses a request, now and a moment later. */
+export const isRefusal = (error: unknown): error is HttpError =>
+  error instanceof HttpError && error.response.status < 500 && ![408, 429].includes(error.response.status);
+
+/** Whether a request may succeed a moment later. No network, an unknown host and a wrong address stay what they are. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof HttpError) return !isRefusal(error);
+  if (!inNode) return error instanceof TypeError && navigator.onLine; // a page is told nothing else
+  const { cause } = error as { cause?: { code?: string } };
+  return /^(UND_ERR_\w+|ECONNRESET|EPIPE|ETIMEDOUT)$/.test(cause?.code ?? '');
 }
 
-/** A part of a file, as it came. `total`: the bytes of the file, as far as the server says; `html`: a page, maybe of a proxy. */
-export interface Piece {
-  readonly chunk: Uint8Array<ArrayBuffer>;
-  readonly total: number;
-  readonly html: boolean;
+/** Says what failed: `fetch` says only that it failed, and has the reason as its cause. */
+export function reasonOf(error: unknown): string {
+  const { cause } = Object(error) as { cause?: { message?: string; code?: string } };
+  const inner = cause?.message || cause?.code;
+  return inner ? `${messageOf(error)}: ${inner}` : messageOf(error);
 }
+
+/** Sends a request: the global `fetch`, or one that adds what a private store asks for. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+export interface RequestOptions extends RequestInit {
+  fetch?: Fetch | undefined;
+  /** Seconds without a byte after which a connection is given up. Default 10. */
+  seconds?: number | undefined;
+}
+/** Takes a part of a file as it came. `total`: bytes of the file, as far as the server says. */
+type Take = (chunk: Uint8Array<ArrayBuffer>, total: number) => void;
 
 /**
- * Fetches a file from byte `from` on, in pieces.
- * @throws HttpError, or what `fetch` throws, after the last try; the reason of the request's signal when it aborts
+ * Sends a request, and hands on the body of its answer in parts.
+ * @throws HttpError, or what `fetch` or `take` throws, after the last try; the reason of the request's signal
  */
-export async function* pieces(url: string, init: RequestInit = {}, from = 0): AsyncGenerator<Piece> {
-  const seconds = Number(variables.HF_HUB_DOWNLOAD_TIMEOUT || 10);
-  const asked = init.signal ? [init.signal] : [];
-  let at = from;
+export async function send(url: string, options: RequestOptions, take: Take = () => {}): Promise<Response> {
+  const { fetch = globalThis.fetch, seconds = 10, signal, ...init } = options;
+  let at = 0;
   for (let tries = 1; ; tries++) {
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const alive = () => {
+    const expectByte = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => stop.abort(new Silence(`no byte for ${seconds} s`)), seconds * 1000);
+      timer = setTimeout(() => stop.abort(new Error(`no byte for ${seconds} s`)), seconds * 1000);
     };
     try {
-      alive();
+      expectByte();
       // Sizes and ranges are those of the file, and not of a compressed form of it. A page decides that by itself.
       const plain = inNode && { 'accept-encoding': 'identity' };
       const headers = { ...plain, ...init.headers, ...(at > 0 && { range: `bytes=${at}-` }) };
-      const response = await fetch(url, { ...init, headers, signal: AbortSignal.any([stop.signal, ...asked]) });
-      if (!response.ok) throw new HttpError(response);
+      const signals = [stop.signal, ...(signal ? [signal] : [])];
+      const response = await fetch(url, { ...init, headers, signal: AbortSignal.any(signals) });
+      if (response.status >= 400) throw new HttpError(response);
       const range = /^bytes (\d+)-/.exec(response.headers.get('content-range') ?? ''); // a page is not always told it
-      const begin = response.status === 206 ? Number(range?.[1] ?? at) : 0;
-      if (begin > at) throw new Error(`expected the bytes from ${at} on, got those from ${begin} on`);
-      const total = begin + Number(response.headers.get('content-length') ?? 0);
-      const html = response.headers.get('content-type')?.startsWith('text/html') ?? false;
-      let known = at - begin; // a server without ranges begins anew
-      const reader = response.body!.getReader();
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) return;
-        alive();
-        const chunk = value.subarray(Math.min(known, value.length));
-        known -= value.length - chunk.length;
+      let from = response.status === 206 ? Number(range?.[1] ?? at) : 0; // a server without ranges begins anew
+      if (from > at) throw new Error(`expected the bytes from ${at} on, got those from ${from} on`);
+      const total = from + Number(response.headers.get('content-length') ?? 0);
+      const reader = response.body?.getReader();
+      for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+        expectByte();
+        const chunk = part.value.subarray(Math.min(at - from, part.value.length)); // without what is known
+        from += part.value.length;
         if (chunk.length === 0) continue;
-        at += chunk.length;
+        at = from;
         tries = 0;
-        yield { chunk, total: Math.max(total, at), html };
+        take(chunk, Math.max(total, at));
       }
+      return response;
     } catch (error) {
-      init.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       const wait = ((error as Partial<HttpError>).wait || 2 ** tries / 8) * 1000;
-      if (tries >= TRIES || !isPassing(error) || wait > LONGEST_WAIT * 1000) throw error;
-      await pause(wait, init.signal);
+      const mayPass = stop.signal.aborted || isPassing(error);
+      stop.abort(); // what is left of the answer
+      if (!mayPass || tries >= TRIES || wait > MAX_WAIT * 1000) throw error;
+      await pause(wait, signal ?? undefined);
     } finally {
       clearTimeout(timer);
-      stop.abort();
     }
   }
 }
 
 /** Waits so many milliseconds, or rejects when the signal aborts: a timer left behind would keep the process. */
-async function pause(wait: number, signal?: AbortSignal | null): Promise<void> {
+async function pause(wait: number, signal?: AbortSignal): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const over = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, wait);
   });
-  await unlessAborted(over, signal ?? undefined).finally(() => clearTimeout(timer));
-}
-
-/** Fetches a whole file. */
-export async function fetchBytes(url: string, init?: RequestInit, onPiece?: (piece: Piece, loaded: number) => void) {
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let loaded = 0;
-  for await (const piece of pieces(url, init)) {
-    chunks.push(piece.chunk);
-    loaded += piece.chunk.length;
-    onPiece?.(piece, loaded);
-  }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  await unlessAborted(over, signal).finally(() => clearTimeout(timer));
 }

@@ -1,486 +1,406 @@
 /**
- * Finds a model: a folder, or a model of the Hugging Face Hub, which is downloaded into the cache that Python's
+ * Files of a model of the Hugging Face Hub. In Node a file is downloaded when it is opened, into the cache that Python's
  * huggingface_hub uses as well:
  *
- *   models--<owner>--<name>/blobs/<etag>               the content of each file
- *   models--<owner>--<name>/snapshots/<commit>/<file>  links to blobs
- *   models--<owner>--<name>/refs/<revision>            the commit of a branch or tag
+ *   models--<owner>--<name>/blobs/<etag>                the content of each file
+ *   models--<owner>--<name>/snapshots/<commit>/<file>   links to blobs
+ *   models--<owner>--<name>/.no_exist/<commit>/<file>   empty: the commit has no such file
+ *   models--<owner>--<name>/refs/<revision>             the commit of a branch or tag
  *
- * Source of the layout and of the environment variables: the guide "Understand caching" of huggingface_hub.
+ * Sources: huggingface_hub's guide "Understand caching", and its file_download.py. The headers of an answer to HEAD have
+ * the commit, the hash (ETag) and the size of a file, so whatever serves Python serves bertlet.
  */
 
-import { openDescription, parseIndex, readConfig, WEIGHTS } from '../checkpoint/index.ts';
-import { BertletError, inputError, messageOf } from '../errors.ts';
+import { BertletError, fault, inputError, messageOf } from '../errors.ts';
 import { preview } from '../options.ts';
-import { inNode, isOfSystem, isRunning, textOf, variables } from '../platform.ts';
-import { TOKENIZER_FILES, VOCABULARIES } from '../text/json.ts';
-import { fetchBytes, HttpError, isPassing, pieces } from './http.ts';
-import { type Files, filesAt, folder as folderOf, kept, type OnProgress, readWhole } from './index.ts';
+import { inNode, isOfSystem, variables } from '../platform.ts';
+import { type Fetch, isRefusal, type RequestOptions, reasonOf, send } from './http.ts';
+import { type Files, folder, maxSize, type OpenFile, type OpenOptions, site } from './index.ts';
 
-/** Options of `locate`. */
 export interface HubOptions {
   /** Branch, tag or commit. Default main. */
   revision?: string | undefined;
   /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
   endpoint?: string | undefined;
-  onProgress?: OnProgress | undefined;
-  /** Ends what is downloaded. */
-  signal?: AbortSignal | undefined;
-}
-/** A file on the Hub. `etag`: the SHA-256 of a large file, the git hash (SHA-1) of a small one. */
-interface Remote {
-  readonly path: string;
-  readonly size: number;
-  readonly etag: string;
 }
 
-const FILES = ['config.json', ...WEIGHTS, ...TOKENIZER_FILES];
 const HUB = 'https://huggingface.co';
-const COMMIT = /^[0-9a-f]{40}$/;
-const ETAG = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
-const ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
+const HUB_HOST = /^(https?:\/\/)?(www\.)?(huggingface\.co|hf\.co)\//;
+/** owner/name, maybe with a revision: as the address of a model has it, or as some write it. */
+const MODEL = /^([\w-][\w.-]*(?:\/[\w-][\w.-]*)?)(?:\/(?:tree|blob|resolve)\/([^/]+).*|[@:](\w[\w./-]*)|\/)?$/;
 /** What git allows in the name of a branch or a tag. */
 const REVISION = /^(?![-/.])(?!.*(\.\.|\/\/|\/\.|@\{|[./]$))[^\s\p{Cc}~^:?*[\\]+$/u;
+const COMMIT = /^[0-9a-f]{40}$/;
+
+/** Node's; nothing asks for it in a page. */
+const fs = inNode ? process.getBuiltinModule('node:fs') : (undefined as never);
 
 /**
- * Finds the files of a model. A name `owner/name` that no folder here has, and its address on the Hub, is a model of the
- * Hub; every other name is returned unchanged, as a folder or an address. In Node, a `file:` address becomes a path, and a
- * model of the Hub is downloaded to the cache, and its folder is returned. In a page, the address of the model's files is
- * returned. A model that bertlet cannot run is refused before its weights are asked for.
- * @throws BertletError `file` if a file is missing, cannot be downloaded, or has another hash than on the Hub; `config` or
- * `tokenizer` if bertlet cannot run the model; `input` for an impossible name or revision
+ * Makes the files that `model` means: those given; a folder or an address; or a model of the Hub, by `owner/name` or its
+ * address there. A folder of that name comes first, in Node and beside a page.
+ * @throws BertletError `input` if it can be none of them
  */
-export async function locate(model: string, options: HubOptions = {}): Promise<string> {
-  const endpoint = (options.endpoint ?? (variables.HF_ENDPOINT || HUB)).replace(/\/$/, '');
-  if (model.startsWith('file:')) return ofAddress(model);
-  if (inNode && process.getBuiltinModule('node:fs').existsSync(model)) return model;
-  const named = ofHub(model, endpoint);
-  const { id = model, revision = options.revision ?? 'main' } = named;
-  if (options.revision !== undefined && revision !== options.revision) {
-    throw inputError('revision', `${revision}, as in the address`, preview(options.revision));
+export async function filesOf(model: string | URL | Files, options: HubOptions = {}): Promise<Files> {
+  if (typeof (model as Files | null)?.open === 'function') return model as Files;
+  const text = (model as URL | null)?.href ?? model;
+  const expected = 'a folder, an address, owner/name, or Files';
+  if (typeof text !== 'string' || text === '') throw inputError('model', expected, preview(model));
+  if (text.startsWith('file:')) return folder(pathOf(text));
+  if (inNode && isThere(text)) return folder(text);
+  const isUrl = /^https?:/.test(text);
+  const own = isUrl ? (options.endpoint ?? variables.HF_ENDPOINT) : '';
+  const path = text.replace(HUB_HOST, '').replace(own ? `${own}/` : '', '');
+  const isAddress = path !== text;
+  const [, id, revision, behind] = MODEL.exec(isAddress ? path.replace(/[?#].*/, '') : text) ?? [];
+  if (isAddress && (!id || behind)) {
+    throw inputError('model', `the address of a model, such as ${HUB}/owner/name`, preview(text));
   }
-  if (!ID.test(id) || id.includes('..')) {
-    if (inNode) refuseName(model);
-    return model;
+  if (isAddress) return hub(id!, { ...options, revision: agreed(revision?.replaceAll('%2F', '/'), options.revision) });
+  if (isUrl) return site(text);
+  if (behind) {
+    throw inputError('model', id, preview(text), `Give the revision as an option: { revision: ${preview(behind)} }.`);
   }
+  if (id && !revision && !id.includes('..')) {
+    const isBeside =
+      !inNode &&
+      (await site(text)
+        .open('config.json')
+        .catch(() => null));
+    return isBeside ? site(text) : hub(id, options);
+  }
+  if (/^\w{2,}:/.test(text)) throw inputError('model', expected, preview(text));
+  return inNode ? folder(text) : site(text);
+}
+
+/** Node: the path of a `file:` address. */
+function pathOf(address: string): string {
+  try {
+    return process.getBuiltinModule('node:url').fileURLToPath(address);
+  } catch (cause) {
+    const where = inNode ? messageOf(cause) : 'A page has none: serve the folder';
+    throw inputError('model', 'a file: address of this machine', preview(address), `${where}.`);
+  }
+}
+
+/** Node: whether there is something of this name. Node's permissions hide what may not be read. */
+function isThere(path: string): boolean {
+  try {
+    return fs.existsSync(path);
+  } catch {
+    return false;
+  }
+}
+
+/** The revision of an address, or else of the options. */
+function agreed(ofAddress: string | undefined, option: string | undefined): string | undefined {
+  if (ofAddress === undefined || option === undefined || ofAddress === option) return ofAddress ?? option;
+  throw inputError('revision', `${ofAddress}, as in the address`, preview(option));
+}
+
+interface Model {
+  readonly id: string;
+  readonly revision: string;
+  readonly endpoint: string;
+}
+
+/**
+ * A model of the Hub, or of a mirror. In Node its files are kept in the cache of Python's huggingface_hub, by its
+ * environment variables; in a page, in its Cache Storage. Without a network there is what there was at the last visit.
+ * @param id `owner/name`
+ * @throws BertletError `input` for an impossible name or revision. `open`: `file` if a file cannot be downloaded, or has
+ * another size or hash than the Hub says
+ */
+export function hub(
+  id: string,
+  { revision = 'main', endpoint = variables.HF_ENDPOINT || HUB }: HubOptions = {},
+): Files {
+  if (MODEL.exec(id)?.[1] !== id || id.includes('..')) throw inputError('model', 'owner/name', preview(id));
   if (!REVISION.test(revision)) throw inputError('revision', 'a branch, a tag or a commit', preview(revision));
-  const hub = { ...options, revision, endpoint };
-  return inNode ? download(id, hub) : address(id, hub);
+  const model = { id, revision, endpoint: endpoint.replace(/\/$/, '') };
+  return inNode ? new CachedModel(model) : inPage(model);
 }
 
-/** The files that `model` names: a folder, an address, a model of the Hub; those of the Hub are downloaded. */
-export const filesOf = async (model: string | URL | Files, options: HubOptions = {}): Promise<Files> => {
-  const isUrl = typeof (model as URL | null)?.href === 'string';
-  return filesAt(isUrl || (typeof model === 'string' && model !== '') ? await locate(String(model), options) : model);
+const addressOf = ({ id, endpoint }: Model, revision: string, file = '') =>
+  `${endpoint}/${id}/resolve/${encodeURIComponent(revision)}/${file}`;
+
+const ADVICE: Record<number, string> = {
+  401: 'Set HF_TOKEN to a token that may read it, and check the name.',
+  403: 'Set HF_TOKEN to a token that may read it, and accept its terms on the Hub.',
+  404: 'Check the name and the revision.',
 };
-/** A model of the Hub. */
-export const hub = (id: string, options: HubOptions = {}): Promise<Files> => filesOf(id, options);
-
-type Hub = HubOptions & Record<'revision' | 'endpoint', string>;
-/** What each request to the Hub has. */
-type Asking = { readonly headers: Record<string, string>; readonly signal: AbortSignal | null };
-
-/** The model and the revision of an address of the Hub, as the browser shows it: .../owner/name/tree/<revision>. */
-function ofHub(model: string, endpoint: string): { id?: string; revision?: string } {
-  const hosts = ['huggingface.co', 'www.huggingface.co', 'hf.co', endpoint.replace(/^https?:\/\//, '')];
-  const [, host, path] = /^(?:https?:\/\/)?([^/]+)\/([^?#]*)/.exec(model) ?? [];
-  if (!path || !hosts.includes(host!)) return {};
-  const [owner, name, kind, ...rest] = path.replaceAll('%2F', '/').split('/').filter(Boolean);
-  if (!name || ['datasets', 'spaces', 'models'].includes(owner!)) {
-    throw inputError('model', 'the address of a model, such as https://huggingface.co/owner/name', preview(model));
-  }
-  const revision = kind === 'tree' ? rest.join('/') : kind === 'blob' || kind === 'resolve' ? rest[0] : undefined;
-  return { id: `${owner}/${name}`, ...(revision && { revision }) };
+/** What to do about an answer of the Hub, or none. */
+function adviceOf(cause: unknown, otherwise: string): string {
+  if (isRefusal(cause)) return ADVICE[cause.response.status] ?? otherwise;
+  const { HTTPS_PROXY, https_proxy, NODE_USE_ENV_PROXY } = variables;
+  if (!(HTTPS_PROXY || https_proxy) || NODE_USE_ENV_PROXY) return otherwise;
+  return 'HTTPS_PROXY is set: Node goes by it where NODE_USE_ENV_PROXY=1 is set as well.';
 }
 
-/** The path of a `file:` address, for Node. */
-async function ofAddress(model: string): Promise<string> {
-  if (!inNode) throw inputError('model', 'an address that a page may fetch', preview(model), 'Serve the folder.');
-  const { fileURLToPath } = process.getBuiltinModule('node:url');
-  try {
-    return fileURLToPath(model);
-  } catch (cause) {
-    throw inputError('model', 'a file: address of this machine', preview(model), `${messageOf(cause)}.`);
-  }
+/** Makes the error for a model that is neither here nor on the Hub. */
+function refusal({ id, revision, endpoint }: Model, cause: unknown, cached = ''): BertletError {
+  const expected = `a folder here or a model of ${endpoint}, revision ${revision}`;
+  const search = `A model of the Hub is owner/name: ${HUB}/models?search=${id} finds it.`;
+  const others = adviceOf(cause, 'Check the network, HF_ENDPOINT and HF_HUB_OFFLINE, or load a folder.');
+  const advice = isRefusal(cause) && !id.includes('/') ? search : others;
+  return fault('file', id, expected, `${reasonOf(cause)}${cached}`, advice, cause);
 }
 
-/** @throws BertletError for a name that is no path, and neither a folder nor a model */
-function refuseName(model: string): void {
-  if (/^\w{2,}:/.test(model)) {
-    const advice = `Download its files to a folder, or write owner/name for a model of ${HUB}.`;
-    throw inputError('model', 'in Node a folder, a file: address or owner/name', preview(model), advice);
-  }
-  if (/[/\\]|^\./.test(model)) return;
-  const advice = `A model of the Hub has an owner, as deepset/${model}: ${HUB}/models?search=${encodeURIComponent(model.toWellFormed())} finds it.`;
-  const message = `${model}/config.json: expected a readable file, or owner/name, got no folder of this name`;
-  throw new BertletError('file', `${message}. ${advice}`);
-}
-
-const isHash = (value: unknown, pattern: RegExp): value is string => typeof value === 'string' && pattern.test(value);
-
-/** Asks the Hub for the commit of a revision. */
-async function commitOf(id: string, { revision, endpoint }: Hub, request: Asking) {
-  const url = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
-  const bytes = await fetchBytes(url, request);
-  const { sha } = parsed(bytes) as { sha?: unknown };
-  if (!isHash(sha, COMMIT)) throw new Error(`a commit that is none, ${preview(sha)}`);
-  return { url, bytes, sha };
-}
-
-function parsed(bytes: Uint8Array): object {
-  const value: unknown = JSON.parse(textOf(bytes));
-  if (typeof value !== 'object' || value === null) throw new Error(`${preview(value)} in place of an object`);
-  return value;
-}
-
-/** In a page: returns the address of a commit's files. Without a network, the commit is that of the last visit. */
-async function address(id: string, hub: Hub): Promise<string> {
-  const { revision, endpoint } = hub;
-  const of = (sha: string) => `${endpoint}/${id}/resolve/${sha}`;
-  try {
-    const { url, bytes, sha } = await commitOf(id, hub, { headers: {}, signal: hub.signal ?? null });
-    await kept.put(url, new Response(bytes));
-    return of(sha);
-  } catch (cause) {
-    const url = `${endpoint}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
-    const last = cause instanceof HttpError && !isPassing(cause) ? undefined : await kept.match(url);
-    if (!last) throw refusal(id, hub, cause);
-    return of(((await last.json()) as { sha: string }).sha);
-  }
-}
-
-/** Where the files of a model are looked for. */
-interface Store {
-  /** The folder that `get` puts them in. */
-  readonly snapshot: string;
-  /** Those of these files that the model has. */
-  readonly has: (paths: string[]) => Promise<string[]>;
-  readonly get: (path: string) => Promise<void>;
-  /** The place, for the message of a missing file. */
-  readonly where: string;
+/** A file as the headers describe it. A hash is SHA-256 for a large file, git's SHA-1 for a small one. */
+interface Remote {
+  readonly commit: string | null;
+  readonly etag: string;
+  readonly size: number;
 }
 
 /**
- * Gets the files of a model in the order in which it can be refused: config.json, the tokenizer, and the weights last.
- * Prefers safetensors to pickles, and tokenizer.json to vocab.txt.
- * @throws BertletError `file` if a file is missing, and the errors of `openCheckpoint`
+ * Node: asks for the headers of a file. A redirect to a CDN has them itself, one to the new name of a model has not, and
+ * is followed; another host is not told the token.
  */
-async function collect(id: string, { snapshot, has, get, where }: Store): Promise<string> {
-  const there = await has(FILES);
-  const choose = (label: string, paths: string[]) => {
-    const found = paths.find((path) => there.includes(path));
-    if (found) return found;
-    const files = `${FILES.join(', ')} of ${HUB}/${id}, as far as it has them,`;
-    const advice = `Fetch ${files} into a folder and load that folder.`;
-    throw new BertletError('file', `${id}: expected ${label} ${where}, got none. ${advice}`);
-  };
-  if (there.includes('config.json')) {
-    await get('config.json');
-    await readConfig(folderOf(snapshot));
+async function describe(url: string, { headers, ...request }: RequestOptions): Promise<Remote> {
+  for (let [at, hops] = [url, 0]; ; hops++) {
+    const secret = new URL(at).origin === new URL(url).origin && headers && { headers };
+    const { headers: got } = await send(at, { ...request, ...secret, method: 'HEAD', redirect: 'manual' });
+    const [location, commit] = [got.get('location'), got.get('x-repo-commit')];
+    const etag = got.get('x-linked-etag') ?? (location ? null : got.get('etag'));
+    const size = got.get('x-linked-size') ?? (location ? null : got.get('content-length'));
+    if (location && hops < 5 && !(commit && etag && size)) at = new URL(location, at).href;
+    else return { commit, etag: etag?.replace(/^W\/|"/g, '') ?? '', size: Number(size ?? Number.NaN) };
   }
-  const weights = choose('model.safetensors or pytorch_model.bin', WEIGHTS);
-  choose('config.json', ['config.json']);
-  const vocabulary = choose('tokenizer.json or vocab.txt', VOCABULARIES);
-  const others = TOKENIZER_FILES.filter((path) => !VOCABULARIES.includes(path) && there.includes(path));
-  for (const path of [vocabulary, ...others]) await get(path);
-  await openDescription(folderOf(snapshot));
-  await get(weights);
-  if (!weights.endsWith('.json')) return snapshot;
-  const { files } = parseIndex((await readWhole(folderOf(snapshot), weights))!);
-  there.push(...(await has(files)));
-  for (const path of files) await get(choose(path, [path]));
-  return snapshot;
-}
-
-/**
- * In Node: returns the snapshot folder of a model, after downloading the files that the cache lacks. Reads the
- * environment variables HF_TOKEN, HF_HUB_OFFLINE, and those of `places`.
- */
-async function download(id: string, hub: Hub): Promise<string> {
-  const { revision, endpoint } = hub;
-  const { existsSync, realpathSync } = process.getBuiltinModule('node:fs');
-  const { rm } = process.getBuiltinModule('node:fs/promises');
-  const { basename, join } = process.getBuiltinModule('node:path');
-  const { cache, token } = await places();
-  const folder = join(cache, `models--${id.replace('/', '--')}`);
-  const where = `of revision ${revision} in the cache ${folder}`;
-  const fromCache = async () => {
-    const snapshot = join(folder, 'snapshots', (await cachedCommit(folder, revision)) ?? 'none');
-    const get = async (path: string) => {
-      const etag = basename(realpathSync(join(snapshot, path)));
-      if (!ETAG.test(etag) || (await isWhole(join(snapshot, path), { etag }))) return; // copies, where links are not allowed
-      throw new BertletError(
-        'file',
-        `${id}: expected a whole ${path} ${where}, got a damaged one. Load it with a network.`,
-      );
-    };
-    const has = async (paths: string[]) => paths.filter((path) => existsSync(join(snapshot, path)));
-    return collect(id, { snapshot, has, get, where });
-  };
-  const { HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_IMPLICIT_TOKEN } = variables;
-  if (isSet(HF_HUB_OFFLINE || TRANSFORMERS_OFFLINE)) {
-    return fromCache().catch((error: unknown) => {
-      if (!(error instanceof BertletError)) throw error;
-      throw new BertletError(error.code, `HF_HUB_OFFLINE is set, and ${error.message}`);
-    });
-  }
-  if (COMMIT.test(revision)) {
-    const snapshot = await fromCache().catch(() => null);
-    if (snapshot) return snapshot; // a commit never changes
-  }
-  const secret = isSet(HF_HUB_DISABLE_IMPLICIT_TOKEN) ? '' : await token();
-  const headers: Record<string, string> = secret ? { authorization: `Bearer ${secret}` } : {};
-  const request = { headers, signal: hub.signal ?? null };
-  const remote = new Map<string, Remote>();
-  let commit = '';
-  const has = async (paths: string[]) => {
-    for (const file of await about(id, commit, paths, endpoint, request)) remote.set(file.path, file);
-    return paths.filter((path) => remote.has(path));
-  };
-  let first: string[];
-  try {
-    ({ sha: commit } = await commitOf(id, hub, request));
-    first = await has(FILES);
-  } catch (cause) {
-    const refused = cause instanceof HttpError && !isPassing(cause);
-    const snapshot = refused ? null : await fromCache().catch(() => null); // no network, or an answer that is not the Hub's
-    if (snapshot) return snapshot;
-    throw refusal(id, hub, cause);
-  }
-  const snapshot = join(folder, 'snapshots', commit);
-  const get = (path: string) => fetchFile(id, folder, commit, remote.get(path)!, { ...hub, request });
-  const known = (paths: string[]) => (paths === FILES ? Promise.resolve(first) : has(paths));
-  await collect(id, { snapshot, has: known, get, where: `at revision ${revision}` });
-  await writeRef(folder, revision, commit);
-  for (const path of await leftOvers(join(folder, 'blobs'))) await rm(path, { force: true }).catch(() => {});
-  return snapshot;
 }
 
 const isSet = (variable: string | undefined) => /^(1|on|yes|true)$/i.test(variable ?? '');
 
-/** Asks the Hub for the size and hash of those of these files that a commit has. */
-async function about(
-  id: string,
-  commit: string,
-  paths: string[],
-  endpoint: string,
-  request: Asking,
-): Promise<Remote[]> {
-  const found = parsed(
-    await fetchBytes(`${endpoint}/api/models/${id}/paths-info/${commit}`, {
-      ...request,
-      method: 'POST',
-      headers: { ...request.headers, 'content-type': 'application/json' },
-      body: JSON.stringify({ paths }),
-    }),
-  );
-  if (!Array.isArray(found)) throw new Error('an object in place of files');
-  return (found as { path: string; size: number; oid: unknown; lfs?: { oid: unknown } }[]).flatMap((file) => {
-    const { path, size, oid, lfs } = file;
-    if (!paths.includes(path)) return [];
-    const etag = lfs?.oid ?? oid;
-    if (!isHash(etag, ETAG) || !(size >= 0)) throw new Error(`a hash or size that is none, for ${preview(path)}`);
-    return [{ path, size, etag }];
-  });
-}
-
-/** Makes the error for a model that is neither a folder nor available on the Hub. */
-function refusal(id: string, { revision, endpoint }: Pick<Hub, 'revision' | 'endpoint'>, cause: unknown): BertletError {
-  if (cause instanceof BertletError) return cause;
-  const advice = adviceOf(cause) ?? 'Check the network and HF_ENDPOINT, or load a folder.';
-  const message = `${id}: no folder here has this name, and of ${endpoint} an answer was expected for revision ${revision}, got ${reason(cause)}. ${advice}`;
-  return new BertletError('file', message, { cause });
-}
-const adviceOf = (cause: unknown) =>
-  ({
-    401: 'Set HF_TOKEN to a token that may read it, and check the name.',
-    403: 'Set HF_TOKEN to a token that may read it, and accept its terms on the Hub.',
-    404: 'Check the name and the revision.',
-  })[(cause as Partial<HttpError> | undefined)?.status ?? 0];
-/** `fetch` says only that it failed; what failed is its cause. */
-const reason = (error: unknown): string => {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? `${message}: ${cause.message || (cause as NodeJS.ErrnoException).code}` : message;
-};
-
-/** Puts a file of a commit into the cache, if it is not there as a whole. A cache that has it all may be read-only. */
-async function fetchFile(
-  id: string,
-  folder: string,
-  commit: string,
-  file: Remote,
-  hub: Hub & { request: Asking },
-): Promise<void> {
-  const fs = process.getBuiltinModule('node:fs');
-  const { join } = process.getBuiltinModule('node:path');
-  const link = join(folder, 'snapshots', commit, file.path);
-  const blob = join(folder, 'blobs', file.etag);
-  if (await isWhole(link, file)) return;
+/** Node: a path of an environment variable. */
+function expanded(path: string): string {
+  if (!/^~(?=[/\\]|$)/.test(path)) return path;
+  let home = '';
   try {
-    for (const path of [join(folder, 'blobs'), join(folder, 'snapshots', commit)])
-      fs.mkdirSync(path, { recursive: true });
-    if (!(await isWhole(blob, file)))
-      await fetchBlob(`${hub.endpoint}/${id}/resolve/${commit}/${file.path}`, blob, id, file, hub);
-    const target = join('..', '..', 'blobs', file.etag);
-    fs.rmSync(link, { force: true });
-    try {
-      fs.symlinkSync(target, link);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was first
-      fs.copyFileSync(blob, link); // Windows without permission to make links
+    home = process.getBuiltinModule('node:os').homedir();
+  } catch {} // a user whom the machine does not know, as in a container
+  if (!home) throw fault('file', 'the cache of models', 'a home folder', 'none', 'Set HF_HOME to a folder for it.');
+  return home + path.slice(1);
+}
+const homeFolder = () => expanded(variables.HF_HOME || `${variables.XDG_CACHE_HOME || '~/.cache'}/huggingface`);
+
+/** Node: the token and the patience of each request. The token is that of HF_TOKEN, or else of `hf auth login`. */
+function requestOf(signal: AbortSignal | undefined): RequestOptions {
+  let token = variables.HF_TOKEN ?? '';
+  try {
+    token ||= fs.readFileSync(expanded(variables.HF_TOKEN_PATH || `${homeFolder()}/token`), 'utf8');
+  } catch {} // nobody has logged in
+  token = isSet(variables.HF_HUB_DISABLE_IMPLICIT_TOKEN) ? '' : token.trim();
+  if (!/^[!-~]*$/.test(token)) {
+    throw inputError('HF_TOKEN', 'a token of printable characters, here or of `hf auth login`', 'others');
+  }
+  const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
+  return { headers, signal: signal ?? null, seconds: Number(variables.HF_HUB_DOWNLOAD_TIMEOUT || 10) };
+}
+
+/** Node: writes a small file of the cache. A cache that cannot be written works without it. */
+function note(path: string, text: string): void {
+  try {
+    if (isThere(path) && fs.readFileSync(path, 'utf8') === text) return;
+    fs.mkdirSync(parentOf(path), { recursive: true });
+    fs.writeFileSync(path, text);
+  } catch {}
+}
+const parentOf = (path: string) => path.slice(0, path.lastIndexOf('/'));
+
+/** Node: the files of a model in the cache. A file is downloaded when it is first opened. */
+class CachedModel implements Files {
+  readonly #model: Model;
+  /** The model's folder in the cache. */
+  readonly #store: string;
+  #commit: string | null;
+  #isReached = false;
+  /** Why the cache must do. */
+  #alone: unknown = isSet(variables.HF_HUB_OFFLINE || variables.TRANSFORMERS_OFFLINE) ? 'HF_HUB_OFFLINE is set' : null;
+
+  constructor(model: Model) {
+    this.#model = model;
+    const cache = expanded(variables.HF_HUB_CACHE || `${homeFolder()}/hub`);
+    this.#store = `${cache}/models--${model.id.replaceAll('/', '--')}`;
+    this.#commit = COMMIT.test(model.revision) ? model.revision : null;
+  }
+
+  get name(): string {
+    const { id, revision } = this.#model;
+    const cache = this.#alone ? `, of the cache ${this.#store} alone (${reasonOf(this.#alone)})` : '';
+    return `${id}, revision ${revision}${cache}`;
+  }
+
+  async open(file: string, options: OpenOptions = {}): Promise<OpenFile | null> {
+    let remote = this.#commit ? undefined : await this.#ask(file, options);
+    this.#commit ??= this.#lastCommit();
+    const snapshot = `${this.#store}/snapshots/${this.#commit}`;
+    if (!isThere(`${snapshot}/${file}`)) {
+      if (remote === undefined && !isThere(this.#absence(file))) remote = await this.#ask(file, options);
+      if (!remote) return null;
+      await this.#download(file, remote, options);
     }
-  } catch (cause) {
-    if (!(cause instanceof Error && 'syscall' in cause)) throw cause;
-    const message = `${folder}: expected a cache with room for the ${file.size} bytes of ${file.path}, got ${messageOf(cause)}`;
-    throw new BertletError('file', `${message}. Set HF_HOME to a folder that can be written.`, { cause });
+    return folder(snapshot).open(file, options);
+  }
+
+  /** The commit that the revision had when the Hub was last asked. */
+  #lastCommit(): string {
+    const path = `${this.#store}/refs/${this.#model.revision}`;
+    const commit = isThere(path) ? fs.readFileSync(path, 'utf8').trim() : '';
+    if (COMMIT.test(commit)) return commit;
+    throw refusal(this.#model, this.#alone, `, and nothing in the cache ${this.#store}`);
+  }
+
+  /** Asks the Hub for a file. Null: there is none, or the cache must do. */
+  async #ask(file: string, { signal }: OpenOptions): Promise<Remote | null> {
+    if (this.#alone) return null;
+    const request = requestOf(signal);
+    try {
+      const remote = await describe(addressOf(this.#model, this.#commit ?? this.#model.revision, file), request);
+      this.#learn(remote.commit);
+      return remote;
+    } catch (cause) {
+      signal?.throwIfAborted();
+      const known = isThere(`${this.#store}/snapshots/${this.#commit}`) ? this.#commit : null;
+      const isAbsent = isRefusal(cause) && cause.response.status === 404;
+      const commit = isAbsent ? (cause.response.headers.get('x-repo-commit') ?? known) : null;
+      if (!commit && (isRefusal(cause) || this.#isReached)) throw refusal(this.#model, cause);
+      if (commit) {
+        this.#learn(commit);
+        note(this.#absence(file), '');
+      } else this.#alone = cause; // no network, or an answer that is not the Hub's
+      return null;
+    }
+  }
+
+  /** Takes the commit of an answer for that of the revision: all files are of one commit. */
+  #learn(commit: string | null): void {
+    if (!COMMIT.test(commit ?? '')) throw new Error('an answer without X-Repo-Commit');
+    this.#isReached = true;
+    if (this.#commit) return;
+    this.#commit = commit;
+    note(`${this.#store}/refs/${this.#model.revision}`, commit!);
+  }
+
+  /** Where it is noted that the commit has no such file. */
+  #absence(file: string): string {
+    return `${this.#store}/.no_exist/${this.#commit}/${file}`;
+  }
+
+  /** Puts a file into the cache, if its content is not there by another name. */
+  async #download(file: string, remote: Remote, options: OpenOptions): Promise<void> {
+    const { etag, size } = remote;
+    const url = addressOf(this.#model, this.#commit!, file);
+    if (!/^[\w.-]+$/.test(etag) || !(size <= maxSize(file))) {
+      throw fault('file', url, `an ETag, and at most ${maxSize(file)} bytes`, `${preview(etag)} and ${size}`);
+    }
+    const blob = `${this.#store}/blobs/${etag}`;
+    const link = `${this.#store}/snapshots/${this.#commit}/${file}`;
+    try {
+      for (const path of [blob, link]) fs.mkdirSync(parentOf(path), { recursive: true });
+      removeAbandoned(parentOf(blob));
+      if (fs.statSync(blob, { throwIfNoEntry: false })?.size !== size)
+        await fetchBlob({ url, blob, file, ...remote }, options);
+      fs.rmSync(link, { force: true });
+      try {
+        fs.symlinkSync(`${'../'.repeat(file.split('/').length + 1)}blobs/${etag}`, link);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was first
+        fs.copyFileSync(blob, link); // Windows without permission to make links
+      }
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      if (cause instanceof BertletError) throw cause;
+      const room = `a cache with room for the ${size} bytes of ${file}`;
+      throw fault('file', this.#store, room, messageOf(cause), 'Set HF_HOME to a folder that can be written.', cause);
+    }
   }
 }
 
-/** Downloads a file under another name, and renames it to its blob after its size and hash were checked. */
-async function fetchBlob(url: string, blob: string, id: string, file: Remote, hub: Hub & { request: Asking }) {
-  const fs = process.getBuiltinModule('node:fs');
-  const { hostname } = process.getBuiltinModule('node:os');
-  const { dirname } = process.getBuiltinModule('node:path');
-  const { randomUUID } = process.getBuiltinModule('node:crypto');
-  const temporary = `${blob}.${hostname()}.${process.pid}.${randomUUID()}.incomplete`;
-  const wrong = (expected: unknown, got: unknown, cause?: unknown) => {
-    const advice = adviceOf(cause) ?? 'Nothing is kept of it: try again.';
-    return new BertletError('file', `${id}/${file.path}: expected ${expected}, got ${got}. ${advice}`, { cause });
-  };
-  const [left] = await leftOvers(dirname(blob), file.etag);
-  if (left) fs.renameSync(left, temporary); // of a process that was killed: it goes on where that one ended
-  const hash = await gitHash(file);
+const DAY = 24 * 60 * 60 * 1000; // milliseconds
+/** Node: removes what is left of downloads whose process was killed: nobody has written to it for a day. */
+function removeAbandoned(blobs: string): void {
+  for (const name of fs.readdirSync(blobs).filter((name) => name.endsWith('.incomplete'))) {
+    const written = fs.statSync(`${blobs}/${name}`, { throwIfNoEntry: false })?.mtimeMs ?? Infinity;
+    if (Date.now() - written > DAY) fs.rmSync(`${blobs}/${name}`, { force: true });
+  }
+}
+
+/** Node: downloads a file under another name, and renames it to its blob after its size and hash were checked. */
+async function fetchBlob(
+  { url, blob, file, etag, size }: Remote & Record<'url' | 'blob' | 'file', string>,
+  { signal, onProgress }: OpenOptions,
+): Promise<void> {
+  const { createHash, randomUUID } = process.getBuiltinModule('node:crypto');
+  const git = createHash('sha1').update(`blob ${size}\0`);
+  const hashes = etag.length === 64 ? [createHash('sha256')] : [git, createHash('sha1')]; // a mirror may tell the plain one
+  const temporary = `${blob}.${randomUUID()}.incomplete`;
+  const output = fs.openSync(temporary, 'wx');
   let loaded = 0;
-  let begin = '';
-  const take = (chunk: Uint8Array) => {
-    if (loaded === 0) begin = textOf(chunk.subarray(0, 64));
-    hash.update(chunk);
-    loaded += chunk.length;
-    hub.onProgress?.({ file: file.path, loaded, total: Math.max(file.size, loaded) });
-  };
-  const output = fs.openSync(temporary, 'a');
+  const wrong = (expected: string, got: unknown, cause?: unknown) =>
+    fault('file', url, expected, got, adviceOf(cause, 'Nothing is kept of it: try again.'), cause);
   try {
-    if (left) for await (const chunk of fs.createReadStream(temporary)) take(chunk as Uint8Array);
-    if (loaded < file.size || loaded === 0) {
-      try {
-        for await (const { chunk } of pieces(url, hub.request, loaded)) {
-          for (let at = 0; at < chunk.length; ) at += fs.writeSync(output, chunk, at); // a full disk may take a part
-          take(chunk);
-          if (loaded > file.size) break;
-        }
-      } catch (cause) {
-        if ('syscall' in (cause as Error)) throw cause;
-        throw wrong(`${file.size} bytes`, loaded ? `${loaded} (${reason(cause)})` : reason(cause), cause);
-      }
-    }
+    await send(url, requestOf(signal), (chunk) => {
+      for (let at = 0; at < chunk.length; ) at += fs.writeSync(output, chunk, at); // a full disk may take a part
+      for (const hash of hashes) hash.update(chunk);
+      loaded += chunk.length;
+      if (loaded > size) throw wrong(`${size} bytes`, 'more');
+      onProgress?.({ file, loaded, total: size });
+    });
+    if (loaded !== size) throw wrong(`${size} bytes`, loaded);
+    const digests = hashes.map((hash) => hash.digest('hex'));
+    const isHash = /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
+    if (isHash && !digests.includes(etag)) throw wrong(`the hash ${etag}`, digests[0]);
     fs.fsyncSync(output);
-    const kind = kindOf(begin);
-    if (loaded !== file.size) throw wrong(`${file.size} bytes`, `${loaded > file.size ? 'more' : loaded}${kind}`);
-    const digest = hash.digest('hex');
-    if (digest !== file.etag) throw wrong(`the hash ${file.etag}`, `${digest}${kind}`);
-    if (fs.fstatSync(output).size !== file.size) throw wrong(`${file.size} bytes on the disk`, 'fewer');
     fs.renameSync(temporary, blob);
+  } catch (cause) {
+    if (cause instanceof BertletError || isOfSystem(cause)) throw cause;
+    throw wrong(`${size} bytes`, loaded ? `${loaded} (${reasonOf(cause)})` : reasonOf(cause), cause);
   } finally {
     fs.closeSync(output);
     fs.rmSync(temporary, { force: true });
   }
 }
 
-/** What a wrong file is, by its first characters. */
-function kindOf(begin: string): string {
-  if (/^\s*<(!doctype|html)/i.test(begin)) return ', an HTML page';
-  return begin.startsWith('version https://git-lfs') ? ', a git-LFS pointer' : '';
-}
-
-/** The hash that a file's etag is: SHA-256, or for a small file git's, which begins with a header. */
-async function gitHash({ etag, size }: Pick<Remote, 'etag' | 'size'>) {
-  const { createHash } = process.getBuiltinModule('node:crypto');
-  return etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
-}
-
-const MOST_HASHED = 2 ** 24; // bytes; a file of weights tells its size itself, and takes seconds to hash
-
-/** Whether a file of the cache has the size that it should have, and a small one also the content. */
-async function isWhole(path: string, { etag, size }: Pick<Remote, 'etag'> & Partial<Remote>): Promise<boolean> {
-  const { readFile, stat } = process.getBuiltinModule('node:fs/promises');
-  try {
-    const { size: got } = await stat(path);
-    if (size !== undefined && got !== size) return false;
-    return (
-      got > MOST_HASHED || (await gitHash({ etag, size: got })).update(await readFile(path)).digest('hex') === etag
-    );
-  } catch (error) {
-    if (!isOfSystem(error)) throw error;
-    return false; // it is not there, or cannot be read
-  }
-}
-
-const DAY = 24 * 60 * 60 * 1000;
-/** Partial files whose process is gone; those of another machine or program, if nobody wrote to them for a day. */
-async function leftOvers(blobs: string, etag = ''): Promise<string[]> {
-  const { existsSync, readdirSync, statSync } = process.getBuiltinModule('node:fs');
-  const { join } = process.getBuiltinModule('node:path');
-  const { hostname } = process.getBuiltinModule('node:os');
-  const names = existsSync(blobs) ? readdirSync(blobs) : [];
-  const partial = names.filter((name) => name.startsWith(etag) && name.endsWith('.incomplete'));
-  return partial
-    .filter((name) => {
-      const [, host, pid] = /^\w+\.(.+)\.(\d+)\.[\w-]+\.incomplete$/.exec(name) ?? [];
-      if (host === hostname()) return !isRunning(Number(pid));
-      const written = statSync(join(blobs, name), { throwIfNoEntry: false })?.mtimeMs;
-      return written !== undefined && Date.now() - written > DAY;
-    })
-    .map((name) => join(blobs, name));
-}
-
-interface Places {
-  readonly cache: string;
-  readonly token: () => Promise<string>;
-}
 /**
- * The cache folder and the token, by the rules of huggingface_hub: HF_HUB_CACHE, HF_HOME and XDG_CACHE_HOME; HF_TOKEN, or
- * else what `hf auth login` wrote, at HF_TOKEN_PATH.
+ * A page: fetches a file of the Hub, or takes it from the page's Cache Storage: that of a commit at once, as it never
+ * changes, and that of a branch where there is no network. A storage that is denied or full keeps nothing, and nothing fails.
  */
-async function places(): Promise<Places> {
-  const { homedir } = process.getBuiltinModule('node:os');
-  const { join } = process.getBuiltinModule('node:path');
-  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, HF_TOKEN_PATH } = variables;
-  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN } = variables;
-  const expanded = (path: string) =>
-    path
-      .replace(/^~(?=\/|\\|$)/, () => homedir())
-      .replace(/\$(\w+|\{[^}]*\})/g, (whole, name: string) => variables[name.replace(/[{}]/g, '')] ?? whole);
-  const home = expanded(HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface'));
-  const token = async () => {
-    const path = expanded(HF_TOKEN_PATH ?? join(home, 'token'));
-    const { readFile } = process.getBuiltinModule('node:fs/promises');
-    const secret = (HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await readFile(path, 'utf8').catch(() => ''))).trim();
-    if (/^[!-~]*$/.test(secret)) return secret;
-    throw inputError('HF_TOKEN', `a token of printable characters, here or in ${path}`, 'others');
-  };
-  return { cache: expanded(HF_HUB_CACHE ?? HUGGINGFACE_HUB_CACHE ?? join(home, 'hub')), token };
-}
-
-/** The commit of a revision at the last download, or null. */
-async function cachedCommit(folder: string, revision: string): Promise<string | null> {
-  if (COMMIT.test(revision)) return revision;
-  const { readFile } = process.getBuiltinModule('node:fs/promises');
-  const { join } = process.getBuiltinModule('node:path');
-  const commit = (await readFile(join(folder, 'refs', revision), 'utf8').catch(() => '')).trim();
-  return COMMIT.test(commit) ? commit : null;
-}
-
-/** Records the commit of a branch or tag in the cache. A cache that cannot be written works without it. */
-async function writeRef(folder: string, revision: string, commit: string): Promise<void> {
-  if ((await cachedCommit(folder, revision)) === commit) return;
-  const { mkdir, rename, writeFile } = process.getBuiltinModule('node:fs/promises');
-  const { dirname, join } = process.getBuiltinModule('node:path');
-  const path = join(folder, 'refs', revision);
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(`${path}.${process.pid}`, commit);
-    await rename(`${path}.${process.pid}`, path);
-  } catch (error) {
-    if (!isOfSystem(error)) throw error;
+const keeping: Fetch = async (url, init) => {
+  const storage = await globalThis.caches?.open('bertlet').catch(() => undefined);
+  const kept = await storage?.match(url).catch(() => undefined);
+  if (kept && /\/resolve\/[0-9a-f]{40}\//.test(url)) return kept;
+  const response = await fetch(url, init).catch((error: unknown) => {
+    if (kept) return kept;
+    throw error;
+  });
+  if (response.status >= 500 && kept) return kept;
+  const isWhole = response.status === 200;
+  if (storage && (isWhole || response.status === 404)) {
+    const copy = isWhole ? response.clone() : new Response(null, { status: 404 });
+    storage.put(url, copy).catch(() => {});
   }
+  return response;
+};
+
+/** A page: the files of the commit that the revision has now, or had at the last visit. */
+function inPage(model: Model): Files {
+  const { id, revision } = model;
+  let files: Files | undefined;
+  const find = async (signal: AbortSignal | undefined) => {
+    const request = { fetch: keeping, signal: signal ?? null };
+    const { headers } = await send(addressOf(model, revision, 'config.json'), request);
+    const commit = headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
+    return site(addressOf(model, commit), { fetch: keeping });
+  };
+  return {
+    name: `${id}, revision ${revision}`,
+    open: async (file, options = {}) => {
+      try {
+        files ??= await find(options.signal);
+      } catch (cause) {
+        options.signal?.throwIfAborted();
+        throw refusal(model, cause);
+      }
+      return files.open(file, options);
+    },
+  };
 }

@@ -1,9 +1,9 @@
-/** Files of a checkpoint, wherever they are: in a folder, at an address, in memory. The Hub's are in hub.ts. */
+/** Files of a checkpoint, wherever they are: in a folder, at an address, in memory. hub.ts has the Hub's. */
 
-import { BertletError, fault, inputError, messageOf } from '../errors.ts';
+import { BertletError, fault, inputError } from '../errors.ts';
 import { preview } from '../options.ts';
-import { inNode, textOf } from '../platform.ts';
-import { fetchBytes, HttpError } from './http.ts';
+import { textOf } from '../platform.ts';
+import { type Fetch, HttpError, reasonOf, send } from './http.ts';
 
 /** Called while a file is downloaded or read. `loaded` and `total` are bytes. */
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
@@ -40,10 +40,12 @@ export interface WholeFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-const unreadable = (name: string, cause: unknown): BertletError =>
-  fault('file', name, 'a readable file', messageOf(cause), '', cause);
+const MAX_SMALL = 2 ** 28; // bytes; a tokenizer.json of 500,000 tokens has 40 MB
+/** Most bytes of a file. All but the weights are small: whatever a server or a disk has in their place is refused. */
+export const maxSize = (file: string): number => (/\.(safetensors|bin)$/.test(file) ? Infinity : MAX_SMALL);
 
-const MAX_WHOLE = 2 ** 28; // bytes; a tokenizer.json of 500,000 tokens has 40 MB
+const unreadable = (name: string, cause: unknown): BertletError =>
+  cause instanceof BertletError ? cause : fault('file', name, 'a readable file', reasonOf(cause), '', cause);
 
 /**
  * Reads a whole file; null: there is no such file.
@@ -54,7 +56,7 @@ export async function readWhole(files: Files, file: string, options?: OpenOption
   if (!opened) return null;
   const { name, size } = opened;
   try {
-    if (size > MAX_WHOLE) throw fault('file', name, `at most ${MAX_WHOLE} bytes`, size);
+    if (size > maxSize(file)) throw fault('file', name, `at most ${maxSize(file)} bytes`, size);
     return { name, bytes: readPart(opened, 0, size) };
   } finally {
     opened.close();
@@ -70,8 +72,7 @@ export function readPart(file: OpenFile, begin: number, length: number): Uint8Ar
 
 /** @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS */
 function refusePointer(file: OpenFile): OpenFile {
-  const begin = new Uint8Array(file.size < 1000 ? Math.min(file.size, 40) : 0);
-  file.read(0, begin);
+  const begin = readPart(file, 0, file.size < 1000 ? Math.min(file.size, 40) : 0);
   if (!textOf(begin).startsWith('version https://git-lfs.github.com/spec/')) return file;
   const advice = 'Run `git lfs pull` in that folder, or download the file itself.';
   throw fault('file', file.name, "the file's content", 'a Git LFS pointer to it', advice);
@@ -81,44 +82,45 @@ function refusePointer(file: OpenFile): OpenFile {
 export const folder = (path: string): Files => ({
   name: path,
   open: async (file, { onProgress } = {}) => {
-    const { closeSync, fstatSync, openSync, readSync } = process.getBuiltinModule('node:fs');
+    const fs = process.getBuiltinModule('node:fs');
     const name = `${path}/${file}`;
-    let descriptor: number;
+    let descriptor = -1;
     try {
-      descriptor = openSync(name, 'r');
+      descriptor = fs.openSync(name, 'r');
+      const about = fs.fstatSync(descriptor);
+      if (!about.isFile()) throw new Error('no file');
+      const { size } = about;
+      let loaded = 0;
+      const read = (begin: number, target: Uint8Array) => {
+        readFully(name, descriptor, begin, target);
+        loaded += target.length;
+        onProgress?.({ file, loaded, total: size });
+      };
+      return refusePointer({ name, size, read, close: () => fs.closeSync(descriptor) });
     } catch (cause) {
+      if (descriptor !== -1) fs.closeSync(descriptor);
       if (['ENOENT', 'ENOTDIR'].includes((cause as { code?: string }).code!)) return null;
       throw unreadable(name, cause);
-    }
-    const about = fstatSync(descriptor);
-    const { size } = about;
-    let loaded = 0;
-    const read = (begin: number, target: Uint8Array) => {
-      try {
-        for (let at = 0; at < target.length; ) {
-          const got = readSync(descriptor, target, at, target.length - at, begin + at);
-          if (got === 0) throw new Error(`${at} of ${target.length} bytes at ${begin}`);
-          at += got;
-        }
-      } catch (cause) {
-        throw unreadable(name, cause);
-      }
-      loaded += target.length;
-      onProgress?.({ file, loaded, total: size });
-    };
-    const close = () => closeSync(descriptor);
-    try {
-      if (!about.isFile()) throw unreadable(name, 'no file');
-      return refusePointer({ name, size, read, close });
-    } catch (error) {
-      close();
-      throw error;
     }
   },
 });
 
+/** Node: fills `target` from a file. The system may read a part of what is asked for. */
+function readFully(name: string, descriptor: number, begin: number, target: Uint8Array): void {
+  const { readSync } = process.getBuiltinModule('node:fs');
+  try {
+    for (let at = 0; at < target.length; ) {
+      const got = readSync(descriptor, target, at, target.length - at, begin + at);
+      if (got === 0) throw new Error(`${at} of ${target.length} bytes at ${begin}`);
+      at += got;
+    }
+  } catch (cause) {
+    throw unreadable(name, cause);
+  }
+}
+
 /** A file that is in memory as a whole. */
-const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
+export const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
   refusePointer({
     name,
     size: bytes.length,
@@ -130,10 +132,23 @@ const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
     close: () => {},
   });
 
-/** Files of an own kind: `File`s by their names, or bytes by name. */
+/**
+ * Files that a program has already: `File`s, as a page is given them, or bytes by name.
+ * @throws BertletError `input` for anything else, and for two files of one name
+ */
 export function blobs(files: readonly File[] | Record<string, Blob | Uint8Array>): Files {
-  const named = Array.isArray(files) ? files.map((file: File) => [file.name, file] as const) : Object.entries(files);
-  const byName = new Map<string, Blob | Uint8Array>(named);
+  const entries = Array.isArray(files) ? files.map((file: File) => [file.name, file] as const) : Object.entries(files);
+  const byName = new Map<string, Blob | Uint8Array>(entries);
+  for (const [name, file] of byName) {
+    if (ArrayBuffer.isView(file) || typeof file?.arrayBuffer === 'function') continue; // of any realm
+    throw inputError(`blobs: ${name}`, 'a Blob or a Uint8Array', preview(file));
+  }
+  if (byName.size < entries.length)
+    throw inputError(
+      'blobs',
+      'one file of each name',
+      entries.map(([name]) => name),
+    );
   return {
     name: 'the given files',
     open: async (name, { onProgress } = {}) => {
@@ -146,84 +161,48 @@ export function blobs(files: readonly File[] | Record<string, Blob | Uint8Array>
   };
 }
 
-/** A folder at an address. A file is fetched as a whole when it is opened. */
-export const site = (address: string | URL): Files => {
-  const name = String(address).replace(/\/+$/, '');
-  return {
-    name,
-    open: async (file, { onProgress, signal } = {}) => {
-      const url = `${name}/${file}`;
-      const bytes = await fetched(url, (loaded, total) => onProgress?.({ file, loaded, total }), signal);
-      return bytes && inMemory(url, bytes);
-    },
-  };
-};
-
-/**
- * The files that are meant: those given, or those of a folder or an address.
- * @throws BertletError `input` if `model` is none of them
- */
-export function filesAt(model: string | URL | Files): Files {
-  if (typeof (model as Files | null)?.open === 'function') return model as Files;
-  const isUrl = typeof (model as URL | null)?.href === 'string';
-  if (!isUrl && (typeof model !== 'string' || model === '')) {
-    throw inputError('model', 'a folder, an address, owner/name, or Files', preview(model));
-  }
-  const place = String(model as string | URL);
-  if (!inNode) return site(place);
-  return folder(isUrl ? process.getBuiltinModule('node:url').fileURLToPath(place) : place);
+export interface SiteOptions {
+  /** In place of the global `fetch`. */
+  fetch?: Fetch | undefined;
+  /** Sent with each request. */
+  headers?: Record<string, string> | undefined;
 }
 
-const CACHE = 'bertlet';
-/**
- * What a page keeps of the Hub, in its Cache Storage. A page may be denied it, and it may be full: then nothing is kept,
- * and nothing fails.
- */
-export const kept = {
-  match: async (url: string): Promise<Response | undefined> => {
-    try {
-      return await (await globalThis.caches?.open(CACHE))?.match(url);
-    } catch {
-      return undefined;
-    }
-  },
-  put: async (url: string, response: Response): Promise<void> => {
-    try {
-      await (await globalThis.caches?.open(CACHE))?.put(url, response);
-    } catch {}
-  },
-};
-
-class Html extends Error {}
-
-async function fetched(
-  url: string,
-  onProgress?: (loaded: number, total: number) => void,
-  signal: AbortSignal | null = null,
-): Promise<Uint8Array | null> {
-  // The files of a commit on the Hub never change, and none is added, so they are asked for once.
-  const forever = /\/resolve\/[0-9a-f]{40}\//.test(url);
-  try {
-    const old = forever ? await kept.match(url) : undefined;
-    if (old && !old.ok) return null;
-    if (old) {
-      const bytes = new Uint8Array(await old.arrayBuffer());
-      onProgress?.(bytes.length, bytes.length);
-      return bytes;
-    }
-    const bytes = await fetchBytes(url, { signal }, ({ total, html }, loaded) => {
-      // Hosts of single-page apps answer with an HTML page where a file is missing.
-      if (html) throw new Html();
-      onProgress?.(loaded, total);
-    });
-    if (forever) await kept.put(url, new Response(bytes)); // only whole files are kept
-    return bytes;
-  } catch (cause) {
-    signal?.throwIfAborted();
-    const absent = cause instanceof Html || (cause instanceof HttpError && [403, 404, 410].includes(cause.status));
-    if (!absent) throw cause instanceof BertletError ? cause : unreadable(url, cause);
-    const forGood = forever && cause instanceof HttpError && cause.status === 404;
-    if (forGood) await kept.put(url, new Response(null, { status: 404 }));
-    return null;
-  }
+/** A folder at an address, whose query, such as a signature, each file gets. A file is fetched whole when it is opened. */
+export function site(
+  address: string | URL,
+  { fetch = (url, init) => globalThis.fetch(url, init), headers = {} }: SiteOptions = {},
+): Files {
+  const [, path = '', query = ''] = /^([^?#]*)(\?[^#]*)?/.exec(String(address))!;
+  const name = path.replace(/\/+$/, '');
+  let isReached = false;
+  const fetchFile: Fetch = async (url, init) => {
+    const response = await fetch(url, init);
+    // Hosts of single-page apps answer with a page where a file is missing, and stores that may not be listed with 403.
+    const isPage = response.headers.get('content-type')?.startsWith('text/html');
+    const isAbsent = isPage || (response.status === 403 && isReached);
+    isReached ||= response.ok;
+    return isAbsent ? new Response(null, { status: 404 }) : response;
+  };
+  return {
+    name,
+    open: async (file, { signal, onProgress } = {}) => {
+      const request = { fetch: fetchFile, headers, signal: signal ?? null };
+      const chunks: Uint8Array<ArrayBuffer>[] = [];
+      let loaded = 0;
+      try {
+        await send(`${name}/${file}${query}`, request, (chunk, total) => {
+          chunks.push(chunk);
+          loaded += chunk.length;
+          if (loaded > maxSize(file)) throw new Error(`more than ${maxSize(file)} bytes`);
+          onProgress?.({ file, loaded, total });
+        });
+        return inMemory(`${name}/${file}`, new Uint8Array(await new Blob(chunks).arrayBuffer()));
+      } catch (cause) {
+        signal?.throwIfAborted();
+        if (cause instanceof HttpError && [404, 410].includes(cause.response.status)) return null;
+        throw unreadable(`${name}/${file}`, cause);
+      }
+    },
+  };
 }
