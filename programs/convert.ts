@@ -186,9 +186,15 @@ async function writeDescription(files: Files, folder: string, keys: Record<strin
     const file = await readWhole(files, name);
     if (file) writeFileSync(join(folder, name), file.bytes);
   }
-  const { bytes } = (await readWhole(files, 'config.json'))!;
+  const { name, bytes } = (await readWhole(files, 'config.json'))!;
   const config = { ...(JSON.parse(new TextDecoder().decode(bytes)) as object), ...keys };
-  writeFileSync(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  let text: string;
+  try {
+    text = JSON.stringify(config, null, 2);
+  } catch (cause) {
+    throw fault('config', name, 'JSON that can be written again', messageOf(cause), 'It is nested too deep.', cause);
+  }
+  writeFileSync(join(folder, 'config.json'), `${text}\n`);
 }
 
 /** The keys of config.json that say how weights are stored; `quantization_config` as the library compressed-tensors writes it. */

@@ -531,6 +531,16 @@ describe('convert', () => {
     expect([existsSync(out), ...partial('never')]).toEqual([false]);
     expect(process.listenerCount('exit')).toBe(listeners);
   });
+  test('a config.json that is nested too deep to write: said so', async () => {
+    const deep = join(folder, 'deep');
+    cpSync(TINY, deep, { recursive: true });
+    const config = readFileSync(join(TINY, 'config.json'), 'utf8');
+    writeFileSync(join(deep, 'config.json'), config.replace('{', `{"x":${'['.repeat(1e5)}${']'.repeat(1e5)},`));
+    await load(deep, { device: 'reference' });
+    await expectError('config', /deep\/config\.json: expected JSON that can be written again, got /, () =>
+      converted(deep, { precision: 'fp32' }),
+    );
+  });
   test('onto itself: it says so, also by another path', async () => {
     const same = join(folder, 'same');
     cpSync(TINY, same, { recursive: true });

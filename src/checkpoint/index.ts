@@ -219,29 +219,14 @@ async function openTokenizer(
   }
 }
 
-const [QUOTE, BACKSLASH, OPEN, CLOSE, LOWER] = [0x22, 0x5c, 0x5b, 0x5d, 0x20]; // `{` and `}` are `[` and `]` in lower case
-/** Whether JSON is nested more than 100 times: what walks through its value would run out of stack. */
-function isDeep(bytes: Uint8Array): boolean {
-  let depth = 0;
-  for (let at = 0; at < bytes.length && depth <= 100; at++) {
-    const byte = bytes[at]!;
-    if (byte === QUOTE) while (++at < bytes.length && bytes[at] !== QUOTE) at += Number(bytes[at] === BACKSLASH);
-    else if ((byte & ~LOWER) === OPEN) depth++;
-    else if ((byte & ~LOWER) === CLOSE) depth--;
-  }
-  return depth > 100;
-}
-
 /** Parses a file as a JSON object. */
 function json({ name, bytes }: WholeFile): Record<string, unknown> {
   const text = textOf(bytes); // an error of the engine is none of the file
-  let value: unknown;
-  let cause: unknown;
   try {
-    value = JSON.parse(text);
-  } catch (error) {
-    cause = error;
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+    throw new Error(preview(value));
+  } catch (cause) {
+    throw fault('config', name, 'a JSON object', messageOf(cause), 'The file is damaged.', cause);
   }
-  if (typeof value === 'object' && value !== null && !isDeep(bytes)) return value as Record<string, unknown>;
-  throw new BertletError('config', `${name}: expected a JSON object. The file is damaged.`, { cause });
 }
