@@ -200,7 +200,7 @@ export const MUTANTS: Mutant[] = [
   ...mutants('src/qa.ts', 'batch', 'maxQueue', [['this.#queue.length >= this.#maxQueue', 'false']]),
   ...mutants('src/queue.ts', 'queue', undefined, [
     ['left(a) - left(b)', 'left(b) - left(a)'],
-    ['turn % 4 > 0', 'true'],
+    ['turn % 8 > 0', 'true'],
     ['others.length === 0 ? signal : undefined', 'undefined'],
     ['from.begun = from.count;', ''],
     ['(other) => other !== one', '() => true'],

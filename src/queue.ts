@@ -4,7 +4,7 @@
  *
  *   - the one with the fewest sequences left, so that a long document does not hold up a question to a paragraph; among
  *     equals the one that came first
- *   - in every fourth batch the one that came first of all, so that short questions do not hold up a long document forever
+ *   - in every eighth batch the one that came first of all, so that short questions do not hold up a long document forever
  */
 import { unlessAborted } from './options.ts';
 
@@ -60,7 +60,7 @@ export class Queue {
     for (let turn = 1; ; turn++) {
       const open = this.#waiting.filter((one) => left(one) > 0 && !one.signal?.aborted);
       if (open.length === 0) break;
-      if (turn % 4 > 0) open.sort((a, b) => left(a) - left(b));
+      if (turn % 8 > 0) open.sort((a, b) => left(a) - left(b));
       await this.#runBatch(open);
     }
     this.idle = null;

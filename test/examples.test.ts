@@ -5,11 +5,12 @@ import { expect, test, vi } from 'vitest';
 import { goldenJson, largestDifference, ROOT } from './support.ts';
 
 test('they import the doors only, and the embeddings take 40 lines at most', () => {
-  const files = globSync('examples/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('bert-int8.ts')); // bertInt8.test.ts
-  expect(files.length).toBe(2);
+  const files = globSync('examples/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('bert-int8.ts')); // bertInt8.test.ts; server.ts: server.test.ts
+  expect(files.length).toBe(3);
   for (const file of files) {
     const code = readFileSync(join(ROOT, file), 'utf8');
-    for (const [, from] of code.matchAll(/from '([^']+)'/g)) expect(from).toMatch(/^bertlet(\/tensor|\/explain)?$/);
+    for (const [, from] of code.matchAll(/from '([^']+)'/g))
+      expect(from).toMatch(/^(node:.+|bertlet(\/tensor|\/explain)?)$/);
   }
   expect(readFileSync(join(ROOT, 'examples/embeddings.ts'), 'utf8').trimEnd().split('\n').length).toBeLessThanOrEqual(
     40,
