@@ -34,11 +34,21 @@ import { boolean, callback, oneOf, optionsOf, required, string, type Table } fro
 import { isOfSystem } from '../src/platform.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import type { HostTensor, Scheme } from '../src/runtime.ts';
-import { TOKENIZER_FILES } from '../src/text/json.ts';
 import { type Io, printer } from './io.ts';
 import { progressBars } from './progress.ts';
 
 export { checkpointBytes } from '../bench/layout.ts';
+
+/** The files of a tokenizer, which are copied as they are. */
+const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+];
 
 /** Options of `convert`. */
 export interface ConvertOptions {

@@ -151,18 +151,24 @@ export const MUTANTS: Mutant[] = [
     ['1.5 * 2 ** 52', '1.5 * 2 ** 51'],
   ]),
   // Tokenizer
-  ...mutants('src/text/tokenizer.ts', 'tokenizer', undefined, [
-    ['const MAX_WORD = 100;', 'const MAX_WORD = 99;'],
-    ['const end = start + char.length;', 'const end = start + 1;'],
-    ['[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cs}]', '[\\p{Cc}\\p{Co}\\p{Cs}]'],
+  ...mutants('src/text/wordpiece.ts', 'tokenizer', undefined, [
+    ['byDefault(100,', 'byDefault(99,'],
+    ['place += char.length', 'place += 1'],
+    ['p{Cf}\\\\p{Co}', 'p{Co}'],
   ]),
-  ...mutants('src/text/vocabulary.ts', 'tokenizer', 'begin alike', [
-    ['all.sort((a, b) => b - a)', 'all.sort((a, b) => a - b)'],
-  ]),
-  ...mutants('src/text/vocabulary.ts', 'checkpoints', 'opened or refused', [
-    ['token.singleWord && beside', 'beside'],
+  ...mutants('src/text/tokenizer.ts', 'tokenizer', 'begin alike', [['b.length - a.length', 'a.length - b.length']]),
+  ...mutants('src/text/tokenizer.ts', 'checkpoints', 'opened or refused', [
+    ['token.singleWord && touchesWord', 'touchesWord'],
     ['token.lstrip && begin > done', 'token.rstrip && begin > done'],
+    ['.at(-1) ??', '.at(0) ??'],
+    ['begin = Math.max(begin, done)', 'begin = done'],
+    ['last + widthAt(text, last)', 'last + 1'],
   ]),
+  ...mutants('src/text/wordpiece.ts', 'checkpoints', 'opened or refused', [
+    ["run.normalize('NFD')", 'run'],
+    ['put(char, places[i]!)', 'put(char, places[0]!)'],
+  ]),
+  ...mutants('src/text/bpe.ts', 'checkpoints', 'opened or refused', [['to -= widthAt(text, to - 2)', 'to -= 1']]),
   // Other families
   ...mutants('src/text/bpe.ts', 'checkpoints', 'byte-level', [
     ['a.rank === b.rank && a.left < b.left', 'a.rank === b.rank && a.left > b.left'],
@@ -175,7 +181,9 @@ export const MUTANTS: Mutant[] = [
   ...mutants('src/text/json.ts', 'checkpoints', 'opened or refused', [
     ["on('do_lower_case', true)", "on('do_lower_case', false)"],
     ["on('trim_offsets', true)", "on('trim_offsets', false)"],
-    ['normalized: !special }', 'normalized: special }'],
+    ["names.includes('token_type_ids')", "!names.includes('token_type_ids')"],
+    ["WITHOUT_TYPES = ['DistilBertTokenizer', ", 'WITHOUT_TYPES = ['],
+    ['new WordPiece(vocab, options)', 'new WordPiece(all, options)'],
   ]),
   // Spans and windows
   ...mutants('src/spans.ts', 'qa.test', undefined, [

@@ -28,16 +28,19 @@ export {
 } from './files/index.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';
-export type { TokenizerJson } from './text/json.ts';
-export {
-  type Encoding,
-  type PairEncoding,
-  type PairPart,
-  Tokenizer,
-  type TokenizerOptions,
-  type TokenModel,
+export { type BpeOptions, ByteLevelBpe } from './text/bpe.ts';
+export { Tokenizer, type TokenizerJson } from './text/json.ts';
+export type {
+  AddedToken,
+  Encoding,
+  Normalized,
+  PairEncoding,
+  PairPart,
+  PushToken,
+  TokenizerOptions,
+  TokenModel,
 } from './text/tokenizer.ts';
-export type { AddedToken } from './text/vocabulary.ts';
+export { WordPiece, type WordPieceOptions } from './text/wordpiece.ts';
 
 const OPTIONS = {
   /**

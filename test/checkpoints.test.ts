@@ -25,8 +25,9 @@ interface Case {
   model: string;
   files: Record<string, unknown>;
   refused?: string;
+  /** Its own pairs, instead of those that all have. */
+  own?: [string, string][];
   pairs: Pair[];
-  decoded: string[];
   logits: number[];
 }
 interface Goldens {
@@ -81,12 +82,11 @@ describe('opened or refused as documented', () => {
       return;
     }
     const qa = await opened();
-    for (const [j, pair] of pairs.entries()) {
+    const texts = one.own ?? pairs;
+    for (const [j, pair] of texts.entries()) {
       expect(asGolden(qa.tokenizer.encodePair(...pair)), JSON.stringify(pair)).toEqual(one.pairs[j]);
-      const decoded = [false, true].map((skipSpecial) => qa.tokenizer.decode(one.pairs[j]!.ids, { skipSpecial }));
-      expect(decoded).toEqual(one.decoded.slice(2 * j, 2 * j + 2));
     }
-    const { ids, typeIds } = qa.tokenizer.encodePair(...pairs[0]!);
+    const { ids, typeIds } = qa.tokenizer.encodePair(...texts[0]!);
     const logits = await qa.logits({ inputIds: ids, tokenTypeIds: typeIds });
     expect(largestDifference(together(logits), one.logits)).toBeLessThan(1e-4);
     await qa.dispose();

@@ -7,8 +7,7 @@ import { type Files, type OpenFile, type OpenOptions, readPart, readWhole, type 
 import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import type { HostTensor, Scheme } from '../runtime.ts';
-import { CLASSES, readMerges, readVocab, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
-import { Tokenizer } from '../text/tokenizer.ts';
+import { BYTE_LEVEL_CLASSES, type Tokenizer, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
 import { checkTensors, FAMILIES, parseConfig, renamed } from './config.ts';
 import { pytorchTensorsIn } from './pytorch.ts';
 import { readTensor, type StoredTensor, safetensorsIn } from './safetensors.ts';
@@ -206,17 +205,11 @@ async function openTokenizer(
     ...names,
     FAMILIES[family].tokenizer,
   ][0]!.replace(/Fast$/, '');
-  if (!files.json && CLASSES[className] === 'bpe') {
-    files.vocab = new Map(Object.entries(json(await needed(from, 'vocab.json', options)) as Record<string, number>));
-    files.merges = readMerges(text(await needed(from, 'merges.txt', options)));
-  } else if (!files.json) files.vocab = readVocab(text(await needed(from, 'vocab.txt', options)));
-  try {
-    return new Tokenizer(...tokenizerOf(files, className));
-  } catch (cause) {
-    if (cause instanceof BertletError) throw cause; // any other is a value of a type that no tokenizer has there
-    const message = `${from.name}: expected a tokenizer as Hugging Face saves it, got another (${messageOf(cause)})`;
-    throw new BertletError('tokenizer', `${message}. Save it anew.`, { cause });
-  }
+  if (!files.json && BYTE_LEVEL_CLASSES.includes(className)) {
+    files.vocab = json(await needed(from, 'vocab.json', options));
+    files.merges = text(await needed(from, 'merges.txt', options));
+  } else if (!files.json) files.vocab = text(await needed(from, 'vocab.txt', options));
+  return tokenizerOf(files, className, !FAMILIES[family].noTypes);
 }
 
 /** Parses a file as a JSON object. */

@@ -5,18 +5,38 @@
  *
  * Ids and offsets equal those of the reference, Hugging Face's tokenizers (pre_tokenizers/byte_level.rs, models/bpe).
  */
-import { BertletError } from '../errors.ts';
-import { textOf } from '../platform.ts';
-import type { Encoding, Normalized, TokenModel } from './tokenizer.ts';
-import { sizeOf } from './vocabulary.ts';
+import * as option from '../options.ts';
+import { check, optionsOf, type Table, type ValuesOf } from '../options.ts';
+import {
+  expectToken,
+  type Normalized,
+  type PushToken,
+  rangesOf,
+  sizeOf,
+  type TokenModel,
+  vocabulary,
+  widthAt,
+} from './tokenizer.ts';
+
+/** The pairs of tokens to join, the first learned at first. */
+export type Merges = readonly (readonly [string, string])[];
+
+const pairs: option.Option<Merges> = {
+  expected: 'an array of pairs of tokens',
+  allows: (value) => Array.isArray(value) && value.every((pair) => Array.isArray(pair) && pair.length === 2),
+};
 
 /** Options of `ByteLevelBpe`. */
 export interface BpeOptions {
   /** Put a space before a text that begins without one. Default false. */
-  prefixSpace?: boolean;
+  prefixSpace?: boolean | undefined;
   /** Leave the spaces at a token's ends out of its offsets. Default true. */
-  trimOffsets?: boolean;
+  trimOffsets?: boolean | undefined;
 }
+const OPTIONS = {
+  prefixSpace: option.byDefault(false, option.boolean),
+  trimOffsets: option.byDefault(true, option.boolean),
+} satisfies Table<BpeOptions>;
 
 /**
  * The character of each byte: itself if it is printable in Latin-1, otherwise one from U+0100 on, in order. The space
@@ -26,29 +46,26 @@ const CHARS: string[] = [];
 for (let byte = 0, next = 256; byte < 256; byte++) {
   CHARS.push(/[!-~¡-¬®-ÿ]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : String.fromCharCode(next++));
 }
-const BYTES = new Map(CHARS.map((char, byte) => [char, byte]));
-/** The spaces at the ends of a token. */
-const SPACES = /^([\u0120\p{White_Space}]*)(?:.*[^\u0120\p{White_Space}])?([\u0120\p{White_Space}]*)$/su;
+const SPACE = /[\u0120\p{White_Space}]/u; // all are of one UTF-16 unit
 
-/** Letters and numbers that Unicode has got since the tables of the reference: no letters for it (Unicode 16). */
-const LATER = `[${'88f c5c cdc a7ce-a7cf a7d2 a7d4 a7f1 10940-10959 10ec5-10ec7 11db0-11de9 16ea0-16ed3 16ff2-16ff6 \
-187f8-187ff 18d09-18df2 1e6c0-1e6ff 2b73a-2b73f 2cea2-2cead 323b0-33479'
-  .replace(/\w+/g, '\\u{$&}')
-  .replaceAll(' ', '')}]`;
+/** Letters and digits added after Unicode 16, the version of Hugging Face's tables, which treat them as symbols. */
+const AFTER_UNICODE_16 = rangesOf(
+  '88f c5c cdc a7ce-a7cf a7d2 a7d4 a7f1 10940-10959 10ec5-10ec7 11db0-11de9 16ea0-16ed3 16ff2-16ff6 187f8-187ff \
+18d09-18df2 1e6c0-1e6ff 2b73a-2b73f 2cea2-2cead 323b0-33479',
+);
 /** Contractions, and runs of letters, numbers or other characters with the space before them, and spaces. */
 export const WORDS = new RegExp(
-  `'s|'t|'re|'ve|'m|'ll|'d| ?[\\p{L}--${LATER}]+| ?[\\p{N}--${LATER}]+| ?[${LATER}[^\\p{White_Space}\\p{L}\\p{N}]]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+`,
+  `'s|'t|'re|'ve|'m|'ll|'d| ?[\\p{L}--${AFTER_UNICODE_16}]+| ?[\\p{N}--${AFTER_UNICODE_16}]+| ?[${AFTER_UNICODE_16}[^\\p{White_Space}\\p{L}\\p{N}]]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+`,
   'gv',
 );
 
 /** Longest word whose pieces are kept. */
 const KEPT = 32;
 
-/** Byte-level BPE over one vocabulary. */
+/** Splits words into the pairs of bytes that a vocabulary has learned to join. */
 export class ByteLevelBpe implements TokenModel {
   readonly #vocab: ReadonlyMap<string, number>;
-  readonly #prefixSpace: boolean;
-  readonly #trim: boolean;
+  readonly #options: ValuesOf<typeof OPTIONS>;
   /** The tokens by id. */
   readonly #tokens: string[] = [];
   /** By `left id * size + right id`: the pair's place among the merges, and the id of the joined token. */
@@ -62,83 +79,61 @@ export class ByteLevelBpe implements TokenModel {
    * @param merges the pairs to join, the first learned at first
    * @throws BertletError `tokenizer` if the vocabulary lacks a byte or a token of a merge
    */
-  constructor(vocab: ReadonlyMap<string, number>, merges: readonly (readonly [string, string])[], options: BpeOptions) {
+  constructor(vocab: ReadonlyMap<string, number>, merges: Merges, options: BpeOptions = {}) {
+    check('vocab', vocab, vocabulary);
+    check('merges', merges, pairs);
     this.#vocab = vocab;
-    this.#prefixSpace = options.prefixSpace ?? false;
-    this.#trim = options.trimOffsets ?? true;
+    this.#options = optionsOf('ByteLevelBpe', options, OPTIONS);
     for (const [token, id] of vocab) this.#tokens[id] = token;
     this.#size = sizeOf(vocab);
-    const idOf = (token: string, what: string): number => {
-      const id = vocab.get(token);
-      if (id !== undefined) return id;
-      const message = `vocabulary: expected ${what} ${JSON.stringify(token.slice(0, 60))}, got no such token.`;
-      throw new BertletError('tokenizer', `${message} Use the tokenizer's own files.`);
-    };
-    for (const char of CHARS) idOf(char, 'the byte');
+    for (const char of CHARS) expectToken(vocab, char, 'the byte ');
     for (const [rank, [left, right]] of merges.entries()) {
-      const pair = idOf(left, 'of a merge the token') * this.#size + idOf(right, 'of a merge the token');
-      this.#merges.set(pair, [rank, idOf(left + right, 'of a merge the token')]);
+      for (const token of [left, right, left + right]) expectToken(vocab, token, 'of a merge the token ');
+      const pair = vocab.get(left)! * this.#size + vocab.get(right)!;
+      this.#merges.set(pair, [rank, vocab.get(left + right)!]);
     }
   }
 
   /** The text as it is: there is no normalization. */
   normalize(text: string, offset: number): Normalized {
-    const places = Array.from({ length: text.length + 1 }, (_, i) => offset + i);
-    return { text, starts: places.slice(0, -1), ends: places.slice(1) };
+    return { text, places: Array.from({ length: text.length }, (_, i) => offset + i) };
   }
 
-  /** Appends the tokens of a text that has no added tokens. */
-  tokenize({ text, starts, ends }: Normalized, encoding: Encoding): void {
-    if (text === '') return;
-    const prefixed = this.#prefixSpace && text[0] !== ' ' ? 1 : 0;
+  /** Cuts a text into words, and the bytes of each word into pieces. */
+  tokenize({ text, places }: Normalized, push: PushToken): void {
+    const prefixed = this.#options.prefixSpace && !text.startsWith(' ') && text !== '' ? 1 : 0;
     const encoder = new TextEncoder();
     for (const { 0: word, index } of (prefixed ? ` ${text}` : text).matchAll(WORDS)) {
       let [bytes, at] = ['', index - prefixed];
-      const [begins, finishes]: [number[], number[]] = [[], []]; // the place in the text of each byte's character
+      const sources: number[] = []; // the place in the text of each byte's character
       for (const char of word) {
-        const added = at < 0; // the space before the text has the place of the text's first character
-        const first = added ? 0 : at;
-        const last = added ? (text.codePointAt(0)! > 0xffff ? 2 : 1) : at + char.length;
         for (const byte of encoder.encode(char)) {
           bytes += CHARS[byte];
-          begins.push(starts[first]!);
-          finishes.push(ends[last - 1]!);
+          sources.push(places[Math.max(at, 0)]!); // a space put before the text has the place of the first character
         }
         at += char.length;
       }
       let byte = 0;
       for (const id of this.#pieces(bytes)) {
         const token = this.#tokens[id]!;
-        encoding.ids.push(id);
-        encoding.tokens.push(token);
-        encoding.offsets.push([begins[byte]!, finishes[byte + token.length - 1]!]);
+        push(id, token, sources[byte]!, sources[byte + token.length - 1]!);
         byte += token.length;
       }
     }
   }
 
-  /** The text of tokens: their bytes, read as UTF-8. A token that is no bytes, an added one, is itself. */
-  decode(tokens: string[]): string {
-    const encoder = new TextEncoder();
-    const bytes = tokens.flatMap((token) => {
-      const own = Array.from(token, (char) => BYTES.get(char));
-      return own.includes(undefined) ? [...encoder.encode(token)] : (own as number[]);
-    });
-    return textOf(Uint8Array.from(bytes), { ignoreBOM: true });
-  }
-
-  /** Leaves the spaces at a token's ends out of its offsets; but a space that was put before the text is not there. */
-  finish({ tokens, offsets }: Encoding, text: string): void {
-    if (!this.#trim) return;
-    for (const [i, token] of tokens.entries()) {
-      const [start, end] = offsets[i]!;
-      const [, before = '', after = ''] = SPACES.exec(token)!;
-      const leading = this.#prefixSpace && (i === 0 || start === 0) ? 0 : before.length;
-      const trailing = before.length === token.length ? before.length : after.length;
-      let from = start;
-      for (let i = 0; i < leading && from < end; i++) from += text.codePointAt(from)! > 0xffff ? 2 : 1;
-      offsets[i] = [from, trailing > 0 && end >= trailing ? Math.max(end - trailing, from) : end];
-    }
+  /** Leaves the spaces at a token's ends out of its place; but a space that was put before the text is not there. */
+  trim(token: string, start: number, end: number, text: string): [start: number, end: number] {
+    if (!this.#options.trimOffsets) return [start, end];
+    const { length } = token;
+    let [leading, trailing] = [0, 0];
+    while (leading < length && SPACE.test(token[leading]!)) leading++;
+    while (trailing < length && SPACE.test(token[length - 1 - trailing]!)) trailing++;
+    if (this.#options.prefixSpace && start === 0) leading = 0;
+    let [from, to] = [start, end];
+    for (; leading > 0 && from < end; leading--) from += widthAt(text, from);
+    for (; trailing > 0 && to > 0; trailing--) to -= widthAt(text, to - 2);
+    return [from, trailing > 0 ? end : Math.max(from, to)];
   }
 
   /** Ids of a word's pieces. */

@@ -1,25 +1,27 @@
 /**
- * Reads a checkpoint's tokenizer as transformers does: from tokenizer.json, or from vocab.txt, or from vocab.json and
- * merges.txt, with what tokenizer_config.json, special_tokens_map.json and added_tokens.json add.
+ * Makes a tokenizer from its files, as transformers does. The older forms, vocab.txt or vocab.json with merges.txt, become a
+ * tokenizer.json first, and one reader reads that. tokenizer_config.json, special_tokens_map.json and added_tokens.json say
+ * the rest.
  *
  * A checkpoint names its tokenizer's class. PreTrainedTokenizerFast is what tokenizer.json says. BertTokenizer and
  * RobertaTokenizer are older than that file: they take their options from tokenizer_config.json, and their defaults
  * where it is silent, whatever tokenizer.json says.
  */
 
-import { BertletError } from '../errors.ts';
-import { preview } from '../options.ts';
-import { ByteLevelBpe } from './bpe.ts';
-import type { PairPart, TokenizerOptions } from './tokenizer.ts';
-import type { AddedToken } from './vocabulary.ts';
+import { BertletError, fault, messageOf } from '../errors.ts';
+import * as option from '../options.ts';
+import { check, optionsOf, preview } from '../options.ts';
+import { type BpeOptions, ByteLevelBpe, type Merges } from './bpe.ts';
+import * as core from './tokenizer.ts';
+import { type AddedToken, type PairPart, pairOf, type TokenizerOptions } from './tokenizer.ts';
+import { WORD_PIECE_OPTIONS, WordPiece, type WordPieceOptions } from './wordpiece.ts';
 
 type Json = Record<string, unknown>;
-type Merges = readonly (readonly [string, string])[];
-/** What a tokenizer is made of. */
-type Parts = [vocab: Map<string, number>, options: TokenizerOptions];
+type Vocabulary = ReadonlyMap<string, number>;
 
 /** The fields of tokenizer.json that bertlet reads. */
 export interface TokenizerJson {
+  version?: unknown;
   model?: Json | null;
   normalizer?: Json | null;
   pre_tokenizer?: Json | null;
@@ -31,336 +33,358 @@ export interface TokenizerJson {
 export interface TokenizerFiles {
   /** tokenizer.json */
   json?: TokenizerJson | undefined;
-  /** vocab.txt or vocab.json */
-  vocab?: Map<string, number> | undefined;
-  /** merges.txt */
-  merges?: Merges | undefined;
+  /** The text of vocab.txt, or the content of vocab.json. */
+  vocab?: string | Json;
+  /** The text of merges.txt. */
+  merges?: string;
   /** tokenizer_config.json */
-  config?: Json | undefined;
-  /** special_tokens_map.json */
+  config?: Json;
+  /** special_tokens_map.json, which counts where tokenizer_config.json has no added_tokens_decoder */
   special?: Json | undefined;
-  /** added_tokens.json */
+  /** added_tokens.json; the same is true of it */
   added?: Json | undefined;
 }
 
-/** The vocabulary's file: one of these. */
-export const VOCABULARIES = ['tokenizer.json', 'vocab.txt', 'vocab.json'];
-/** All files that a tokenizer may have. */
-export const TOKENIZER_FILES = [
-  ...VOCABULARIES,
-  ...['merges.txt', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'],
-];
-
-type Kind = 'wordpiece' | 'bpe' | 'file';
-/** The classes that bertlet has: those of transformers with the same tokenizer under other names as well. */
-export const CLASSES: Readonly<Record<string, Kind>> = {
-  BertTokenizer: 'wordpiece',
-  DistilBertTokenizer: 'wordpiece',
-  ElectraTokenizer: 'wordpiece',
-  MobileBertTokenizer: 'wordpiece',
-  RobertaTokenizer: 'bpe',
-  LongformerTokenizer: 'bpe',
-  PreTrainedTokenizer: 'file',
-  TokenizersBackend: 'file',
-};
+/** The classes that bertlet has, without `Fast` at their ends: those of the same tokenizer under other names as well. */
+const WORD_PIECE_CLASSES = ['BertTokenizer', 'DistilBertTokenizer', 'ElectraTokenizer', 'MobileBertTokenizer'];
+export const BYTE_LEVEL_CLASSES = ['RobertaTokenizer', 'LongformerTokenizer'];
+/** Classes that are what tokenizer.json says. */
+const FILE_CLASSES = ['PreTrainedTokenizer', 'TokenizersBackend'];
+const CLASSES = [...WORD_PIECE_CLASSES, ...BYTE_LEVEL_CLASSES, ...FILE_CLASSES];
+/** Classes that give a model no token types, where tokenizer_config.json does not name what they give. */
+const WITHOUT_TYPES = ['DistilBertTokenizer', ...FILE_CLASSES];
 
 /** The names of special tokens where no file has others. */
-const NAMES: Record<Kind, Record<string, string>> = {
-  wordpiece: {
-    unk_token: '[UNK]',
-    sep_token: '[SEP]',
-    pad_token: '[PAD]',
-    cls_token: '[CLS]',
-    mask_token: '[MASK]',
-  },
-  bpe: {
-    bos_token: '<s>',
-    eos_token: '</s>',
-    unk_token: '<unk>',
-    sep_token: '</s>',
-    pad_token: '<pad>',
-    cls_token: '<s>',
-    mask_token: '<mask>',
-  },
-  file: {},
+const WORD_PIECE_NAMES = {
+  unk_token: '[UNK]',
+  sep_token: '[SEP]',
+  pad_token: '[PAD]',
+  cls_token: '[CLS]',
+  mask_token: '[MASK]',
+};
+const BYTE_LEVEL_NAMES = {
+  bos_token: '<s>',
+  eos_token: '</s>',
+  unk_token: '<unk>',
+  sep_token: '</s>',
+  pad_token: '<pad>',
+  cls_token: '<s>',
+  mask_token: '<mask>',
 };
 
-const refuse = (message: string, advice = "bertlet has BERT's and RoBERTa's tokenizers only."): never => {
-  throw new BertletError('tokenizer', `${message}. ${advice}`);
-};
-/** A value for a message: an object by its content, which says more than its class. */
-const brief = (value: unknown) =>
-  typeof value === 'object' && value ? JSON.stringify(value).slice(0, 60) : preview(value);
-const expect = (what: string, expected: unknown, got: unknown, file = 'tokenizer.json') => {
-  if (expected !== got) refuse(`${file}: expected ${what} ${preview(expected)}, got ${brief(got)}`);
-};
+const FILE = 'tokenizer.json';
+const CONFIG = 'tokenizer_config.json';
+const OURS = "bertlet has BERT's and RoBERTa's tokenizers only.";
+
+/** Throws the error for a value. An object is shown by its content, which says more than its class. */
+function refuse(what: string, expected: string, got: unknown, advice = OURS): never {
+  const shown = typeof got === 'object' && got !== null ? JSON.stringify(got).slice(0, 60) : preview(got);
+  throw fault('tokenizer', what, expected, shown, advice);
+}
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** Reads a vocab.txt: one token on each line. */
-export function readVocab(text: string): Map<string, number> {
-  const lines = text.replace(/\r?\n$/, '').split(/\r?\n/);
-  return new Map(lines.map((token, id) => [token.trimEnd(), id]));
+function expectEqual(what: string, expected: unknown, got: unknown): void {
+  if (got !== expected) refuse(FILE, `${what} ${preview(expected)}`, got);
 }
+const stringOf = (what: string, value: unknown): string =>
+  typeof value === 'string' ? value : refuse(FILE, `${what} as text`, value);
+const flagOf = (what: string, value: unknown, file = FILE): boolean =>
+  typeof value === 'boolean' ? value : refuse(file, `${what} true or false`, value);
 
-/** Reads a merges.txt: two tokens on each line. */
-export function readMerges(text: string): Merges {
-  const lines = text.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version'));
-  return lines.map(mergeOf);
-}
-
-function mergeOf(merge: unknown): [string, string] {
-  const pair = typeof merge === 'string' ? merge.split(' ') : merge;
-  if (Array.isArray(pair) && pair.length === 2 && pair.every((one) => typeof one === 'string')) return pair as never;
-  return refuse(`merges: expected two tokens, got ${brief(merge)}`);
-}
-
-/** What a tokenizer.json says, without its added tokens. */
-interface Filed {
-  vocab: Map<string, number>;
-  pair?: readonly PairPart[] | undefined;
-  wordPiece?: TokenizerOptions;
-  bpe?: { merges: Merges; prefixSpace: boolean; trimOffsets: boolean };
-}
-
-function fromFile({ model, normalizer, pre_tokenizer, post_processor: processor }: TokenizerJson): Filed {
-  if (!isObject(model)) return refuse(`tokenizer.json: expected a model, got ${brief(model)}`);
-  const type = model.type ?? (model.merges ? 'BPE' : 'WordPiece'); // files of 2020 do not say
-  if (type !== 'WordPiece' && type !== 'BPE')
-    refuse(`tokenizer.json: expected model.type "WordPiece" or "BPE", got ${brief(type)}`);
-  const vocab = new Map<string, number>();
-  if (Array.isArray(model.vocab)) for (const [id, token] of model.vocab.entries()) vocab.set(text(token, 'tokens'), id);
-  else if (isObject(model.vocab)) for (const token in model.vocab) vocab.set(token, model.vocab[token] as number);
-  const pair = processor ? pairOf(processor, vocab) : undefined;
-  if (type === 'BPE') {
-    expect('normalizer', null, normalizer ?? null);
-    expect('pre_tokenizer.type', 'ByteLevel', pre_tokenizer?.type);
-    expect('pre_tokenizer.use_regex', true, pre_tokenizer?.use_regex ?? true);
-    for (const key of [
-      'dropout',
-      'byte_fallback',
-      'ignore_merges',
-      'continuing_subword_prefix',
-      'end_of_word_suffix',
-    ]) {
-      if (model[key]) refuse(`tokenizer.json: expected no model.${key}, got ${brief(model[key])}`);
-    }
-    const roberta = processor?.type === 'RobertaProcessing';
-    const prefixSpace = pre_tokenizer?.add_prefix_space === true;
-    const trimOffsets = roberta && (processor.trim_offsets ?? true) === true;
-    if (trimOffsets) expect('add_prefix_space of both processors', prefixSpace, processor?.add_prefix_space);
-    const merges = Array.isArray(model.merges) ? model.merges.map(mergeOf) : [];
-    return { vocab, pair, bpe: { merges, prefixSpace, trimOffsets } };
+/** Brings the older files into the form of tokenizer.json, as far as they go: their class says the rest. */
+export function fromOldFiles(vocab: string | Json = '', merges?: string): TokenizerJson {
+  const lines = (text: string) => text.replace(/\r?\n$/, '').split(/\r?\n/);
+  if (merges !== undefined) {
+    const pairs = lines(merges).filter((line) => line !== '' && !line.startsWith('#version'));
+    return { model: { type: 'BPE', vocab, merges: pairs }, pre_tokenizer: { type: 'ByteLevel' } };
   }
-  expect('normalizer.type', 'BertNormalizer', normalizer?.type);
-  expect('normalizer.clean_text', true, normalizer?.clean_text);
-  expect('pre_tokenizer.type', 'BertPreTokenizer', pre_tokenizer?.type);
-  const longest = model.max_input_chars_per_word ?? 100;
-  if (!Number.isSafeInteger(longest))
-    refuse(`tokenizer.json: expected max_input_chars_per_word an integer, got ${brief(longest)}`);
-  const wordPiece = {
-    lowercase: flag(normalizer!.lowercase, 'normalizer.lowercase', 'tokenizer.json'),
-    stripAccents: normalizer!.strip_accents as boolean | null,
-    chineseChars: flag(normalizer!.handle_chinese_chars, 'normalizer.handle_chinese_chars', 'tokenizer.json'),
-    unknown: text(model.unk_token ?? '[UNK]', 'unk_token'),
-    prefix: text(model.continuing_subword_prefix ?? '##', 'continuing_subword_prefix'),
-    maxWord: longest as number,
+  const tokens = typeof vocab === 'string' ? lines(vocab).map((line) => line.trimEnd()) : vocab;
+  return {
+    model: { type: 'WordPiece', vocab: tokens },
+    normalizer: { type: 'BertNormalizer', clean_text: true, lowercase: true, handle_chinese_chars: true },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
   };
-  return { vocab, pair, wordPiece };
 }
 
-function text(value: unknown, what: string): string {
-  return typeof value === 'string' ? value : refuse(`tokenizer.json: expected ${what} as text, got ${brief(value)}`);
+/** The vocabulary of the model of a tokenizer.json: an object, or a list of tokens in the order of their ids. */
+function vocabularyOf({ model }: TokenizerJson): Vocabulary {
+  const tokens = model?.vocab;
+  if (Array.isArray(tokens)) return new Map(tokens.map((token, id) => [stringOf('tokens', token), id]));
+  return new Map(Object.entries((tokens ?? {}) as Record<string, number>));
 }
 
-function flag(value: unknown, what: string, file: string): boolean {
-  return typeof value === 'boolean' ? value : refuse(`${file}: expected ${what} true or false, got ${brief(value)}`);
+/** The merges of the model of a tokenizer.json: pairs, or two tokens with a space between them. */
+const mergesOf = ({ model }: TokenizerJson): Merges =>
+  ((model?.merges ?? []) as string[]).map((merge) => (typeof merge === 'string' ? merge.split(' ') : merge) as never);
+
+/** How a tokenizer.json splits texts and joins them. */
+interface Description {
+  readonly type: 'WordPiece' | 'BPE';
+  readonly options: WordPieceOptions & BpeOptions;
+  readonly pair: readonly PairPart[] | undefined;
+}
+
+function describe(json: TokenizerJson, all: Vocabulary): Description {
+  const { version = '1.0', model, post_processor: processor } = json;
+  expectEqual('version', '1.0', version);
+  if (!isObject(model)) return refuse(FILE, 'a model', model);
+  const type = model.type ?? (model.merges ? 'BPE' : 'WordPiece'); // files of 2020 do not say
+  const pair = isObject(processor) ? pairOfFile(processor, all) : undefined;
+  if (type === 'BPE') return { type, pair, options: bytePairOptions(json, model) };
+  if (type === 'WordPiece') return { type, pair, options: wordPieceOptions(json, model) };
+  return refuse(FILE, 'model.type "WordPiece" or "BPE"', type);
+}
+
+function wordPieceOptions({ normalizer, pre_tokenizer: words }: TokenizerJson, model: Json): WordPieceOptions {
+  expectEqual('normalizer.type', 'BertNormalizer', normalizer?.type);
+  expectEqual('normalizer.clean_text', true, normalizer?.clean_text);
+  expectEqual('pre_tokenizer.type', 'BertPreTokenizer', words?.type);
+  const { unk_token = '[UNK]', continuing_subword_prefix = '##', max_input_chars_per_word: maxWord = 100 } = model;
+  const flag = (key: string) => flagOf(`normalizer.${key}`, normalizer?.[key]);
+  return {
+    unknown: stringOf('unk_token', unk_token),
+    prefix: stringOf('continuing_subword_prefix', continuing_subword_prefix),
+    maxWord: maxWord as number,
+    lowercase: flag('lowercase'),
+    stripAccents: normalizer?.strip_accents == null ? null : flag('strip_accents'),
+    chineseChars: flag('handle_chinese_chars'),
+  };
+}
+
+function bytePairOptions(json: TokenizerJson, model: Json): BpeOptions {
+  const { normalizer, pre_tokenizer: words, post_processor: processor } = json;
+  expectEqual('normalizer', null, normalizer ?? null);
+  expectEqual('pre_tokenizer.type', 'ByteLevel', words?.type);
+  expectEqual('pre_tokenizer.use_regex', true, words?.use_regex ?? true);
+  const others = ['dropout', 'byte_fallback', 'ignore_merges', 'continuing_subword_prefix', 'end_of_word_suffix'];
+  for (const key of others) if (model[key]) refuse(FILE, `no model.${key}`, model[key]);
+  const prefixSpace = flagOf('pre_tokenizer.add_prefix_space', words?.add_prefix_space ?? false);
+  const trimOffsets = processor?.type === 'RobertaProcessing' && processor.trim_offsets !== false;
+  if (trimOffsets) expectEqual('add_prefix_space of both processors', prefixSpace, processor.add_prefix_space);
+  return { prefixSpace, trimOffsets };
 }
 
 /** How the post-processor of a tokenizer.json joins two texts. */
-function pairOf(processor: Json, vocab: ReadonlyMap<string, number>): readonly PairPart[] {
-  const { type, cls, sep } = processor as { type: unknown; cls: [string]; sep: [string] };
-  if (type === 'BertProcessing') return bertPair(cls?.[0], sep?.[0]);
-  if (type === 'RobertaProcessing') return robertaPair(cls?.[0], sep?.[0]);
-  expect('post_processor.type', 'TemplateProcessing', type);
-  const { pair, special_tokens: specials } = processor as {
-    pair?: { SpecialToken?: { id: string; type_id: number }; Sequence?: { id: string; type_id: number } }[];
-    special_tokens?: Record<string, { ids: number[]; tokens: string[] }>;
+function pairOfFile(processor: Json, vocab: Vocabulary): readonly PairPart[] {
+  const checked = (token: unknown, id: unknown): string => {
+    expectEqual(`the id of ${preview(token)}`, vocab.get(token as string) ?? id, id);
+    return stringOf('special tokens', token);
   };
-  const parts = (Array.isArray(pair) ? pair : []).flatMap(({ SpecialToken: special, Sequence: text }): PairPart[] => {
+  const { type } = processor;
+  if (type === 'BertProcessing' || type === 'RobertaProcessing') {
+    const { cls, sep } = processor as { cls: [string, number]; sep: [string, number] };
+    return pairOf(checked(...cls), checked(...sep), type === 'RobertaProcessing');
+  }
+  expectEqual('post_processor.type', 'TemplateProcessing', type);
+  type Part = Record<'SpecialToken' | 'Sequence', { id: string; type_id: number } | undefined>;
+  type Specials = Record<string, { ids: number[]; tokens: string[] }>;
+  const { pair, special_tokens: specials } = processor as { pair: Part[]; special_tokens: Specials };
+  const parts = pair.flatMap(({ SpecialToken: special, Sequence: text }): PairPart[] => {
     if (text) return [{ sequence: text.id === 'A' ? 0 : 1, type: text.type_id }];
-    const { ids = [], tokens = [] } = (special && specials?.[special.id]) || {};
-    for (const [i, token] of tokens.entries()) expect(`the id of ${token}`, vocab.get(token) ?? ids[i], ids[i]);
-    return tokens.map((token) => ({ token, type: special!.type_id }));
+    const { ids, tokens } = specials[special!.id]!;
+    return tokens.map((token, i) => ({ token: checked(token, ids[i]), type: special!.type_id }));
   });
   const order = parts.map((part) => ('token' in part ? '.' : part.sequence)).join('');
-  const right = /^\.+0\.+1\.+$/.test(order) && parts.every(({ type }) => type === 0 || type === 1);
-  return right ? parts : refuse(`tokenizer.json: expected a pair like [CLS] A [SEP] B [SEP], got ${brief(pair)}`);
+  const isPair = /^\.+0\.+1\.+$/.test(order) && parts.every((part) => part.type === 0 || part.type === 1);
+  return isPair ? parts : refuse(FILE, 'a pair like [CLS] A [SEP] B [SEP]', pair);
 }
 
-const bertPair = (cls: string, sep: string): readonly PairPart[] => [
-  { token: cls, type: 0 },
-  { sequence: 0, type: 0 },
-  { token: sep, type: 0 },
-  { sequence: 1, type: 1 },
-  { token: sep, type: 1 },
-];
-const robertaPair = (cls: string, sep: string): readonly PairPart[] => [
-  { token: cls, type: 0 },
-  { sequence: 0, type: 0 },
-  { token: sep, type: 0 },
-  { token: sep, type: 0 },
-  { sequence: 1, type: 0 },
-  { token: sep, type: 0 },
-];
-
-/** An added token of a file: its content, or an object. */
-function addedToken(value: unknown, special: boolean): AddedToken {
-  if (typeof value === 'string') return { content: value, special };
-  const token = isObject(value) ? value : {};
-  const content =
-    typeof token.content === 'string' ? token.content : refuse(`added token: expected a content, got ${brief(value)}`);
-  const isSpecial = special || token.special === true;
-  return {
-    content,
-    special: isSpecial,
-    normalized: typeof token.normalized === 'boolean' ? token.normalized : !isSpecial,
-    lstrip: token.lstrip === true,
-    rstrip: token.rstrip === true,
-    singleWord: token.single_word === true,
-  };
-}
-
-/** The added tokens of tokenizer.json. */
-const addedOf = ({ added_tokens: added }: TokenizerJson): [id: number, token: AddedToken][] =>
-  (Array.isArray(added) ? added : []).map((token) => [Number(token.id), addedToken(token, false)]);
-
-/**
- * Gives ids to added tokens that the vocabulary lacks: the next free ones, in order, whatever ids their file says. So
- * does the reference.
- */
-function number(vocab: Map<string, number>, tokens: readonly AddedToken[]): void {
-  let next = vocab.size;
-  for (const { content } of tokens) {
-    if (!vocab.has(content)) vocab.set(content, next);
-    next = Math.max(next, vocab.get(content)! + 1);
-  }
-}
-
-/** What a tokenizer.json by itself says. */
-export function tokenizerJson(given: string | TokenizerJson): Parts {
-  let json: unknown = given;
-  try {
-    if (typeof given === 'string') json = JSON.parse(given);
-  } catch {}
-  if (!isObject(json))
-    return refuse(`tokenizer.json: expected a JSON object, got ${brief(given)}`, 'Give its text or its content.');
-  const { vocab, pair, wordPiece, bpe } = fromFile(json);
-  if (!pair) return refuse('tokenizer.json: expected a post_processor, got none');
-  const addedTokens = addedOf(json).map(([, token]) => token);
-  number(vocab, addedTokens);
-  return [vocab, { addedTokens, pair, ...wordPiece, ...(bpe && { model: new ByteLevelBpe(vocab, bpe.merges, bpe) }) }];
-}
-
-/**
- * What the files of a checkpoint say.
- * @param className the class of the tokenizer: of tokenizer_config.json, of config.json, or the family's own
- * @throws BertletError `tokenizer` for another tokenizer than BERT's or RoBERTa's, or where versions of transformers
- * read the files in different ways
- */
-export function tokenizerOf(files: TokenizerFiles, className: string): Parts {
-  const { config = {}, json } = files;
-  const kind = Object.hasOwn(CLASSES, className) ? CLASSES[className]! : null;
-  if (!kind) return refuse(`tokenizer_class: expected ${Object.keys(CLASSES).join(', ')}, got ${preview(className)}`);
-  for (const key of ['word_tokenizer_type', 'auto_map']) expect(key, undefined, config[key], 'tokenizer_config.json');
-  if (kind === 'file' && !json) return refuse(`tokenizer.json: expected one for ${className}, got none`);
-  const filed: Filed = json ? fromFile(json) : { vocab: files.vocab! };
-  const names = namesOf(files, kind);
-  const { wordPiece, bpe, pair } = kind === 'file' ? filed : fromConfig(files, className, filed, names);
-  if (!pair) return refuse('tokenizer.json: expected a post_processor, got none');
-  const addedTokens = addedTokensOf(files, kind, filed.vocab, names);
-  number(filed.vocab, addedTokens);
-  const longest = config.model_max_length ?? config.max_len;
-  const options: TokenizerOptions = {
-    ...{ ...wordPiece, pair, addedTokens },
-    ...(typeof longest === 'number' && longest >= 1 && { maxTokens: Math.floor(longest) }),
-    ...(bpe && { model: new ByteLevelBpe(filed.vocab, bpe.merges, bpe) }),
-  };
-  return [filed.vocab, options];
-}
-
-/** What the class of a tokenizer makes of its options in tokenizer_config.json. */
-function fromConfig(
-  { config = {}, json, ...files }: TokenizerFiles,
-  className: string,
-  filed: Filed,
-  names: Json,
-): Filed {
-  const on = (key: string, otherwise: boolean) => flag(config[key] ?? otherwise, key, 'tokenizer_config.json');
+/** Describes the tokenizer of a class that is older than tokenizer.json: its options are in tokenizer_config.json. */
+function describeClass(className: string, config: Json, names: Json): Description {
+  const on = (key: string, otherwise: boolean) => flagOf(key, config[key] ?? otherwise, CONFIG);
   const name = (key: string) => addedToken(names[key], true).content;
-  /** Where a file and a class say different things, the older transformers follows the one, the newer the other. */
-  const agree = (what: string, ours: unknown, theirs: unknown) => {
-    if (!json || JSON.stringify(ours) === JSON.stringify(theirs)) return;
-    const advice = 'Set tokenizer_class to PreTrainedTokenizerFast in tokenizer_config.json to follow the file.';
-    refuse(`tokenizer.json: expected ${what} ${brief(ours)} of ${className}, got ${brief(theirs)}`, advice);
-  };
-  if (json) agree('model.type', CLASSES[className] === 'bpe' ? 'BPE' : 'WordPiece', filed.bpe ? 'BPE' : 'WordPiece');
-  if (CLASSES[className] === 'bpe') {
-    const pair = robertaPair(name('cls_token'), name('sep_token'));
-    agree('a pair', pair, filed.pair);
-    const merges = filed.bpe?.merges ?? files.merges!;
-    const bpe = { merges, prefixSpace: on('add_prefix_space', false), trimOffsets: on('trim_offsets', true) };
-    return { ...filed, pair, bpe };
+  const isByteLevel = BYTE_LEVEL_CLASSES.includes(className);
+  const pair = pairOf(name('cls_token'), name('sep_token'), isByteLevel);
+  if (isByteLevel) {
+    const options = { prefixSpace: on('add_prefix_space', false), trimOffsets: on('trim_offsets', true) };
+    return { type: 'BPE', pair, options };
   }
-  const pair = bertPair(name('cls_token'), name('sep_token'));
-  const own = { unknown: name('unk_token'), prefix: '##', maxWord: 100 };
-  agree('a pair', pair, filed.pair);
-  for (const key of ['unknown', 'prefix', 'maxWord'] as const) agree(key, own[key], filed.wordPiece?.[key]);
-  const wordPiece = {
-    ...own,
+  const options = {
+    unknown: name('unk_token'),
+    prefix: '##',
+    maxWord: 100,
     lowercase: on('do_lower_case', true),
     stripAccents: config.strip_accents == null ? null : on('strip_accents', false),
     chineseChars: on('tokenize_chinese_chars', true),
   };
-  return { ...filed, pair, wordPiece };
+  return { type: 'WordPiece', pair, options };
 }
 
-/** The special tokens by their names: the class's own, of special_tokens_map.json, or of tokenizer_config.json. */
-function namesOf({ config = {}, special }: TokenizerFiles, kind: Kind): Json {
-  const all = { ...NAMES[kind], ...config, ...(!config.added_tokens_decoder && special) };
-  return Object.fromEntries(
-    Object.entries(all).filter(
-      ([key, value]) => key.endsWith('_token') && (typeof value === 'string' || isObject(value)),
-    ),
-  );
+/**
+ * Compares what a class does with what its file says, but for the options that the class has in tokenizer_config.json.
+ * @throws BertletError `tokenizer` where they differ: transformers 4 follows the file, transformers 5 the class
+ */
+function expectSame(className: string, own: Description, file: Description): void {
+  const inWords = ({ type, pair = [], options: { unknown, prefix, maxWord } }: Description): Json => ({
+    'model.type': type,
+    'a pair': pair.map((part) => `${'token' in part ? part.token : 'AB'[part.sequence]}:${part.type}`).join(' '),
+    ...(type === 'WordPiece' && { unknown, prefix, maxWord }),
+  });
+  const [ours, theirs] = [inWords(own), inWords(file)];
+  for (const key in ours) {
+    if (ours[key] === theirs[key]) continue;
+    const advice = `To follow the file, set tokenizer_class to PreTrainedTokenizerFast, and model_input_names, in ${CONFIG}.`;
+    refuse(FILE, `${key} ${preview(ours[key])} of ${className}`, theirs[key], advice);
+  }
 }
 
-/** The added tokens of all files, in order of their ids, so that those that the vocabulary lacks get the next ones. */
-function addedTokensOf({ config = {}, json, ...files }: TokenizerFiles, kind: Kind, vocab: Parts[0], names: Json) {
+/** Reads an added token of a file: its content, or an object. */
+function addedToken(value: unknown, isName: boolean): AddedToken {
+  const token: Json = isObject(value) ? value : { content: value };
+  const flag = (key: string, otherwise = false) => flagOf(`${key} of an added token`, token[key] ?? otherwise);
+  return {
+    content: stringOf('the content of an added token', token.content),
+    normalized: flag('normalized', !(isName || flag('special'))),
+    lstrip: flag('lstrip'),
+    rstrip: flag('rstrip'),
+    singleWord: flag('single_word'),
+  };
+}
+
+/** The values of an object, or a list. */
+const listOf = (values: unknown): unknown[] =>
+  isObject(values) ? Object.values(values) : ((values ?? []) as unknown[]);
+
+/** The special tokens by their names: of special_tokens_map.json, of tokenizer_config.json, or the class's own. */
+function namesOf({ config, special }: TokenizerFiles, className: string): Json {
+  const own = BYTE_LEVEL_CLASSES.includes(className) ? BYTE_LEVEL_NAMES : WORD_PIECE_NAMES;
+  const all = { ...(!FILE_CLASSES.includes(className) && own), ...config, ...special };
+  const isName = ([key, token]: [string, unknown]) =>
+    key.endsWith('_token') && (typeof token === 'string' || isObject(token));
+  return Object.fromEntries(Object.entries(all).filter(isName));
+}
+
+/** The added tokens of all files, in the order of their ids, so that those that the vocabulary lacks get the next ones. */
+function addedTokensOf(
+  { config = {}, json, special, added }: TokenizerFiles,
+  names: Json,
+  className: string,
+  vocab: Vocabulary,
+) {
+  const named = Object.values(names).map((name) => addedToken(name, true));
   // As in transformers 5: the list of special_tokens_map.json counts where there is no other, and marks no token.
   const extra = listOf(config.extra_special_tokens ?? config.additional_special_tokens);
-  const marked = [...Object.values(names), ...extra, ...listOf(files.special?.extra_special_tokens)];
-  const old = extra.length > 0 ? [] : listOf(files.special?.additional_special_tokens);
-  const specials = [...marked, ...old].map((token) => addedToken(token, true));
-  const byId = new Map<number, AddedToken>();
-  if (isObject(config.added_tokens_decoder)) {
-    for (const [id, token] of Object.entries(config.added_tokens_decoder))
-      byId.set(Number(id), addedToken(token, false));
-  } else {
-    for (const [content, id] of Object.entries(files.added ?? {})) {
-      const special = specials.slice(0, marked.length).some((token) => token.content === content);
-      byId.set(Number(id), { content, special, normalized: !special });
-    }
-    if (json) for (const [id, token] of addedOf(json)) byId.set(id, token);
-  }
-  const listed = [...byId].sort(([a], [b]) => a - b);
-  const tokens = [...(kind === 'file' ? addedOf(json!) : []), ...listed].map(([, token]) => token);
-  const known = new Set(tokens.map(({ content }) => content));
-  // A name that the vocabulary lacks is of a token that the model lacks.
-  const named = specials.filter(({ content }, i) => i >= Object.keys(names).length || vocab.has(content));
-  return [...tokens, ...named.filter(({ content }) => !known.has(content))];
+  const marked = [
+    ...named,
+    ...[...extra, ...listOf(special?.extra_special_tokens)].map((token) => addedToken(token, true)),
+  ];
+  const old =
+    extra.length > 0 ? [] : listOf(special?.additional_special_tokens).map((token) => addedToken(token, true));
+  const own = json?.added_tokens ?? [];
+  const older = Object.entries(added ?? {}).map(([content, id]) => {
+    return [id, { content, special: marked.some((token) => token.content === content) }];
+  });
+  const byId = config.added_tokens_decoder ?? Object.fromEntries([...older, ...own.map((token) => [token.id, token])]);
+  const first = FILE_CLASSES.includes(className) ? own : [];
+  const listed = [...first, ...Object.values(byId)].map((token) => addedToken(token, false));
+  const known = new Set(listed.map(({ content }) => content));
+  // Skip named tokens that are not in the vocabulary: the model has no row for them.
+  const isMissing = (token: AddedToken) => named.includes(token) && !vocab.has(token.content);
+  return [...listed, ...[...marked, ...old].filter((token) => !known.has(token.content) && !isMissing(token))];
 }
 
-/** Special tokens without a name: a list, or an object of names that are not known. */
-const listOf = (tokens: unknown): unknown[] =>
-  Array.isArray(tokens) ? tokens : isObject(tokens) ? Object.values(tokens) : [];
+/** Gives ids to added tokens that the vocabulary lacks: the next free ones, in order, whatever ids their file says. */
+function numbered(vocab: Vocabulary, tokens: readonly AddedToken[]): Vocabulary {
+  const all = new Map(vocab);
+  let next = vocab.size;
+  for (const { content } of tokens) {
+    if (content === '') continue;
+    if (!all.has(content)) all.set(content, next);
+    next = Math.max(next, all.get(content)! + 1);
+  }
+  return all;
+}
+
+/** Whether a tokenizer gives its model token types. A model with types computes with zeros where none are given. */
+function givesTypes(names: unknown, className: string, isSame: boolean): boolean {
+  if (Array.isArray(names)) return names.includes('token_type_ids');
+  if (names !== undefined) refuse(CONFIG, 'model_input_names to be a list', names);
+  if (className === 'PreTrainedTokenizer' && !isSame) {
+    const advice =
+      'transformers 4 gives such a model token types, transformers 5 does not: name token_type_ids, or leave it out.';
+    refuse(CONFIG, 'model_input_names of PreTrainedTokenizerFast', names, advice);
+  }
+  return !WITHOUT_TYPES.includes(className);
+}
+
+/** A tokenizer, and what makes it from files. */
+export class Tokenizer extends core.Tokenizer {
+  /**
+   * Makes a tokenizer from a vocab.txt.
+   * @param vocabText one token on each line; the token's id is the line number, counted from 0
+   * @throws BertletError `tokenizer` if [UNK], [CLS] or [SEP] is missing; `input` for an unknown option
+   */
+  static fromVocab(vocabText: string, given: WordPieceOptions & TokenizerOptions = {}): Tokenizer {
+    check('vocabText', vocabText, option.string);
+    const options = optionsOf('Tokenizer', given, { ...WORD_PIECE_OPTIONS, ...core.TOKENIZER_OPTIONS });
+    const { added, pair, maxTokens, ...pieces } = options;
+    const vocab = vocabularyOf(fromOldFiles(vocabText));
+    return new Tokenizer(vocab, new WordPiece(vocab, pieces), { added, pair, maxTokens });
+  }
+
+  /**
+   * Makes the tokenizer that a tokenizer.json describes, with nothing but that file.
+   * @param given the file's text, or the object that it holds
+   * @throws BertletError `tokenizer` if the file has another tokenizer than BERT's or RoBERTa's
+   */
+  static fromJson(given: string | TokenizerJson): Tokenizer {
+    let json: unknown = given;
+    try {
+      if (typeof given === 'string') json = JSON.parse(given);
+    } catch {}
+    if (!isObject(json)) return refuse(FILE, 'a JSON object', given, 'Give its text or its content.');
+    return tokenizerOf({ json, config: { model_input_names: ['token_type_ids'] } }, 'PreTrainedTokenizer', true);
+  }
+}
+
+/**
+ * Makes the tokenizer of a checkpoint.
+ * @param className its class: of tokenizer_config.json, of config.json, or the family's own
+ * @param modelHasTypes whether the model computes with token types
+ * @throws BertletError `tokenizer` for another tokenizer than BERT's or RoBERTa's, or where versions of transformers
+ * read the files in different ways
+ */
+export function tokenizerOf(files: TokenizerFiles, className: string, modelHasTypes: boolean): Tokenizer {
+  try {
+    return read(files, className, modelHasTypes);
+  } catch (cause) {
+    // Any other is of a value that no tokenizer has there.
+    if (cause instanceof BertletError && cause.code === 'tokenizer') throw cause;
+    const got = `another (${messageOf(cause)})`;
+    throw fault('tokenizer', FILE, 'a tokenizer as Hugging Face saves it', got, 'Save it anew.', cause);
+  }
+}
+
+/** What would need another tokenizer. */
+const UNKNOWN = ['word_tokenizer_type', 'auto_map', 'split_special_tokens', 'model_specific_special_tokens'];
+
+function read(files: TokenizerFiles, className: string, modelHasTypes: boolean): Tokenizer {
+  const { json = fromOldFiles(files.vocab, files.merges), config = {} } = files;
+  const followsFile = FILE_CLASSES.includes(className);
+  if (!CLASSES.includes(className)) refuse('tokenizer_class', CLASSES.join(', '), className);
+  for (const key of UNKNOWN) if (config[key]) refuse(CONFIG, `no ${key}`, config[key]);
+  if (followsFile && !files.json) refuse(FILE, `one for ${className}`, files.json);
+  const vocab = vocabularyOf(json);
+  const names = namesOf(files, className);
+  const added = addedTokensOf(files, names, className, vocab);
+  const all = numbered(vocab, added);
+  const file = describe(json, all);
+  const made = followsFile ? file : describeClass(className, config, names);
+  if (files.json && !followsFile) expectSame(className, made, file);
+  const { prefixSpace = false } = file.options;
+  if (className === 'PreTrainedTokenizer' && prefixSpace !== (config.add_prefix_space ?? false)) {
+    const advice = 'transformers 4 takes what it says, or else false; transformers 5 takes what tokenizer.json says.';
+    refuse(CONFIG, `add_prefix_space ${prefixSpace}`, config.add_prefix_space, advice);
+  }
+  const { type, options, pair = refuse(FILE, 'a post_processor', null) } = made;
+  const isUntyped = pair.every((part) => part.type === 0);
+  const typed = givesTypes(config.model_input_names, className, isUntyped || !modelHasTypes);
+  const longest = config.model_max_length ?? config.max_len;
+  const isLength = typeof longest === 'number' && longest >= 1 && longest < 2 ** 31;
+  const model = type === 'BPE' ? new ByteLevelBpe(vocab, mergesOf(json), options) : new WordPiece(vocab, options);
+  return new Tokenizer(all, model, {
+    added,
+    pair: typed ? pair : pair.map((part) => ({ ...part, type: 0 })),
+    maxTokens: isLength ? Math.floor(longest) : undefined,
+  });
+}

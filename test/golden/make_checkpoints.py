@@ -1,23 +1,25 @@
 """Writes small random checkpoints in the forms that people's repositories have, and what transformers makes of them.
 
-    python test/golden/make_checkpoints.py   (torch 2.15.0, transformers 5.24.0, tokenizers; it needs no network)
+    python test/golden/make_checkpoints.py   (torch 2.15.0, transformers 5.24.0, tokenizers 0.23.3; it needs no network)
+    python test/golden/make_checkpoints.py --compare   (transformers 4.57.6, without torch) prints, as a table, what another
+                                                       version makes of the cases where it is something else
 
 - checkpoints/<model>/: a checkpoint of each family, hidden size 16, seeded.
 - checkpoints/cases.json: `models`, logits of each in fp32 and with quantize_dynamic; `cases`, each the files of a tokenizer
-  with the ids, offsets (UTF-16), types and logits of pairs of texts, or with `refused` where bertlet must refuse.
+  with the ids, offsets (UTF-16), types and logits of pairs of texts, or with `refused` where bertlet must refuse. Types are
+  what the tokenizer gives by itself; where it gives none they are 0, with which the model then computes.
 - checkpoints/bytes.json: byte-level BPE. The class of every code point, and a hash of ids and offsets for each of the 6,000
   strings of tokenizer.json.
 """
-import copy, hashlib, itertools, json, os, shutil, tempfile, warnings
+import copy, hashlib, itertools, json, os, shutil, sys, tempfile, warnings
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 warnings.simplefilter("ignore")
 import tokenizers
-import torch
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import AutoTokenizer
 
 transformers.logging.set_verbosity_error()
 HERE = Path(__file__).parent
@@ -110,10 +112,15 @@ def file_of(made, added=(), **change):
     return made
 
 
+TYPES = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+NO_TYPES = {"model_input_names": ["input_ids", "attention_mask"]}
+
+
 def cases():
-    """(name, model, files[, refused])"""
+    """(name, model, files[, refused or pairs of its own])"""
     classes = {"tokenizer_class": "BertTokenizer"}
-    fast = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    fast = {**plain, **TYPES}
     bert_added = [special(t) for t in SPECIAL]
     uncased = lambda **change: file_of(with_template(wordpiece(VOCAB)), bert_added, **change)
     cased = lambda **change: file_of(with_template(wordpiece(VOCAB, lowercase=False)), bert_added, **change)
@@ -138,7 +145,7 @@ def cases():
     yield "cased tokenizer.json without tokenizer_config.json", "bert", {"tokenizer.json": cased()}
     yield "strip_accents null", "bert", {**TXT, "tokenizer_config.json": {"strip_accents": None, "do_lower_case": False}}
     yield "cased tokenizer.json, PreTrainedTokenizerFast", "bert", {"tokenizer.json": cased(), "tokenizer_config.json": fast}
-    yield "class of config.json", "bert", {"tokenizer.json": cased(), "config.json": {"tokenizer_class": "PreTrainedTokenizerFast"}}
+    yield "class of config.json", "bert", {"tokenizer.json": cased(), "config.json": plain, "tokenizer_config.json": TYPES}
 
     # Old and other tokenizer.json
     yield "tokenizer.json of 2020", "bert", {"tokenizer.json": uncased(model__type=None), "tokenizer_config.json": {}}
@@ -220,16 +227,76 @@ def cases():
     yield "roberta, merges as pairs of 2024 and of 2020", "roberta", {"tokenizer.json": bpe(model__merges=MERGES, model__type=None), "tokenizer_config.json": {**roberta}}
     file_prefix = bpe(pre_tokenizer__add_prefix_space=True, post_processor__add_prefix_space=True)
     yield "roberta, a prefix in the file only", "roberta", {"tokenizer.json": file_prefix, "tokenizer_config.json": roberta}
-    yield "roberta, PreTrainedTokenizerFast", "roberta", {"tokenizer.json": file_prefix, "tokenizer_config.json": fast}
-    yield "roberta, untrimmed, PreTrainedTokenizerFast", "roberta", {"tokenizer.json": bpe(post_processor__trim_offsets=False), "tokenizer_config.json": fast}
+    yield "roberta, PreTrainedTokenizerFast", "roberta", {"tokenizer.json": file_prefix, "tokenizer_config.json": {**plain, "add_prefix_space": True}}
+    yield "roberta, untrimmed, PreTrainedTokenizerFast", "roberta", {"tokenizer.json": bpe(post_processor__trim_offsets=False), "tokenizer_config.json": plain}
     template = {"type": "TemplateProcessing", **{
         "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
         "pair": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}},
                  {"Sequence": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
         "special_tokens": {t: {"id": t, "ids": [i], "tokens": [t]} for t, i in (("<s>", 0), ("</s>", 2))}}}
-    yield "roberta, a template, PreTrainedTokenizerFast", "roberta", {"tokenizer.json": bpe(post_processor=template), "tokenizer_config.json": fast}
+    yield "roberta, a template, PreTrainedTokenizerFast", "roberta", {"tokenizer.json": bpe(post_processor=template), "tokenizer_config.json": plain}
     yield "roberta, added tokens", "roberta", {"tokenizer.json": bpe([special("<ent>", lstrip=True), special("Alpha", single_word=True, normalized=True, special=False)]), "tokenizer_config.json": roberta}
     yield "byte-level BPE for BERT", "bert", {"tokenizer.json": bpe(), "tokenizer_config.json": classes}, "expected model.type"
+
+    # Token types: what a class gives, or what model_input_names says
+    for cls in ("BertTokenizer", "BertTokenizerFast", "ElectraTokenizer", "MobileBertTokenizer", "DistilBertTokenizer", "DistilBertTokenizerFast"):
+        for model in ("bert", "electra-base"):
+            config = {"tokenizer_class": cls}
+            yield f"types: {cls}, {model}", model, {"tokenizer.json": uncased(), "tokenizer_config.json": config}, PAIRS[:1]
+            yield f"types: {cls} without, {model}", model, {**TXT, "tokenizer_config.json": {**config, **NO_TYPES}}, PAIRS[:1]
+            yield f"types: {cls} with, {model}", model, {**TXT, "tokenizer_config.json": {**config, **TYPES}}, PAIRS[:1]
+    yield "types: no class, without", "bert", {**TXT, "tokenizer_config.json": NO_TYPES}, PAIRS[:1]
+    yield "types: no names at all", "bert", {**TXT, "tokenizer_config.json": {"model_input_names": []}}, PAIRS[:1]
+    for cls in ("TokenizersBackend", "TokenizersBackendFast", "PreTrainedTokenizer"):
+        for label, names in (("without", NO_TYPES), ("with", TYPES)):
+            yield f"types: {cls} {label}", "bert", {"tokenizer.json": uncased(), "tokenizer_config.json": {"tokenizer_class": cls, **names}}, PAIRS[:1]
+    for cls in ("TokenizersBackend", "TokenizersBackendFast"):
+        yield f"types: {cls}", "bert", {"tokenizer.json": uncased(), "tokenizer_config.json": {"tokenizer_class": cls}}, PAIRS[:1]
+    for cls in ("PreTrainedTokenizer", "PreTrainedTokenizerFast"):
+        yield f"types: {cls}", "bert", {"tokenizer.json": uncased(), "tokenizer_config.json": {"tokenizer_class": cls}}, "expected model_input_names"
+    yield "types: PreTrainedTokenizerFast without", "bert", {"tokenizer.json": uncased(), "tokenizer_config.json": {**plain, **NO_TYPES}}, PAIRS[:1]
+    yield "types: PreTrainedTokenizerFast, a template of one type", "bert", {"tokenizer.json": uncased(post_processor=types), "tokenizer_config.json": plain}, PAIRS[:1]
+    yield "types: PreTrainedTokenizerFast, distilbert", "distilbert", {"tokenizer.json": uncased(), "tokenizer_config.json": plain}, PAIRS[:1]
+    swapped = {"vocab.txt": "\n".join(["[UNK]", "[PAD]", *VOCAB[2:]])}  # 1 is RoBERTa's padding
+    yield "types: BertTokenizer without, roberta", "roberta", {**swapped, "tokenizer_config.json": {**classes, **NO_TYPES}}, PAIRS[:1]
+    yield "types: DistilBertTokenizer, roberta", "roberta", {**swapped, "tokenizer_config.json": {"tokenizer_class": "DistilBertTokenizer"}}, PAIRS[:1]
+    yield "types: RobertaTokenizer with, roberta", "roberta", {"tokenizer.json": bpe(), "tokenizer_config.json": {**roberta, **TYPES}}, PAIRS[:1]
+    yield "types: names that are no list", "bert", {**TXT, "tokenizer_config.json": {"model_input_names": "token_type_ids"}}, "expected model_input_names"
+
+    # Options that would need another tokenizer
+    yield "split_special_tokens", "bert", {**TXT, "tokenizer_config.json": {"split_special_tokens": True}}, "expected no split_special_tokens"
+    yield "split_special_tokens false", "bert", {**TXT, "tokenizer_config.json": {"split_special_tokens": False}}
+    specific = {"model_specific_special_tokens": {"image": "<ent>"}}
+    yield "model_specific_special_tokens", "bert", {**TXT, "tokenizer_config.json": specific}, "expected no model_specific_special_tokens"
+    yield "roberta, a prefix in the file only, PreTrainedTokenizerFast", "roberta", {"tokenizer.json": file_prefix, "tokenizer_config.json": plain}, "tokenizer_config.json: expected add_prefix_space true"
+
+    # Offsets and added tokens in awkward texts
+    spaces = [("東", "\U0001f4a9"), ("\U0001f4a9", "東京"), ("東 <mask> 京", "\U0001f4a9<mask>\U0001f4a9 <mask>"), ("a 東", " \U0001f4a9"),
+              ("\u3000", "\u3000\U0001f4a9  \U0001f4a9 "), ("\t東", "\n\U0001f4a9"), ("é", "\U0001d4e7\U0001d4e7 x")]
+    for trim in (True, False):
+        config = {**roberta, "add_prefix_space": True, "trim_offsets": trim}
+        yield f"a lone added space, trim {trim}", "roberta", {"tokenizer.json": bpe(), "tokenizer_config.json": config}, spaces
+    beside = [("\U0001d4e7<ent> Alpha", "<ent>\U0001d4e7 \U0001f4a9<ent>\U0001f4a9 \U0001d4e7Alpha\U0001d4e7"), ("\U0002a6d6<ent>", "\U0001d165<ent> \U000e0100<ent> x<ent> Alpha\U0001d7ce"),
+              ("\u200d<ent> \u203f<ent>", "<ent>\u0301 ٣<ent> ©<ent> Alpha")]
+    for normalized in (False, True):
+        decoder = {str(len(VOCAB) + i): special(t, normalized=normalized, single_word=True) for i, t in enumerate(("<ent>", "Alpha"))}
+        yield f"single words beside letters outside the basic plane, {'normalized' if normalized else 'literal'}", "bert", {**TXT, "tokenizer_config.json": {"added_tokens_decoder": decoder}}, beside
+    marks = [("\u0304\u302f\U0001f4a9", "a\u0304\u302fa \u302f\u0304\u302e\u0323x"), ("\u0304\u200d\u302f\U0001f4a9", "\u0304\U0001d165\u0323\U0001d16e x\u0323\U0001e000\u08d4\u0301y"),
+             ("\u0304\u1abf\u302f", "é\u302f\u0301 \ua9c0\u0301 \u0301\ua9c0\U000111c0 \u0345\u1dfb\u0345x"), ("\u302f" * 3, "\u0301\u302e" * 40 + "中\u0301\u302f")]
+    everything = list(dict.fromkeys(VOCAB + [p + c for c in dict.fromkeys("".join(a + b for a, b in marks)) if not c.isspace() for p in ("", "##")]))[:len(VOCAB) + 60]
+    for lower in (True, False):
+        yield f"marks in another order, {'uncased' if lower else 'cased'}", "bert", {"vocab.txt": "\n".join([*VOCAB[:-60], *everything[len(VOCAB):]][:len(VOCAB)]), "tokenizer_config.json": {"do_lower_case": lower}}, marks
+    twice = lambda first, second: {"tokenizer.json": uncased(added_tokens=[*({"id": i, **t} for i, t in enumerate(bert_added)), {"id": len(VOCAB), **special("<ent>", **first)}, {"id": len(VOCAB), **special("<ent>", **second)}]), "tokenizer_config.json": fast}
+    for label, first, second in (("lstrip, rstrip", {"lstrip": True}, {"rstrip": True}), ("special, not special", {"lstrip": True}, {"rstrip": True, "special": False}),
+                                 ("not special, special", {"special": False, "rstrip": True}, {"lstrip": True}), ("literal, normalized", {}, {"normalized": True}), ("normalized, literal", {"normalized": True}, {})):
+        yield f"an added token twice: {label}", "bert", twice(first, second)
+    for normalized in (False, True):
+        ends = [special("<ent>", rstrip=True, normalized=normalized), special(" Beta", normalized=normalized), special("Alpha\U0001f4a9", lstrip=True, normalized=normalized)]
+        decoder = {str(len(VOCAB) + i): t for i, t in enumerate(ends)}
+        yield f"an added token that begins in the spaces of another, {'normalized' if normalized else 'literal'}", "bert", {**TXT, "tokenizer_config.json": {"added_tokens_decoder": decoder}}, [
+            ("<ent> Beta", "x Beta <ent> <ent>  Beta"), ("Alpha\U0001f4a9 ALPHA\U0001f4a9", "<ent>  Alpha\U0001f4a9 BetaAlpha\U0001f4a9")]
+    inside = [special("Bab", single_word=True, special=False), special("##zz", special=False)]
+    yield "an added token is no piece of a word", "bert", {**TXT, "tokenizer_config.json": {"do_lower_case": False, "added_tokens_decoder": {str(len(VOCAB) + i): t for i, t in enumerate(inside)}}}, [("Babble Bab", "qzz ##zz q##zz Babs")]
 
 
 def utf16(text, offsets):
@@ -238,16 +305,17 @@ def utf16(text, offsets):
 
 
 def encoded(tokenizer, pair):
-    encoding = tokenizer(*pair, return_offsets_mapping=True, return_token_type_ids=True)
+    encoding = tokenizer(*pair, return_offsets_mapping=True)
     sequence = encoding.sequence_ids(0)
     flat = [utf16(pair[s], [o]) if s is not None else [0, 0] for s, o in zip(sequence, encoding["offset_mapping"])]
-    return {"ids": encoding["input_ids"], "offsets": [i for o in flat for i in o], "types": encoding["token_type_ids"],
-            "sequence": [2 if s is None else s for s in sequence]}
+    types = encoding.get("token_type_ids")
+    return {"ids": encoding["input_ids"], "offsets": [i for o in flat for i in o], "types": types or [0] * len(sequence),
+            "sequence": [2 if s is None else s for s in sequence]}, types is not None
 
 
-def logits(model, ids, types):
+def logits(model, ids, types=None):
     given = {"input_ids": torch.tensor([ids])}
-    if model.config.model_type != "distilbert":
+    if types and model.config.model_type != "distilbert":
         given["token_type_ids"] = torch.tensor([types])
     with torch.no_grad():
         out = model(**given)
@@ -257,6 +325,39 @@ def logits(model, ids, types):
 def write(folder, files):
     for name, content in files.items():
         (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), newline="")
+
+
+def opened(folder, model, files):
+    config = json.loads((OUT / model / "config.json").read_text())
+    write(folder, {**files, "config.json": {**config, **files.get("config.json", {})}})
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def filled(value, shared):
+    """A value of cases.json with the shared vocabularies where it names them."""
+    if isinstance(value, str) and value.startswith("$shared "):
+        return shared[value[len("$shared "):]]
+    return {key: filled(one, shared) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def compare():
+    """Prints where this version of transformers makes something else of the files that open."""
+    goldens = json.loads((OUT / "cases.json").read_text())
+    print(f"| files | what transformers {transformers.__version__} makes of them, and not {goldens['transformers']} |\n|---|---|")
+    for case in goldens["cases"]:
+        if "refused" in case:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                tokenizer = opened(Path(folder), case["model"], filled(case["files"], goldens["shared"]))
+                pairs = [encoded(tokenizer, pair)[0] for pair in case.get("own", goldens["pairs"])]
+            except Exception:
+                print(f"| {case['name']} | an error |")
+                continue
+        both = list(zip(pairs, case["pairs"]))
+        keys = [key for key in pairs[0] if any(one[key] != other[key] for one, other in both)]
+        if keys:
+            print(f"| {case['name']} | other {', '.join(keys)} in {sum(a != b for a, b in both)} of {len(both)} pairs |")
 
 
 def main():
@@ -276,23 +377,22 @@ def main():
         types = [0] * 40 + [0 if name == "roberta" else 1] * 60
         int8 = torch.ao.quantization.quantize_dynamic(copy.deepcopy(made[name]), {torch.nn.Linear}, dtype=torch.qint8)
         result["models"][name] = {"ids": ids, "types": types, "fp32": logits(made[name], ids, types), "int8": logits(int8, ids, types)}
-    for name, model, files, *refused in cases():
+    for name, model, files, *more in cases():
         case = {"name": name, "model": model, "files": files}
-        with tempfile.TemporaryDirectory() as folder:
-            folder = Path(folder)
-            config = json.loads((OUT / model / "config.json").read_text())
-            write(folder, {**files, "config.json": {**config, **files.get("config.json", {})}})
-            if refused:
-                case["refused"] = refused[0]
-            else:
-                print(name, end="\r")
-                tokenizer = AutoTokenizer.from_pretrained(folder)
+        own = more[0] if more and isinstance(more[0], list) else None
+        if own:
+            case["own"] = own
+        if more and not own:
+            case["refused"] = more[0]
+        else:
+            print(name, end="\r")
+            with tempfile.TemporaryDirectory() as folder:
+                tokenizer = opened(Path(folder), model, files)
                 case["class"] = type(tokenizer).__name__
-                case["pairs"] = [encoded(tokenizer, pair) for pair in PAIRS]
-                case["decoded"] = [tokenizer.decode(p["ids"], skip_special_tokens=skip) for p in case["pairs"] for skip in (False, True)]
-                first = case["pairs"][0]
-                types = [0] * len(first["ids"]) if model == "roberta" else first["types"]
-                case["logits"] = logits(made[model], first["ids"], types)
+                all_pairs = [encoded(tokenizer, pair) for pair in own or PAIRS]
+                case["pairs"] = [pair for pair, _ in all_pairs]
+                first, typed = all_pairs[0]
+                case["logits"] = logits(made[model], first["ids"], first["types"] if typed else None)
         result["cases"].append(case)
     # One vocabulary for many cases: those that have it say so.
     shared = {"vocab.txt": TXT["vocab.txt"], "wordpiece": {t: i for i, t in enumerate(VOCAB)}, "bpe": BPE["model"]["vocab"], "merges": BPE["model"]["merges"]}
@@ -322,4 +422,9 @@ def main():
     print(len(result["cases"]), "cases,", sum(f.stat().st_size for f in OUT.rglob("*") if f.is_file()) // 1024, "KB")
 
 
-main()
+if "--compare" in sys.argv:
+    compare()
+else:
+    import torch
+    from transformers import AutoConfig, AutoModelForQuestionAnswering
+    main()
