@@ -1,0 +1,72 @@
+/**
+ * add and mul: `y = x + other`, `y = x other`, element by element; other is [rows, columns] as x, or one row [1, columns]
+ * for all rows. activation: `y = f(x)`, f being
+ *   gelu     x Phi(x) = x/2 (1 + erf(x / sqrt 2))     Hendrycks & Gimpel 2016
+ *   relu     max(x, 0)
+ *   tanh     (e^2x - 1) / (e^2x + 1)
+ *   sigmoid  1 / (1 + e^-x)
+ * NaN stays NaN. x [rows, columns] -> y [rows, columns].
+ */
+import type { Activation } from '../src/runtime.ts';
+import { geluBound } from './linear.ts';
+import { type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
+
+export interface PairInputs {
+  x: Float32Tensor;
+  other: Float32Tensor;
+}
+export interface ActivationInputs {
+  x: Float32Tensor;
+  name: Activation;
+}
+
+/** Zeros of both signs, denormals, both sides of where exp ends, numbers that overflow, and what is no number. */
+const HARD = [0, 1e-42, 1e-30, 0.3, 1.5, 5.5, 9, 18, 88, 104, 1e4, 3e38, Infinity].flatMap((x) => [x, -x]);
+export const hard = (): Float32Tensor => tensor([1, HARD.length + 1], Float32Array.of(...HARD, Number.NaN));
+
+/** An entry of an op on two tensors. One rounding, and one of the reference's result. */
+const pairOp = (name: 'add' | 'mul', exact: (a: number, b: number) => number): Op<PairInputs> => ({
+  name,
+  run: (runtime, { x, other }) => runtime[name](runtime.tensor(x), runtime.tensor(other)),
+  bound: ({ x, other }) =>
+    Float64Array.from(x.data, (value, i) => 2 * U * Math.abs(exact(value, other.data[i % other.data.length]!)) + 2 ** -148),
+  cases: {
+    '1x1': () => ({ x: normal([1, 1], 1), other: normal([1, 1], 2) }),
+    '5x17': () => ({ x: normal([5, 17], 1), other: normal([5, 17], 2) }),
+    '7x33, one row for all': () => ({ x: normal([7, 33], 1), other: normal([1, 33], 2) }),
+    '130x384': () => ({ x: normal([130, 384], 1), other: normal([130, 384], 2) }),
+    hard: () => {
+      const { data } = hard();
+      const all = Float32Array.from({ length: data.length ** 2 }, (_, i) => data[Math.floor(i / data.length)]!);
+      return { x: tensor([data.length, data.length], all), other: hard() };
+    },
+  },
+});
+export const add = pairOp('add', (a, b) => a + b);
+export const mul = pairOp('mul', (a, b) => a * b);
+
+/**
+ * The error of an activation of x where x itself errs by `error`. tanh and sigmoid are made of one exp, whose relative error of
+ * about 4 U their slope takes down, one division and two additions.
+ */
+export function activationBound(name: Activation, x: number, error: number): number {
+  if (name === 'gelu') return geluBound(x, error);
+  if (name === 'relu') return error;
+  const value = name === 'tanh' ? Math.tanh(x) : 1 / (1 + Math.exp(-x));
+  const slope = name === 'tanh' ? 1 : 0.25;
+  return slope * error + 8 * U * (Math.min(1, Math.abs(x)) + Math.abs(value)) + 2 ** -126;
+}
+
+const NAMES: readonly Activation[] = ['gelu', 'relu', 'tanh', 'sigmoid'];
+export const activation: Op<ActivationInputs> = {
+  name: 'activation',
+  run: (runtime, { x, name }) => runtime.activation(runtime.tensor(x), name),
+  bound: ({ x, name }) => Float64Array.from(x.data, (value) => activationBound(name, value, 0)),
+  cases: Object.fromEntries(
+    NAMES.flatMap((name) => [
+      [`${name}, hard`, () => ({ x: hard(), name })],
+      [`${name}, 5x17`, () => ({ x: normal([5, 17], 3, 3), name })],
+      [`${name}, near 0`, () => ({ x: normal([3, 65], 4, 1e-3), name })],
+    ]),
+  ),
+};
