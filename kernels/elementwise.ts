@@ -8,7 +8,7 @@
  * NaN stays NaN. x [rows, columns] -> y [rows, columns].
  */
 import type { Activation } from '../src/runtime.ts';
-import { geluBound } from './linear.ts';
+import { activationBound } from './linear.ts';
 import { type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
 
 export interface PairInputs {
@@ -29,7 +29,10 @@ const pairOp = (name: 'add' | 'mul', exact: (a: number, b: number) => number): O
   name,
   run: (runtime, { x, other }) => runtime[name](runtime.tensor(x), runtime.tensor(other)),
   bound: ({ x, other }) =>
-    Float64Array.from(x.data, (value, i) => 2 * U * Math.abs(exact(value, other.data[i % other.data.length]!)) + 2 ** -148),
+    Float64Array.from(
+      x.data,
+      (value, i) => 2 * U * Math.abs(exact(value, other.data[i % other.data.length]!)) + 2 ** -148,
+    ),
   cases: {
     '1x1': () => ({ x: normal([1, 1], 1), other: normal([1, 1], 2) }),
     '5x17': () => ({ x: normal([5, 17], 1), other: normal([5, 17], 2) }),
@@ -44,18 +47,6 @@ const pairOp = (name: 'add' | 'mul', exact: (a: number, b: number) => number): O
 });
 export const add = pairOp('add', (a, b) => a + b);
 export const mul = pairOp('mul', (a, b) => a * b);
-
-/**
- * The error of an activation of x where x itself errs by `error`. tanh and sigmoid are made of one exp, whose relative error of
- * about 4 U their slope takes down, one division and two additions.
- */
-export function activationBound(name: Activation, x: number, error: number): number {
-  if (name === 'gelu') return geluBound(x, error);
-  if (name === 'relu') return error;
-  const value = name === 'tanh' ? Math.tanh(x) : 1 / (1 + Math.exp(-x));
-  const slope = name === 'tanh' ? 1 : 0.25;
-  return slope * error + 8 * U * (Math.min(1, Math.abs(x)) + Math.abs(value)) + 2 ** -126;
-}
 
 const NAMES: readonly Activation[] = ['gelu', 'relu', 'tanh', 'sigmoid'];
 export const activation: Op<ActivationInputs> = {

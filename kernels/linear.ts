@@ -3,13 +3,14 @@
  * weight [out, in], bias [out] -> y [tokens, out]. Source: Hendrycks & Gimpel 2016 for GELU; BERT has the exact GELU,
  * not its tanh approximation.
  */
+import type { Activation } from '../src/runtime.ts';
 import { constant, type Float32Tensor, normal, type Op, U, withValue } from './op.ts';
 
 export interface LinearInputs {
   x: Float32Tensor;
   weight: Float32Tensor;
   bias: Float32Tensor;
-  activation?: 'gelu';
+  activation?: Activation;
 }
 
 /** x of standard deviation `size`. The weight's is 1 / sqrt(in), so that y is about as large as x. */
@@ -45,7 +46,19 @@ export const oddSizes = <I>(make: (tokens: number, features: number, out: number
  * The error of GELU(y) where y itself errs by `error`. GELU's slope is at most 1.13. In float32 erf errs by about 4 U,
  * and the addition of 1 by 2 U more; both are multiplied by y/2.
  */
-export const geluBound = (y: number, error: number): number => 1.13 * error + 4 * U * (Math.abs(y) + error);
+const geluBound = (y: number, error: number): number => 1.13 * error + 4 * U * (Math.abs(y) + error);
+
+/**
+ * The error of an activation of x where x itself errs by `error`. tanh and sigmoid are made of one exp, whose relative error of
+ * about 4 U their slope takes down, one division and two additions.
+ */
+export function activationBound(name: Activation, x: number, error: number): number {
+  if (name === 'gelu') return geluBound(x, error);
+  if (name === 'relu') return error;
+  const value = name === 'tanh' ? Math.tanh(x) : 1 / (1 + Math.exp(-x));
+  const slope = name === 'tanh' ? 1 : 0.25;
+  return slope * error + 8 * U * (Math.min(1, Math.abs(x)) + Math.abs(value)) + 2 ** -126;
+}
 
 export const linear: Op<LinearInputs> = {
   name: 'linear',
@@ -64,13 +77,15 @@ export const linear: Op<LinearInputs> = {
         size += Math.abs(product);
       }
       const error = (features + 1) * U * size;
-      return activation === 'gelu' ? geluBound(y, error) : error;
+      return activation ? activationBound(activation, y, error) : error;
     });
   },
   cases: {
     ...oddSizes(makeLinear),
     // Size 4, so that GELU's input lies far on both sides of 0.
     gelu: () => ({ ...makeLinear(7, 65, 66, 4), activation: 'gelu' }),
+    relu: () => ({ ...makeLinear(7, 65, 66), activation: 'relu' }),
+    tanh: () => ({ ...makeLinear(7, 65, 66), activation: 'tanh' }),
     'values of 1e4': () => makeLinear(9, 100, 33, 1e4),
     zeros: () => ({ ...makeLinear(2, 20, 12), x: constant([2, 20], 0) }),
     // Only its row becomes NaN, after GELU, too; not the row before, whose padding it would be.

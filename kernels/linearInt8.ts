@@ -5,15 +5,15 @@
  */
 
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
-import type { QuantizedTensor, Scheme } from '../src/runtime.ts';
-import { geluBound, makeLinear, oddSizes, withNaN } from './linear.ts';
+import type { Activation, QuantizedTensor, Scheme } from '../src/runtime.ts';
+import { activationBound, makeLinear, oddSizes, withNaN } from './linear.ts';
 import { constant, type Float32Tensor, type Op, tensor, U, uniform } from './op.ts';
 
 export interface LinearInt8Inputs {
   x: Float32Tensor;
   weight: QuantizedTensor;
   bias: Float32Tensor;
-  activation?: 'gelu';
+  activation?: Activation;
 }
 
 /** makeLinear with its weight quantized. */
@@ -70,7 +70,7 @@ export const linearInt8: Op<LinearInt8Inputs> = {
     return Float64Array.from(matmulInt8(quantized, weight), (accumulator, at) => {
       const product = accumulator * quantized.scale[Math.floor(at / out)]! * weight.scale[at % out]!;
       const [y, size] = [product + bias.data[at % out]!, Math.abs(product) + Math.abs(bias.data[at % out]!)];
-      return activation === 'gelu' ? geluBound(y, 4 * U * size) : 4 * U * size;
+      return activation ? activationBound(activation, y, 4 * U * size) : 4 * U * size;
     });
   },
   cases: {
@@ -78,6 +78,7 @@ export const linearInt8: Op<LinearInt8Inputs> = {
     '3x3072 to 40': () => make(3, 3072, 40),
     accurate: () => make(13, 70, 30, 'accurate'),
     gelu: () => ({ ...make(7, 65, 66), activation: 'gelu' }),
+    tanh: () => ({ ...make(7, 65, 66), activation: 'tanh' }),
     'largest sums': () => extremes(6, 3072, 18, -1, 1.01),
     'activations of 128': () => extremes(6, 3072, 18, -1, 1),
     // Short, for the self-test.

@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * The tensor runtime: tensors, the four ops of a BERT, and the interface of a device.
+ * The tensor runtime: tensors, the ops of an encoder such as BERT and of its heads, and the interface of a device.
  *
  * An op computes nothing at once. The op checks its shapes (no other code does) and returns a tensor that holds a step:
  * the op and the tensors that the op reads. `read` collects the steps that its tensors need, passes the steps to the
@@ -142,6 +142,13 @@ export interface Tensor {
   readonly step: Step | null;
   /** Serial number of the tensor in its runtime. A program computes its tensors in this order. */
   readonly order: number;
+  /**
+   * Frees an upload, after the reads that were asked for before; a tensor that needs it can no longer be read. Does nothing
+   * for the result of an op, which has no memory of its own between two reads. Idempotent.
+   */
+  dispose(): void;
+  /** For `using`. */
+  [Symbol.dispose](): void;
 }
 
 /** A linear layer [out, in] on a device: `x weight^T + bias`. */
@@ -160,15 +167,22 @@ export type Tables = { readonly word: Tensor; readonly position: Tensor; readonl
 /** The learned scale (gamma) and shift (beta) of a layerNorm, both [hidden]. */
 export type Norm = { readonly gamma: Tensor; readonly beta: Tensor };
 
+/** A function of each element: gelu is the exact one, as PyTorch's default. */
+export type Activation = 'gelu' | 'relu' | 'tanh' | 'sigmoid';
+const ACTIVATIONS = ['gelu', 'relu', 'tanh', 'sigmoid'] as const;
+
 /** An op with its arguments. `reads`: the tensors that the op reads. */
 type Op = { readonly reads: readonly Tensor[] } & (
-  | { readonly op: 'embedding'; readonly ids: Int32Array; readonly typeIds: Int32Array } // reads word, position, type
+  | { readonly op: 'rows'; readonly indices: readonly Int32Array[] } // reads a table for each array; the rows are added up
   | { readonly op: 'layerNorm'; readonly eps: number } // reads x, gamma, beta, and the residual if there is one
-  | { readonly op: 'linear'; readonly linear: Linear; readonly gelu: boolean } // reads x
+  | { readonly op: 'linear'; readonly linear: Linear; readonly activation: Activation | undefined } // reads x
   | { readonly op: 'attention'; readonly heads: number } // reads query | key | value
+  | { readonly op: 'elementwise'; readonly how: 'add' | 'mul' | Activation } // reads x, and the other for add and mul
+  | { readonly op: 'softmax' | 'mean' | 'transpose' } // reads x
+  | { readonly op: 'matmul' } // reads x and other
 );
 /**
- * A step of a program: an op and the tensor `y` that the op makes. Sequences of a batch (`y.lengths`) do not see each other:
+ * A step of a program: an op and the tensor `y` that the op makes. Sequences of a batch (`lengths`) do not see each other:
  * positions begin anew with each, attention stays within it, and so does the range that an int8 linear quantizes.
  */
 export type Step = Op & { readonly y: Tensor };
@@ -182,6 +196,8 @@ export interface Device {
    * @param data float32, or the bits of float16
    */
   upload(rows: number, columns: number, data: Float32Array | Uint16Array): unknown;
+  /** Frees what `upload` returned. */
+  free(buffer: unknown): void;
   /**
    * `quantizeWeight`'s bits, where the device computes them faster: of a matrix [out, in], float32 or the bits of float16.
    * The scale of rows with a value that is NaN or infinite is NaN.
@@ -230,7 +246,7 @@ const READ_OPTIONS = {
 };
 /** Options of `Runtime.read`. */
 export type ReadOptions = GivenOf<typeof READ_OPTIONS>;
-const ACTIVATION = oneOf([undefined, 'gelu']);
+const ACTIVATION = oneOf([undefined, ...ACTIVATIONS]);
 
 /** Records ops and lets a device run them. Made by `openRuntime` (tensor.ts), or with a device of your own. */
 export class Runtime {
@@ -274,16 +290,21 @@ export class Runtime {
   /**
    * Uploads the layer `x weight^T + bias`.
    * @param weight [out, in]: float32, float16 (`webgpu` only), or int8 of `quantizeWeight`
-   * @param bias [out]
+   * @param bias [out]; null or left out: zeros
    * @param name for errors, and for labels in debuggers
    * @throws BertletError `input` if sizes do not match; `device` if the device has no room
    */
-  linearLayer(weight: LinearWeight, bias: Pick<HostTensor<Float32Array>, 'data'>, name = 'linear'): Linear {
+  linearLayer(
+    weight: LinearWeight,
+    bias: Pick<HostTensor<Float32Array>, 'data'> | null = null,
+    name = 'linear',
+  ): Linear {
     this.#checkAlive();
     check('linearLayer: name', name, string);
     const [out, features] = checkWeight(name, weight);
-    checkArray(`${name}: bias.data`, bias?.data, 'Float32Array', out);
-    return { name, runtime: this, out, features, buffer: this.device.uploadLinear(weight, bias.data, name) };
+    const { data } = bias ?? { data: new Float32Array(out) };
+    checkArray(`${name}: bias.data`, data, 'Float32Array', out);
+    return { name, runtime: this, out, features, buffer: this.device.uploadLinear(weight, data, name) };
   }
 
   /**
@@ -305,9 +326,66 @@ export class Runtime {
     const own = lengthsOf(ids.length, lengths);
     const long = own.find((tokens) => tokens > positions);
     if (long !== undefined) throw inputError('embedding', `1 to ${positions} tokens, the positions`, long);
-    // Copies: what is checked here is what `read` computes with.
-    const op: Op = { op: 'embedding', ids: ids.slice(), typeIds: typeIds.slice(), reads: [word, position, type] };
-    return this.#record(own, hidden, op);
+    const places = Int32Array.from(own.flatMap((tokens) => [...Array(tokens).keys()]));
+    // Copies: what is checked here is what `read` computes with. Word, type, position is BertEmbeddings' order of the sum.
+    const indices = [ids.slice(), typeIds.slice(), places];
+    return this.#record(own, hidden, { op: 'rows', indices, reads: [word, type, position] });
+  }
+
+  /** Rows of a tensor by their numbers, in any order: [rows, columns] -> [indices, columns]. Of an upload or a result. */
+  rows(x: Tensor, indices: Int32Array): Tensor {
+    this.#check('rows', x);
+    checkIds('rows: indices', indices, x.shape[0]);
+    return this.#record(lengthsOf(indices.length), x.shape[1], { op: 'rows', indices: [indices.slice()], reads: [x] });
+  }
+
+  /** `x + other`: of one shape, or `other` is one row, which is added to all: [rows, columns] -> same */
+  add(x: Tensor, other: Tensor): Tensor {
+    return this.#pair('add', x, other);
+  }
+  /** `x other`, element by element; shapes as for `add` */
+  mul(x: Tensor, other: Tensor): Tensor {
+    return this.#pair('mul', x, other);
+  }
+  #pair(how: 'add' | 'mul', x: Tensor, other: Tensor): Tensor {
+    this.#check(how, x, other);
+    const [rows, columns] = x.shape;
+    if (other.shape[0] !== 1) same(how, `rows of [${x.shape}] and [${other.shape}]`, rows, other.shape[0]);
+    same(how, `columns of [${x.shape}] and [${other.shape}]`, columns, other.shape[1]);
+    return this.#record(x.lengths, columns, { op: 'elementwise', how, reads: [x, other] });
+  }
+
+  /** A function of each element; NaN stays NaN: [rows, columns] -> same */
+  activation(x: Tensor, name: Activation): Tensor {
+    this.#check('activation', x);
+    check('activation: name', name, oneOf(ACTIVATIONS));
+    return this.#record(x.lengths, x.shape[1], { op: 'elementwise', how: name, reads: [x] });
+  }
+
+  /** `exp(x - max) / sum exp(x - max)` of each row: [rows, columns] -> same */
+  softmax(x: Tensor): Tensor {
+    this.#check('softmax', x);
+    return this.#record(x.lengths, x.shape[1], { op: 'softmax', reads: [x] });
+  }
+
+  /** The mean of the rows of each sequence: [rows, columns] -> [sequences, columns] */
+  mean(x: Tensor): Tensor {
+    this.#check('mean', x);
+    return this.#record(lengthsOf(x.lengths.length), x.shape[1], { op: 'mean', reads: [x] });
+  }
+
+  /** The product of two tensors in float32: [m, k] x [k, n] -> [m, n] */
+  matmul(x: Tensor, other: Tensor): Tensor {
+    this.#check('matmul', x, other);
+    same(`matmul [${x.shape}] x [${other.shape}]`, 'rows of the second', x.shape[1], other.shape[0]);
+    return this.#record(x.lengths, other.shape[1], { op: 'matmul', reads: [x, other] });
+  }
+
+  /** Rows become columns: [rows, columns] -> [columns, rows] */
+  transpose(x: Tensor): Tensor {
+    this.#check('transpose', x);
+    const [rows, columns] = x.shape;
+    return this.#record(lengthsOf(columns), rows, { op: 'transpose', reads: [x] });
   }
 
   /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same */
@@ -329,15 +407,16 @@ export class Runtime {
   }
 
   /**
-   * `x weight^T + bias`, then GELU if asked for: [tokens, in] -> [tokens, out]. An int8 weight multiplies in integers.
+   * `x weight^T + bias`, then an activation if asked for: [tokens, in] -> [tokens, out]. An int8 weight multiplies in
+   * integers.
    */
-  linear(x: Tensor, linear: Linear, activation?: 'gelu'): Tensor {
+  linear(x: Tensor, linear: Linear, activation?: Activation): Tensor {
     check('linear: activation', activation, ACTIVATION);
     this.#check('linear', x);
     this.#checkOwn('linear', 'layer', isLayer(linear), linear);
     const { name, out, features } = linear;
     same(`${name} [${x.shape}] x [${out},${features}]`, 'input features', features, x.shape[1]);
-    return this.#record(x.lengths, out, { op: 'linear', linear, gelu: activation === 'gelu', reads: [x] });
+    return this.#record(x.lengths, out, { op: 'linear', linear, activation, reads: [x] });
   }
 
   /** `softmax(q k^T / sqrt(headDim)) v` for each head: query | key | value [tokens, 3 hidden] -> [tokens, hidden] */
@@ -375,6 +454,7 @@ export class Runtime {
     if (!Array.isArray(results) || results.length === 0) throw inputError('readAll', 'tensors', listed(results));
     this.#check('read', ...(results as Tensor[]));
     const steps = stepsOf(results);
+    for (const { op, reads } of steps) this.#check(op, ...reads); // one may be disposed of by now
     const run = () => {
       signal?.throwIfAborted();
       return this.device.run(steps, results, signal);
@@ -407,7 +487,17 @@ export class Runtime {
       end += tokens;
       return { first: end - tokens, tokens };
     });
-    return { runtime: this, order: this.#made++, shape: [end, columns], lengths, sequences, buffer, step: null };
+    const shape = [end, columns] as const;
+    const dispose = () => this.#free(x);
+    const freeing = { dispose, [Symbol.dispose]: dispose };
+    const x: Tensor = { runtime: this, order: this.#made++, shape, lengths, sequences, buffer, step: null, ...freeing };
+    return x;
+  }
+  #free(x: { buffer: unknown }): void {
+    const { buffer } = x;
+    x.buffer = null;
+    if (buffer === null || this.#disposed) return;
+    this.#last = this.#last.then(() => this.device.free(buffer)); // a read that is under way may need it
   }
   #checkAlive(): void {
     if (this.#disposed) throw fault('disposed', 'runtime', 'one in use', 'a disposed one');
@@ -417,13 +507,16 @@ export class Runtime {
     for (const x of tensors) this.#checkOwn(op, 'tensor', isTensor(x), x);
   }
   #checkOwn(op: string, kind: 'tensor' | 'layer', isOne: boolean, x: Tensor | Linear): void {
-    if (isOne && x.runtime === this) return;
+    if (isOne && x.runtime === this && isThere(x)) return;
+    if (isOne && x.runtime === this) throw fault('disposed', op, `a ${kind} in use`, 'a disposed one');
     throw inputError(op, `a ${kind} of this runtime`, isOne ? 'one of another' : preview(x), 'Upload it here.');
   }
 }
 
 // Not instanceof: another copy of this module has classes of its own.
 const isTensor = (x: unknown): x is Tensor => Array.isArray((x as Tensor | null)?.lengths);
+/** An upload has a buffer until it is freed, a result its step. */
+const isThere = (x: Tensor | Linear): boolean => x.buffer !== null || ('step' in x && x.step !== null);
 const isLayer = (x: unknown): x is Linear => typeof (x as Linear | null)?.features === 'number';
 
 /** Collects the steps that tensors need. Each step comes after the steps that it reads. */

@@ -1,5 +1,5 @@
 /**
- * The public API of the engine, `bertlet/tensor`: tensors and the four ops on a device, the quantizer and the integer
+ * The public API of the engine, `bertlet/tensor`: tensors and ops on a device, the quantizer and the integer
  * product, the model, and the tensors of checkpoint files by name. `bertlet` (index.ts) builds on it to answer
  * questions.
  */
@@ -37,6 +37,7 @@ export {
   rowSums,
 } from './quantize.ts';
 export {
+  type Activation,
   type Device,
   type DeviceInfo,
   type DType,

@@ -28,8 +28,7 @@ interface Uploaded {
 
 /**
  * Each step is a program of its own on the device inside: its inputs are uploaded, its output is read. All activations of
- * a forward are in memory at its end, and the `cpu` device, whose uploads stay until it is disposed of, holds those of
- * every forward: a device for one question, not for a server.
+ * a forward are in memory at its end: a device for one question, not for a server.
  */
 export class TraceDevice implements Device {
   readonly #inner: Device;
@@ -47,6 +46,10 @@ export class TraceDevice implements Device {
     return this.#runtime.tensor({ shape: [rows, columns], data });
   }
 
+  free(buffer: unknown): void {
+    (buffer as Tensor).dispose();
+  }
+
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Uploaded {
     const weightScale = 'scale' in weight ? weight.scale.slice() : null; // a weight is good until the next is asked for
     return { buffer: this.#inner.uploadLinear(weight, bias, name), weightScale };
@@ -62,7 +65,7 @@ export class TraceDevice implements Device {
       return uploads.get(x)!;
     };
     for (const step of steps) {
-      made.set(step.y, await this.#runtime.read(this.#again(step, step.reads.map(inside))));
+      made.set(step.y, await this.#again(step, step.reads.map(inside)));
       if (step.op !== 'linear') continue;
       const [x] = step.reads as readonly [Tensor];
       const { name, out, features, buffer } = step.linear;
@@ -72,27 +75,22 @@ export class TraceDevice implements Device {
         weightScale: (buffer as Uploaded).weightScale,
         x: { dtype: 'F32', shape: x.shape, data: made.get(x) ?? (await this.#runtime.read(inside(x))) },
         y: { dtype: 'F32', shape: step.y.shape, data: made.get(step.y)! },
-        run: (other) => this.#runtime.read(this.#again(step, [this.#runtime.tensor(other)])),
+        run: (other) => this.#again(step, [this.#runtime.tensor(other)]),
       });
     }
-    return Promise.all(results.map((x) => made.get(x) ?? this.#runtime.read(inside(x))));
+    const values = await Promise.all(results.map((x) => made.get(x) ?? this.#runtime.read(inside(x))));
+    for (const x of uploads.values()) x.dispose();
+    return values;
   }
 
   /** The step on the device inside, with other inputs. */
-  #again(step: Step, [x, second, third, residual = null]: (Tensor | null)[]): Tensor {
-    const rt = this.#runtime;
-    switch (step.op) {
-      case 'embedding':
-        return rt.embedding(step.ids, step.typeIds, { word: x!, position: second!, type: third! });
-      case 'layerNorm':
-        return rt.layerNorm(x!, residual, { gamma: second!, beta: third! }, step.eps);
-      case 'attention':
-        return rt.attention(x!, step.heads);
-      case 'linear': {
-        const linear = { ...step.linear, runtime: rt, buffer: (step.linear.buffer as Uploaded).buffer };
-        return rt.linear(x!, linear, step.gelu ? 'gelu' : undefined);
-      }
+  async #again(step: Step, reads: readonly Tensor[]): Promise<Float32Array> {
+    const again = { ...step, reads };
+    if (again.op === 'linear') {
+      again.linear = { ...again.linear, runtime: this.#runtime, buffer: (again.linear.buffer as Uploaded).buffer };
     }
+    const [y] = await this.#inner.run([again], [step.y]);
+    return y!;
   }
 
   dispose(): Promise<void> {

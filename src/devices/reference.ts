@@ -7,6 +7,7 @@
  */
 import { matmulInt8, quantizeActivations } from '../quantize.ts';
 import {
+  type Activation,
   type Device,
   type HostTensor,
   type LinearWeight,
@@ -15,8 +16,6 @@ import {
   type Step,
   type Tensor,
 } from '../runtime.ts';
-
-type Matrix = HostTensor<Float32Array>;
 
 /** A linear layer. The reference needs no packing: it keeps a copy of what was uploaded. */
 interface Linear {
@@ -44,6 +43,13 @@ export function erf(x: number): number {
 /** Gaussian error linear unit, exact: `x * Phi(x) = x/2 (1 + erf(x / sqrt 2))` (Hendrycks & Gimpel 2016, eq. 1). */
 export const gelu = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2));
 
+const ACTIVATIONS: Readonly<Record<Activation, (x: number) => number>> = {
+  gelu,
+  relu: (x) => Math.max(x, 0), // NaN stays
+  tanh: Math.tanh,
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+};
+
 /** `exp(x_i - max x) / sum_j exp(x_j - max x)`, in place. Subtracting the maximum keeps exp from overflowing. */
 export function softmax(x: Float32Array): Float32Array {
   const max = x.reduce((a, b) => Math.max(a, b));
@@ -57,13 +63,13 @@ export function softmax(x: Float32Array): Float32Array {
 }
 
 /** `x weight^T + bias` in float32: [tokens, in] x [out, in] -> [tokens, out] */
-function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Array {
-  const [tokens, features, out] = [x.shape[0]!, x.shape[1]!, weight.shape[0]!];
+function linearFloat32(x: Float32Array, weight: Float32Array, features: number, bias: Float32Array): Float32Array {
+  const [tokens, out] = [x.length / features, bias.length];
   const y = new Float32Array(tokens * out);
   for (let row = 0; row < tokens; row++) {
-    const values = x.data.subarray(row * features, (row + 1) * features);
+    const values = x.subarray(row * features, (row + 1) * features);
     for (let column = 0; column < out; column++) {
-      const weights = weight.data.subarray(column * features, (column + 1) * features);
+      const weights = weight.subarray(column * features, (column + 1) * features);
       let sum = 0;
       for (let k = 0; k < features; k++) sum += values[k]! * weights[k]!;
       y[row * out + column] = sum + bias[column]!;
@@ -77,7 +83,7 @@ function linearFloat32(x: Matrix, weight: Matrix, bias: Float32Array): Float32Ar
  * the result back as fbgemm does: the product of the scales and the accumulator are rounded to float32 each, then one
  * fused multiply-add follows (here in float64, where the product of two float32 numbers is exact).
  */
-function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Float32Array {
+function linearInt8(x: HostTensor<Float32Array>, weight: QuantizedTensor, bias: Float32Array): Float32Array {
   const out = weight.shape[0]!;
   if (!x.data.every(Number.isFinite)) return new Float32Array(x.shape[0]! * out).fill(Number.NaN); // no range, no result
   const quantized = quantizeActivations(x, weight.scheme);
@@ -88,35 +94,55 @@ function linearInt8(x: Matrix, weight: QuantizedTensor, bias: Float32Array): Flo
   });
 }
 
-/**
- * The op of each sequence of a batch on its own.
- * @param x rows of all sequences, [tokens, columns of x]
- * @returns the rows of all results, one after another, [tokens, columns of y]
- */
-function eachSequence<A extends Float32Array | Int32Array>(
-  made: Tensor,
-  x: A,
-  op: (x: A, tokens: number, first: number) => Float32Array,
+/** The results of an op on each sequence of `x` by itself, one after another. `values`: x's numbers. */
+function eachSequence(
+  x: Tensor,
+  values: Float32Array,
+  op: (values: Float32Array, tokens: number) => Float32Array,
 ): Float32Array {
-  const [rows, columns] = made.shape;
-  if (made.lengths.length === 1) return op(x, rows, 0);
-  const y = new Float32Array(rows * columns);
-  const width = x.length / rows;
-  for (const { first, tokens } of made.sequences) {
-    y.set(op(x.subarray(first * width, (first + tokens) * width) as A, tokens, first), first * columns);
+  const columns = x.shape[1];
+  const parts = x.sequences.map(({ first, tokens }) => {
+    return op(values.subarray(first * columns, (first + tokens) * columns), tokens);
+  });
+  const y = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    y.set(part, at);
+    at += part.length;
   }
   return y;
 }
 
-/** `word[ids] + type[typeIds] + position[0..tokens)`: [tokens] -> [tokens, hidden] */
-function embedding(ids: Int32Array, typeIds: Int32Array, hidden: number, tables: Float32Array[]): Float32Array {
-  const [word, position, type] = tables as [Float32Array, Float32Array, Float32Array];
-  const y = new Float32Array(ids.length * hidden);
-  for (let token = 0; token < ids.length; token++) {
-    const [wordAt, typeAt, at] = [ids[token]! * hidden, typeIds[token]! * hidden, token * hidden];
-    for (let i = 0; i < hidden; i++) y[at + i] = word[wordAt + i]! + type[typeAt + i]! + position[at + i]!;
+/** The sum of one row of each table: `y[i] = sum_t table_t[indices_t[i]]`: [n] of each table -> [n, columns] */
+function rows(columns: number, indices: readonly Int32Array[], tables: Float32Array[]): Float32Array {
+  const y = new Float32Array(indices[0]!.length * columns);
+  for (let at = 0; at < y.length; at++) {
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    let sum = -0; // the only number that changes none when it is added
+    for (const [t, table] of tables.entries()) sum += table[indices[t]![row]! * columns + column]!;
+    y[at] = sum;
   }
   return y;
+}
+
+/** `x + other` or `x other`; `other` may be one row for all. Or a function of each element. */
+function elementwise(how: 'add' | 'mul' | Activation, x: Float32Array, other?: Float32Array): Float32Array {
+  if (how === 'add') return x.map((value, i) => value + other![i % other!.length]!);
+  if (how === 'mul') return x.map((value, i) => value * other![i % other!.length]!);
+  return x.map(ACTIVATIONS[how]);
+}
+
+/** The mean of the rows: [rows, columns] -> [columns] */
+function mean(rows: number, columns: number, x: Float32Array): Float32Array {
+  const sums = new Float64Array(columns);
+  for (let at = 0; at < x.length; at++) sums[at % columns]! += x[at]!;
+  return Float32Array.from(sums, (sum) => sum / rows);
+}
+
+/** `y[j, i] = x[i, j]`: [rows, columns] -> [columns, rows] */
+function transpose(columns: number, x: Float32Array): Float32Array {
+  const rows = x.length / columns;
+  return x.map((_, at) => x[(at % rows) * columns + Math.floor(at / rows)]!);
 }
 
 /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same */
@@ -168,6 +194,8 @@ export class ReferenceDevice implements Device {
     return new Float32Array(data);
   }
 
+  free(): void {} // garbage collection does
+
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {
     refuseFloat16(name, weight);
     return { weight: { ...weight, data: weight.data.slice() } as LinearWeight, bias: bias.slice() };
@@ -182,21 +210,39 @@ export class ReferenceDevice implements Device {
 
   #compute(step: Step, values: Float32Array[]): Float32Array {
     const [, columns] = step.y.shape;
-    const [x] = values as [Float32Array];
-    if (step.op === 'layerNorm') return layerNorm(columns, step.eps, values);
-    if (step.op === 'embedding') {
-      return eachSequence(step.y, step.ids, (ids, tokens, first) =>
-        embedding(ids, step.typeIds.subarray(first, first + tokens), columns, values),
-      );
+    const [x, other] = values as [Float32Array, Float32Array];
+    const [input] = step.reads as [Tensor];
+    switch (step.op) {
+      case 'rows':
+        return rows(columns, step.indices, values);
+      case 'layerNorm':
+        return layerNorm(columns, step.eps, values);
+      case 'elementwise':
+        return elementwise(step.how, x, other);
+      case 'attention':
+        return eachSequence(input, x, (qkv, tokens) => attention(tokens, columns, step.heads, qkv));
+      case 'softmax': {
+        const y = x.slice();
+        for (let at = 0; at < y.length; at += columns) softmax(y.subarray(at, at + columns));
+        return y;
+      }
+      case 'mean':
+        return eachSequence(input, x, (values, tokens) => mean(tokens, columns, values));
+      case 'transpose':
+        return transpose(input.shape[1], x);
+      case 'matmul':
+        return linearFloat32(x, transpose(columns, other), input.shape[1], new Float32Array(columns));
+      case 'linear': {
+        const { weight, bias } = step.linear.buffer as Linear;
+        const { features } = step.linear;
+        const y = eachSequence(input, x, (data, tokens) =>
+          'scale' in weight
+            ? linearInt8({ dtype: 'F32', shape: [tokens, features], data }, weight, bias)
+            : linearFloat32(data, weight.data as Float32Array, features, bias),
+        );
+        return step.activation ? elementwise(step.activation, y) : y;
+      }
     }
-    if (step.op === 'attention')
-      return eachSequence(step.y, x, (qkv, tokens) => attention(tokens, columns, step.heads, qkv));
-    const { weight, bias } = step.linear.buffer as Linear;
-    const y = eachSequence(step.y, x, (data, tokens) => {
-      const rows: Matrix = { dtype: 'F32', shape: [tokens, step.linear.features], data };
-      return 'scale' in weight ? linearInt8(rows, weight, bias) : linearFloat32(rows, weight as Matrix, bias);
-    });
-    return step.gelu ? y.map(gelu) : y;
   }
 
   async dispose(): Promise<void> {}
