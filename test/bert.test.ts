@@ -35,7 +35,7 @@ class Recorder extends ReferenceDevice {
       steps,
       steps.map(({ y }) => y),
     );
-    for (const [i, { op }] of steps.entries()) (this.results[op] ??= []).push(all[i]!);
+    for (const [i, { op }] of steps.entries()) this.results[op] = [...(this.results[op] ?? []), all[i]!];
     return super.run(steps, results);
   }
 }
