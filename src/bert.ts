@@ -50,11 +50,16 @@ export interface BertConfig {
   readonly intermediate: number;
   /** Added to the variance in every layerNorm. */
   readonly eps: number;
+  /** The linears of the head, by their names in the checkpoint, and their outputs. Default `{ qa_outputs: 2 }`. */
+  readonly head?: Readonly<Record<string, number>>;
   /** Whether an int8 checkpoint leaves the head, qa_outputs, in float32. Default false. */
   readonly floatHead?: boolean;
   /** What logits are divided by for `confidence`, so that it is right as often as it says (Guo et al. 2017). Default 1. */
   readonly temperature?: number;
 }
+
+/** The head of extractive question answering. */
+export const QA_HEAD = { qa_outputs: 2 };
 
 /** One encoder layer on the device. */
 interface Layer {
@@ -94,7 +99,8 @@ export class Bert {
   readonly #norm: Norm;
   readonly #project: Linear | null;
   readonly #layers: Layer[];
-  readonly #qaOutputs: Linear;
+  /** The linears of the head, by their names in the checkpoint: qa_outputs, or those that `openCheckpoint` was asked for. */
+  readonly head: Readonly<Record<string, Linear>>;
 
   /** Uploads the weights. Query, key and value read the same input, so they become one linear [3 hidden, hidden]. */
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
@@ -137,7 +143,7 @@ export class Bert {
         outputNorm: norm(`${layer}.output.LayerNorm`),
       };
     });
-    this.#qaOutputs = linear('qa_outputs');
+    this.head = Object.fromEntries(Object.keys(config.head ?? QA_HEAD).map((name) => [name, linear(name)]));
   }
 
   /**
@@ -165,12 +171,18 @@ export class Bert {
     return x;
   }
 
+  #qaOutputs(): Linear {
+    const { qa_outputs: head } = this.head;
+    if (head) return head;
+    throw inputError('forward', 'the head qa_outputs', Object.keys(this.head).join(', '), 'Use `encode` and `head`.');
+  }
+
   /**
    * Runs the whole model on one sequence. The arguments are those of `encode` and of `Runtime.read`.
    * @returns logits [tokens, 2]: for each token, how well the answer starts there and how well the answer ends there
    */
   async forward(ids: Int32Array, typeIds: Int32Array, options?: ReadOptions): Promise<Float32Array> {
-    return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs), options);
+    return this.#runtime.read(this.#runtime.linear(this.encode(ids, typeIds), this.#qaOutputs()), options);
   }
 
   /**
@@ -192,7 +204,7 @@ export class Bert {
     const joined = (sequences: readonly Int32Array[]) => Int32Array.from(sequences.flatMap((one) => [...one]));
     const lengths = ids.map(({ length }) => length);
     const states = this.encode(joined(ids), joined(typeIds), lengths); // [tokens of all, hidden]
-    const logits = this.#runtime.linear(states, this.#qaOutputs); // [tokens of all, 2]
+    const logits = this.#runtime.linear(states, this.#qaOutputs()); // [tokens of all, 2]
     const values = await this.#runtime.read(logits, options);
     return logits.sequences.map(({ first, tokens }) => values.subarray(2 * first, 2 * (first + tokens)));
   }

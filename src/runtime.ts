@@ -255,6 +255,8 @@ export class Runtime {
   #made = 0;
   /** Settles after the last read that was asked for; never rejects. */
   #last: Promise<unknown> = Promise.resolve();
+  /** Uploads that were disposed of. */
+  readonly #freed = new WeakSet<object>();
   #disposed = false;
 
   /** @param about returns the value of `info` */
@@ -493,11 +495,10 @@ export class Runtime {
     const x: Tensor = { runtime: this, order: this.#made++, shape, lengths, sequences, buffer, step: null, ...freeing };
     return x;
   }
-  #free(x: { buffer: unknown }): void {
-    const { buffer } = x;
-    x.buffer = null;
-    if (buffer === null || this.#disposed) return;
-    this.#last = this.#last.then(() => this.device.free(buffer)); // a read that is under way may need it
+  #free(x: Tensor): void {
+    if (x.step || this.#freed.has(x) || this.#disposed) return;
+    this.#freed.add(x);
+    this.#last = this.#last.then(() => this.device.free(x.buffer)); // reads that were asked for may need it
   }
   #checkAlive(): void {
     if (this.#disposed) throw fault('disposed', 'runtime', 'one in use', 'a disposed one');
@@ -507,16 +508,15 @@ export class Runtime {
     for (const x of tensors) this.#checkOwn(op, 'tensor', isTensor(x), x);
   }
   #checkOwn(op: string, kind: 'tensor' | 'layer', isOne: boolean, x: Tensor | Linear): void {
-    if (isOne && x.runtime === this && isThere(x)) return;
-    if (isOne && x.runtime === this) throw fault('disposed', op, `a ${kind} in use`, 'a disposed one');
+    const own = isOne && x.runtime === this;
+    if (own && !this.#freed.has(x)) return;
+    if (own) throw fault('disposed', op, `a ${kind} in use`, 'a disposed one');
     throw inputError(op, `a ${kind} of this runtime`, isOne ? 'one of another' : preview(x), 'Upload it here.');
   }
 }
 
 // Not instanceof: another copy of this module has classes of its own.
 const isTensor = (x: unknown): x is Tensor => Array.isArray((x as Tensor | null)?.lengths);
-/** An upload has a buffer until it is freed, a result its step. */
-const isThere = (x: Tensor | Linear): boolean => x.buffer !== null || ('step' in x && x.step !== null);
 const isLayer = (x: unknown): x is Linear => typeof (x as Linear | null)?.features === 'number';
 
 /** Collects the steps that tensors need. Each step comes after the steps that it reads. */

@@ -4,7 +4,7 @@
  * The families are BERT's computation under other names. `FAMILIES` has what the checkpoints of each call things;
  * everything behind this file knows BERT's names only.
  */
-import type { BertConfig, FamilyName } from '../bert.ts';
+import { type BertConfig, type FamilyName, QA_HEAD } from '../bert.ts';
 import { BertletError, fault } from '../errors.ts';
 import { integer, type Option, oneOf, preview } from '../options.ts';
 import type { Scheme } from '../runtime.ts';
@@ -77,10 +77,11 @@ const TEMPERATURE = {
 
 /**
  * Reads the sizes of the model from config.json, whose words are those of the model's family.
+ * @param anyHead whether the head may be another than question answering's
  * @throws BertletError `config` for another architecture or head, or if a size is missing or impossible
  */
-export function parseConfig(json: Record<string, unknown>, file = 'config.json'): BertConfig {
-  const name = checkArchitecture(json, file);
+export function parseConfig(json: Record<string, unknown>, file = 'config.json', anyHead = false): BertConfig {
+  const name = checkArchitecture(json, file, anyHead);
   const { keys = {}, embeddingSize, noTypes, eps, positionsAfterPadding } = FAMILIES[name];
   const read = readerOf(json, FAMILIES[name], file);
   read('is_decoder', oneOf([false]), false);
@@ -119,10 +120,14 @@ const configError = (file: string, key: string, expected: string, value: unknown
 };
 
 /** Returns the family. A model with another head is refused here, before its weights are downloaded: it has no qa_outputs. */
-function checkArchitecture({ model_type: type, architectures }: Record<string, unknown>, file: string): FamilyName {
+function checkArchitecture(
+  { model_type: type, architectures }: Record<string, unknown>,
+  file: string,
+  anyHead: boolean,
+): FamilyName {
   if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type)) throw configError(file, 'model_type', KNOWN, type);
   const heads = Array.isArray(architectures) ? architectures.filter((head) => typeof head === 'string') : [];
-  if (heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering')))
+  if (!anyHead && heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering')))
     throw configError(file, 'architectures', 'a model for question answering', heads.join(', '));
   return type as FamilyName;
 }
@@ -200,7 +205,8 @@ export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
     linear(`${layer}.output.dense`, hidden, intermediate);
     norm(`${layer}.output.LayerNorm`, hidden);
   }
-  linear(HEAD, 2, hidden, config.floatHead ? 'float' : 'linear');
+  const kind = config.floatHead ? 'float' : 'linear';
+  for (const [name, out] of Object.entries(config.head ?? QA_HEAD)) linear(name, out, hidden, kind);
   return shapes;
 }
 
@@ -210,7 +216,7 @@ export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
  */
 export function renamed<E>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
   const all = [...tensorShapes(config).values()].map(({ fileName }) => fileName);
-  const expected = all.filter((name) => !name.startsWith(HEAD));
+  const expected = all.filter((name) => !Object.keys(config.head ?? QA_HEAD).some((head) => name.startsWith(head)));
   const whole = new Map(expected.map((name) => [name.slice(name.indexOf('.') + 1), name]));
   const found = new Map<string, E>();
   for (const [written, entry] of tensors) {

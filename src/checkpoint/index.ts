@@ -31,6 +31,15 @@ export interface Checkpoint {
 /** The files of the weights, the best first. An index names the files that share the tensors. */
 const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
 
+/** Options of `openCheckpoint`. */
+export interface CheckpointOptions extends OpenOptions {
+  /**
+   * Names of the linears of another head than question answering's, as in the file: `['bert.pooler.dense', 'classifier']`. They
+   * are `head` of the `Bert`.
+   */
+  head?: readonly string[] | undefined;
+}
+
 /**
  * Opens a checkpoint and checks its contents: config.json, the tokenizer, and the weights last, so that a model that
  * cannot run is refused before its weights are fetched.
@@ -40,11 +49,11 @@ const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [na
  */
 export async function openCheckpoint(
   model: string | URL | Files,
-  options: OpenOptions & HubOptions = {},
+  options: CheckpointOptions & HubOptions = {},
 ): Promise<Checkpoint> {
   const files = await filesOf(model, options);
-  const { config, tokenizer } = await openDescription(files, options);
-  const { tensors, close } = await openWeights(config, files, options);
+  const { config: sizes, tokenizer } = await openDescription(files, options);
+  const { config, tensors, close } = await openWeights(sizes, files, options);
   try {
     const tensor = (name: string) => readTensor(tensors.get(name)!, name);
     return { config, tokenizer, scheme: checkTensors(config, tensors, files.name), tensors, tensor, close };
@@ -57,11 +66,11 @@ export async function openCheckpoint(
 /** Reads and checks all but the weights. */
 async function openDescription(
   files: Files,
-  { signal }: OpenOptions,
+  { signal, head }: CheckpointOptions,
 ): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
   const file = await needed(files, 'config.json', { signal });
   const model = json(file);
-  const config = parseConfig(model, file.name);
+  const config = parseConfig(model, file.name, head !== undefined);
   const tokenizer = await openTokenizer(files, model, config.family, { signal });
   if (tokenizer.vocabSize > config.vocab) {
     const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
@@ -117,7 +126,7 @@ async function needed(files: Files, name: string, options: OpenOptions): Promise
 }
 
 /** Opens the files of the weights. Tensors are then read one by one. */
-async function openWeights(config: BertConfig, files: Files, options: OpenOptions) {
+async function openWeights(sizes: BertConfig, files: Files, { head, ...options }: CheckpointOptions) {
   const opened: OpenFile[] = [];
   const open = async (name: string) => {
     const file = await files.open(name, options);
@@ -144,7 +153,9 @@ async function openWeights(config: BertConfig, files: Files, options: OpenOption
     }
     const lost = index?.tensors.find((tensor) => !tensors.has(tensor));
     if (lost) throw indexError(first.name, `tensor ${preview(lost)} in a file of it`, 'none');
-    return { tensors: renamed(config, tensors), close };
+    const outputs = head?.map((name) => [name, tensors.get(`${name}.weight`)?.shape[0] ?? 1]);
+    const config = outputs ? { ...sizes, head: Object.fromEntries(outputs) as Record<string, number> } : sizes;
+    return { config, tensors: renamed(config, tensors), close };
   } catch (error) {
     close();
     throw error;
