@@ -44,6 +44,7 @@ const pairOp = (name: 'add' | 'mul', exact: (a: number, b: number) => number): O
       return { x: tensor([data.length, data.length], all), other: hard() };
     },
   },
+  selfTest: ['7x33, one row for all', 'hard'],
 });
 export const add = pairOp('add', (a, b) => a + b);
 export const mul = pairOp('mul', (a, b) => a * b);
@@ -60,4 +61,5 @@ export const activation: Op<ActivationInputs> = {
       [`${name}, near 0`, () => ({ x: normal([3, 65], 4, 1e-3), name })],
     ]),
   ),
+  selfTest: NAMES.map((name) => `${name}, hard`),
 };

@@ -1,5 +1,5 @@
 /**
- * linear, float32: y = x weight^T + bias, then GELU where the command asks for it. Formula, bound, cases: linear.ts.
+ * linear, float32: y = x weight^T + bias, then an activation where the command asks for it. Formula, bound, cases: linear.ts.
  *
  * x [tokens][in], y [tokens][out], row-major float32; in and out are padded with zeros to a multiple of 16.
  * The weight is packed in panels of 16 output columns, [out/16][in][16]; the bias is [out/16][16]. One panel, for the
@@ -16,13 +16,13 @@
  *       for each block of k:
  *         s[6][16] = 0; for each k: for each row r: s[r][:] += x[r][k] * panel[k][:]
  *         c += s
- *       y[6][16] = gelu(c) or c
+ *       y[6][16] = c, or its activation
  *
  * Why 6 x 16: with 256-bit registers c takes 12, the panel's line 2 and the splat 1 of AVX2's 16 registers.
  * With 128-bit registers 6 x 8 takes as many, so that tile covers a panel in two halves; ARM has 32 such registers, enough
  * for 6 x 16. Chunks divide the panels, not the rows, so that each weight is read by one thread.
  */
-import { geluRows, madd, share } from './math.wasm';
+import { activate, geluRows, madd, share } from './math.wasm';
 
 /**
  * Products that are added up before their sum is added to c: 256, or all of a row that is not much longer. The fewer, the
@@ -172,7 +172,7 @@ export function tile(
   }
 }
 
-/** Command, 9 words: x, weight, bias, y, tokens, in (padded), out (padded), gelu (0 or 1), tile. */
+/** Command, 9 words: x, weight, bias, y, tokens, in (padded), out (padded), activation (0 to 4), tile. */
 export function linear(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), weight = load<usize>(command, 4), bias = load<usize>(command, 8);
   const y = load<usize>(command, 12);
@@ -185,8 +185,9 @@ export function linear(command: usize, chunk: i32, chunks: i32, thread: i32): vo
     for (let row = 0; row < tokens; row += TILE_ROWS) {
       const c = y + <usize>row * yStride + <usize>(panel << 6);
       tile(shape, x + <usize>row * xStride, xStride, b, features, bias + <usize>(panel << 6), c, yStride);
-      // GELU while the tile is still in the cache, and only for the rows that exist.
-      if (activation) geluRows(c, yStride, min(TILE_ROWS, tokens - row));
+      // The activation while the tile is still in the cache, and only for the rows that exist.
+      if (activation == 1) geluRows(c, yStride, min(TILE_ROWS, tokens - row));
+      else if (activation) activate(c, yStride, min(TILE_ROWS, tokens - row), 64, activation);
     }
   }
 }

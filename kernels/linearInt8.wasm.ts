@@ -30,7 +30,7 @@ import { store16, store8 } from './dequantize.wasm';
 import { TILE_6X16 } from './linear.wasm';
 import { groupedTile, TILE_ROWS as GROUPED_ROWS } from './linearInt8Grouped.wasm';
 import { int16Tile, TILE_ROWS as INT16_ROWS } from './linearInt16.wasm';
-import { geluRows, share } from './math.wasm';
+import { activate, geluRows, share } from './math.wasm';
 
 /** The inner products by their numbers in a command; `relaxed`, 0, is the other one. */
 export const SIGNED: i32 = 1, GROUPED: i32 = 2, INT16: i32 = 3;
@@ -129,7 +129,7 @@ export function relaxedRow(
 }
 
 /**
- * Command, 14 words: xq, weight, constants, y, tokens, in (padded), out (padded), gelu (0 or 1), product, tile, scales,
+ * Command, 14 words: xq, weight, constants, y, tokens, in (padded), out (padded), activation (0 to 4), product, tile, scales,
  * zeros, offsets, sums. `offsets` is the address of linearInt8Grouped's tables, or 0; `sums` is its scratch, 512 bytes for
  * each thread.
  */
@@ -170,7 +170,8 @@ export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32)
           relaxed6x8(a, xStride, w + 32, k + 32, s, z, c + 32, yStride);
         }
       }
-      if (activation) geluRows(c, yStride, rows);
+      if (activation == 1) geluRows(c, yStride, rows);
+      else if (activation) activate(c, yStride, rows, 64, activation);
     }
   }
 }

@@ -143,6 +143,67 @@ export function geluRows(at: usize, stride: usize, rows: i32): void {
 }
 
 /**
+ * tanh's constants, by byte offset: 0 P, highest power first, tanh(x) = x + x^3 P(x^2) for |x| < 0.625 (Cephes, tanhf.c); 20
+ * 0.625; 24 the sizes beyond which tanh is 1 and the exponential would overflow: 9.1 and 88; 32 1; 36 -2
+ */
+const TANH: usize = memory.data<f32>([
+  -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1,
+  0.625, 9.1, 88, 1, -2,
+]);
+
+/** tanh(x): a polynomial near 0, where the difference below would lose digits, else 1 - 2 / (e^2|x| + 1) with x's sign. */
+// @ts-ignore: decorator
+@inline
+function tanh(x: v128): v128 {
+  const size = f32x4.abs(x), z = f32x4.mul(x, x), one = v128.load_splat<f32>(TANH, 32);
+  let p = madd(v128.load_splat<f32>(TANH, 0), z, v128.load_splat<f32>(TANH, 4));
+  p = madd(p, z, v128.load_splat<f32>(TANH, 8));
+  p = madd(p, z, v128.load_splat<f32>(TANH, 12));
+  p = madd(p, z, v128.load_splat<f32>(TANH, 16));
+  const near = madd(f32x4.mul(p, z), x, x), most = f32x4.pmin(size, v128.load_splat<f32>(TANH, 24)); // NaN stays
+  const far = madd(f32x4.div(one, f32x4.add(exp(f32x4.add(most, most)), one)), v128.load_splat<f32>(TANH, 36), one);
+  const sign = v128.xor(x, size);
+  return v128.bitselect(near, v128.or(far, sign), f32x4.lt(size, v128.load_splat<f32>(TANH, 20)));
+}
+
+/** 1 / (1 + e^-x) */
+// @ts-ignore: decorator
+@inline
+function sigmoid(x: v128): v128 {
+  const one = v128.load_splat<f32>(TANH, 32), size = f32x4.pmin(f32x4.neg(x), v128.load_splat<f32>(TANH, 28));
+  return f32x4.div(one, f32x4.add(one, exp(size)));
+}
+
+/** max(x, 0); NaN stays NaN. */
+// @ts-ignore: decorator
+@inline
+function relu(x: v128): v128 {
+  return f32x4.pmax(x, f32x4.splat(0));
+}
+
+/** GELU, relu, tanh or sigmoid (1 to 4) in place on `rows` rows of `bytes` bytes, a multiple of 64, `stride` bytes apart. */
+export function activate(at: usize, stride: usize, rows: i32, bytes: usize, which: i32): void {
+  for (let row = 0; row < rows; row++, at += stride) {
+    if (which == 1) for (let x: usize = 0; x < bytes; x += 64) geluRows(at + x, stride, 1);
+    else {
+      for (let x = at; x < at + bytes; x += 32) {
+        const a = v128.load(x, 0), b = v128.load(x, 16);
+        let low = relu(a), high = relu(b);
+        if (which == 3) {
+          low = tanh(a);
+          high = tanh(b);
+        } else if (which == 4) {
+          low = sigmoid(a);
+          high = sigmoid(b);
+        }
+        v128.store(x, high, 16);
+        v128.store(x, low, 0);
+      }
+    }
+  }
+}
+
+/**
  * `count` items are divided evenly: chunk i of n has the items [share(count, i, n), share(count, i + 1, n)). In 64 bits:
  * 1,100,000 rows times 2,000 chunks are more than 31.
  */

@@ -42,6 +42,7 @@ export const matmul: Op<MatmulInputs> = {
       return inputs;
     },
   },
+  selfTest: ['7x33x17'],
 };
 
 export const transpose: Op<{ x: Float32Tensor }> = {
@@ -57,4 +58,5 @@ export const transpose: Op<{ x: Float32Tensor }> = {
       [133, 40],
     ].map(([rows, columns]) => [`${rows}x${columns}`, () => ({ x: normal([rows!, columns!], rows!) })]),
   ),
+  selfTest: ['5x17'],
 };

@@ -37,4 +37,5 @@ export const mean: Op<MeanInputs> = {
       return { x, lengths: [2, 1] };
     },
   },
+  selfTest: ['three sequences'],
 };

@@ -18,4 +18,5 @@ export const rows: Op<RowsInputs> = {
     '5 of 9, one twice': () => ({ x: normal([9, 17], 2), indices: Int32Array.of(8, 0, 3, 3, 1) }),
     '40 of 7': () => ({ x: normal([7, 33], 3), indices: Int32Array.from({ length: 40 }, (_, i) => (i * 5) % 7) }),
   },
+  selfTest: ['5 of 9, one twice'],
 };

@@ -178,7 +178,9 @@ type Op = { readonly reads: readonly Tensor[] } & (
   | { readonly op: 'linear'; readonly linear: Linear; readonly activation: Activation | undefined } // reads x
   | { readonly op: 'attention'; readonly heads: number } // reads query | key | value
   | { readonly op: 'elementwise'; readonly how: 'add' | 'mul' | Activation } // reads x, and the other for add and mul
-  | { readonly op: 'softmax' | 'mean' | 'transpose' } // reads x
+  | { readonly op: 'softmax' } // reads x
+  | { readonly op: 'mean' } // reads x
+  | { readonly op: 'transpose' } // reads x
   | { readonly op: 'matmul' } // reads x and other
 );
 /**

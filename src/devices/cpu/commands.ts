@@ -1,7 +1,7 @@
 /**
  * Turns a step of a program into commands: calls of kernels (kernels/*.wasm.ts) over blocks of memory.
  *
- * A tensor is a block of float32 rows; of float16 rows, if it was uploaded so and only embeddings read it. Columns are
+ * A tensor is a block of float32 rows; of float16 rows, if it was uploaded so and only `rows` reads it. Columns are
  * padded with zeros to a multiple of 16 (the stride). Activations, the tensors that steps make, also have their rows
  * padded to a multiple of 12, so a tile may reach past the last row:
  *
@@ -10,12 +10,12 @@
  *   row 1    | x x x x x | 0 0 |
  *   padding  | ? ? ? ? ? | ? ? |   kernels may write these rows; nobody reads them as a result
  *
- * In a batch the rows of the sequences follow each other. What looks at more than a row (embedding's positions, attention,
- * a range) is a command for each sequence, in their order: rows that one writes beyond its own belong to the next, whose
+ * In a batch the rows of the sequences follow each other. What looks at more than a row (attention, a range) is a
+ * command for each sequence, in their order: rows that one writes beyond its own belong to the next, whose
  * command comes later. Everything else is one command for all rows.
  */
 import { inputError } from '../../errors.ts';
-import type { Scheme, Step, Tensor } from '../../runtime.ts';
+import type { Activation, Scheme, Step, Tensor } from '../../runtime.ts';
 import { type KernelName, MAX_CHUNKS } from './threads.ts';
 
 /** The inner products of int8 linears, which all give the same integers (linearInt8.wasm.ts). Commands have their index. */
@@ -79,7 +79,7 @@ export const pad = (n: number, to: number): number => Math.ceil(n / to) * to;
 const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
 const filled = (data: Int32Array): Block => ({ at: -1, bytes: data.byteLength, stride: 0, data });
 /** The block of a tensor that a step makes. */
-export function activation([rows, columns]: readonly [number, number]): Block {
+export function roomFor([rows, columns]: readonly [number, number]): Block {
   const stride = pad(columns, 16);
   return { at: -1, bytes: pad(rows, 12) * stride * 4, stride };
 }
@@ -119,17 +119,17 @@ type Make<O extends Step['op']> = (
   settings: Settings,
 ) => Command[];
 
+/** The activations by the numbers that kernels know them by (math.wasm.ts). */
+const ACTIVATIONS: readonly (Activation | undefined)[] = [undefined, 'gelu', 'relu', 'tanh', 'sigmoid'];
+const HOW: readonly ('add' | 'mul' | Activation | undefined)[] = ['add', 'mul', ...ACTIVATIONS.slice(1)];
+
 /** How each op is computed. */
 const OPS: { readonly [O in Step['op']]: Make<O> } = {
-  embedding({ ids, typeIds, y: { sequences } }, tables, y, { threads }) {
-    const [idBlock, typeBlock] = [filled(ids), filled(typeIds)];
-    const halves = tables.map(({ isHalf }) => Number(isHalf ?? false));
-    const rows = scratch(threads * y.stride * 12);
-    return sequences.map(({ first, tokens }) => {
-      const inputs = [at(idBlock, first * 4), at(typeBlock, first * 4)];
-      const args = [...inputs, ...tables, ...halves, rowOf(y, first), tokens, y.stride, rows];
-      return { kernel: 'embedding', chunks: rowChunks(tokens, y.stride), args };
-    });
+  rows({ indices }, tables, y, { threads }) {
+    const inputs = tables.flatMap((table, i) => [filled(indices[i]!), table, Number(table.isHalf ?? false)]);
+    const rows = indices[0]!.length;
+    const args = [y, rows, y.stride, scratch(threads * y.stride * 12), tables.length, ...inputs];
+    return [{ kernel: 'rows', chunks: rowChunks(rows, y.stride), args }];
   },
 
   layerNorm({ eps, y: made }, reads, y, { threads, zeros }) {
@@ -146,6 +146,49 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     ];
   },
 
+  elementwise({ how, y: made }, reads, y) {
+    const [x, other = x] = reads as [Block, Block?];
+    const [rows, columns] = made.shape;
+    const oneRow = other.bytes === other.stride * 4;
+    const args = [x, other, y, rows, columns, oneRow ? 0 : other.stride, HOW.indexOf(how)];
+    return [{ kernel: 'elementwise', chunks: rowChunks(rows, columns), args }];
+  },
+
+  softmax({ y: made }, reads, y, { threads }) {
+    const [rows, columns] = made.shape;
+    const args = [reads[0]!, y, rows, columns, scratch(threads * 64)];
+    return [{ kernel: 'softmax', chunks: rowChunks(rows, columns), args }];
+  },
+
+  mean({ reads: [x] }, reads, y) {
+    const { sequences, shape } = x!;
+    const firsts = filled(Int32Array.of(...sequences.map(({ first }) => first), shape[0]));
+    const args = [reads[0]!, y, firsts, sequences.length, y.stride];
+    return [{ kernel: 'mean', chunks: chunksOf((sequences.length * y.stride) / 16, shape[0] * y.stride, 8192), args }];
+  },
+
+  transpose({ reads: [x] }, reads, y) {
+    const [rows, columns] = x!.shape;
+    const chunks = chunksOf(Math.ceil(columns / 4), rows * columns, 8192);
+    return [{ kernel: 'transpose', chunks, args: [reads[0]!, y, rows, columns, reads[0]!.stride, y.stride] }];
+  },
+
+  matmul({ reads: [x], y: made }, reads, y, { zeros, choice }) {
+    const [left, right] = reads as [Block, Block];
+    const [rows, features] = x!.shape;
+    if (y.stride > MAX_ZEROS) throw inputError('cpu: matmul', `at most ${MAX_ZEROS} columns`, made.shape[1]);
+    const packed = scratch(left.stride * y.stride * 4);
+    const sizes = [rows, left.stride, y.stride, 0, TILES.indexOf(choice.floatTile)];
+    return [
+      {
+        kernel: 'packRows',
+        chunks: chunksOf(y.stride / 16, left.stride * y.stride, 8192),
+        args: [right, packed, features, left.stride, y.stride],
+      },
+      { kernel: 'linear', chunks: panelChunks(rows, left, y, 2 ** 18), args: [left, packed, zeros, y, ...sizes] },
+    ];
+  },
+
   attention({ heads, y: made }, reads, y, { threads, choice }) {
     const [qkv] = reads as [Block];
     const headDim = made.shape[1] / heads;
@@ -159,12 +202,13 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     }));
   },
 
-  linear({ linear, gelu, y: made }, reads, y, settings) {
+  linear({ linear, activation, y: made }, reads, y, settings) {
     const [x] = reads as [Block];
     const { weight, constants, scheme } = linear.buffer as PackedLinear;
-    if (scheme) return int8Linear(linear.buffer as PackedLinear, Number(gelu), made, x, y, settings);
+    const code = ACTIVATIONS.indexOf(activation);
+    if (scheme) return int8Linear(linear.buffer as PackedLinear, code, made, x, y, settings);
     const [rows] = made.shape;
-    const sizes = [rows, x.stride, y.stride, Number(gelu), TILES.indexOf(settings.choice.floatTile)];
+    const sizes = [rows, x.stride, y.stride, code, TILES.indexOf(settings.choice.floatTile)];
     return [{ kernel: 'linear', chunks: panelChunks(rows, x, y, 2 ** 18), args: [x, weight, constants, y, ...sizes] }];
   },
 };
@@ -179,7 +223,7 @@ const panelChunks = (rows: number, x: Block, y: Block, min: number) =>
  */
 function int8Linear(
   { weight, constants, offsets, scheme }: PackedLinear,
-  gelu: number,
+  activation: number,
   { shape: [rows], sequences }: Tensor,
   x: Block,
   y: Block,
@@ -203,7 +247,7 @@ function int8Linear(
     };
     return torch ? [{ kernel: 'range', chunks, args: input }, quantize] : [quantize];
   });
-  const sizes = [rows, x.stride, y.stride, gelu, product, TILES.indexOf(choice.tile)];
+  const sizes = [rows, x.stride, y.stride, activation, product, TILES.indexOf(choice.tile)];
   const sums = scratch(offsets ? threads * 512 : 0);
   const args = [xq, weight, constants, y, ...sizes, scales, zeroPoints, offsets, sums];
   return [...quantized, { kernel: 'linearInt8', chunks: panelChunks(rows, x, y, 2 ** 20), args }];

@@ -18,7 +18,6 @@ import {
   type Tensor,
 } from '../../runtime.ts';
 import {
-  activation,
   type Block,
   blocksOf,
   type Command,
@@ -27,6 +26,7 @@ import {
   MAX_ZEROS,
   type PackedLinear,
   pad,
+  roomFor,
   type Settings,
   wordOf,
 } from './commands.ts';
@@ -52,6 +52,8 @@ export class CpuDevice implements Device {
   readonly #settings: Settings;
   /** End of the weights, where the arena begins. */
   #top: number;
+  /** Ranges below that which uploads have given back. */
+  #holes: { at: number; bytes: number }[] = [];
   /** End of the arena while a program runs; otherwise 0. */
   #arenaEnd = 0;
   /** Without workers: when events last had their turn. Not for each program anew: many short ones may follow each other. */
@@ -99,10 +101,28 @@ export class CpuDevice implements Device {
    * is behind the arena, so that an upload does not overwrite activations; the arena's bytes are then not used again.
    */
   #allocate(bytes: number): number {
+    const hole = this.#holes.find((each) => each.bytes >= bytes);
+    if (hole) {
+      hole.bytes -= pad(bytes, 64);
+      return hole.at + hole.bytes; // its end
+    }
     const at = this.#free;
     this.#reserve(at + pad(bytes, 64)); // throws if there is no room; then `#top` is unchanged
     this.#top = at + pad(bytes, 64);
     return at;
+  }
+
+  /** Gives the bytes of an upload back: to a hole beside them, to the arena, or as a hole of their own. */
+  free(block: unknown): void {
+    const { at, bytes } = block as Block;
+    let [begin, end] = [at, at + pad(bytes, 64)];
+    this.#holes = this.#holes.filter((hole) => {
+      const beside = hole.at + hole.bytes === begin || hole.at === end || hole.bytes === 0;
+      if (beside && hole.bytes > 0) [begin, end] = [Math.min(begin, hole.at), Math.max(end, hole.at + hole.bytes)];
+      return !beside;
+    });
+    if (end === this.#top) this.#top = begin;
+    else this.#holes.push({ at: begin, bytes: end - begin });
   }
 
   /** Grows the memory so that it reaches at least to `end`, and one page (64 KB) further. */
@@ -120,7 +140,7 @@ export class CpuDevice implements Device {
 
   #floats = (at: number, length: number) => new Float32Array(this.#memory.buffer, at, length);
 
-  /** Uploads float32, or float16 as its bits, which the op `embedding` converts itself. */
+  /** Uploads float32, or float16 as its bits, which the op `rows` converts itself. */
   upload(rows: number, columns: number, data: Float32Array | Uint16Array): Block {
     const stride = pad(columns, 16);
     const isHalf = data.BYTES_PER_ELEMENT === 2; // not instanceof: another realm has other classes
@@ -130,11 +150,12 @@ export class CpuDevice implements Device {
     return { at, bytes, stride, isHalf };
   }
 
-  /** Converts an upload of float16 to float32, at another address, for ops other than `embedding`. */
+  /** Converts an upload of float16 to float32, at another address, for ops other than `rows`. */
   #toFloat(block: Block): void {
     if (!block.isHalf) return;
     const to = this.#allocate(block.bytes * 2);
     this.#state.exports.halfToFloat(block.at, to, block.bytes / 2);
+    this.free({ ...block });
     Object.assign(block, { at: to, bytes: block.bytes * 2, isHalf: false });
   }
 
@@ -242,9 +263,9 @@ export class CpuDevice implements Device {
   async run(steps: readonly Step[], results: readonly Tensor[], signal?: AbortSignal): Promise<Float32Array[]> {
     const made = new Map<Tensor, Block>();
     const of = (x: Tensor) => made.get(x) ?? (x.buffer as Block);
-    const floats = steps.flatMap(({ op, reads }) => (op === 'embedding' ? [] : reads));
+    const floats = steps.flatMap(({ op, reads }) => (op === 'rows' ? [] : reads));
     for (const x of [...floats, ...results]) if (!x.step) this.#toFloat(of(x));
-    for (const { y } of steps) made.set(y, activation(y.shape));
+    for (const { y } of steps) made.set(y, roomFor(y.shape));
     const commands = steps.flatMap((step) => commandsOf(step, step.reads.map(of), of(step.y), this.#settings));
     if (commands.length > MAX_COMMANDS)
       throw inputError('program', `at most ${MAX_COMMANDS} commands`, commands.length);

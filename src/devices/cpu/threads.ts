@@ -30,7 +30,10 @@ export const WEIGHTS = 524288;
 export const COMMAND_BYTES = 64;
 export const MAX_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
 export const MAX_CHUNKS = 2 ** 14;
-export const KERNELS = ['embedding', 'layerNorm', 'range', 'quantize', 'linear', 'linearInt8', 'attention'] as const;
+export const KERNELS = [
+  ...(['rows', 'layerNorm', 'range', 'quantize', 'linear', 'linearInt8', 'attention'] as const),
+  ...(['elementwise', 'softmax', 'mean', 'packRows', 'transpose'] as const),
+] as const;
 export type KernelName = (typeof KERNELS)[number];
 
 /** Indices of the shared words. Each has a cache line (64 bytes) of its own: reading one does not slow writes to another. */
