@@ -9,6 +9,9 @@ const SENTENCES = [
   'The ferry to the island leaves at noon.',
   "At twelve o'clock the boat sails for the isle.",
   'Our cat refuses to eat boiled carrots.',
+  'The kitten will not touch cooked vegetables.',
+  'Shares of the bank fell by nine percent.',
+  'The lender lost a tenth of its value on the stock market.',
 ];
 
 const checkpoint = await openCheckpoint(new URL('../weights/minilm-l6-qa', import.meta.url));
@@ -22,26 +25,26 @@ const lengths = encodings.map(({ length }) => length);
 const states = bert.encode(ids, new Int32Array(ids.length), lengths); // [tokens of all, hidden]
 const means = rt.mean(states); // [sentences, hidden]
 
-/** Rows of length 1, whose products are cosines: [n, hidden] -> [n, n] */
-async function cosines(rows: Float32Array, n: number): Promise<Float32Array> {
-  const hidden = rows.length / n;
-  const unit = rows.map((x, i) => x / Math.hypot(...rows.subarray(i - (i % hidden), i - (i % hidden) + hidden)));
-  using x = rt.tensor({ shape: [n, hidden], data: unit });
+/** Cosines of all pairs of rows, as one product of rows of length 1: [n, hidden] -> [n, n] */
+async function cosines(rows: Float32Array, count: number): Promise<Float32Array> {
+  const columns = rows.length / count;
+  const lengths = Array.from({ length: count }, (_, i) => Math.hypot(...rows.subarray(i * columns, (i + 1) * columns)));
+  const unit = rows.map((x, i) => x / lengths[Math.floor(i / columns)]!);
+  using x = rt.tensor({ shape: [count, columns], data: unit });
   return rt.read(rt.matmul(x, rt.transpose(x)));
 }
 
-export const embeddings = await rt.read(means);
-const common = rt.mul(
-  rt.mean(means),
-  rt.tensor({ shape: [1, means.shape[1]], data: new Float32Array(means.shape[1]).fill(-1) }),
-);
-export const raw = await cosines(embeddings, SENTENCES.length);
-export const centred = await cosines(await rt.read(rt.add(means, common)), SENTENCES.length);
-for (const [i, j] of [
-  [0, 1],
-  [0, 2],
-  [1, 2],
-] as const) {
-  const at = i * SENTENCES.length + j;
-  console.log(`${raw[at]!.toFixed(2)}, centred ${centred[at]!.toFixed(2)}:  ${SENTENCES[i]} | ${SENTENCES[j]}`);
+const n = SENTENCES.length;
+const [, hidden] = means.shape;
+const minusOne = rt.tensor({ shape: [1, hidden], data: new Float32Array(hidden).fill(-1) });
+const centredMeans = rt.add(means, rt.mul(rt.mean(means), minusOne)); // each less the mean of all
+export const [embeddings, others] = (await rt.read(means, centredMeans)) as [Float32Array, Float32Array];
+export const raw = await cosines(embeddings, n);
+export const centred = await cosines(others, n);
+console.log('cosine  centred');
+for (let i = 0; i < n; i++) {
+  for (let j = i + 1; j < n; j++) {
+    const [a, b] = [raw[i * n + j]!, centred[i * n + j]!];
+    console.log(`${a.toFixed(2)}    ${b.toFixed(2).padStart(5)}  ${SENTENCES[i]} | ${SENTENCES[j]}`);
+  }
 }

@@ -41,7 +41,8 @@ export async function firstWrong(device: Device, examples: readonly Example[]): 
   const runtime = new Runtime(device);
   for (const { name, op, inputs, want, bound } of examples) {
     const got = await runOp(runtime, op, inputs);
-    if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) return name;
+    const isRight = (value: number, i: number) => Object.is(value, want[i]) || Math.abs(value - want[i]!) <= bound[i]!;
+    if (!got.every(isRight)) return name; // NaN and Infinity are themselves
   }
   return null;
 }

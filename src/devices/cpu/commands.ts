@@ -146,11 +146,10 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     ];
   },
 
-  elementwise({ how, y: made }, reads, y) {
+  elementwise({ how, reads: [, second], y: made }, reads, y) {
     const [x, other = x] = reads as [Block, Block?];
     const [rows, columns] = made.shape;
-    const oneRow = other.bytes === other.stride * 4;
-    const args = [x, other, y, rows, columns, oneRow ? 0 : other.stride, HOW.indexOf(how)];
+    const args = [x, other, y, rows, columns, second?.shape[0] === 1 ? 0 : other.stride, HOW.indexOf(how)];
     return [{ kernel: 'elementwise', chunks: rowChunks(rows, columns), args }];
   },
 
