@@ -1,14 +1,40 @@
 // The activation functions, by the numbers that the host gives them (ACTIVATIONS in src/devices/webgpu/program.ts).
 
 fn activate(value: vec4f) -> vec4f {
+  return select(ofNumber(value), value, isNaN(value));
+}
+
+fn ofNumber(value: vec4f) -> vec4f {
   switch step.activation {
     case 1u: {
       return gelu(value);
+    }
+    case 2u: {
+      return max(value, vec4f(0.0));
+    }
+    case 3u: {
+      return tanhOf(value);
+    }
+    case 4u: {
+      return 1.0 / (1.0 + exp(-value));
     }
     default: {
       return value;
     }
   }
+}
+
+// tanh(x): near 0, where the difference below would lose digits, the polynomial of math.wasm.ts; else 1 - 2 / (e^2|x| + 1)
+// with x's sign. Beyond 9.1 it is 1.
+fn tanhOf(x: vec4f) -> vec4f {
+  let size = abs(x);
+  let z = x * x;
+  var p = fma(vec4f(-5.70498872745e-3), z, vec4f(2.06390887954e-2));
+  p = fma(p, z, vec4f(-5.37397155531e-2));
+  p = fma(p, z, vec4f(1.33314422036e-1));
+  p = fma(p, z, vec4f(-3.33332819422e-1));
+  let far = 1.0 - 2.0 / (exp(2.0 * min(size, vec4f(9.1))) + 1.0);
+  return select(select(far, -far, x < vec4f(0.0)), fma(p * z, x, x), size < vec4f(0.625));
 }
 
 // GELU(x) = x Phi(x) = h + |h| erf(sqrt(2) |h|) with h = x / 2, where erf is the quotient of two polynomials that

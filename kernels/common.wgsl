@@ -2,7 +2,7 @@
 // joins the files of a kernel to one text (src/devices/webgpu/program.ts), this one first. The names that join them:
 //
 //   common.wgsl        step, tables, vectors, inside, put, reduceRange, writeRanges  | for every kernel
-//   activation.wgsl    activate                                                      | for linear.wgsl
+//   activation.wgsl    activate                                                      | for linear.wgsl, elementwise.wgsl
 //   linear.wgsl        x, main        | wants Element, Sum, BLOCK, prepareRows, loadX, loadWeight, products, finish:
 //   linear.float.wgsl  these, for float weights                                      | wants weightAt
 //   weight.*.wgsl      weight, weightAt
@@ -15,14 +15,16 @@
 
 struct Step {
   rows: u32,       // of y; range.wgsl: of x
+  inRows: u32,     // of x
   inColumns: u32,  // columns of x
   outColumns: u32, // columns of y
   heads: u32,
-  activation: u32, // its number in activation.wgsl
-  residual: u32,   // 1: there is one
+  activation: u32, // its number in activation.wgsl; elementwise.wgsl has two more
+  second: u32,     // 1: there is a residual, a bias, a second and a third table; the other has one row for all
   eps: f32,
-  ids: u32,        // where these tables begin in `tables`:  [rows]: token ids
-  tokenTypes: u32, // [rows]: token types
+  indicesA: u32,   // where these tables begin in `tables`:  [rows]: rows of the first table
+  indicesB: u32,   // [rows]: of the second
+  indicesC: u32,   // [rows]: of the third
   starts: u32,     // [sequences + 1]: the first row of each sequence, and the number of rows
   firsts: u32,     // [rows]: the first row of the sequence that a row belongs to
   rangeOfX: u32,   // the first pair of x's ranges
@@ -44,6 +46,11 @@ fn vectors(columns: u32) -> u32 {
 // Which of the four columns of a vec4 of y are columns, and not padding.
 fn inside(column4: u32) -> vec4<bool> {
   return 4u * column4 + vec4u(0u, 1u, 2u, 3u) < vec4u(step.outColumns);
+}
+
+// Which numbers are NaN, by their bits: a compiler may take any number for one.
+fn isNaN(value: vec4f) -> vec4<bool> {
+  return (bitcast<vec4u>(value) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
 }
 
 // Stores four columns of a row of y; `local` is the row's number in the workgroup, whose first row is `first`. Rows and

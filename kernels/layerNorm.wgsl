@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
     let c = t + 64u * i;
     if (c < stride) {
       v[i] = x[row * stride + c];
-      if (step.residual == 1u) {
+      if (step.second == 1u) {
         v[i] += residual[row * stride + c];
       }
       sum += v[i]; // padded columns are 0

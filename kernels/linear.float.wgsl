@@ -21,5 +21,5 @@ fn products(a: f32, b: vec4f) -> vec4f {
   return a * b;
 }
 fn finish(sum: Sum, local: u32, column4: u32) -> vec4f {
-  return sum + constants[column4];
+  return select(sum, sum + constants[column4], step.second == 1u); // matmul has no bias
 }

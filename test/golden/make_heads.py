@@ -33,7 +33,9 @@ def general():
             tensors[f"{op}/{case}/{name}"] = value.detach().clone().contiguous()
 
     for activation in (F.gelu, torch.relu, torch.tanh, torch.sigmoid):
-        for case, x in {"hard": HARD, "sweep": torch.linspace(-12, 12, 1001)[None], "5x17": torch.randn(5, 17) * 3}.items():
+        # PyTorch's GELU of 3e38 is infinite, and that of infinity NaN: nothing to hold others to.
+        hard = HARD[:, HARD[0].abs() < 1e5] if activation is F.gelu else HARD
+        for case, x in {"hard": hard, "sweep": torch.linspace(-12, 12, 1001)[None], "5x17": torch.randn(5, 17) * 3}.items():
             add(activation.__name__, case, activation(x), x=x)
     for name, op in {"add": torch.add, "mul": torch.mul}.items():
         for case, (x, y) in {"1x1": (torch.randn(1, 1), torch.randn(1, 1)), "5x17": (torch.randn(5, 17), torch.randn(5, 17)),

@@ -137,6 +137,12 @@ export class WebgpuDevice implements Device {
     return { rows, columns, memory };
   }
 
+  free(buffer: unknown): void {
+    const memory = (buffer as GpuTensor).memory!;
+    this.#uploads.splice(this.#uploads.indexOf(memory), 1);
+    this.#free([memory]);
+  }
+
   upload(rows: number, columns: number, data: Float32Array): GpuTensor {
     return this.#upload(`tensor [${rows},${columns}]`, data, columns, pad(columns, 4));
   }

@@ -11,10 +11,14 @@ import type { Scheme, Step, Tensor } from '../../runtime.ts';
 
 /** The WGSL files that make up each kernel, after common.wgsl. */
 export const KERNELS = {
-  embedding: ['embedding'],
+  rows: ['rows'],
   layerNorm: ['layerNorm'],
   attention: ['attention'],
   range: ['range'],
+  elementwise: ['activation', 'elementwise'],
+  softmax: ['softmax'],
+  mean: ['mean'],
+  transpose: ['transpose'],
   linear: ['activation', 'linear.float', 'weight.fp32', 'linear'],
   linearFp16: ['activation', 'linear.float', 'weight.fp16', 'linear'],
   linearInt8: ['activation', 'quantizer', 'linear.int8', 'linear'],
@@ -53,14 +57,16 @@ const NO_RANGE = 0xffffffff;
 /** The fields of Step (common.wgsl), in their order there; eps by its bits. */
 const FIELDS = {
   rows: 0,
+  inRows: 0,
   inColumns: 0,
   outColumns: 0,
   heads: 0,
   activation: 0,
-  residual: 0,
+  second: 0,
   eps: 0,
-  ids: 0,
-  tokenTypes: 0,
+  indicesA: 0,
+  indicesB: 0,
+  indicesC: 0,
   starts: 0,
   firsts: 0,
   rangeOfX: 0,
@@ -95,8 +101,8 @@ interface Range {
 
 /** WebGPU's default limit, which every adapter has. */
 const MAX_WORKGROUPS = 65535;
-/** Numbers of the activations in activation.wgsl. */
-const ACTIVATIONS = { none: 0, gelu: 1 };
+/** Numbers of the activations in activation.wgsl, and of add and mul in elementwise.wgsl. */
+const HOW = { gelu: 1, relu: 2, tanh: 3, sigmoid: 4, add: 5, mul: 6 };
 
 const bitsOf = (float: number): number => new Uint32Array(Float32Array.of(float).buffer)[0]!;
 
@@ -118,7 +124,7 @@ export class Program {
 
   /** @throws BertletError `input` if a size is too large for a kernel */
   constructor(steps: readonly Step[]) {
-    this.longest = Math.max(0, ...steps.map((step) => (step.op === 'embedding' ? step.reads[1]!.shape[0] : 0)));
+    this.longest = Math.max(0, ...steps.map((step) => (step.op === 'rows' ? (step.reads[2]?.shape[0] ?? 0) : 0)));
     for (const step of steps) if (step.op === 'linear') this.#wantRange(step);
     for (const step of steps) this[step.op](step as never);
   }
@@ -127,15 +133,45 @@ export class Program {
     return this.#made.get(x) ?? (x.buffer as GpuTensor);
   }
 
-  embedding(step: StepOf<'embedding'>): void {
-    const fields = { ids: this.#table(step.ids), tokenTypes: this.#table(step.typeIds) };
-    this.#add('embedding', step, fields, [step.y.shape[0]]);
+  rows(step: StepOf<'rows'>): void {
+    const [a, b = a, c = a] = step.indices.map((indices) => this.#table(indices)) as [number, number?, number?];
+    const fields = { indicesA: a, indicesB: b, indicesC: c, second: Number(step.reads.length > 1) };
+    this.#add('rows', step, fields, [step.y.shape[0]]);
+  }
+
+  elementwise(step: StepOf<'elementwise'>): void {
+    const second = Number(step.reads[1]?.shape[0] === 1);
+    this.#add('elementwise', step, { activation: HOW[step.how], second }, [step.y.shape[0]]);
+  }
+
+  softmax(step: StepOf<'softmax'>): void {
+    this.#add('softmax', step, {}, [step.y.shape[0]]);
+  }
+
+  mean(step: StepOf<'mean'>): void {
+    this.#add('mean', step, { starts: this.#sequencesOf(step.reads[0]!).starts }, [step.y.shape[0]]);
+  }
+
+  transpose(step: StepOf<'transpose'>): void {
+    const [inRows, inColumns] = step.reads[0]!.shape;
+    this.#add('transpose', step, { inRows, inColumns }, [inColumns]);
+  }
+
+  /** The second factor becomes a weight, [n][k padded to 128], and the product a linear without bias. */
+  matmul(step: StepOf<'matmul'>): void {
+    const [x, other] = step.reads as readonly [Tensor, Tensor];
+    const [inRows, inColumns] = other.shape;
+    const weight: GpuTensor = { rows: inColumns, columns: Math.ceil(inRows / 128) * 128, memory: null };
+    const fields = { rows: weight.rows, inRows, inColumns, outColumns: weight.columns };
+    this.#dispatch({ kernel: 'transpose', reads: [this.tensorOf(other)], y: weight, grid: [inColumns] }, fields);
+    const grid = [Math.ceil(inColumns / 64), Math.ceil(step.y.shape[0] / 32)] as const;
+    this.#add('linear', { ...step, reads: [x] }, { inColumns: inRows }, grid, [weight]);
   }
 
   layerNorm(step: StepOf<'layerNorm'>): void {
     const [rows, columns] = step.y.shape;
     if (columns > 1024) throw inputError('webgpu: layerNorm', 'at most 1024 columns', columns, 'Use `cpu`.');
-    this.#add('layerNorm', step, { eps: bitsOf(step.eps), residual: step.reads.length > 3 ? 1 : 0 }, [rows]);
+    this.#add('layerNorm', step, { eps: bitsOf(step.eps), second: Number(step.reads.length > 3) }, [rows]);
   }
 
   attention(step: StepOf<'attention'>): void {
@@ -150,9 +186,10 @@ export class Program {
   linear(step: StepOf<'linear'>): void {
     const { out, features, buffer } = step.linear;
     const { kernel, weight, constants, scheme } = buffer as GpuLinear;
-    const activation = step.gelu ? ACTIVATIONS.gelu : ACTIVATIONS.none;
+    const activation = step.activation ? HOW[step.activation] : 0;
     const range = scheme && this.#rangeOf(step.reads[0]!, scheme);
-    const fields = { inColumns: features, activation, rangeOfX: range?.first ?? 0, pairsOfX: range?.pairs ?? 0 };
+    const ranges = { rangeOfX: range?.first ?? 0, pairsOfX: range?.pairs ?? 0 };
+    const fields = { inColumns: features, activation, second: 1, ...ranges };
     this.#add(kernel, step, fields, [Math.ceil(out / 64), Math.ceil(step.y.shape[0] / 32)], [weight, constants]);
   }
 
