@@ -1,20 +1,22 @@
 /** The programs in examples/, which use the doors `bertlet` and `bertlet/tensor` alone. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
-import { goldenJson, largestDifference, ROOT } from './support.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { classify } from '../examples/classify.ts';
+import { scores } from '../examples/rerank.ts';
+import { label } from '../examples/tokens.ts';
+import { GOLDEN, goldenJson, largestDifference, ROOT } from './support.ts';
 
-test('they import the doors only, and the embeddings take 40 lines at most', () => {
-  const files = globSync('examples/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('bert-int8.ts')); // bertInt8.test.ts; server.ts: server.test.ts
-  expect(files.length).toBe(3);
+test('they import the doors only, and take 50 lines at most', () => {
+  // bertInt8.test.ts has the one file, server.test.ts the server
+  const files = globSync('examples/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('bert-int8.ts'));
+  expect(files.length).toBe(7);
   for (const file of files) {
     const code = readFileSync(join(ROOT, file), 'utf8');
     for (const [, from] of code.matchAll(/from '([^']+)'/g))
       expect(from).toMatch(/^(node:.+|bertlet(\/tensor|\/explain)?)$/);
+    expect(code.trimEnd().split('\n').length, file).toBeLessThanOrEqual(50);
   }
-  expect(readFileSync(join(ROOT, 'examples/embeddings.ts'), 'utf8').trimEnd().split('\n').length).toBeLessThanOrEqual(
-    40,
-  );
 });
 
 test("linear.ts prints the numbers of docs/quantization.md's worked example, and README shows it", async () => {
@@ -31,21 +33,74 @@ test("linear.ts prints the numbers of docs/quantization.md's worked example, and
   ]);
 });
 
-test("embeddings.ts: PyTorch's embeddings within 1e-4, and its cosines", async () => {
+test("embeddings.ts: PyTorch's embeddings within 1e-4, and its cosines, raw and centred", async () => {
   const log = vi.spyOn(console, 'log').mockImplementation(() => {});
-  const { embeddings, cosine } = await import('../examples/embeddings.ts');
+  const { embeddings, raw, centred } = await import('../examples/embeddings.ts');
   log.mockRestore();
-  const golden = goldenJson<{ items: { embedding: number[] }[]; cosines: number[] }>('embeddings');
-  expect(embeddings.length).toBe(golden.items.length);
-  for (const [i, { embedding }] of golden.items.entries()) {
-    expect(largestDifference(embeddings[i]!, embedding), `sentence ${i}`).toBeLessThan(1e-4);
-  }
-  const pairs = [
-    [0, 1],
-    [0, 2],
-    [1, 2],
-  ] as const;
-  for (const [k, [i, j]] of pairs.entries()) {
-    expect(cosine(embeddings[i]!, embeddings[j]!)).toBeCloseTo(golden.cosines[k]!, 5);
-  }
+  type Golden = { items: { embedding: number[] }[]; cosines: number[][]; centred: number[][] };
+  const golden = goldenJson<Golden>('embeddings');
+  expect(
+    largestDifference(
+      embeddings,
+      golden.items.flatMap(({ embedding }) => embedding),
+    ),
+  ).toBeLessThan(1e-4);
+  expect(largestDifference(raw, golden.cosines.flat())).toBeLessThan(1e-5);
+  expect(largestDifference(centred, golden.centred.flat())).toBeLessThan(1e-4);
+});
+
+type Head = { texts: [string, string?]; ids: number[]; logits: number[]; probabilities: number[] };
+const heads = goldenJson<
+  Record<'classify' | 'rerank', Head[]> & { tokens: (Omit<Head, 'logits'> & { logits: number[][] })[] }
+>('heads');
+
+describe.each(['fp32', 'accurate'] as const)("heads in %s: PyTorch's float32 logits", (precision) => {
+  /** Of random models in float32; in int8 logits of size 1 move by a few hundredths. */
+  const most = precision === 'fp32' ? 1e-5 : 0.15;
+
+  test('classify.ts', async () => {
+    const texts = heads.classify.map(({ texts: [text] }) => text);
+    const got = await classify(`${GOLDEN}/heads/classify`, texts, precision);
+    for (const [i, { probabilities }] of heads.classify.entries()) {
+      expect(largestDifference(got[i]!, probabilities)).toBeLessThan(most);
+    }
+  });
+  test('rerank.ts: each question with its passages as one batch', async () => {
+    for (const question of new Set(heads.rerank.map(({ texts: [first] }) => first))) {
+      const own = heads.rerank.filter(({ texts: [first] }) => first === question);
+      const got = await scores(
+        `${GOLDEN}/heads/rerank`,
+        question,
+        own.map(({ texts: [, passage] }) => passage!),
+        precision,
+      );
+      expect(
+        largestDifference(
+          got,
+          own.flatMap(({ logits }) => logits),
+        ),
+      ).toBeLessThan(most);
+    }
+  });
+  test('tokens.ts', async () => {
+    for (const {
+      texts: [text],
+      logits,
+    } of heads.tokens) {
+      const got = await label(`${GOLDEN}/heads/tokens`, text, precision);
+      expect(
+        largestDifference(
+          got.flatMap((token) => token.logits),
+          logits.flat(),
+        ),
+      ).toBeLessThan(most);
+    }
+  });
+});
+
+test('attention.ts: the parts are the fused op', async () => {
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const { difference } = await import('../examples/attention.ts');
+  log.mockRestore();
+  expect(difference).toBeLessThan(1e-5);
 });

@@ -396,7 +396,7 @@ describe('the program', () => {
     [['--nonsense'], 2, /unknown option '--nonsense'/],
     [['--context', 'a', '--context-file', 'b'], 2, /cannot be used with/],
     [['--model', './nowhere'], 1, /BertletError \(file\): \.\/nowhere: expected config\.json/],
-    [[...ask, '--question', ''], 2, /error: question: expected words, got none/],
+    [[...ask, '--question', ''], 2, /error: --question: expected words, got none/],
     [['--question', 'a', '--context-file', 'nowhere.txt'], 1, /nowhere\.txt/],
   ])('%j: exit code %d', async (args, code, message) => {
     const { status, error } = await run(...args);

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { constant, normal } from '../kernels/op.ts';
+import { constant, normal, uniform } from '../kernels/op.ts';
 import { toFloat16 } from '../src/checkpoint/safetensors.ts';
 import { CpuDevice } from '../src/devices/cpu/device.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
@@ -45,6 +45,28 @@ test('a memory that cannot grow fails that read and that upload only', async () 
     rt.read(rt.linear(rt.tensor({ ...large, shape: [500, 64], data: large.data.subarray(0, 32_000) }), wide)),
   );
   expect(await rt.read(y)).toEqual(before);
+});
+
+test('a loop that uploads, computes, reads and disposes needs no more memory than its largest round', async () => {
+  const own = memory();
+  const rt = new Runtime(cpu(own));
+  const layer = rt.linearLayer(normal([48, 64], 1), constant([48], 0));
+  const next = uniform(1);
+  const largest = normal([300, 64], 2);
+  const round = async (rows: number) => {
+    using x = rt.tensor({ shape: [rows, 64], data: largest.data.subarray(0, rows * 64) });
+    const y = await rt.read(rt.linear(x, layer));
+    expect(y.length).toBe(rows * 48);
+  };
+  await round(300);
+  const kept = Array.from({ length: 20 }, (_, i) => rt.tensor(normal([1 + i, 64], i)));
+  await round(300);
+  const before = own.buffer.byteLength;
+  for (let i = 0; i < 2000; i++) {
+    await round(1 + Math.floor(next() * 300));
+    if (i % 100 === 0) kept[i / 100]!.dispose();
+  }
+  expect(own.buffer.byteLength).toBe(before);
 });
 
 test('an upload after a read takes the place of its activations', async () => {

@@ -145,6 +145,38 @@ export function runtimeTests(open: () => Device | Promise<Device>, clear: (devic
     );
   });
 
+  describe('an upload that is disposed of', () => {
+    test(
+      'reads that were asked for before have it, later ones are refused; a result is as before',
+      withRuntime(async (rt) => {
+        const x = rt.tensor(matrix(4, 8, 1));
+        const y = rt.linear(x, layer(rt, 4, 8));
+        const reading = rt.read(y);
+        x.dispose();
+        x.dispose();
+        y.dispose();
+        const want = exact.linear(exact.tensor(matrix(4, 8, 1)), layer(exact, 4, 8));
+        expect(largestDifference(await reading, await exact.read(want))).toBeLessThan(1e-5);
+        const message = /^(read|linear): expected a tensor in use, got a disposed one\.$/;
+        await expectError('disposed', message, () => rt.read(x));
+        await expectError('disposed', message, () => rt.read(y));
+        await expectError('disposed', message, () => rt.linear(x, layer(rt, 4, 8)));
+      }),
+    );
+    test(
+      'its place is used again, and no other tensor changes',
+      withRuntime(async (rt) => {
+        const [kept, gone] = [1, 2].map((seed) => rt.tensor(matrix(40, 30, seed)));
+        gone!.dispose();
+        await rt.read(kept!);
+        const sizes = [20, 10, 41, 40, 3, 2, 1];
+        const later = sizes.map((rows) => rt.tensor(matrix(rows, 30, rows)));
+        for (const [i, rows] of sizes.entries()) expect(await rt.read(later[i]!)).toEqual(matrix(rows, 30, rows).data);
+        expect(await rt.read(kept!)).toEqual(matrix(40, 30, 1).data);
+      }),
+    );
+  });
+
   describe('what is refused', () => {
     test(
       'a weight whose dtype no linear has, or not that of its data; then the runtime goes on',
@@ -215,7 +247,7 @@ export function runtimeTests(open: () => Device | Promise<Device>, clear: (devic
   });
 }
 
-/** A random program of the four ops over shared inputs, in any order: the results to read, some of them twice. */
+/** A random program of all ops over shared inputs, in any order: the results to read, some of them twice. */
 function randomProgram(rt: Runtime, seed: number, forGpu: boolean): Tensor[] {
   const next = uniform(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
@@ -241,13 +273,36 @@ function randomProgram(rt: Runtime, seed: number, forGpu: boolean): Tensor[] {
     const typeIds = ids.map((id) => id % 2);
     return rt.embedding(ids, typeIds, { word, position, type });
   };
+  /** One of the general ops. Products with what live has are bounded by tanh, so that numbers do not grow without end. */
+  const general = (x: Tensor): Tensor => {
+    const [rows, columns] = x.shape;
+    const other = () => (next() < 0.5 ? rt.tensor(normal([1, columns], whole(1, 99))) : rt.softmax(x));
+    const ops = [
+      () =>
+        rt.rows(
+          x,
+          Int32Array.from({ length: whole(1, 9) }, () => whole(0, rows - 1)),
+        ),
+      () => rt.add(x, other()),
+      () => rt.mul(x, other()),
+      () => rt.activation(x, pick(['gelu', 'relu', 'tanh', 'sigmoid'] as const)),
+      () => rt.softmax(x),
+      () => rt.mean(x),
+      () => rt.transpose(x),
+      () => rt.matmul(x, rt.transpose(rt.activation(x, 'tanh'))),
+      () => rt.matmul(x, rt.tensor(normal([columns, whole(1, 20)], whole(1, 99)))),
+    ];
+    return pick(ops)();
+  };
   for (let ops = whole(1, 8); ops > 0; ops--) {
     const x = pick(live);
     const [rows, columns] = x.shape;
     const kind = next();
     if (kind < 0.1) live.push(upload());
+    else if (next() < 0.4) live.push(general(x));
     else if (kind < 0.25 && embeddings > 0) live.push(embedding());
-    else if (kind < 0.55) live.push(rt.linear(x, linear(whole(1, 37), columns), next() < 0.3 ? 'gelu' : undefined));
+    else if (kind < 0.55)
+      live.push(rt.linear(x, linear(whole(1, 37), columns), pick([undefined, undefined, 'gelu', 'relu', 'tanh'])));
     else if (kind < 0.75) {
       const norm = { gamma: rt.tensor(normal([columns], 4)), beta: rt.tensor(normal([columns], 5)) };
       const fitting = live.filter(({ shape }) => shape[0] === rows && shape[1] === columns);
