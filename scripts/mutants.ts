@@ -247,14 +247,17 @@ export const MUTANTS: Mutant[] = [
     ['const matters = ofLayer ||', 'const matters ='],
   ]),
   ...mutants('src/files/hub.ts', 'hub.test', undefined, [
-    ['await readConfig(snapshot);', ''],
-    ['if (digest !== file.etag)', 'if (digest === "")'],
-    ['if (size !== undefined && got !== size) return false;', ''],
-    ['!isRunning(Number(pid))', 'false'],
+    ['isHash && !digests.includes(etag)', 'false'],
+    ['if (loaded !== size) throw', 'if (false) throw'],
+    ['?.size !== size', ' === undefined'],
+    ['> DAY', '< DAY'],
+    ['isRefusal(cause) || this.#isReached', 'isRefusal(cause)'],
+    ["note(this.#absence(file), '');", ''],
+    ['!(size <= maxSize(file))', 'false'],
   ]),
   ...mutants('src/files/http.ts', 'hub.test', undefined, [
-    ['let known = at - begin;', 'let known = 0;'],
-    ['wait > LONGEST_WAIT * 1000', 'false'],
+    ['Math.min(at - from, part.value.length)', '0'],
+    ['wait > MAX_WAIT * 1000', 'false'],
   ]),
   ...mutants('programs/convert.ts', 'checkpoint.test', 'nothing', [
     ["process.once('exit', remove);", ''],
@@ -299,7 +302,7 @@ export const MUTANTS: Mutant[] = [
     ['loading.then((qa) => qa.dispose())', 'loading'],
     ['unlessAborted(loading, signal)', 'loading'],
   ]),
-  ...mutants('src/files/http.ts', 'hub.test', 'a signal ends a download', [['...asked]', ']']]),
+  ...mutants('src/files/http.ts', 'hub.test', 'a signal ends a download', [['...(signal ? [signal] : [])', '']]),
 ];
 
 /** Copies what was built of the unbroken product. */
