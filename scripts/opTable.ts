@@ -8,9 +8,21 @@ const KERNELS = join(import.meta.dirname, '..', 'kernels');
 const SHARED =
   /^(math|engine|grouping|pack|probe|quantizeWeight|halfToFloat)\.wasm\.ts$|^(common|activation|range)\.wgsl$/;
 /** Commands of the CPU that an op is made of, where it is not one of its own name alone. */
-const COMMANDS: Record<string, string[]> = { linearInt8: ['quantize', 'linearInt8'] };
-/** linearInt8 is linear on the GPU, with another product, weight and store. */
+const COMMANDS: Record<string, string[]> = {
+  ...{ linearInt8: ['quantize', 'linearInt8'], embedding: ['rows'], matmul: ['packRows', 'linear'] },
+  ...{ add: ['elementwise'], mul: ['elementwise'], activation: ['elementwise'] },
+};
+/** Where an op is defined, if not in a file of its name. */
+const DEFINED: Record<string, string> = {
+  ...{ add: 'elementwise', mul: 'elementwise', activation: 'elementwise', transpose: 'matmul' },
+};
+/** linearInt8 is linear on the GPU, with another product, weight and store; matmul is a transposition and a linear. */
 const WGSL: Record<string, RegExp> = {
+  embedding: /^rows\.wgsl$/,
+  add: /^elementwise\.wgsl$/,
+  mul: /^elementwise\.wgsl$/,
+  activation: /^elementwise\.wgsl$/,
+  matmul: /^(transpose|linear(\.float)?)\.wgsl$/,
   linear: /^(linear(\.float)?|weight\.fp\d+)\.wgsl$/,
   linearInt8: /^(linear(\.int8)?|quantizer)\.wgsl$/,
 };
@@ -40,7 +52,8 @@ export function opTable(): string {
   const rows = ALL_OPS.map(({ name }) => {
     const cpu = [...new Set((COMMANDS[name] ?? [name]).flatMap(wasmFiles))];
     const webgpu = names.filter((file) => (WGSL[name] ?? new RegExp(`^${name}\\.wgsl$`)).test(file));
-    return `| ${name} | [${name}.ts](../kernels/${name}.ts) | ${links(cpu)} | ${links(webgpu)} |`;
+    const file = `${DEFINED[name] ?? name}.ts`;
+    return `| ${name} | [${file}](../kernels/${file}) | ${links(cpu)} | ${links(webgpu)} |`;
   });
   if (left.size > 0) throw new Error(`kernels: expected an op for each file, got none for ${[...left].join(', ')}.`);
   return ['| op | definition | cpu | webgpu |', '|---|---|---|---|', ...rows].join('\n');
