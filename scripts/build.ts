@@ -73,6 +73,13 @@ async function expectedResults(): Promise<Record<string, string>> {
   return results;
 }
 
+/** A shader as a page downloads it: half of the files is for their readers. */
+const withoutComments = (wgsl: string): string =>
+  wgsl
+    .replace(/\/\/.*/g, '')
+    .replace(/^\s+|\s+$/gm, '')
+    .replace(/\n+/g, '\n');
+
 /** What the library has as text, from the tree at `root`, whose WebAssembly modules are built. */
 export async function assetsOf(root: string) {
   const folder = join(root, 'wasm');
@@ -85,7 +92,7 @@ export async function assetsOf(root: string) {
   return {
     WASM: named('*-shared.wasm', folder, (path) => readFileSync(path, 'base64')),
     SHARED_FLAG: sharedFlag(folder),
-    WGSL: named('*.wgsl', join(root, 'kernels'), (path) => readFileSync(path, 'utf8')),
+    WGSL: named('*.wgsl', join(root, 'kernels'), (path) => withoutComments(readFileSync(path, 'utf8'))),
     WORKER: await workerCode(root),
     EXPECTED: await expectedResults(),
   };
