@@ -4,6 +4,7 @@ import { Bert, type Weights } from './bert.ts';
 import { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
 import { DEVICE_OPTIONS, type Dtype, deviceName, dtypesOf, startDevice } from './devices/index.ts';
 import { inputError } from './errors.ts';
+import { HUB_OPTIONS } from './files/hub.ts';
 import type { Files, OnProgress } from './files/index.ts';
 import * as option from './options.ts';
 import { check, type GivenOf, optionsOf, preview, unlessAborted, type ValuesOf } from './options.ts';
@@ -66,10 +67,7 @@ const OPTIONS = {
   /** Most questions that may be under way at once; one more is refused as `busy`. Default: no limit. */
   maxQueue: option.integer(1),
   ...DEVICE_OPTIONS,
-  /** Only for a model of the Hub: branch, tag or commit. Default main. */
-  revision: option.string,
-  /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
-  endpoint: option.string,
+  ...HUB_OPTIONS,
   /** Called with the bytes so far of each large file that is downloaded or loaded. */
   onProgress: option.callback<OnProgress>(),
   /** Ends `load` early: it rejects with the signal's reason. What is loaded by then is given back. */

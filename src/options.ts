@@ -28,7 +28,7 @@ export type GivenOf<T> = { [K in RequiredOf<T>]: ValuesOf<T>[K] } & {
 /** A table for options that have an interface of their own. */
 export type Table<T> = { readonly [K in keyof T]-?: Option<T[K]> };
 
-const rule = <V>(expected: string, allows: (value: unknown) => boolean): Option<V | undefined> => ({
+export const rule = <V>(expected: string, allows: (value: unknown) => boolean): Option<V | undefined> => ({
   expected,
   allows,
 });

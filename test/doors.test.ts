@@ -287,6 +287,30 @@ const CALLS: Call[] = [
     ],
   },
   {
+    name: 'folder',
+    run: engine.folder,
+    args: () => [TINY],
+    takes: [["'11'"]],
+  },
+  {
+    name: 'site',
+    run: engine.site,
+    args: () => ['https://example.org', {}],
+    takes: [["'11'"], EMPTY_OPTIONS],
+  },
+  {
+    name: 'hub',
+    run: engine.hub,
+    args: () => ['owner/name', {}],
+    takes: [["'11'"], EMPTY_OPTIONS],
+  },
+  {
+    name: 'filesOf',
+    run: engine.filesOf,
+    args: () => [TINY, {}],
+    takes: [["'11'"], EMPTY_OPTIONS],
+  },
+  {
     name: 'chooseScale',
     run: engine.chooseScale,
     args: () => [-1, 1],
@@ -301,7 +325,7 @@ const CALLS: Call[] = [
 const UNTESTED = ['roundHalfEven'];
 /** Those of checkpoint files, tested with their rooms. */
 const ELSEWHERE = [
-  ...['blobs', 'folder', 'hub', 'site', 'filesOf', 'parseConfig', 'tensorShapes', 'openCheckpoint', 'weightsOf'],
+  ...['blobs', 'parseConfig', 'tensorShapes', 'openCheckpoint', 'weightsOf'],
   ...['planSafetensors', 'elements', 'readSafetensors', 'toFloat16', 'toFloat32', 'writeSafetensors', 'dtypesOf'],
 ];
 

@@ -51,7 +51,8 @@ export async function openCheckpoint(
   model: string | URL | Files,
   options: CheckpointOptions & HubOptions = {},
 ): Promise<Checkpoint> {
-  const files = await filesOf(model, options);
+  const { revision, endpoint } = options;
+  const files = await filesOf(model, { revision, endpoint });
   const { config: sizes, tokenizer } = await openDescription(files, options);
   const { config, tensors, close } = await openWeights(sizes, files, options);
   try {

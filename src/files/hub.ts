@@ -12,17 +12,19 @@
  */
 
 import { BertletError, fault, inputError, messageOf } from '../errors.ts';
-import { preview } from '../options.ts';
-import { inNode, isOfSystem, variables } from '../platform.ts';
+import { type GivenOf, optionsOf, preview, string } from '../options.ts';
+import { inNode, variables } from '../platform.ts';
 import { type Fetch, isRefusal, type RequestOptions, reasonOf, send } from './http.ts';
-import { type Files, folder, maxSize, type OpenFile, type OpenOptions, site } from './index.ts';
+import { type Files, folder, maxSize, type OpenFile, type OpenOptions, placeOf, readWhole, site } from './index.ts';
 
-export interface HubOptions {
-  /** Branch, tag or commit. Default main. */
-  revision?: string | undefined;
+export const HUB_OPTIONS = {
+  /** Only for a model of the Hub: branch, tag or commit. Default main. */
+  revision: string,
   /** Address of the Hub. Default: the environment variable HF_ENDPOINT, or else https://huggingface.co. */
-  endpoint?: string | undefined;
-}
+  endpoint: string,
+};
+export type HubOptions = GivenOf<typeof HUB_OPTIONS>;
+type Model = Readonly<Record<'id' | 'revision' | 'endpoint', string>>;
 
 const HUB = 'https://huggingface.co';
 const HUB_HOST = /^(https?:\/\/)?(www\.)?(huggingface\.co|hf\.co)\//;
@@ -32,7 +34,7 @@ const MODEL = /^([\w-][\w.-]*(?:\/[\w-][\w.-]*)?)(?:\/(?:tree|blob|resolve)\/([^
 const REVISION = /^(?![-/.])(?!.*(\.\.|\/\/|\/\.|@\{|[./]$))[^\s\p{Cc}~^:?*[\\]+$/u;
 const COMMIT = /^[0-9a-f]{40}$/;
 
-/** Node's; nothing asks for it in a page. */
+/** Node's; in a page nothing asks for it. */
 const fs = inNode ? process.getBuiltinModule('node:fs') : (undefined as never);
 
 /**
@@ -41,32 +43,30 @@ const fs = inNode ? process.getBuiltinModule('node:fs') : (undefined as never);
  * @throws BertletError `input` if it can be none of them
  */
 export async function filesOf(model: string | URL | Files, options: HubOptions = {}): Promise<Files> {
+  const { revision, endpoint } = optionsOf('filesOf', options, HUB_OPTIONS);
   if (typeof (model as Files | null)?.open === 'function') return model as Files;
-  const text = (model as URL | null)?.href ?? model;
   const expected = 'a folder, an address, owner/name, or Files';
-  if (typeof text !== 'string' || text === '') throw inputError('model', expected, preview(model));
+  const text = placeOf('model', model, expected);
   if (text.startsWith('file:')) return folder(pathOf(text));
   if (inNode && isThere(text)) return folder(text);
   const isUrl = /^https?:/.test(text);
-  const own = isUrl ? (options.endpoint ?? variables.HF_ENDPOINT) : '';
-  const path = text.replace(HUB_HOST, '').replace(own ? `${own}/` : '', '');
+  const own = isUrl ? `${endpoint ?? variables.HF_ENDPOINT}/` : '';
+  const path = text.replace(HUB_HOST, '').replace(own, '');
   const isAddress = path !== text;
-  const [, id, revision, behind] = MODEL.exec(isAddress ? path.replace(/[?#].*/, '') : text) ?? [];
-  if (isAddress && (!id || behind)) {
-    throw inputError('model', `the address of a model, such as ${HUB}/owner/name`, preview(text));
+  const [, id, inAddress, behind] = MODEL.exec(isAddress ? path.replace(/[?#].*/, '') : text) ?? [];
+  if (isAddress) {
+    if (!id || behind) throw inputError('model', `the address of a model, as ${HUB}/owner/name`, preview(text));
+    const named = inAddress?.replaceAll('%2F', '/') ?? revision;
+    if (revision && named !== revision) throw inputError('revision', `${named}, as in the address`, preview(revision));
+    return hub(id, { revision: named, endpoint });
   }
-  if (isAddress) return hub(id!, { ...options, revision: agreed(revision?.replaceAll('%2F', '/'), options.revision) });
   if (isUrl) return site(text);
   if (behind) {
     throw inputError('model', id, preview(text), `Give the revision as an option: { revision: ${preview(behind)} }.`);
   }
-  if (id && !revision && !id.includes('..')) {
-    const isBeside =
-      !inNode &&
-      (await site(text)
-        .open('config.json')
-        .catch(() => null));
-    return isBeside ? site(text) : hub(id, options);
+  if (id && !inAddress && !id.includes('..')) {
+    const beside = inNode ? null : await readWhole(site(text), 'config.json').catch(() => null);
+    return beside ? site(text) : hub(id, { revision, endpoint });
   }
   if (/^\w{2,}:/.test(text)) throw inputError('model', expected, preview(text));
   return inNode ? folder(text) : site(text);
@@ -77,8 +77,8 @@ function pathOf(address: string): string {
   try {
     return process.getBuiltinModule('node:url').fileURLToPath(address);
   } catch (cause) {
-    const where = inNode ? messageOf(cause) : 'A page has none: serve the folder';
-    throw inputError('model', 'a file: address of this machine', preview(address), `${where}.`);
+    const why = inNode ? messageOf(cause) : 'A page cannot read files: serve the folder';
+    throw inputError('model', 'a file: address of this machine', preview(address), `${why}.`);
   }
 }
 
@@ -91,18 +91,6 @@ function isThere(path: string): boolean {
   }
 }
 
-/** The revision of an address, or else of the options. */
-function agreed(ofAddress: string | undefined, option: string | undefined): string | undefined {
-  if (ofAddress === undefined || option === undefined || ofAddress === option) return ofAddress ?? option;
-  throw inputError('revision', `${ofAddress}, as in the address`, preview(option));
-}
-
-interface Model {
-  readonly id: string;
-  readonly revision: string;
-  readonly endpoint: string;
-}
-
 /**
  * A model of the Hub, or of a mirror. In Node its files are kept in the cache of Python's huggingface_hub, by its
  * environment variables; in a page, in its Cache Storage. Without a network there is what there was at the last visit.
@@ -110,11 +98,10 @@ interface Model {
  * @throws BertletError `input` for an impossible name or revision. `open`: `file` if a file cannot be downloaded, or has
  * another size or hash than the Hub says
  */
-export function hub(
-  id: string,
-  { revision = 'main', endpoint = variables.HF_ENDPOINT || HUB }: HubOptions = {},
-): Files {
-  if (MODEL.exec(id)?.[1] !== id || id.includes('..')) throw inputError('model', 'owner/name', preview(id));
+export function hub(id: string, options: HubOptions = {}): Files {
+  const { revision = 'main', endpoint = variables.HF_ENDPOINT || HUB } = optionsOf('hub', options, HUB_OPTIONS);
+  const isName = MODEL.exec(placeOf('model', id, 'owner/name'))?.[1] === id && !id.includes('..');
+  if (!isName) throw inputError('model', 'owner/name', preview(id));
   if (!REVISION.test(revision)) throw inputError('revision', 'a branch, a tag or a commit', preview(revision));
   const model = { id, revision, endpoint: endpoint.replace(/\/$/, '') };
   return inNode ? new CachedModel(model) : inPage(model);
@@ -130,8 +117,8 @@ const ADVICE: Record<number, string> = {
 };
 /** What to do about an answer of the Hub, or none. */
 function adviceOf(cause: unknown, otherwise: string): string {
-  if (isRefusal(cause)) return ADVICE[cause.response.status] ?? otherwise;
   const { HTTPS_PROXY, https_proxy, NODE_USE_ENV_PROXY } = variables;
+  if (isRefusal(cause)) return ADVICE[cause.response.status] ?? otherwise;
   if (!(HTTPS_PROXY || https_proxy) || NODE_USE_ENV_PROXY) return otherwise;
   return 'HTTPS_PROXY is set: Node goes by it where NODE_USE_ENV_PROXY=1 is set as well.';
 }
@@ -145,18 +132,12 @@ function refusal({ id, revision, endpoint }: Model, cause: unknown, cached = '')
   return fault('file', id, expected, `${reasonOf(cause)}${cached}`, advice, cause);
 }
 
-/** A file as the headers describe it. A hash is SHA-256 for a large file, git's SHA-1 for a small one. */
-interface Remote {
-  readonly commit: string | null;
-  readonly etag: string;
-  readonly size: number;
-}
-
+type Remote = Awaited<ReturnType<typeof describe>>;
 /**
- * Node: asks for the headers of a file. A redirect to a CDN has them itself, one to the new name of a model has not, and
- * is followed; another host is not told the token.
+ * Node: asks for the commit, the hash and the size of a file. A redirect to a CDN has them in its own headers; one to the
+ * new name of a model has not, and is followed. Another host is not told the token.
  */
-async function describe(url: string, { headers, ...request }: RequestOptions): Promise<Remote> {
+async function describe(url: string, { headers, ...request }: RequestOptions) {
   for (let [at, hops] = [url, 0]; ; hops++) {
     const secret = new URL(at).origin === new URL(url).origin && headers && { headers };
     const { headers: got } = await send(at, { ...request, ...secret, method: 'HEAD', redirect: 'manual' });
@@ -183,7 +164,7 @@ function expanded(path: string): string {
 const homeFolder = () => expanded(variables.HF_HOME || `${variables.XDG_CACHE_HOME || '~/.cache'}/huggingface`);
 
 /** Node: the token and the patience of each request. The token is that of HF_TOKEN, or else of `hf auth login`. */
-function requestOf(signal: AbortSignal | undefined): RequestOptions {
+function requestOf({ signal = null as AbortSignal | null }): RequestOptions {
   let token = variables.HF_TOKEN ?? '';
   try {
     token ||= fs.readFileSync(expanded(variables.HF_TOKEN_PATH || `${homeFolder()}/token`), 'utf8');
@@ -193,7 +174,7 @@ function requestOf(signal: AbortSignal | undefined): RequestOptions {
     throw inputError('HF_TOKEN', 'a token of printable characters, here or of `hf auth login`', 'others');
   }
   const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
-  return { headers, signal: signal ?? null, seconds: Number(variables.HF_HUB_DOWNLOAD_TIMEOUT || 10) };
+  return { headers, signal, seconds: Number(variables.HF_HUB_DOWNLOAD_TIMEOUT || 10) };
 }
 
 /** Node: writes a small file of the cache. A cache that cannot be written works without it. */
@@ -250,15 +231,15 @@ class CachedModel implements Files {
   }
 
   /** Asks the Hub for a file. Null: there is none, or the cache must do. */
-  async #ask(file: string, { signal }: OpenOptions): Promise<Remote | null> {
+  async #ask(file: string, options: OpenOptions): Promise<Remote | null> {
     if (this.#alone) return null;
-    const request = requestOf(signal);
+    const request = requestOf(options);
     try {
       const remote = await describe(addressOf(this.#model, this.#commit ?? this.#model.revision, file), request);
       this.#learn(remote.commit);
       return remote;
     } catch (cause) {
-      signal?.throwIfAborted();
+      options.signal?.throwIfAborted();
       const known = isThere(`${this.#store}/snapshots/${this.#commit}`) ? this.#commit : null;
       const isAbsent = isRefusal(cause) && cause.response.status === 404;
       const commit = isAbsent ? (cause.response.headers.get('x-repo-commit') ?? known) : null;
@@ -309,6 +290,8 @@ class CachedModel implements Files {
     } catch (cause) {
       options.signal?.throwIfAborted();
       if (cause instanceof BertletError) throw cause;
+      const isOfDisk = typeof (cause as { code?: unknown }).code === 'string';
+      if (!isOfDisk) throw notWhole(url, `${size} bytes`, reasonOf(cause), cause);
       const room = `a cache with room for the ${size} bytes of ${file}`;
       throw fault('file', this.#store, room, messageOf(cause), 'Set HF_HOME to a folder that can be written.', cause);
     }
@@ -324,10 +307,13 @@ function removeAbandoned(blobs: string): void {
   }
 }
 
+const notWhole = (url: string, expected: string, got: unknown, cause?: unknown) =>
+  fault('file', url, expected, got, adviceOf(cause, 'Nothing is kept of it: try again.'), cause);
+
 /** Node: downloads a file under another name, and renames it to its blob after its size and hash were checked. */
 async function fetchBlob(
   { url, blob, file, etag, size }: Remote & Record<'url' | 'blob' | 'file', string>,
-  { signal, onProgress }: OpenOptions,
+  options: OpenOptions,
 ): Promise<void> {
   const { createHash, randomUUID } = process.getBuiltinModule('node:crypto');
   const git = createHash('sha1').update(`blob ${size}\0`);
@@ -335,25 +321,20 @@ async function fetchBlob(
   const temporary = `${blob}.${randomUUID()}.incomplete`;
   const output = fs.openSync(temporary, 'wx');
   let loaded = 0;
-  const wrong = (expected: string, got: unknown, cause?: unknown) =>
-    fault('file', url, expected, got, adviceOf(cause, 'Nothing is kept of it: try again.'), cause);
   try {
-    await send(url, requestOf(signal), (chunk) => {
+    await send(url, requestOf(options), (chunk) => {
       for (let at = 0; at < chunk.length; ) at += fs.writeSync(output, chunk, at); // a full disk may take a part
       for (const hash of hashes) hash.update(chunk);
       loaded += chunk.length;
-      if (loaded > size) throw wrong(`${size} bytes`, 'more');
-      onProgress?.({ file, loaded, total: size });
+      if (loaded > size) throw notWhole(url, `${size} bytes`, 'more');
+      options.onProgress?.({ file, loaded, total: size });
     });
-    if (loaded !== size) throw wrong(`${size} bytes`, loaded);
+    if (loaded !== size) throw notWhole(url, `${size} bytes`, loaded);
     const digests = hashes.map((hash) => hash.digest('hex'));
     const isHash = /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
-    if (isHash && !digests.includes(etag)) throw wrong(`the hash ${etag}`, digests[0]);
+    if (isHash && !digests.includes(etag)) throw notWhole(url, `the hash ${etag}`, digests[0]);
     fs.fsyncSync(output);
     fs.renameSync(temporary, blob);
-  } catch (cause) {
-    if (cause instanceof BertletError || isOfSystem(cause)) throw cause;
-    throw wrong(`${size} bytes`, loaded ? `${loaded} (${reasonOf(cause)})` : reasonOf(cause), cause);
   } finally {
     fs.closeSync(output);
     fs.rmSync(temporary, { force: true });
@@ -368,38 +349,31 @@ const keeping: Fetch = async (url, init) => {
   const storage = await globalThis.caches?.open('bertlet').catch(() => undefined);
   const kept = await storage?.match(url).catch(() => undefined);
   if (kept && /\/resolve\/[0-9a-f]{40}\//.test(url)) return kept;
-  const response = await fetch(url, init).catch((error: unknown) => {
-    if (kept) return kept;
-    throw error;
-  });
-  if (response.status >= 500 && kept) return kept;
-  const isWhole = response.status === 200;
-  if (storage && (isWhole || response.status === 404)) {
-    const copy = isWhole ? response.clone() : new Response(null, { status: 404 });
-    storage.put(url, copy).catch(() => {});
-  }
+  const response = await fetch(url, init).catch((error: unknown) => kept ?? Promise.reject(error));
+  const { status } = response;
+  if (status >= 500 && kept) return kept;
+  if (status === 404) storage?.put(url, new Response(null, { status })).catch(() => {});
+  if (status === 200 && storage) storage.put(url, response.clone()).catch(() => {});
   return response;
 };
 
 /** A page: the files of the commit that the revision has now, or had at the last visit. */
 function inPage(model: Model): Files {
   const { id, revision } = model;
+  const url = addressOf(model, revision, 'config.json');
   let files: Files | undefined;
-  const find = async (signal: AbortSignal | undefined) => {
-    const request = { fetch: keeping, signal: signal ?? null };
-    const { headers } = await send(addressOf(model, revision, 'config.json'), request);
-    const commit = headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
-    return site(addressOf(model, commit), { fetch: keeping });
-  };
   return {
     name: `${id}, revision ${revision}`,
     open: async (file, options = {}) => {
-      try {
-        files ??= await find(options.signal);
-      } catch (cause) {
-        options.signal?.throwIfAborted();
-        throw refusal(model, cause);
-      }
+      const { signal = null } = options;
+      const answer = files
+        ? null
+        : await send(url, { fetch: keeping, signal }).catch((cause: unknown) => {
+            signal?.throwIfAborted();
+            throw refusal(model, cause);
+          });
+      const commit = answer?.headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
+      files ??= site(addressOf(model, commit), { fetch: keeping });
       return files.open(file, options);
     },
   };

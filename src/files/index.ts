@@ -1,7 +1,7 @@
 /** Files of a checkpoint, wherever they are: in a folder, at an address, in memory. hub.ts has the Hub's. */
 
 import { BertletError, fault, inputError } from '../errors.ts';
-import { preview } from '../options.ts';
+import { callback, type GivenOf, optionsOf, preview, rule } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { type Fetch, HttpError, reasonOf, send } from './http.ts';
 
@@ -78,9 +78,16 @@ function refusePointer(file: OpenFile): OpenFile {
   throw fault('file', file.name, "the file's content", 'a Git LFS pointer to it', advice);
 }
 
+/** The text of a path or an address. */
+export function placeOf(what: string, value: unknown, expected: string): string {
+  const text = (value as URL | null | undefined)?.href ?? value;
+  if (typeof text === 'string' && text !== '') return text;
+  throw inputError(what, expected, preview(value));
+}
+
 /** A folder of the disk, in Node. Its files are read in parts, so none is in memory as a whole. */
 export const folder = (path: string): Files => ({
-  name: path,
+  name: placeOf('folder', path, 'a path'),
   open: async (file, { onProgress } = {}) => {
     const fs = process.getBuiltinModule('node:fs');
     const name = `${path}/${file}`;
@@ -133,16 +140,22 @@ export const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
   });
 
 /**
- * Files that a program has already: `File`s, as a page is given them, or bytes by name.
+ * Files that a program has already: `File`s, as the visitor of a page chooses them, or bytes by name.
  * @throws BertletError `input` for anything else, and for two files of one name
  */
-export function blobs(files: readonly File[] | Record<string, Blob | Uint8Array>): Files {
-  const entries = Array.isArray(files) ? files.map((file: File) => [file.name, file] as const) : Object.entries(files);
-  const byName = new Map<string, Blob | Uint8Array>(entries);
-  for (const [name, file] of byName) {
-    if (ArrayBuffer.isView(file) || typeof file?.arrayBuffer === 'function') continue; // of any realm
-    throw inputError(`blobs: ${name}`, 'a Blob or a Uint8Array', preview(file));
+export function blobs(files: Iterable<File> | Record<string, Blob | Uint8Array>): Files {
+  if (!isObject(files)) throw inputError('blobs', 'an array of File, or bytes by name', preview(files));
+  const entries: [string, Blob | Uint8Array][] =
+    Symbol.iterator in files
+      ? Array.from(files as Iterable<File>, (file) => [file?.name, file])
+      : Object.entries(files);
+  for (const [name, file] of entries) {
+    const isContent = ArrayBuffer.isView(file) || typeof file?.arrayBuffer === 'function'; // of any realm
+    if (!isContent || typeof name !== 'string') {
+      throw inputError(`blobs: ${name}`, 'a File, or a name with a Blob or a Uint8Array', preview(file));
+    }
   }
+  const byName = new Map(entries);
   if (byName.size < entries.length)
     throw inputError(
       'blobs',
@@ -154,30 +167,32 @@ export function blobs(files: readonly File[] | Record<string, Blob | Uint8Array>
     open: async (name, { onProgress } = {}) => {
       const file = byName.get(name);
       if (!file) return null;
-      const bytes = ArrayBuffer.isView(file) ? file : new Uint8Array(await file.arrayBuffer());
-      onProgress?.({ file: name, loaded: bytes.length, total: bytes.length });
-      return inMemory(name, bytes);
+      const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(file)
+        ? file
+        : new Uint8Array(await file.arrayBuffer());
+      onProgress?.({ file: name, loaded: byteLength, total: byteLength });
+      return inMemory(name, new Uint8Array(buffer, byteOffset, byteLength));
     },
   };
 }
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
-export interface SiteOptions {
+const SITE = {
   /** In place of the global `fetch`. */
-  fetch?: Fetch | undefined;
+  fetch: callback<Fetch>(),
   /** Sent with each request. */
-  headers?: Record<string, string> | undefined;
-}
+  headers: rule<Record<string, string>>('an object of headers', isObject),
+};
+export type SiteOptions = GivenOf<typeof SITE>;
 
 /** A folder at an address, whose query, such as a signature, each file gets. A file is fetched whole when it is opened. */
-export function site(
-  address: string | URL,
-  { fetch = (url, init) => globalThis.fetch(url, init), headers = {} }: SiteOptions = {},
-): Files {
-  const [, path = '', query = ''] = /^([^?#]*)(\?[^#]*)?/.exec(String(address))!;
+export function site(address: string | URL, options: SiteOptions = {}): Files {
+  const { fetch, headers = {} } = optionsOf('site', options, SITE);
+  const [, path = '', query = ''] = /^([^?#]*)(\?[^#]*)?/.exec(placeOf('site', address, 'an address'))!;
   const name = path.replace(/\/+$/, '');
   let isReached = false;
   const fetchFile: Fetch = async (url, init) => {
-    const response = await fetch(url, init);
+    const response = await (fetch ?? globalThis.fetch)(url, init);
     // Hosts of single-page apps answer with a page where a file is missing, and stores that may not be listed with 403.
     const isPage = response.headers.get('content-type')?.startsWith('text/html');
     const isAbsent = isPage || (response.status === 403 && isReached);
