@@ -1,4 +1,4 @@
-// The activation functions, by the numbers that the host gives them (ACTIVATIONS in src/devices/webgpu/program.ts).
+// The activation functions, by the numbers that the host gives them (HOW in src/devices/webgpu/program.ts).
 
 fn activate(value: vec4f) -> vec4f {
   return select(ofNumber(value), value, isNaN(value));

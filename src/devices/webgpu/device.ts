@@ -117,11 +117,11 @@ export class WebgpuDevice implements Device {
   }
 
   #free(memories: readonly GpuMemory[]): void {
-    for (const { bytes, buffer } of memories) {
+    for (const { id, bytes, buffer } of memories) {
       this.bytes -= bytes;
       buffer.destroy();
+      for (const key of this.#bindGroups.keys()) if (key.includes(`,${id},`)) this.#bindGroups.delete(key);
     }
-    this.#bindGroups.clear();
   }
 
   /** Uploads rows, padded to `stride` elements each. Memory is mapped, because `writeBuffer` would copy twice. */
@@ -237,7 +237,7 @@ export class WebgpuDevice implements Device {
   #bindGroup(dispatches: readonly Dispatch[], i: number, { data, ranges }: Placed): GPUBindGroup {
     const { y, reads } = dispatches[i]!;
     const memories = [ranges, ...[y, ...reads].map(({ memory }) => memory!)];
-    const key = [i, dispatches.length, data.id, ...memories.map(({ id }) => id)].join();
+    const key = `${i} of ${dispatches.length},${[data, ...memories].map(({ id }) => id)},`;
     const known = this.#bindGroups.get(key);
     if (known) return known;
     const tables = { buffer: data.buffer, offset: STEP_BYTES * dispatches.length };
