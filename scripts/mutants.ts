@@ -90,7 +90,7 @@ export const MUTANTS: Mutant[] = [
     ['nearest<f32>(load', 'floor<f32>(load'],
   ]),
   // The GPU's kernels
-  ...mutants('kernels/linear.wgsl', 'webgpu.test', 'kernels', [['(r ^ k4)', '(r ^ (k4 + 1u))']]),
+  ...mutants('kernels/linear.wgsl', 'webgpu.test', 'kernels', [['64u * k4 + (r ^ k4)', '64u * k4 + (r ^ (k4 + 1u))']]),
   ...mutants('kernels/linear.int8.wgsl', 'webgpu.test', 'accumulators', [
     ['dot4I8Packed(a, b.w)', 'dot4I8Packed(a, b.z)'],
   ]),
@@ -98,7 +98,7 @@ export const MUTANTS: Mutant[] = [
     ['x[row * stride + k4], k4 < stride', 'x[row * stride + k4], true'],
   ]),
   ...mutants('kernels/activation.wgsl', 'webgpu.test', 'NaN', [
-    ['let h = 0.5 * x;', 'let h = max(0.5 * x, vec4f(-1e30));'],
+    ['select(ofNumber(value), value, isNaN(value))', 'ofNumber(value)'],
   ]),
   ...mutants('kernels/attention.wgsl', 'webgpu.test', 'attention', [
     ['24u) < vec4u(end)', '24u) <= vec4u(end)'],
@@ -128,7 +128,25 @@ export const MUTANTS: Mutant[] = [
     ['Promise.race([request, late])', 'request'],
     ['info: Partial<GPUAdapterInfo> = {}', 'info: Partial<GPUAdapterInfo>'],
   ]),
-  ...mutants('kernels/embedding.wgsl', 'webgpu.test', 'batch', [['(token - tables[step.firsts + token])', 'token']]),
+  ...mutants('kernels/rows.wgsl', 'webgpu.test', 'kernels', [
+    ['tables[step.indicesC + row]', 'tables[step.indicesB + row]'],
+  ]),
+  ...mutants('kernels/elementwise.wgsl', 'webgpu.test', 'kernels', [
+    ['value * second', 'value + second'],
+    ['step.second == 1u', 'false'],
+  ]),
+  ...mutants('kernels/softmax.wgsl', 'webgpu.test', 'kernels', [
+    ['select(vec4f(0.0), weight, inside(i))', 'weight'],
+    ['select(most, x[row * stride + i], inside(i))', 'x[row * stride + i]'],
+    ['most = max(most, ', 'most = ('],
+  ]),
+  ...mutants('kernels/mean.wgsl', 'webgpu.test', 'kernels', [['f32(end - first)', 'f32(end)']]),
+  ...mutants('kernels/transpose.wgsl', 'webgpu.test', 'kernels', [['row < step.inRows', 'true']]),
+  ...mutants('kernels/activation.wgsl', 'webgpu.test', 'kernels', [
+    ['size < vec4f(0.625)', 'size < vec4f(2.0)'],
+    ['max(value, vec4f(0.0))', 'abs(value)'],
+    ['exp(-value)', 'exp(value)'],
+  ]),
   ...mutants('src/devices/cpu/device.ts', 'runtime.test', 'upload while', [
     ['list = newList(); // an upload', '// an upload'],
   ]),
