@@ -19,7 +19,7 @@
  *     y = (p v) / sum p
  * No more than 6 rows of scores exist at a time in a thread.
  */
-import { exp, larger, maxLanes, share, sumLanes } from './math.wasm';
+import { exp, larger, largestOfPair, share, sumOfPair } from './math.wasm';
 import { tile } from './linear.wasm';
 
 /** Query rows of a block: the rows of a tile. */
@@ -88,10 +88,7 @@ export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
     m0 = larger(m0, a);
     m1 = larger(m1, b);
   }
-  // The revectorizer starts from a pair of stores, so the lanes are joined by way of memory.
-  v128.store(t, m1, 16);
-  v128.store(t, m0, 0);
-  const most = f32x4.splat(maxLanes(larger(v128.load(t, 0), v128.load(t, 16)))), factor = f32x4.splat(scale);
+  const most = f32x4.splat(largestOfPair(m0, m1, t)), factor = f32x4.splat(scale);
   // Pass 2: the exponentials and their sum. After the maximum is subtracted, exp cannot overflow.
   let s0 = f32x4.splat(0), s1 = s0;
   for (let at = s; at < end; at += 32) {
@@ -102,9 +99,7 @@ export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
     s0 = f32x4.add(s0, a);
     s1 = f32x4.add(s1, b);
   }
-  v128.store(t, s1, 16);
-  v128.store(t, s0, 0);
-  return <f32>1 / sumLanes(f32x4.add(v128.load(t, 0), v128.load(t, 16)));
+  return <f32>1 / sumOfPair(s0, s1, t);
 }
 
 /**

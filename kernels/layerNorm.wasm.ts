@@ -10,7 +10,7 @@
  * for one pass, mean of squares less square of the mean, would lose digits. The loops cover whole groups of 16
  * columns; the columns left over are computed one by one.
  */
-import { madd, share, sumLanes } from './math.wasm';
+import { madd, share, sumOfPair } from './math.wasm';
 
 /** y = x + residual on `count` floats, a multiple of 16. Returns the sum of y. `t`: 32 bytes of scratch. */
 export function addSum(x: usize, residual: usize, y: usize, count: i32, t: usize): f32 {
@@ -30,9 +30,7 @@ export function addSum(x: usize, residual: usize, y: usize, count: i32, t: usize
     s2 = f32x4.add(s2, c);
     s3 = f32x4.add(s3, d);
   }
-  v128.store(t, f32x4.add(s1, s3), 16);
-  v128.store(t, f32x4.add(s0, s2), 0);
-  return sumLanes(f32x4.add(v128.load(t, 0), v128.load(t, 16)));
+  return sumOfPair(f32x4.add(s0, s2), f32x4.add(s1, s3), t);
 }
 
 /** Returns the sum of (y - mean)^2 on `count` floats, a multiple of 16. `t`: 32 bytes of scratch. */
@@ -47,9 +45,7 @@ export function squares(y: usize, mean: f32, count: i32, t: usize): f32 {
     s2 = madd(c, c, s2);
     s3 = madd(d, d, s3);
   }
-  v128.store(t, f32x4.add(s1, s3), 16);
-  v128.store(t, f32x4.add(s0, s2), 0);
-  return sumLanes(f32x4.add(v128.load(t, 0), v128.load(t, 16)));
+  return sumOfPair(f32x4.add(s0, s2), f32x4.add(s1, s3), t);
 }
 
 /** y = (y - mean) * inverse * gamma + beta in place on `count` floats, a multiple of 16. */

@@ -38,32 +38,31 @@ const ZERO: usize = memory.data<f32>([0]);
 /** Rows of a tile. Tensors have room for a multiple of 6 rows; results beyond the last row are never read. */
 const TILE_ROWS: i32 = 6;
 
-/** Adds a row's 16 sums to what lies at `from`, and stores them at `to`. */
+/** Adds the sums of a row, 16 or 8, to what lies at `from`, and stores them at `to`. */
 // @ts-ignore: decorator
 @inline
-function add16(from: usize, to: usize, c0: v128, c1: v128, c2: v128, c3: v128): void {
+function addRow(wide: bool, from: usize, to: usize, c0: v128, c1: v128, c2: v128, c3: v128): void {
   const a = f32x4.add(c0, v128.load(from, 0)), b = f32x4.add(c1, v128.load(from, 16));
-  const c = f32x4.add(c2, v128.load(from, 32)), d = f32x4.add(c3, v128.load(from, 48));
-  // V8's revectorizer joins two stores only if the higher address comes first.
-  v128.store(to, d, 48);
-  v128.store(to, c, 32);
-  v128.store(to, b, 16);
-  v128.store(to, a, 0);
-}
-/** The same for the 8 sums of half a line. */
-// @ts-ignore: decorator
-@inline
-function add8(from: usize, to: usize, c0: v128, c1: v128): void {
-  const a = f32x4.add(c0, v128.load(from, 0)), b = f32x4.add(c1, v128.load(from, 16));
+  if (wide) {
+    const c = f32x4.add(c2, v128.load(from, 32)), d = f32x4.add(c3, v128.load(from, 48));
+    // V8's revectorizer joins two stores only if the higher address comes first.
+    v128.store(to, d, 48);
+    v128.store(to, c, 32);
+  }
   v128.store(to, b, 16);
   v128.store(to, a, 0);
 }
 
 /**
- * Tile of 6 x 16: c[6][16] = init[16] + a[6][k] b[k][16], where b is a panel. Strides are in bytes. The sums of a block
- * of k start from 0 and are then added to c, so that rounding errors do not grow with the whole of k.
+ * Tile of 6 x 16 if `wide`, which the compiler knows, otherwise of 6 x 8, the first half of each line of the panel:
+ * c[6][16] = init[16] + a[6][k] b[k][16]. Strides are in bytes. The sums of a block of k start from 0 and are then added
+ * to c, so that rounding errors do not grow with the whole of k.
  */
-export function tile6x16(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
+// @ts-ignore: decorator
+@inline
+function sixRows(
+  wide: bool, a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize,
+): void {
   const last = a + (<usize>k << 2), block = blockOf(k);
   // Each block adds to what lies here: first to `init`, the same for all rows, then to c.
   let from = init, fromStride: usize = 0;
@@ -77,82 +76,49 @@ export function tile6x16(a: usize, aStride: usize, b: usize, k: i32, init: usize
     const size = end - a;
     for (let at: usize = 0; at < size; at += 4, b += 64) {
       // One line of the panel, loaded once for six rows; then one splat of x for each row.
-      const b0 = v128.load(b, 0), b1 = v128.load(b, 16), b2 = v128.load(b, 32), b3 = v128.load(b, 48);
+      const b0 = v128.load(b, 0), b1 = v128.load(b, 16);
+      const b2 = wide ? v128.load(b, 32) : zero, b3 = wide ? v128.load(b, 48) : zero;
       let x = v128.load_splat<f32>(a + at);
-      c00 = madd(x, b0, c00); c01 = madd(x, b1, c01); c02 = madd(x, b2, c02); c03 = madd(x, b3, c03);
+      c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
+      if (wide) { c02 = madd(x, b2, c02); c03 = madd(x, b3, c03); }
       x = v128.load_splat<f32>(a1 + at);
-      c10 = madd(x, b0, c10); c11 = madd(x, b1, c11); c12 = madd(x, b2, c12); c13 = madd(x, b3, c13);
+      c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
+      if (wide) { c12 = madd(x, b2, c12); c13 = madd(x, b3, c13); }
       x = v128.load_splat<f32>(a2 + at);
-      c20 = madd(x, b0, c20); c21 = madd(x, b1, c21); c22 = madd(x, b2, c22); c23 = madd(x, b3, c23);
+      c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
+      if (wide) { c22 = madd(x, b2, c22); c23 = madd(x, b3, c23); }
       x = v128.load_splat<f32>(a3 + at);
-      c30 = madd(x, b0, c30); c31 = madd(x, b1, c31); c32 = madd(x, b2, c32); c33 = madd(x, b3, c33);
+      c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
+      if (wide) { c32 = madd(x, b2, c32); c33 = madd(x, b3, c33); }
       x = v128.load_splat<f32>(a4 + at);
-      c40 = madd(x, b0, c40); c41 = madd(x, b1, c41); c42 = madd(x, b2, c42); c43 = madd(x, b3, c43);
+      c40 = madd(x, b0, c40); c41 = madd(x, b1, c41);
+      if (wide) { c42 = madd(x, b2, c42); c43 = madd(x, b3, c43); }
       x = v128.load_splat<f32>(a5 + at);
-      c50 = madd(x, b0, c50); c51 = madd(x, b1, c51); c52 = madd(x, b2, c52); c53 = madd(x, b3, c53);
+      c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);
+      if (wide) { c52 = madd(x, b2, c52); c53 = madd(x, b3, c53); }
     }
     let to = c;
-    add16(from, to, c00, c01, c02, c03);
+    addRow(wide, from, to, c00, c01, c02, c03);
     from += fromStride; to += cStride;
-    add16(from, to, c10, c11, c12, c13);
+    addRow(wide, from, to, c10, c11, c12, c13);
     from += fromStride; to += cStride;
-    add16(from, to, c20, c21, c22, c23);
+    addRow(wide, from, to, c20, c21, c22, c23);
     from += fromStride; to += cStride;
-    add16(from, to, c30, c31, c32, c33);
+    addRow(wide, from, to, c30, c31, c32, c33);
     from += fromStride; to += cStride;
-    add16(from, to, c40, c41, c42, c43);
+    addRow(wide, from, to, c40, c41, c42, c43);
     from += fromStride; to += cStride;
-    add16(from, to, c50, c51, c52, c53);
+    addRow(wide, from, to, c50, c51, c52, c53);
     from = c;
     fromStride = cStride;
     a = end;
   } while (a < last);
 }
-
-/** Tile of 6 x 8 for 128-bit registers: the first 8 of the 16 columns at b, init and c. Otherwise as tile6x16. */
+export function tile6x16(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
+  sixRows(true, a, aStride, b, k, init, c, cStride);
+}
 export function tile6x8(a: usize, aStride: usize, b: usize, k: i32, init: usize, c: usize, cStride: usize): void {
-  const last = a + (<usize>k << 2), block = blockOf(k);
-  // Each block adds to what lies here: first to `init`, the same for all rows, then to c.
-  let from = init, fromStride: usize = 0;
-  do {
-    const end = min(a + block, last), a1 = a + aStride, a2 = a1 + aStride, a3 = a2 + aStride, a4 = a3 + aStride;
-    const a5 = a4 + aStride, zero = v128.load_splat<f32>(ZERO);
-    let c00 = zero, c01 = zero, c10 = zero, c11 = zero;
-    let c20 = zero, c21 = zero, c30 = zero, c31 = zero;
-    let c40 = zero, c41 = zero, c50 = zero, c51 = zero;
-    const size = end - a;
-    for (let at: usize = 0; at < size; at += 4, b += 64) {
-      // Half a line of the panel; b still advances by the whole line of 64 bytes.
-      const b0 = v128.load(b, 0), b1 = v128.load(b, 16);
-      let x = v128.load_splat<f32>(a + at);
-      c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
-      x = v128.load_splat<f32>(a1 + at);
-      c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
-      x = v128.load_splat<f32>(a2 + at);
-      c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
-      x = v128.load_splat<f32>(a3 + at);
-      c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
-      x = v128.load_splat<f32>(a4 + at);
-      c40 = madd(x, b0, c40); c41 = madd(x, b1, c41);
-      x = v128.load_splat<f32>(a5 + at);
-      c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);
-    }
-    let to = c;
-    add8(from, to, c00, c01);
-    from += fromStride; to += cStride;
-    add8(from, to, c10, c11);
-    from += fromStride; to += cStride;
-    add8(from, to, c20, c21);
-    from += fromStride; to += cStride;
-    add8(from, to, c30, c31);
-    from += fromStride; to += cStride;
-    add8(from, to, c40, c41);
-    from += fromStride; to += cStride;
-    add8(from, to, c50, c51);
-    from = c;
-    fromStride = cStride;
-    a = end;
-  } while (a < last);
+  sixRows(false, a, aStride, b, k, init, c, cStride);
 }
 
 /** The tile by its number in a command: 6x16, or 6x8 twice. */

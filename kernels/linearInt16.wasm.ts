@@ -8,7 +8,7 @@
  *     for each 2 k: for each row r: c[r][n] += x[r][k] * w[k][n] + x[r][k+1] * w[k+1][n]
  * Why 4 rows, not 6: each product needs a register of its own before it is added.
  */
-import { store8 } from './dequantize.wasm';
+import { storeRow } from './dequantize.wasm';
 
 /** Rows of a tile of 16-bit activations. */
 export const TILE_ROWS: i32 = 4;
@@ -42,8 +42,8 @@ export function int16Tile(
     a = v128.load_splat<i32>(x3 + at);
     c30 = dot16(a, w0, c30); c31 = dot16(a, w1, c31);
   }
-  store8(y, c00, c01, scales, zeros, constants);
-  store8(y + yStride, c10, c11, scales + 4, zeros + 4, constants);
-  store8(y + 2 * yStride, c20, c21, scales + 8, zeros + 8, constants);
-  store8(y + 3 * yStride, c30, c31, scales + 12, zeros + 12, constants);
+  storeRow(false, y, c00, c01, zero, zero, scales, zeros, constants);
+  storeRow(false, y + yStride, c10, c11, zero, zero, scales + 4, zeros + 4, constants);
+  storeRow(false, y + 2 * yStride, c20, c21, zero, zero, scales + 8, zeros + 8, constants);
+  storeRow(false, y + 3 * yStride, c30, c31, zero, zero, scales + 12, zeros + 12, constants);
 }

@@ -21,12 +21,11 @@
  *
  *   for each panel of this chunk:
  *     for each tile of 6 rows (grouped, int16: 4): c = 0; for each k: c[r][n] += products; y = dequantized c, GELU
- *     relaxed and signed, for each row left over: the same for 1 row
  *
  * The zero point stays out of the loop: dequantize.wasm.ts subtracts zeroPoint * (sum of the column's weights) at the
  * end.
  */
-import { store16, store8 } from './dequantize.wasm';
+import { storeRow } from './dequantize.wasm';
 import { TILE_6X16 } from './linear.wasm';
 import { groupedTile, TILE_ROWS as GROUPED_ROWS } from './linearInt8Grouped.wasm';
 import { int16Tile, TILE_ROWS as INT16_ROWS } from './linearInt16.wasm';
@@ -47,11 +46,15 @@ export function dot(x: v128, w: v128, c: v128): v128 {
 }
 
 /**
- * Tile of 6 rows x 16 columns. `features` is the length of a row of x in bytes. `constants` is the panel's block,
- * drawn in dequantize.wasm.ts; `scales` and `zeros` point to the first row's scale and zero point.
+ * Tile of 6 rows x 16 columns if `wide`, which the compiler knows, otherwise x 8, the first half of a panel. `features` is
+ * the length of a row of x in bytes. `constants` is the panel's block, drawn in dequantize.wasm.ts; `scales` and `zeros`
+ * point to the first row's scale and zero point.
  */
-export function relaxed6x16(
-  x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
+// @ts-ignore: decorator
+@inline
+function sixRows(
+  wide: bool, x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize,
+  yStride: usize,
 ): void {
   const zero = i32x4.splat(0);
   let c00 = zero, c01 = zero, c02 = zero, c03 = zero, c10 = zero, c11 = zero, c12 = zero, c13 = zero;
@@ -59,73 +62,45 @@ export function relaxed6x16(
   let c40 = zero, c41 = zero, c42 = zero, c43 = zero, c50 = zero, c51 = zero, c52 = zero, c53 = zero;
   const x1 = x + features, x2 = x1 + features, x3 = x2 + features, x4 = x3 + features, x5 = x4 + features;
   for (let at: usize = 0; at < features; at += 4, w += 64) {
-    // One line of the panel serves six rows; each row gives 4 of its bytes to all 16 columns.
-    const w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
+    // One line of the panel serves six rows; each row gives 4 of its bytes to all columns.
+    const w0 = v128.load(w, 0), w1 = v128.load(w, 16);
+    const w2 = wide ? v128.load(w, 32) : zero, w3 = wide ? v128.load(w, 48) : zero;
     let a = v128.load_splat<i32>(x + at);
-    c00 = dot(a, w0, c00); c01 = dot(a, w1, c01); c02 = dot(a, w2, c02); c03 = dot(a, w3, c03);
+    c00 = dot(a, w0, c00); c01 = dot(a, w1, c01);
+    if (wide) { c02 = dot(a, w2, c02); c03 = dot(a, w3, c03); }
     a = v128.load_splat<i32>(x1 + at);
-    c10 = dot(a, w0, c10); c11 = dot(a, w1, c11); c12 = dot(a, w2, c12); c13 = dot(a, w3, c13);
+    c10 = dot(a, w0, c10); c11 = dot(a, w1, c11);
+    if (wide) { c12 = dot(a, w2, c12); c13 = dot(a, w3, c13); }
     a = v128.load_splat<i32>(x2 + at);
-    c20 = dot(a, w0, c20); c21 = dot(a, w1, c21); c22 = dot(a, w2, c22); c23 = dot(a, w3, c23);
+    c20 = dot(a, w0, c20); c21 = dot(a, w1, c21);
+    if (wide) { c22 = dot(a, w2, c22); c23 = dot(a, w3, c23); }
     a = v128.load_splat<i32>(x3 + at);
-    c30 = dot(a, w0, c30); c31 = dot(a, w1, c31); c32 = dot(a, w2, c32); c33 = dot(a, w3, c33);
+    c30 = dot(a, w0, c30); c31 = dot(a, w1, c31);
+    if (wide) { c32 = dot(a, w2, c32); c33 = dot(a, w3, c33); }
     a = v128.load_splat<i32>(x4 + at);
-    c40 = dot(a, w0, c40); c41 = dot(a, w1, c41); c42 = dot(a, w2, c42); c43 = dot(a, w3, c43);
+    c40 = dot(a, w0, c40); c41 = dot(a, w1, c41);
+    if (wide) { c42 = dot(a, w2, c42); c43 = dot(a, w3, c43); }
     a = v128.load_splat<i32>(x5 + at);
-    c50 = dot(a, w0, c50); c51 = dot(a, w1, c51); c52 = dot(a, w2, c52); c53 = dot(a, w3, c53);
+    c50 = dot(a, w0, c50); c51 = dot(a, w1, c51);
+    if (wide) { c52 = dot(a, w2, c52); c53 = dot(a, w3, c53); }
   }
   // The sums become float32 while in registers. Each row has its own scale and zero point, 4 bytes apart.
-  store16(y, c00, c01, c02, c03, scales, zeros, constants);
-  store16(y + yStride, c10, c11, c12, c13, scales + 4, zeros + 4, constants);
-  store16(y + 2 * yStride, c20, c21, c22, c23, scales + 8, zeros + 8, constants);
-  store16(y + 3 * yStride, c30, c31, c32, c33, scales + 12, zeros + 12, constants);
-  store16(y + 4 * yStride, c40, c41, c42, c43, scales + 16, zeros + 16, constants);
-  store16(y + 5 * yStride, c50, c51, c52, c53, scales + 20, zeros + 20, constants);
+  storeRow(wide, y, c00, c01, c02, c03, scales, zeros, constants);
+  storeRow(wide, y + yStride, c10, c11, c12, c13, scales + 4, zeros + 4, constants);
+  storeRow(wide, y + 2 * yStride, c20, c21, c22, c23, scales + 8, zeros + 8, constants);
+  storeRow(wide, y + 3 * yStride, c30, c31, c32, c33, scales + 12, zeros + 12, constants);
+  storeRow(wide, y + 4 * yStride, c40, c41, c42, c43, scales + 16, zeros + 16, constants);
+  storeRow(wide, y + 5 * yStride, c50, c51, c52, c53, scales + 20, zeros + 20, constants);
 }
-
-/** Tile of 6 rows x 8 columns, half a panel, for 128-bit registers. Otherwise as relaxed6x16. */
+export function relaxed6x16(
+  x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
+): void {
+  sixRows(true, x, features, w, constants, scales, zeros, y, yStride);
+}
 export function relaxed6x8(
   x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize, yStride: usize,
 ): void {
-  const zero = i32x4.splat(0);
-  let c00 = zero, c01 = zero, c10 = zero, c11 = zero, c20 = zero, c21 = zero;
-  let c30 = zero, c31 = zero, c40 = zero, c41 = zero, c50 = zero, c51 = zero;
-  const x1 = x + features, x2 = x1 + features, x3 = x2 + features, x4 = x3 + features, x5 = x4 + features;
-  for (let at: usize = 0; at < features; at += 4, w += 64) {
-    // Half a line of the panel; w still advances by the whole line of 64 bytes.
-    const w0 = v128.load(w, 0), w1 = v128.load(w, 16);
-    let a = v128.load_splat<i32>(x + at);
-    c00 = dot(a, w0, c00); c01 = dot(a, w1, c01);
-    a = v128.load_splat<i32>(x1 + at);
-    c10 = dot(a, w0, c10); c11 = dot(a, w1, c11);
-    a = v128.load_splat<i32>(x2 + at);
-    c20 = dot(a, w0, c20); c21 = dot(a, w1, c21);
-    a = v128.load_splat<i32>(x3 + at);
-    c30 = dot(a, w0, c30); c31 = dot(a, w1, c31);
-    a = v128.load_splat<i32>(x4 + at);
-    c40 = dot(a, w0, c40); c41 = dot(a, w1, c41);
-    a = v128.load_splat<i32>(x5 + at);
-    c50 = dot(a, w0, c50); c51 = dot(a, w1, c51);
-  }
-  store8(y, c00, c01, scales, zeros, constants);
-  store8(y + yStride, c10, c11, scales + 4, zeros + 4, constants);
-  store8(y + 2 * yStride, c20, c21, scales + 8, zeros + 8, constants);
-  store8(y + 3 * yStride, c30, c31, scales + 12, zeros + 12, constants);
-  store8(y + 4 * yStride, c40, c41, scales + 16, zeros + 16, constants);
-  store8(y + 5 * yStride, c50, c51, scales + 20, zeros + 20, constants);
-}
-
-/** 1 row x 16 columns, for the rows left over after the last whole tile: a padded tile would compute all six rows. */
-export function relaxedRow(
-  x: usize, features: usize, w: usize, constants: usize, scales: usize, zeros: usize, y: usize,
-): void {
-  let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0;
-  for (const end = x + features; x < end; x += 4, w += 64) {
-    const w0 = v128.load(w, 0), w1 = v128.load(w, 16), w2 = v128.load(w, 32), w3 = v128.load(w, 48);
-    const a = v128.load_splat<i32>(x);
-    c0 = dot(a, w0, c0); c1 = dot(a, w1, c1); c2 = dot(a, w2, c2); c3 = dot(a, w3, c3);
-  }
-  store16(y, c0, c1, c2, c3, scales, zeros, constants);
+  sixRows(false, x, features, w, constants, scales, zeros, y, yStride);
 }
 
 /**
@@ -159,9 +134,6 @@ export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32)
         int16Tile(a, xStride, w, k, s, z, c, yStride);
         // Columns 8 to 15: 32 bytes further in the constants and in y, half a line further in the panel.
         int16Tile(a, xStride, w + 16, k + 32, s, z, c + 32, yStride);
-      } else if (row + RELAXED_ROWS > tokens) {
-        rows = 1;
-        relaxedRow(a, xStride, w, k, s, z, c);
       } else {
         rows = RELAXED_ROWS;
         if (shape == TILE_6X16) relaxed6x16(a, xStride, w, k, s, z, c, yStride);
@@ -170,8 +142,9 @@ export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32)
           relaxed6x8(a, xStride, w + 32, k + 32, s, z, c + 32, yStride);
         }
       }
-      if (activation == 1) geluRows(c, yStride, rows);
-      else if (activation) activate(c, yStride, rows, 64, activation);
+      const left = min(rows, tokens - row);
+      if (activation == 1) geluRows(c, yStride, left);
+      else if (activation) activate(c, yStride, left, 64, activation);
     }
   }
 }

@@ -23,7 +23,7 @@
  * Rows are 128 bytes apart, not 64: Binaryen makes an added 64 a subtraction, which is no offset of a load.
  * The same tile is the best one at both widths.
  */
-import { store16 } from './dequantize.wasm';
+import { storeRow } from './dequantize.wasm';
 
 /** Rows of a tile. */
 export const TILE_ROWS: i32 = 4;
@@ -66,9 +66,9 @@ function addLine(x: usize, w0: v128, w1: v128, w2: v128, w3: v128, ones: v128, c
 /** Stores a row of y: its 16 sums, which lie at c, as float32. */
 // @ts-ignore: decorator
 @inline
-function storeRow(y: usize, c: usize, scales: usize, zeros: usize, constants: usize): void {
+function storeSums(y: usize, c: usize, scales: usize, zeros: usize, constants: usize): void {
   const c0 = v128.load(c, 0), c1 = v128.load(c, 16), c2 = v128.load(c, 32), c3 = v128.load(c, 48);
-  store16(y, c0, c1, c2, c3, scales, zeros, constants);
+  storeRow(true, y, c0, c1, c2, c3, scales, zeros, constants);
 }
 
 /**
@@ -132,8 +132,8 @@ export function groupedTile(
     addLine(x2 + at, w0, w1, w2, w3, ones, sums + 256);
     addLine(x3 + at, w0, w1, w2, w3, ones, sums + 384);
   }
-  storeRow(y, sums, scales, zeros, constants);
-  storeRow(y + yStride, sums + 128, scales + 4, zeros + 4, constants);
-  storeRow(y + 2 * yStride, sums + 256, scales + 8, zeros + 8, constants);
-  storeRow(y + 3 * yStride, sums + 384, scales + 12, zeros + 12, constants);
+  storeSums(y, sums, scales, zeros, constants);
+  storeSums(y + yStride, sums + 128, scales + 4, zeros + 4, constants);
+  storeSums(y + 2 * yStride, sums + 256, scales + 8, zeros + 8, constants);
+  storeSums(y + 3 * yStride, sums + 384, scales + 12, zeros + 12, constants);
 }

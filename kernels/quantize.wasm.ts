@@ -12,7 +12,7 @@
  * A row or tensor with a value that is not finite gets the scale NaN, and so do the results that are made of it.
  */
 import { INT16, SIGNED } from './linearInt8.wasm';
-import { larger, madd, maxLanes, share, sumLanes } from './math.wasm';
+import { larger, largestOfPair, madd, share, sumOfPair } from './math.wasm';
 
 /**
  * Stores at `to` (32 bytes of scratch) the smallest and the largest of 0 and `count` floats, a multiple of 16. If one of
@@ -41,17 +41,9 @@ export function minMax(x: usize, count: i32, to: usize): void {
   low1 = f32x4.pmin(low1, low3);
   high0 = larger(high0, high2);
   high1 = larger(high1, high3);
-  // V8's revectorizer starts from a pair of stores. The minimum is taken as minus the maximum of the negated values.
-  v128.store(to, f32x4.neg(low1), 16);
-  v128.store(to, f32x4.neg(low0), 0);
-  const low = -maxLanes(larger(v128.load(to, 0), v128.load(to, 16)));
-  v128.store(to, high1, 16);
-  v128.store(to, high0, 0);
-  const high = maxLanes(larger(v128.load(to, 0), v128.load(to, 16)));
-  v128.store(to, bad1, 16);
-  v128.store(to, bad0, 0);
-  const bad = sumLanes(f32x4.add(v128.load(to, 0), v128.load(to, 16)));
-  store<f32>(to, low + bad, 0);
+  // The minimum is taken as minus the maximum of the negated values.
+  const low = -largestOfPair(f32x4.neg(low0), f32x4.neg(low1), to), high = largestOfPair(high0, high1, to);
+  store<f32>(to, low + sumOfPair(bad0, bad1, to), 0);
   store<f32>(to, high, 4);
 }
 
