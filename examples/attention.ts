@@ -1,6 +1,6 @@
 /**
  * Attention written out from its parts, for one head, beside the fused op: `softmax(q k^T / sqrt(headDim)) v` (Vaswani et al.
- * 2017, eq. 1). `node examples/attention.ts`
+ * 2017, eq. 1). `npx node examples/attention.ts`
  */
 import { openRuntime } from 'bertlet/tensor';
 

@@ -1,6 +1,6 @@
 /**
  * A label for each text: BertForSequenceClassification. The row of [CLS] goes through the pooler, tanh, a linear and softmax.
- * `node examples/classify.ts FOLDER TEXT ...`; int8 is one word: 'accurate' instead of 'fp32'.
+ * `npx node examples/classify.ts FOLDER TEXT ...`; int8 is one word: 'accurate' instead of 'fp32'.
  */
 import { Bert, openCheckpoint, openRuntime, weightsOf } from 'bertlet/tensor';
 

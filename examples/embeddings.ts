@@ -1,7 +1,7 @@
 /**
  * Sentence embeddings: the embedded checkpoint's encoder, the mean over the tokens of each sentence, and the cosines of all
  * pairs as one product. A model that was tuned for question answering gives all sentences much in common; what they have in
- * common, the mean of all embeddings, is taken away first (Mu & Viswanath 2018). `node examples/embeddings.ts`
+ * common, the mean of all embeddings, is taken away first (Mu & Viswanath 2018). `npx node examples/embeddings.ts`
  */
 import { Bert, openCheckpoint, openRuntime, weightsOf } from 'bertlet/tensor';
 

@@ -1,4 +1,4 @@
-/** docs/quantization.md's worked example: one int8 linear layer, and the integers on its way. `node examples/linear.ts` */
+/** docs/quantization.md's worked example: one int8 linear layer, and the integers on its way. `npx node examples/linear.ts` */
 import { matmulInt8, openRuntime, quantizeActivations, quantizeWeight } from 'bertlet/tensor';
 
 const x = { dtype: 'F32', shape: [2, 3], data: Float32Array.of(0.5, -0.25, 1, 0.2, -12, 0.1) } as const;

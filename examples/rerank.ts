@@ -1,6 +1,6 @@
 /**
  * Passages in the order in which they fit a question: a cross-encoder, BertForSequenceClassification with one label. All pairs
- * run as one batch. `node examples/rerank.ts FOLDER QUESTION PASSAGE ...`; int8 is one word: 'accurate' instead of 'fp32'.
+ * run as one batch. `npx node examples/rerank.ts FOLDER QUESTION PASSAGE ...`; int8 is one word: 'accurate' instead of 'fp32'.
  */
 import { Bert, openCheckpoint, openRuntime, weightsOf } from 'bertlet/tensor';
 

@@ -1,7 +1,7 @@
 /**
  * A server of answers.
  *
- *   PORT=8000 MODEL=weights/minilm-l6-qa node examples/server.ts
+ *   PORT=8000 MODEL=weights/minilm-l6-qa npx node examples/server.ts
  *   curl localhost:8000/answer -d '{"question": "Who came?", "context": "Ada came to town in 1843."}'
  */
 import { createServer } from 'node:http';

@@ -1,6 +1,6 @@
 /**
  * A label for each token: BertForTokenClassification, as for names of people and places.
- * `node examples/tokens.ts FOLDER TEXT`; int8 is one word: 'accurate' instead of 'fp32'.
+ * `npx node examples/tokens.ts FOLDER TEXT`; int8 is one word: 'accurate' instead of 'fp32'.
  */
 import { Bert, openCheckpoint, openRuntime, weightsOf } from 'bertlet/tensor';
 

@@ -131,6 +131,13 @@ describe('self-test', () => {
     await expectError('device', /^cpu: expected WebAssembly to compile, got an error \(.*refused by a policy\)/, () =>
       find({}),
     );
+    const refused = new WebAssembly.CompileError('Wasm code generation disallowed by embedder');
+    vi.stubGlobal('navigator', { userAgent: 'Cloudflare-Workers' });
+    compile.mockRejectedValueOnce(refused); // as workerd 1.20261117 says it
+    await expectError('device', /disallowed by embedder\): workerd compiles none while it runs\. Use `reference`/, () =>
+      find({}),
+    );
+    vi.unstubAllGlobals();
     compile.mockRestore();
   });
   test('address space for less than 4 GB: a smaller memory; for none: an error that says so', async () => {

@@ -7,6 +7,16 @@ import { scores } from '../examples/rerank.ts';
 import { label } from '../examples/tokens.ts';
 import { GOLDEN, goldenJson, largestDifference, ROOT } from './support.ts';
 
+test('a command in their first lines takes the Node of this repository', () => {
+  for (const file of globSync('examples/*.ts', { cwd: ROOT })) {
+    const [head] = readFileSync(join(ROOT, file), 'utf8').split('*/');
+    expect(
+      [...head!.matchAll(/(\w*) ?node (?=examples)/g)].map(([, npx]) => npx).filter((npx) => npx !== 'npx'),
+      file,
+    ).toEqual([]);
+  }
+});
+
 test('they import the doors only, and take 50 lines at most', () => {
   // bertInt8.test.ts has the one file, server.test.ts the server
   const files = globSync('examples/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('bert-int8.ts'));

@@ -505,6 +505,11 @@ describe('names', () => {
       expect(await config(`${hub}/owner/name`)).toBe(join(model(), 'snapshots', COMMIT, 'config.json'));
     }
   });
+  test.each(['model.safetensors', 'config.json'])('a file of a model, %s: the folder is meant', async (file) => {
+    await expectError('file', /expected a checkpoint's folder, got a file\. Load the folder that it is in/, () =>
+      load(`${TINY}/${file}`),
+    );
+  });
   test('a file: address', async () => expect((await filesOf(pathToFileURL(TINY).href)).name).toBe(TINY));
   test.each<[string, 'input' | 'file', RegExp]>([
     [

@@ -111,6 +111,22 @@ test('the same in strict TypeScript', () => {
     const { stdout, status } = run(join(ROOT, 'node_modules', '.bin', 'tsc'), ...options, 'example.ts');
     expect([stdout, status], module).toEqual(['', 0]);
   }
+  writeFileSync(join(project, 'static.cts'), "import { load } from 'bertlet'; export = load;");
+  writeFileSync(join(project, 'dynamic.cts'), "export const qa = async () => (await import('bertlet')).load('x');");
+  const types = (module: string, file: string) =>
+    run(
+      join(ROOT, 'node_modules', '.bin', 'tsc'),
+      '--noEmit',
+      '--target',
+      'es2022',
+      '--module',
+      module,
+      ...strict,
+      file,
+    );
+  expect(types('nodenext', 'static.cts')).toMatchObject({ stdout: '', status: 0 });
+  expect(types('node16', 'dynamic.cts')).toMatchObject({ stdout: '', status: 0 });
+  expect(types('node16', 'static.cts').stdout).toContain('TS1479'); // what docs/use.md has a line for
 });
 
 test('the command: an answer, help, exit codes', () => {

@@ -48,7 +48,10 @@ export async function filesOf(model: string | URL | Files, options: HubOptions =
   const expected = 'a folder, an address, owner/name, or Files';
   const text = placeOf('model', model, expected);
   if (text.startsWith('file:')) return folder(pathOf(text));
-  if (inNode && isThere(text)) return folder(text);
+  if (inNode && isThere(text)) {
+    if (fs.statSync(text).isDirectory()) return folder(text);
+    throw fault('file', text, "a checkpoint's folder", 'a file', 'Load the folder that it is in.');
+  }
   const isUrl = /^https?:/.test(text);
   const own = isUrl ? `${endpoint ?? variables.HF_ENDPOINT}/` : '';
   const path = text.replace(HUB_HOST, '').replace(own, '');

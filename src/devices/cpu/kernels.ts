@@ -83,8 +83,10 @@ export async function findKernels(shared: boolean, compilation: Compilation, mod
 
 /** Makes the error for a module that this engine has the instructions of, and does not compile. */
 function notCompiled(cause: unknown): BertletError {
+  const { userAgent } = globalThis.navigator ?? {};
   const policy = inNode ? '' : "; a Content-Security-Policy needs `script-src 'wasm-unsafe-eval'`";
-  const got = `an error (${messageOf(cause)})${policy}`;
+  const why = userAgent === 'Cloudflare-Workers' ? ': workerd compiles none while it runs' : policy;
+  const got = `an error (${messageOf(cause)})${why}`;
   return fault('device', 'cpu', 'WebAssembly to compile', got, 'Use `reference`.', cause);
 }
 
