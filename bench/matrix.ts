@@ -267,9 +267,10 @@ function threadCounts(cores = availableParallelism()): number[] {
   return counts.toSorted((a, b) => a - b);
 }
 
-/** What the engine says of the machine. */
+/** What the engine says of the machine; of the CPU what an int8 model says, which names the kernels of both. */
 function seenBy(infos: readonly Info[]) {
-  const [cpu, gpu] = (['cpu', 'webgpu'] as const).map((name) => infos.find(({ device }) => device === name));
+  const int8First = infos.toSorted((a, b) => Number(b.dtype === 'int8') - Number(a.dtype === 'int8'));
+  const [cpu, gpu] = (['cpu', 'webgpu'] as const).map((name) => int8First.find(({ device }) => device === name));
   return {
     kernels: cpu?.kernels ?? null,
     reason: cpu?.reason ?? null,
