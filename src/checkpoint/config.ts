@@ -63,17 +63,11 @@ export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
 };
 
 const KNOWN = Object.keys(FAMILIES).join(', ');
-const HEAD = 'qa_outputs';
 const QUANTIZED = 'Use the checkpoint that was quantized.';
-const EPS = {
-  expected: 'a positive number up to 1',
-  allows: (value: unknown) => typeof value === 'number' && value > 0 && value <= 1,
-};
-
-const TEMPERATURE = {
-  expected: 'a positive number up to 1000',
-  allows: (value: unknown) => typeof value === 'number' && value > 0 && value <= 1000,
-};
+const positive = (max: number): Option<number> => ({
+  expected: `a positive number up to ${max}`,
+  allows: (value) => typeof value === 'number' && value > 0 && value <= max,
+});
 
 /**
  * Reads the sizes of the model from config.json, whose words are those of the model's family.
@@ -108,9 +102,9 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json',
     layers: read('num_hidden_layers', integer(1, 1000)),
     heads: read('num_attention_heads', heads),
     intermediate: read('intermediate_size', integer(1, 2 ** 20)),
-    eps: eps ?? read('layer_norm_eps', EPS, 1e-12),
+    eps: eps ?? read('layer_norm_eps', positive(1), 1e-12),
     ...(floatHead && { floatHead }),
-    ...(json.confidence_temperature !== undefined && { temperature: read('confidence_temperature', TEMPERATURE) }),
+    ...(json.confidence_temperature !== undefined && { temperature: read('confidence_temperature', positive(1000)) }),
   };
 }
 
@@ -120,11 +114,8 @@ const configError = (file: string, key: string, expected: string, value: unknown
 };
 
 /** Returns the family. A model with another head is refused here, before its weights are downloaded: it has no qa_outputs. */
-function checkArchitecture(
-  { model_type: type, architectures }: Record<string, unknown>,
-  file: string,
-  anyHead: boolean,
-): FamilyName {
+function checkArchitecture(json: Record<string, unknown>, file: string, anyHead: boolean): FamilyName {
+  const { model_type: type, architectures } = json;
   if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type)) throw configError(file, 'model_type', KNOWN, type);
   const heads = Array.isArray(architectures) ? architectures.filter((head) => typeof head === 'string') : [];
   if (!anyHead && heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering')))
@@ -159,7 +150,7 @@ function leavesHeadInFloat(config: unknown, file: string): boolean {
     const got = `quantization_config of ${preview(method)}${format === undefined ? '' : `, ${preview(format)}`}`;
     throw fault('config', file, 'weights in float, or in int8 of compressed-tensors (int-quantized)', got, QUANTIZED);
   }
-  return Array.isArray(ignore) && ignore.includes(HEAD);
+  return Array.isArray(ignore) && ignore.includes('qa_outputs');
 }
 
 export const WORD_EMBEDDINGS = 'bert.embeddings.word_embeddings.weight';
@@ -238,8 +229,7 @@ const FOREIGN: readonly [names: RegExp, got: string, advice: string][] = [
   [/^_orig_mod\./, 'names that begin with `_orig_mod.` (torch.compile)', 'Save its `._orig_mod` instead.'],
 ];
 const FLOATS = ['F32', 'F16', 'BF16', 'F64'];
-const MAX_PROBLEMS = 20; // in one message
-const MAX_NAMES = 5; // of tensors that are there, where others are missing
+type Forms = ReadonlyMap<string, TensorForm>;
 
 /**
  * Compares the names, shapes and dtypes of a checkpoint's tensors with those of the model. A weight may be int8 if a tensor
@@ -249,11 +239,7 @@ const MAX_NAMES = 5; // of tensors that are there, where others are missing
  * @returns the scheme of an int8 checkpoint, otherwise null
  * @throws BertletError `weights`, naming the tensors that are missing, unexpected, or of a wrong shape or dtype
  */
-export function checkTensors(
-  config: BertConfig,
-  tensors: ReadonlyMap<string, TensorForm>,
-  file: string,
-): Scheme | null {
+export function checkTensors(config: BertConfig, tensors: Forms, file: string): Scheme | null {
   const problems: string[] = [];
   const expected = new Set<string>();
   const expect = (name: string, dtypes: readonly string[], ...shapes: number[][]) => {
@@ -290,8 +276,8 @@ function problemsError(file: string, problems: readonly string[], others: readon
   for (const [names, got, advice] of FOREIGN) {
     if (others.some((name) => names.test(name))) return fault('weights', file, "a model's weights", got, advice);
   }
-  const listed = firstOf(problems, MAX_PROBLEMS, '; ');
-  const there = others.length > 0 ? ` The file has ${firstOf(others, MAX_NAMES, ', ')}.` : '';
+  const listed = firstOf(problems, 20, '; ');
+  const there = others.length > 0 ? ` The file has ${firstOf(others, 5, ', ')}.` : '';
   const advice = 'Use a question answering checkpoint with its own config.json.';
   return new BertletError('weights', `${file}: ${problems.length} tensors differ: ${listed}.${there} ${advice}`);
 }

@@ -1,27 +1,23 @@
 /** Opens a checkpoint: config.json, tokenizer.json or vocab.txt, and the files of the weights. */
 
 import type { BertConfig, FamilyName } from '../bert.ts';
-import { BertletError, fault, messageOf } from '../errors.ts';
+import { fault, messageOf } from '../errors.ts';
 import { filesOf, type HubOptions } from '../files/hub.ts';
 import { type Files, type OpenFile, type OpenOptions, readPart, readWhole, type WholeFile } from '../files/index.ts';
 import { preview } from '../options.ts';
 import { textOf } from '../platform.ts';
-import type { HostTensor, Scheme } from '../runtime.ts';
+import type { HostTensor } from '../runtime.ts';
 import { BYTE_LEVEL_CLASSES, type Tokenizer, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
 import { checkTensors, FAMILIES, parseConfig, renamed } from './config.ts';
+import type { Tensors } from './precision.ts';
 import { pytorchTensorsIn } from './pytorch.ts';
 import { readTensor, type StoredTensor, safetensorsIn } from './safetensors.ts';
 
 export { type Precision, weightsOf } from './precision.ts';
 
-/** An open checkpoint: its sizes, its tokenizer, and access to its tensors. */
-export interface Checkpoint {
-  readonly config: BertConfig;
+/** An open checkpoint: its sizes and tensors, its tokenizer. */
+export interface Checkpoint extends Required<Tensors> {
   readonly tokenizer: Tokenizer;
-  /** How the linears of an int8 checkpoint were quantized; null for a float checkpoint. */
-  readonly scheme: Scheme | null;
-  /** The tensors of the files, by the names of the model's family. */
-  readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** Reads one tensor into memory of its own. */
   readonly tensor: (name: string) => HostTensor;
   /** Closes the files of the weights. */
@@ -65,23 +61,18 @@ export async function openCheckpoint(
 }
 
 /** Reads and checks all but the weights. */
-async function openDescription(
-  files: Files,
-  { signal, head }: CheckpointOptions,
-): Promise<Pick<Checkpoint, 'config' | 'tokenizer'>> {
+async function openDescription(files: Files, { signal, head }: CheckpointOptions) {
   const file = await needed(files, 'config.json', { signal });
   const model = json(file);
   const config = parseConfig(model, file.name, head !== undefined);
-  const tokenizer = await openTokenizer(files, model, config.family, { signal });
-  if (tokenizer.vocabSize > config.vocab) {
-    const message = `expected at most ${config.vocab} tokens (vocab_size in config.json), got ${tokenizer.vocabSize}`;
-    throw new BertletError('tokenizer', `${files.name}: ${message}. Use the checkpoint's own vocabulary.`);
-  }
+  const tokenizer = await openTokenizer(files, model, config.family ?? 'bert', { signal });
+  const most = (what: string, max: number, key: string, got: number) => {
+    const expected = `at most ${max} ${what} (${key} in config.json)`;
+    if (got > max) throw fault('tokenizer', files.name, expected, got, "Use the checkpoint's own tokenizer.");
+  };
+  most('tokens', config.vocab, 'vocab_size', tokenizer.vocabSize);
   const types = Math.max(...tokenizer.encodePair('', '').typeIds) + 1;
-  if (config.types > 0 && types > config.types) {
-    const message = `expected at most ${config.types} token types (type_vocab_size in config.json), got ${types}`;
-    throw new BertletError('tokenizer', `${files.name}: ${message}. Use the checkpoint's own tokenizer.`);
-  }
+  if (config.types > 0) most('token types', config.types, 'type_vocab_size', types);
   // RoBERTa does not count padding in its positions, and here every token has the next. A long word is unknown to WordPiece.
   const padding = (config.firstPosition ?? 0) - 1;
   if (tokenizer.encodePair('', 'x'.repeat(1000)).ids.includes(padding)) {
@@ -121,10 +112,8 @@ async function isThere(files: Files, name: string): Promise<boolean> {
   }
 }
 
-async function needed(files: Files, name: string, options: OpenOptions): Promise<WholeFile> {
-  const file = await readWhole(files, name, options);
-  return file ?? refuseMissing(files, name);
-}
+const needed = async (files: Files, name: string, options: OpenOptions): Promise<WholeFile> =>
+  (await readWhole(files, name, options)) ?? refuseMissing(files, name);
 
 /** Opens the files of the weights. Tensors are then read one by one. */
 async function openWeights(sizes: BertConfig, files: Files, { head, ...options }: CheckpointOptions) {
@@ -139,9 +128,7 @@ async function openWeights(sizes: BertConfig, files: Files, { head, ...options }
   };
   try {
     const [name, first] = await firstThere(files, open);
-    const index = name.endsWith('.json')
-      ? parseIndex({ name: first.name, bytes: readPart(first, 0, first.size) })
-      : null;
+    const index = name.endsWith('.json') ? parseIndex(first) : null;
     const tensors = new Map<string, StoredTensor>();
     for (const shard of index?.files ?? [name]) {
       const file = index ? await open(shard) : first;
@@ -180,25 +167,19 @@ const indexError = (path: string, expected: string, got: string) =>
  * Reads an index of weights: `{ weight_map: { <tensor>: <file> } }`.
  * @throws BertletError `weights` if it is none, or names files outside of its folder
  */
-function parseIndex(file: WholeFile): { tensors: string[]; files: string[] } {
-  const { weight_map: map } = json(file);
+function parseIndex(file: OpenFile): { tensors: string[]; files: string[] } {
+  const { weight_map: map } = json({ name: file.name, bytes: readPart(file, 0, file.size) });
   const names: unknown[] = typeof map === 'object' && map !== null ? Object.values(map) : [];
   const wrong = names.find((name) => typeof name !== 'string' || !/^\w[\w.-]*\.(safetensors|bin)$/.test(name));
   const files = [...new Set(names as string[])].toSorted();
   if (wrong !== undefined) throw indexError(file.name, 'names of weight files beside it', preview(wrong));
-  if (files.length === 0 || files.length > MAX_FILES) {
+  if (files.length === 0 || files.length > MAX_FILES)
     throw indexError(file.name, `a weight_map of 1 to ${MAX_FILES} files`, `${files.length}`);
-  }
   return { tensors: Object.keys(map as object), files };
 }
 
 /** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */
-async function openTokenizer(
-  from: Files,
-  model: Record<string, unknown>,
-  family: FamilyName = 'bert',
-  options: OpenOptions = {},
-): Promise<Tokenizer> {
+async function openTokenizer(from: Files, model: Json, family: FamilyName, options: OpenOptions): Promise<Tokenizer> {
   const jsonOf = async (name: string) => {
     const file = await readWhole(from, name, options);
     return file ? json(file) : undefined;
@@ -212,11 +193,8 @@ async function openTokenizer(
   }
   // transformers' rule: the tokenizer's own file names its class, or the model's does, or its family has one.
   const names = [config.tokenizer_class, model.tokenizer_class].filter((name) => typeof name === 'string');
-  const className = [
-    ...names.filter((name) => name.startsWith('BertJapanese')),
-    ...names,
-    FAMILIES[family].tokenizer,
-  ][0]!.replace(/Fast$/, '');
+  const japanese = names.find((name) => name.startsWith('BertJapanese'));
+  const className = (japanese ?? names[0] ?? FAMILIES[family].tokenizer).replace(/Fast$/, '');
   if (!files.json && BYTE_LEVEL_CLASSES.includes(className)) {
     files.vocab = json(await needed(from, 'vocab.json', options));
     files.merges = text(await needed(from, 'merges.txt', options));
@@ -224,12 +202,13 @@ async function openTokenizer(
   return tokenizerOf(files, className, !FAMILIES[family].noTypes);
 }
 
+type Json = Record<string, unknown>;
 /** Parses a file as a JSON object. */
-function json({ name, bytes }: WholeFile): Record<string, unknown> {
+function json({ name, bytes }: WholeFile): Json {
   const text = textOf(bytes); // an error of the engine is none of the file
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+    if (typeof value === 'object' && value !== null) return value as Json;
     throw new Error(preview(value));
   } catch (cause) {
     throw fault('config', name, 'a JSON object', messageOf(cause), 'The file is damaged.', cause);

@@ -10,9 +10,10 @@ import { readTensor, type StoredTensor, toFloat16, toFloat32 } from './safetenso
 /** The precision of the linears' weights: float32, float16, or int8 in one of the two schemes. */
 export type Precision = 'fp32' | 'fp16' | Scheme;
 
-/** Tensors of a model, by the names of its family. */
+/** Sizes of a model, and its tensors in files. */
 export interface Tensors {
   readonly config: BertConfig;
+  /** By the names of the model's family. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** How the linears of an int8 checkpoint were quantized; null for a float checkpoint, the default. */
   readonly scheme?: Scheme | null;

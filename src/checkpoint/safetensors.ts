@@ -115,12 +115,10 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
 const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
 
 /** Removes the strings from valid JSON, up to 100 MB of it. A regular expression of strings would run out of stack in a long one. */
-const outsideOfStrings = (json: string): string =>
-  json
-    .replace(/\\./g, '')
-    .split('"')
-    .filter((_, i) => i % 2 === 0)
-    .join('');
+function outsideOfStrings(json: string): string {
+  const parts = json.replace(/\\./g, '').split('"');
+  return parts.filter((_, i) => i % 2 === 0).join('');
+}
 
 /** Refuses numbers that JSON.parse rounds, or takes although they are not written as integers. */
 function checkNumbers(syntax: string, file: string): void {
@@ -211,15 +209,12 @@ export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<st
 export function toFloat32(tensor: HostTensor, name = 'tensor', target?: Float32Array): Float32Array {
   const { dtype, data } = tensor;
   if (dtype === 'F16') return widenHalves(data as Uint16Array, target);
-  if (dtype !== 'F32' && dtype !== 'BF16')
-    throw fault('weights', name, 'F32, F16 or BF16', dtype, 'Convert the checkpoint.');
   if (dtype === 'F32' && !target) return data as Float32Array;
   const values = target ?? new Float32Array(data.length);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   if (dtype === 'F32') values.set(data as Float32Array);
-  else {
-    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-    for (let i = 0; i < bits.length; i++) bits[i] = (data as Uint16Array)[i]! << 16;
-  }
+  else if (dtype === 'BF16') for (let i = 0; i < bits.length; i++) bits[i] = (data as Uint16Array)[i]! << 16;
+  else throw fault('weights', name, 'F32, F16 or BF16', dtype, 'Convert the checkpoint.');
   return values;
 }
 

@@ -29,10 +29,7 @@ export function planSafetensors(tensors: Iterable<Entry>, metadata: Record<strin
 }
 
 /** Makes a safetensors file in memory. */
-export function writeSafetensors(
-  tensors: Iterable<readonly [string, HostTensor]>,
-  metadata: Record<string, string> = {},
-): Uint8Array {
+export function writeSafetensors(tensors: Iterable<readonly [string, HostTensor]>, metadata?: Record<string, string>) {
   const all = new Map(tensors);
   const { head, places, total } = planSafetensors(all, metadata);
   const bytes = new Uint8Array(total);
