@@ -186,19 +186,21 @@ export const MUTANTS: Mutant[] = [
     ["run.normalize('NFD')", 'run'],
     ['put(char, places[i]!)', 'put(char, places[0]!)'],
   ]),
-  ...mutants('src/text/bpe.ts', 'checkpoints', 'opened or refused', [['to -= widthAt(text, to - 2)', 'to -= 1']]),
+  ...mutants('src/text/bpe.ts', 'checkpoints', 'opened or refused', [
+    ['to -= widthAt(text, to - 2)', 'to -= 1'],
+    ['if (merge?.[0] !== Math.floor(first / WORD))', 'if (!merge)'],
+  ]),
   // Other families
   ...mutants('src/text/bpe.ts', 'checkpoints', 'byte-level', [
-    ['a.rank === b.rank && a.left < b.left', 'a.rank === b.rank && a.left > b.left'],
-    ['?.[1] !== id) continue', '?.[1] === undefined) continue'],
+    ['merge[0] * WORD + left', 'merge[0] * WORD - left'],
     ['187f8-187ff', '187f8-187fe'],
   ]),
   ...mutants('src/checkpoint/config.ts', 'checkpoints', undefined, [
     ['positionsAfterPadding: true', 'positionsAfterPadding: false'],
   ]),
   ...mutants('src/text/json.ts', 'checkpoints', 'opened or refused', [
-    ["on('do_lower_case', true)", "on('do_lower_case', false)"],
-    ["on('trim_offsets', true)", "on('trim_offsets', false)"],
+    ['do_lower_case: lowercase', 'do_lower_case: lowercase = false'],
+    ['trim_offsets: trimOffsets', 'trim_offsets: trimOffsets = false'],
     ["names.includes('token_type_ids')", "!names.includes('token_type_ids')"],
     ["WITHOUT_TYPES = ['DistilBertTokenizer', ", 'WITHOUT_TYPES = ['],
     ['new WordPiece(vocab, options)', 'new WordPiece(all, options)'],

@@ -6,17 +6,8 @@
  * Ids and offsets equal those of the reference, Hugging Face's tokenizers (pre_tokenizers/byte_level.rs, models/bpe).
  */
 import * as option from '../options.ts';
-import { check, optionsOf, type Table, type ValuesOf } from '../options.ts';
-import {
-  expectToken,
-  type Normalized,
-  type PushToken,
-  rangesOf,
-  sizeOf,
-  type TokenModel,
-  vocabulary,
-  widthAt,
-} from './tokenizer.ts';
+import type { Normalized, PushToken, TokenModel } from './tokenizer.ts';
+import { expectToken, rangesOf, sizeOf, widthAt } from './tokenizer.ts';
 
 /** The pairs of tokens to join, the first learned at first. */
 export type Merges = readonly (readonly [string, string])[];
@@ -26,17 +17,14 @@ const pairs: option.Option<Merges> = {
   allows: (value) => Array.isArray(value) && value.every((pair) => Array.isArray(pair) && pair.length === 2),
 };
 
-/** Options of `ByteLevelBpe`. */
-export interface BpeOptions {
-  /** Put a space before a text that begins without one. Default false. */
-  prefixSpace?: boolean | undefined;
-  /** Leave the spaces at a token's ends out of its offsets. Default true. */
-  trimOffsets?: boolean | undefined;
-}
 const OPTIONS = {
+  /** Put a space before a text that begins without one. Default false. */
   prefixSpace: option.byDefault(false, option.boolean),
+  /** Leave the spaces at a token's ends out of its offsets. Default true. */
   trimOffsets: option.byDefault(true, option.boolean),
-} satisfies Table<BpeOptions>;
+};
+/** Options of `ByteLevelBpe`. */
+export type BpeOptions = Partial<option.ValuesOf<typeof OPTIONS>>;
 
 /**
  * The character of each byte: itself if it is printable in Latin-1, otherwise one from U+0100 on, in order. The space
@@ -65,7 +53,7 @@ const KEPT = 32;
 /** Splits words into the pairs of bytes that a vocabulary has learned to join. */
 export class ByteLevelBpe implements TokenModel {
   readonly #vocab: ReadonlyMap<string, number>;
-  readonly #options: ValuesOf<typeof OPTIONS>;
+  readonly #options: option.ValuesOf<typeof OPTIONS>;
   /** The tokens by id. */
   readonly #tokens: string[] = [];
   /** By `left id * size + right id`: the pair's place among the merges, and the id of the joined token. */
@@ -80,15 +68,14 @@ export class ByteLevelBpe implements TokenModel {
    * @throws BertletError `tokenizer` if the vocabulary lacks a byte or a token of a merge
    */
   constructor(vocab: ReadonlyMap<string, number>, merges: Merges, options: BpeOptions = {}) {
-    check('vocab', vocab, vocabulary);
-    check('merges', merges, pairs);
+    option.check('merges', merges, pairs);
     this.#vocab = vocab;
-    this.#options = optionsOf('ByteLevelBpe', options, OPTIONS);
+    this.#options = option.optionsOf('ByteLevelBpe', options, OPTIONS);
+    for (const char of CHARS) expectToken(vocab, char, 'the byte');
     for (const [token, id] of vocab) this.#tokens[id] = token;
     this.#size = sizeOf(vocab);
-    for (const char of CHARS) expectToken(vocab, char, 'the byte ');
     for (const [rank, [left, right]] of merges.entries()) {
-      for (const token of [left, right, left + right]) expectToken(vocab, token, 'of a merge the token ');
+      for (const token of [left, right, left + right]) expectToken(vocab, token, 'of a merge the token');
       const pair = vocab.get(left)! * this.#size + vocab.get(right)!;
       this.#merges.set(pair, [rank, vocab.get(left + right)!]);
     }
@@ -96,11 +83,11 @@ export class ByteLevelBpe implements TokenModel {
 
   /** The text as it is: there is no normalization. */
   normalize(text: string, offset: number): Normalized {
-    return { text, places: Array.from({ length: text.length }, (_, i) => offset + i) };
+    return [text, Array.from({ length: text.length }, (_, i) => offset + i)];
   }
 
   /** Cuts a text into words, and the bytes of each word into pieces. */
-  tokenize({ text, places }: Normalized, push: PushToken): void {
+  tokenize([text, places]: Normalized, push: PushToken): void {
     const prefixed = this.#options.prefixSpace && !text.startsWith(' ') && text !== '' ? 1 : 0;
     const encoder = new TextEncoder();
     for (const { 0: word, index } of (prefixed ? ` ${text}` : text).matchAll(WORDS)) {
@@ -153,20 +140,18 @@ export class ByteLevelBpe implements TokenModel {
     const next = ids.map((_, i) => i + 1);
     const previous = ids.map((_, i) => i - 1);
     const waiting = new Heap();
+    const mergeAt = (left: number) => this.#merges.get(ids[left]! * this.#size + ids[next[left]!]!);
     const propose = (left: number) => {
-      const right = next[left];
-      if (left < 0 || right === undefined || right >= ids.length) return;
-      const merge = this.#merges.get(ids[left]! * this.#size + ids[right]!);
-      if (merge) waiting.push({ rank: merge[0], left, id: merge[1] });
+      const merge = left >= 0 ? mergeAt(left) : undefined;
+      if (merge) waiting.push(merge[0] * WORD + left);
     };
     for (const left of ids.keys()) propose(left);
-    for (let best = waiting.pop(); best; best = waiting.pop()) {
-      const { left, id } = best;
+    for (let first = waiting.pop(); first !== undefined; first = waiting.pop()) {
+      const left = first % WORD;
+      const merge = mergeAt(left);
+      if (merge?.[0] !== Math.floor(first / WORD)) continue; // a piece of the pair has been joined with another since
       const right = next[left]!;
-      // A piece of the pair may have been joined with another since.
-      if (ids[left] === GONE || right >= ids.length) continue;
-      if (this.#merges.get(ids[left]! * this.#size + ids[right]!)?.[1] !== id) continue;
-      ids[left] = id;
+      ids[left] = merge[1];
       ids[right] = GONE;
       next[left] = next[right]!;
       if (next[left]! < ids.length) previous[next[left]!] = left;
@@ -179,43 +164,36 @@ export class ByteLevelBpe implements TokenModel {
 
 /** The id of a piece that was joined with the one before it. */
 const GONE = -1;
+/** Above the length of every word: a pair waits as `rank * WORD + left`, so the least is the next to join. */
+const WORD = 2 ** 32;
 
-/** A pair that may be joined: the piece at `left` and the next. */
-interface Pair {
-  readonly rank: number;
-  readonly left: number;
-  readonly id: number;
-}
-
-const before = (a: Pair, b: Pair): boolean => a.rank < b.rank || (a.rank === b.rank && a.left < b.left);
-
-/** A binary heap of pairs, the first to join on top. */
+/** A binary heap, the least on top. */
 class Heap {
-  readonly #pairs: Pair[] = [];
+  readonly #values: number[] = [];
 
-  push(pair: Pair): void {
-    const pairs = this.#pairs;
-    let at = pairs.length;
-    for (let up = (at - 1) >> 1; at > 0 && before(pair, pairs[up]!); up = (at - 1) >> 1) {
-      pairs[at] = pairs[up]!;
+  push(value: number): void {
+    const values = this.#values;
+    let at = values.length;
+    for (let up = (at - 1) >> 1; at > 0 && value < values[up]!; up = (at - 1) >> 1) {
+      values[at] = values[up]!;
       at = up;
     }
-    pairs[at] = pair;
+    values[at] = value;
   }
 
-  pop(): Pair | undefined {
-    const pairs = this.#pairs;
-    const top = pairs[0];
-    const last = pairs.pop();
-    if (!last || pairs.length === 0) return top;
+  pop(): number | undefined {
+    const values = this.#values;
+    const top = values[0];
+    const last = values.pop()!;
+    if (values.length === 0) return top;
     let at = 0;
-    for (let down = 1; down < pairs.length; down = 2 * at + 1) {
-      if (down + 1 < pairs.length && before(pairs[down + 1]!, pairs[down]!)) down++;
-      if (!before(pairs[down]!, last)) break;
-      pairs[at] = pairs[down]!;
+    for (let down = 1; down < values.length; down = 2 * at + 1) {
+      if (values[down + 1]! < values[down]!) down++;
+      if (last <= values[down]!) break;
+      values[at] = values[down]!;
       at = down;
     }
-    pairs[at] = last;
+    values[at] = last;
     return top;
   }
 }

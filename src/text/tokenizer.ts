@@ -9,7 +9,7 @@
 
 import { fault } from '../errors.ts';
 import * as option from '../options.ts';
-import { check, optionsOf, preview, type Table } from '../options.ts';
+import { check, optionsOf, preview, type ValuesOf } from '../options.ts';
 
 /** The tokens of one text, as three parallel arrays. */
 export interface Encoding {
@@ -31,11 +31,8 @@ export interface PairEncoding extends Encoding {
 /** A part of a pair: one of the two texts, or a special token. `type`: the token type of all its tokens. */
 export type PairPart = { readonly type: number } & ({ readonly sequence: 0 | 1 } | { readonly token: string });
 
-/** A normalized text. Its i-th UTF-16 unit comes from the character at places[i] of the text. */
-export interface Normalized {
-  text: string;
-  places: number[];
-}
+/** A normalized text, and for each of its UTF-16 units the place of the character that it comes from. */
+export type Normalized = readonly [text: string, places: readonly number[]];
 
 /** Appends a token to an encoding, from the character at `first` to the one at `last`. */
 export type PushToken = (id: number, token: string, first: number, last: number) => void;
@@ -50,41 +47,34 @@ export interface TokenModel {
   trim?(token: string, start: number, end: number, text: string): [start: number, end: number];
 }
 
-/** A token that is found literally, and how. */
-export interface AddedToken {
-  content: string;
+const ADDED_TOKEN = {
+  content: option.required(option.string),
   /** Find it in the normalized text: in an uncased model, in any case. Default false. */
-  normalized?: boolean | undefined;
+  normalized: option.boolean,
   /** It takes the spaces before it. Default false. */
-  lstrip?: boolean | undefined;
+  lstrip: option.boolean,
   /** It takes the spaces after it. Default false. */
-  rstrip?: boolean | undefined;
+  rstrip: option.boolean,
   /** Find it only where no letter or digit stands beside it. Default false. */
-  singleWord?: boolean | undefined;
-}
+  singleWord: option.boolean,
+};
+/** A token that is found literally, and how. */
+export type AddedToken = Pick<ValuesOf<typeof ADDED_TOKEN>, 'content'> & Partial<ValuesOf<typeof ADDED_TOKEN>>;
 
-/** Options of `Tokenizer`. */
-export interface TokenizerOptions {
-  /** Tokens that are found literally. Default: BERT's five special tokens. A string is not normalized. */
-  added?: readonly (string | AddedToken)[] | undefined;
-  /** How two texts become one input. Default `[CLS] first [SEP] second [SEP]`. */
-  pair?: readonly PairPart[] | undefined;
-  /** Longest input in tokens. Default: as long as the model's positions. */
-  maxTokens?: number | undefined;
-}
 export const TOKENIZER_OPTIONS = {
+  /** Tokens that are found literally. Default: BERT's five special tokens. A string is not normalized. */
   added: option.anything<readonly (string | AddedToken)[]>(),
+  /** How two texts become one input. Default `[CLS] first [SEP] second [SEP]`. */
   pair: option.anything<readonly PairPart[]>(),
+  /** Longest input in tokens. Default: as long as the model's positions. */
   maxTokens: option.integer(1),
-} satisfies Table<TokenizerOptions>;
+};
+/** Options of `Tokenizer`. */
+export type TokenizerOptions = Partial<ValuesOf<typeof TOKENIZER_OPTIONS>>;
 /** The id of each token. Known by its name: another realm has a class of its own. */
-export const vocabulary: option.Option<ReadonlyMap<string, number>> = {
+const vocabulary: option.Option<ReadonlyMap<string, number>> = {
   expected: 'a Map of tokens and ids',
   allows: (value) => Object.prototype.toString.call(value) === '[object Map]',
-};
-const tokenModel: option.Option<TokenModel> = {
-  expected: 'a WordPiece or a ByteLevelBpe',
-  allows: (value) => typeof (value as TokenModel | null)?.tokenize === 'function',
 };
 const SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 
@@ -118,27 +108,28 @@ export class Tokenizer {
    * @throws BertletError `tokenizer` if an id is wrong or a special token is missing; `input` for an unknown option
    */
   constructor(vocab: ReadonlyMap<string, number>, model: TokenModel, given: TokenizerOptions = {}) {
-    check('vocab', vocab, vocabulary);
-    check('model', model, tokenModel);
+    check('model.tokenize', (model as TokenModel | null)?.tokenize, option.callback());
     const options = optionsOf('Tokenizer', given, TOKENIZER_OPTIONS);
     this.#vocab = vocab;
     this.#model = model;
     this.#pair = options.pair ?? pairOf('[CLS]', '[SEP]');
-    this.vocabSize = sizeOf(vocab);
     this.maxTokens = options.maxTokens ?? Number.POSITIVE_INFINITY;
     const special = this.#pair.flatMap((part) => ('token' in part ? [part.token] : []));
     for (const token of special) expectToken(vocab, token);
     this.specialTokens = special.length;
-    const tokens = (options.added ?? SPECIAL).map((one) => (typeof one === 'string' ? { content: one } : one));
-    const [literal, normalized] = [new Map<string, AddedToken>(), new Map<string, AddedToken>()];
+    this.vocabSize = sizeOf(vocab);
+    const added = (options.added ?? SPECIAL).map((one) => {
+      return optionsOf('added token', typeof one === 'string' ? { content: one } : one, ADDED_TOKEN);
+    });
     // Of tokens that are listed twice the last one counts, as in the reference.
-    for (const [content, token] of new Map(tokens.map((one) => [one.content, one]))) {
-      if (!vocab.has(content)) continue;
-      if (token.normalized) normalized.set(model.normalize(content, 0).text, token);
-      else literal.set(content, token);
-    }
-    this.#splitText = splitter(literal);
-    this.#splitNormalized = splitter(normalized);
+    const last = [...new Map(added.map((token) => [token.content, token])).values()];
+    const known = last.filter(({ content }) => vocab.has(content));
+    const [literal, normalized] = [
+      known.filter((token) => !token.normalized),
+      known.filter((token) => token.normalized),
+    ];
+    this.#splitText = splitter(literal, (content) => content);
+    this.#splitNormalized = splitter(normalized, (content) => model.normalize(content, 0)[0]);
   }
 
   /** Splits a text into tokens. Adds no special tokens, but keeps those that are written in the text. */
@@ -160,11 +151,10 @@ export class Tokenizer {
   }
 
   /** Encodes a normalized text, in which there may be added tokens that are normalized as well. */
-  #encodePlain({ text, places }: Normalized, push: PushToken): void {
+  #encodePlain([text, places]: Normalized, push: PushToken): void {
     for (const [begin, end, added] of this.#splitNormalized(text)) {
-      const part = { text: text.slice(begin, end), places: places.slice(begin, end) };
-      if (!added) this.#model.tokenize(part, push);
-      else push(this.#vocab.get(added.content)!, part.text, part.places[0]!, part.places.at(-1)!);
+      if (!added) this.#model.tokenize([text.slice(begin, end), places.slice(begin, end)], push);
+      else push(this.#vocab.get(added.content)!, text.slice(begin, end), places[begin]!, places[end - 1]!);
     }
   }
 
@@ -175,29 +165,24 @@ export class Tokenizer {
 
   /** Joins two encodings, or parts of encodings, as `[CLS] first [SEP] second [SEP]`. */
   pair(first: Encoding, second: Encoding): PairEncoding {
-    const pair: PairEncoding = { ids: [], tokens: [], offsets: [], typeIds: [], sequence: [] };
-    const add = (id: number, token: string, offset: [number, number], type: number, sequence: null | 0 | 1) => {
-      pair.ids.push(id);
-      pair.tokens.push(token);
-      pair.offsets.push(offset);
-      pair.typeIds.push(type);
-      pair.sequence.push(sequence);
+    const parts = this.#pair.map((part) => {
+      const sequence = 'sequence' in part ? part.sequence : null;
+      const special = 'token' in part ? part.token : '';
+      const one: Encoding = { ids: [this.#vocab.get(special)!], tokens: [special], offsets: [[0, 0]] };
+      return { ...(sequence === null ? one : [first, second][sequence]!), type: part.type, sequence };
+    });
+    return {
+      ids: parts.flatMap(({ ids }) => ids),
+      tokens: parts.flatMap(({ tokens }) => tokens),
+      offsets: parts.flatMap(({ offsets }) => offsets),
+      typeIds: parts.flatMap(({ ids, type }) => ids.map(() => type)),
+      sequence: parts.flatMap(({ ids, sequence }) => ids.map(() => sequence)),
     };
-    for (const part of this.#pair) {
-      if ('token' in part) add(this.#vocab.get(part.token)!, part.token, [0, 0], part.type, null);
-      else {
-        const { ids, tokens, offsets } = part.sequence === 0 ? first : second;
-        for (const [i, id] of ids.entries()) add(id, tokens[i]!, offsets[i]!, part.type, part.sequence);
-      }
-    }
-    return pair;
   }
 }
 
-/** A part of a text: [begin, end), and the added token that it is, or null. */
-type TextPart = [begin: number, end: number, token: AddedToken | null];
-/** Cuts a text at added tokens. */
-type Splitter = (text: string) => Iterable<TextPart>;
+/** Cuts a text at added tokens. A part is [begin, end) of it, and the added token that it is, or null. */
+type Splitter = (text: string) => Iterable<[begin: number, end: number, token: AddedToken | null]>;
 
 const MAX_PATTERNS = 2 ** 20; // characters: to compile more takes seconds
 const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u; // \w of Rust's regular expressions
@@ -205,12 +190,13 @@ const SPACE = /\p{White_Space}/u; // all are of one UTF-16 unit
 
 /**
  * Makes a function that cuts a text at added tokens: at the leftmost, of those that begin there at the longest.
- * @param patterns what to look for, in the form of the text that is cut
+ * @param formOf what the content of a token becomes in the text that is cut
  */
-function splitter(patterns: ReadonlyMap<string, AddedToken>): Splitter {
-  const longestFirst = [...patterns.keys()].filter((one) => one !== '').sort((a, b) => b.length - a.length);
+function splitter(tokens: readonly AddedToken[], formOf: (content: string) => string): Splitter {
+  const byForm = new Map(tokens.map((token) => [formOf(token.content), token]));
+  const longestFirst = [...byForm.keys()].filter((form) => form !== '').sort((a, b) => b.length - a.length);
   if (longestFirst.length === 0) return (text) => [[0, text.length, null]];
-  const source = longestFirst.map((pattern) => pattern.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|');
+  const source = longestFirst.map((form) => form.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|');
   if (source.length > MAX_PATTERNS) {
     throw fault('tokenizer', 'added tokens', `at most ${MAX_PATTERNS} characters in all`, source.length);
   }
@@ -218,7 +204,7 @@ function splitter(patterns: ReadonlyMap<string, AddedToken>): Splitter {
   return function* split(text) {
     let done = 0;
     for (const { 0: found, index } of text.matchAll(any)) {
-      const token = patterns.get(found)!;
+      const token = byForm.get(found)!;
       let [begin, end] = [index, index + found.length];
       // What is found covers what begins inside of it, even if it does not count. Only its spaces may belong to two.
       if (token.singleWord && touchesWord(text, begin, end)) continue;
@@ -244,8 +230,9 @@ function touchesWord(text: string, begin: number, end: number): boolean {
 /** UTF-16 units of the character at a place of a text. */
 export const widthAt = (text: string, place: number): number => (text.codePointAt(place)! > 0xffff ? 2 : 1);
 
-/** @throws BertletError `tokenizer` if the vocabulary lacks a token that texts need */
+/** @throws BertletError `tokenizer` if the vocabulary lacks a token that texts need; `input` if it is no Map */
 export function expectToken(vocab: ReadonlyMap<string, number>, token: string, what = 'the token'): void {
+  check('vocab', vocab, vocabulary);
   if (vocab.has(token)) return;
   throw fault('tokenizer', 'vocabulary', `${what} ${preview(token).slice(1, -1)}`, `${vocab.size} others`);
 }
@@ -255,17 +242,13 @@ export function expectToken(vocab: ReadonlyMap<string, number>, token: string, w
  * @throws BertletError `tokenizer` unless the ids are integers from 0, each once
  */
 export function sizeOf(vocab: ReadonlyMap<string, number>): number {
-  const seen = new Set<number>();
-  let size = 0;
-  for (const [token, id] of vocab) {
-    if (!Number.isSafeInteger(id) || id < 0 || seen.has(id)) {
-      const got = `${preview(id)} for ${preview(token)}${seen.has(id) ? ', again' : ''}`;
-      throw fault('tokenizer', 'vocabulary', 'ids that are integers from 0, each once', got);
-    }
-    seen.add(id);
-    size = Math.max(size, id + 1);
+  const ids = new Set(vocab.values());
+  const wrong = [...ids].find((id) => !Number.isSafeInteger(id) || id < 0);
+  if (wrong !== undefined || ids.size < vocab.size) {
+    const got = wrong === undefined ? `${ids.size} ids for ${vocab.size} tokens` : preview(wrong);
+    throw fault('tokenizer', 'vocabulary', 'ids that are integers from 0, each once', got);
   }
-  return size;
+  return [...ids].reduce((size, id) => Math.max(size, id + 1), 0);
 }
 
 /** Makes a class of a regular expression from code points in hexadecimal: `7fd 890-8e2`. */

@@ -7,32 +7,24 @@
  */
 
 import * as option from '../options.ts';
-import { check, optionsOf, type Table, type ValuesOf } from '../options.ts';
-import { expectToken, type Normalized, type PushToken, rangesOf, type TokenModel, vocabulary } from './tokenizer.ts';
+import { expectToken, type Normalized, type PushToken, rangesOf, type TokenModel } from './tokenizer.ts';
 
-/** Options of `WordPiece`. */
-export interface WordPieceOptions {
-  /** Lowercase the text (an uncased checkpoint). Default true, as `do_lower_case` in Hugging Face. */
-  lowercase?: boolean | undefined;
-  /** Remove accents. Default: the value of `lowercase`. */
-  stripAccents?: boolean | null | undefined;
-  /** Make each Chinese character a word. Default true. */
-  chineseChars?: boolean | undefined;
-  /** The token of a word that has no split into pieces. Default [UNK]. */
-  unknown?: string | undefined;
-  /** What pieces begin with that do not begin a word. Default `##`. */
-  prefix?: string | undefined;
-  /** Longest word in characters; a longer one is unknown. Default 100. */
-  maxWord?: number | undefined;
-}
 export const WORD_PIECE_OPTIONS = {
+  /** Lowercase the text (an uncased checkpoint). Default true, as `do_lower_case` in Hugging Face. */
   lowercase: option.byDefault(true, option.boolean),
+  /** Remove accents. Default: the value of `lowercase`. */
   stripAccents: option.oneOf([true, false, null]),
+  /** Make each Chinese character a word. Default true. */
   chineseChars: option.byDefault(true, option.boolean),
+  /** The token of a word that has no split into pieces. Default [UNK]. */
   unknown: option.byDefault('[UNK]', option.string),
+  /** What pieces begin with that do not begin a word. Default `##`. */
   prefix: option.byDefault('##', option.string),
+  /** Longest word in characters; a longer one is unknown. Default 100. */
   maxWord: option.byDefault(100, option.integer(0)),
-} satisfies Table<WordPieceOptions>;
+};
+/** Options of `WordPiece`. */
+export type WordPieceOptions = Partial<option.ValuesOf<typeof WORD_PIECE_OPTIONS>>;
 
 /**
  * The reference uses the tables of Unicode 8 (2015). Format characters, punctuation, accents and compositions in these
@@ -83,7 +75,7 @@ export function normalizeChar(char: string, options: Normalization): string {
 /** Splits words into the longest pieces that a vocabulary has. */
 export class WordPiece implements TokenModel {
   readonly #vocab: ReadonlyMap<string, number>;
-  readonly #options: ValuesOf<typeof WORD_PIECE_OPTIONS> & Normalization;
+  readonly #options: option.ValuesOf<typeof WORD_PIECE_OPTIONS> & Normalization;
   /** Normalized characters, by the character of the text: they are slow to find. */
   readonly #normal = new Map<string, string>();
 
@@ -92,8 +84,7 @@ export class WordPiece implements TokenModel {
    * @throws BertletError `tokenizer` if the vocabulary lacks the unknown token; `input` for a wrong option
    */
   constructor(vocab: ReadonlyMap<string, number>, given: WordPieceOptions = {}) {
-    check('vocab', vocab, vocabulary);
-    const options = optionsOf('WordPiece', given, WORD_PIECE_OPTIONS);
+    const options = option.optionsOf('WordPiece', given, WORD_PIECE_OPTIONS);
     this.#vocab = vocab;
     this.#options = { ...options, stripAccents: options.stripAccents ?? options.lowercase };
     expectToken(vocab, options.unknown);
@@ -101,43 +92,41 @@ export class WordPiece implements TokenModel {
 
   /** Normalizes character by character. */
   normalize(text: string, offset: number): Normalized {
-    const normalized: Normalized = { text: '', places: [] };
+    let normalized = '';
+    const sources: number[] = [];
     const put = (char: string, place: number) => {
       const normal = this.#normal.get(char) ?? normalizeChar(char, this.#options);
       this.#normal.set(char, normal);
-      normalized.text += normal;
-      for (let unit = 0; unit < normal.length; unit++) normalized.places.push(place);
+      normalized += normal;
+      for (let unit = 0; unit < normal.length; unit++) sources.push(place);
     };
+    // Marks may change their order, but not the places that are taken, as in the reference.
+    const reorders = this.#options.stripAccents && HAS_ORDERED.test(text);
+    const places: number[] = [];
+    let kept = '';
     let place = offset;
-    if (!this.#options.stripAccents || !HAS_ORDERED.test(text)) {
-      for (const char of text) {
-        put(char, place);
-        place += char.length;
-      }
-      return normalized;
-    }
-    const [kept, places]: [string[], number[]] = [[], []];
     for (const char of text) {
-      if (!DROPPED.test(char)) {
-        kept.push(char);
+      if (!reorders) put(char, place);
+      else if (!DROPPED.test(char)) {
+        kept += char;
         places.push(place);
       }
       place += char.length;
     }
-    // Marks change their order, but not the places that they take, as in the reference.
-    const inOrder = kept.join('').replace(MARKS, (run) => run.normalize('NFD'));
+    const inOrder = kept.replace(MARKS, (run) => run.normalize('NFD'));
     for (const [i, char] of [...inOrder].entries()) put(char, places[i]!);
-    return normalized;
+    return [normalized, sources];
   }
 
   /** Cuts a text into words, and the words into pieces. */
-  tokenize(text: Normalized, push: PushToken): void {
-    for (const { 0: word, index } of text.text.matchAll(WORDS))
-      this.#word(word, text.places.slice(index, index + word.length), push);
+  tokenize([text, places]: Normalized, push: PushToken): void {
+    for (const { 0: word, index } of text.matchAll(WORDS)) {
+      this.#word(word, places.slice(index, index + word.length), push);
+    }
   }
 
   /** Splits a word into pieces: greedy longest match from the left. A word without such a split becomes unknown. */
-  #word(word: string, places: number[], push: PushToken): void {
+  #word(word: string, places: readonly number[], push: PushToken): void {
     const { unknown, prefix, maxWord } = this.#options;
     const pieces: [token: string, begin: number, end: number][] = [];
     let begin = 0;
