@@ -5,8 +5,9 @@ import { filesOf, type HubOptions, openCheckpoint } from '../src/tensor.ts';
 
 /** Downloads a model of the Hub. Returns the folder that has the files of a model, which for one of the Hub is in the cache. */
 export async function folderOf(model: string, options: HubOptions & OpenOptions): Promise<string> {
-  const files = await filesOf(model, options);
-  const { close } = await openCheckpoint(files, options);
+  const { revision, endpoint, onProgress, signal } = options;
+  const files = await filesOf(model, { revision, endpoint });
+  const { close } = await openCheckpoint(files, { onProgress, signal });
   close();
   const config = (await files.open('config.json'))!;
   config.close();
