@@ -242,7 +242,11 @@ describe('the program', () => {
   test.each<[string, (data: string) => string[] | Promise<string[]>, RegExp]>([
     ['no such file', () => ['nowhere.json'], /nowhere\.json/],
     ['no SQuAD', () => [written({ data: [{}] })], /\(file\): \d+\.json: data\[0\]\.paragraphs: expected an array/],
-    ['no folder for the report', (data) => [data, ...ARGS, '--json', join(folder, 'none', 'x.json')], /^error: \/.*\/none: expected a file or folder, got none of this name\. Check the path\.$/m],
+    [
+      'no folder for the report',
+      (data) => [data, ...ARGS, '--json', join(folder, 'none', 'x.json')],
+      /^error: \/.*\/none: expected a file or folder, got none of this name\. Check the path\.$/m,
+    ],
     ['no such model', (data) => [data, '--model', './nowhere'], /nowhere/],
     [
       'predictions of other questions',
