@@ -3,6 +3,7 @@
 //
 //   common.wgsl        step, tables, vectors, inside, put, reduceRange, writeRanges  | for every kernel
 //   activation.wgsl    activate                                                      | for linear.wgsl, elementwise.wgsl
+//   total.wgsl         tree, total                                                   | for layerNorm.wgsl, softmax.wgsl
 //   linear.wgsl        x, main        | wants Element, Sum, BLOCK, prepareRows, loadX, loadWeight, products, finish:
 //   linear.float.wgsl  these, for float weights                                      | wants weightAt
 //   weight.*.wgsl      weight, weightAt

@@ -3,7 +3,6 @@
 // the sum NaN and so the row.
 
 @group(0) @binding(4) var<storage, read> x: array<vec4f>;
-var<workgroup> tree: array<f32, 64>;
 
 // exp of a row's distances to its maximum; 0 for padding.
 fn weights(row: u32, i: u32, most: f32) -> vec4f {
@@ -34,16 +33,9 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   for (var i = t; i < stride; i += 64u) {
     sum += weights(row, i, largest);
   }
-  tree[t] = sum.x + sum.y + sum.z + sum.w;
-  workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
-    if (t < half) {
-      tree[t] += tree[t + half];
-    }
-    workgroupBarrier();
-  }
+  let all = total(t, sum);
   for (var i = t; i < stride; i += 64u) {
-    put(row, 0u, i, weights(row, i, largest) / tree[0]);
+    put(row, 0u, i, weights(row, i, largest) / all);
   }
   writeRanges(t, row, 1u);
 }

@@ -155,7 +155,7 @@ export const MUTANTS: Mutant[] = [
     ['(torch ? sequences :', '(!torch ? sequences :'],
     ['rowOf(qkv, first)', 'qkv'],
   ]),
-  ...mutants('kernels/layerNorm.wgsl', 'webgpu.test', 'layerNorm', [['half > 0u', 'half > 1u']]),
+  ...mutants('kernels/total.wgsl', 'webgpu.test', 'layerNorm', [['half > 0u', 'half > 1u']]),
   ...mutants('kernels/quantizer.wgsl', 'webgpu.test', 'PyTorch', [
     ['return i32(k + (k & 1u));', 'return i32(k);'],
     ['add(q, vec2u(u32(up), 0u))', 'q'],

@@ -30,15 +30,6 @@ export const variables: Readonly<Record<string, string | undefined>> = inNode ? 
 export const isOfSystem = (error: unknown): boolean =>
   typeof (error as { syscall?: unknown } | undefined)?.syscall === 'string';
 
-/** Node: whether a process of this number runs on this machine. What a dead one left unfinished may be removed. */
-export function isRunning(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'; // another user's
-  }
-}
-
 /**
  * The text of bytes in UTF-8.
  * @throws BertletError `device` if the engine has no TextDecoder; with `fatal`, TypeError for bytes that are not UTF-8

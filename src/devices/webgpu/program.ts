@@ -12,11 +12,11 @@ import type { Scheme, Step, Tensor } from '../../runtime.ts';
 /** The WGSL files that make up each kernel, after common.wgsl. */
 export const KERNELS = {
   rows: ['rows'],
-  layerNorm: ['layerNorm'],
+  layerNorm: ['total', 'layerNorm'],
   attention: ['attention'],
   range: ['range'],
   elementwise: ['activation', 'elementwise'],
-  softmax: ['softmax'],
+  softmax: ['total', 'softmax'],
   mean: ['mean'],
   transpose: ['transpose'],
   linear: ['activation', 'linear.float', 'weight.fp32', 'linear'],
