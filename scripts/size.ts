@@ -16,16 +16,16 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
     files: ['src/{qa,queue,spans,index,tensor,errors,options,platform,float16}.ts'],
     cap: 722,
   },
-  { name: 'text', files: ['src/text/*.ts'], cap: 760 },
+  { name: 'text', files: ['src/text/*.ts'], cap: 636 },
   { name: 'pickles', files: ['src/checkpoint/pytorch.ts'], cap: 226 },
   { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 680 },
   { name: 'files, Hub', files: ['src/files/*.ts'], cap: 558 },
-  { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1216 },
+  { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1208 },
   { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2175 },
   { name: 'op table', files: ['kernels/*.ts'], cap: 569 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
-const [ALL, CLOSURE, FUNCTION] = [7746, 1490, 78];
+const [ALL, CLOSURE, FUNCTION] = [7607, 1463, 78];
 /** From question to answer on the reference device: these files, and what they import. */
 const PATH = ['text/tokenizer', 'text/wordpiece', 'qa', 'devices/reference'].map((name) => `src/${name}.ts`);
 
