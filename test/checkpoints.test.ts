@@ -190,11 +190,15 @@ describe('config.json: transformers computes the same, or it is refused by name'
     for (const quantization_config of [
       { quant_method: 'bitsandbytes', load_in_8bit: true },
       { quant_method: 'compressed-tensors', format: 'pack-quantized' },
+      ...[{ num_bits: 4 }, { num_bits: 8, type: 'float' }].map((input_activations) => ({
+        quant_method: 'compressed-tensors',
+        config_groups: { group_0: { input_activations } },
+      })),
     ]) {
       const path = changed('bert', { quantization_config });
       rmSync(join(path, 'model.safetensors'));
       const message =
-        /expected weights in float, or in int8 .*, got quantization_config of "(bitsandbytes|compressed-tensors", "pack-quantized)"\. /;
+        /expected weights in float, or int8 .*, got quantization_config with ("bitsandbytes"|"pack-quantized"|4|"float")\. /;
       await expectError('config', message, () => load(path));
     }
   });

@@ -135,8 +135,8 @@ function readerOf(json: Record<string, unknown>, { keys = {}, synonyms = [] }: F
   };
 }
 
-/** Names that compressed-tensors has for int8 weights with their scales, and for weights in float (`dense`). */
-const FORMATS: unknown[] = ['int-quantized', 'naive-quantized', 'dense', undefined];
+/** What compressed-tensors says of int8 weights with their scales and int8 activations; `dense`: weights are stored in float. */
+const INT8: unknown[] = ['compressed-tensors', 'int-quantized', 'naive-quantized', 'dense', 'int', 8, undefined];
 
 /**
  * Whether an int8 checkpoint says that its head is in float.
@@ -144,13 +144,13 @@ const FORMATS: unknown[] = ['int-quantized', 'naive-quantized', 'dense', undefin
  * @throws BertletError `config` for weights in another form than float, or int8 as compressed-tensors has them
  */
 function leavesHeadInFloat(config: unknown, file: string): boolean {
-  if (config === undefined || config === null) return false;
-  const { quant_method: method, format, ignore } = config as Record<string, unknown>;
-  if (method !== 'compressed-tensors' || !FORMATS.includes(format)) {
-    const got = `quantization_config of ${preview(method)}${format === undefined ? '' : `, ${preview(format)}`}`;
-    throw fault('config', file, 'weights in float, or in int8 of compressed-tensors (int-quantized)', got, QUANTIZED);
-  }
-  return Array.isArray(ignore) && ignore.includes('qa_outputs');
+  const { quant_method, format, ignore, config_groups } = (config ?? {}) as Record<string, unknown>;
+  const groups = Object.values(config_groups ?? {}) as ({ input_activations?: Record<string, unknown> } | null)[];
+  const activations = groups.flatMap((group) => [group?.input_activations?.num_bits, group?.input_activations?.type]);
+  const other = [quant_method, format, ...activations].find((word) => !INT8.includes(word));
+  if (other === undefined) return Array.isArray(ignore) && ignore.includes('qa_outputs');
+  const expected = 'weights in float, or int8 weights and activations of compressed-tensors';
+  throw fault('config', file, expected, `quantization_config with ${preview(other)}`, QUANTIZED);
 }
 
 export const WORD_EMBEDDINGS = 'bert.embeddings.word_embeddings.weight';
