@@ -3,7 +3,7 @@
  * PyTorch. x [rows, columns] -> y [rows, columns]. Source: Bridle 1990; subtracting the maximum keeps exp from overflowing.
  */
 import { hard } from './elementwise.ts';
-import { constant, type Float32Tensor, normal, type Op, tensor, U } from './op.ts';
+import { constant, type Float32Tensor, normal, type Op, tensor, U, withValue } from './op.ts';
 
 export const softmax: Op<{ x: Float32Tensor }> = {
   name: 'softmax',
@@ -35,6 +35,8 @@ export const softmax: Op<{ x: Float32Tensor }> = {
     'no numbers': () => ({
       x: tensor([3, 4], Float32Array.of(-Infinity, 1, 2, -Infinity, Infinity, 1, 2, 3, Number.NaN, 1, 2, 3)),
     }),
+    // Padding, 0, is no maximum; and a kernel that takes a row in several rounds must keep that of the first.
+    'far below 0, the largest early': () => ({ x: withValue(normal([1, 601], 4, 1, -1000), 5, -900) }),
     hard: () => ({ x: hard() }),
   },
   selfTest: ['3x17', 'far apart'],

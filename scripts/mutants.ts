@@ -140,7 +140,7 @@ export const MUTANTS: Mutant[] = [
     ['most = max(most, ', 'most = ('],
   ]),
   ...mutants('kernels/mean.wgsl', 'webgpu.test', 'kernels', [['f32(end - first)', 'f32(end)']]),
-  ...mutants('kernels/transpose.wgsl', 'webgpu.test', 'kernels', [['row < step.inRows', 'true']]),
+  ...mutants('kernels/transpose.wgsl', 'webgpu.test', 'matmul: what', [['row < step.inRows', 'true']]),
   ...mutants('kernels/activation.wgsl', 'webgpu.test', 'kernels', [
     ['size < vec4f(0.625)', 'size < vec4f(2.0)'],
     ['max(value, vec4f(0.0))', 'abs(value)'],

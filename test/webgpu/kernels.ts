@@ -50,6 +50,21 @@ test('rows beyond the last do not widen the range of those that are quantized', 
   on.clear();
 });
 
+test('matmul: what lies beyond the rows of the second factor does not count', async () => {
+  const on = device();
+  const rt = new Runtime(on);
+  const layer = rt.linearLayer(normal([8, 8], 1), constant([8], 0));
+  // An earlier run leaves NaN in the buffers that the second factor gets then.
+  await rt.read(rt.linear(rt.linear(rt.tensor(constant([300, 8], Number.NaN)), layer), layer));
+  const product = (runtime: Runtime) => {
+    const linear = runtime.linearLayer(normal([8, 8], 1), constant([8], 0));
+    const second = runtime.linear(runtime.tensor(normal([3, 8], 2)), linear);
+    return runtime.read(runtime.matmul(runtime.tensor(normal([5, 3], 3)), second));
+  };
+  expect(largestDifference(await product(rt), await product(new Runtime(new ReferenceDevice())))).toBeLessThan(1e-5);
+  on.clear();
+});
+
 describe('limits', () => {
   const runtime = () => new Runtime(device());
   const zeros = (rt: Runtime, ...shape: number[]) => rt.tensor(constant(shape, 0));
