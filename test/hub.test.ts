@@ -1,4 +1,5 @@
 /** Downloads from a local server in place of the Hugging Face Hub: the cache, and everything that can go wrong. */
+import { createHash } from 'node:crypto';
 import fs, {
   cpSync,
   existsSync,
@@ -41,7 +42,7 @@ beforeEach(() => {
   server.requests.length = 0;
   server.tokens.clear();
   server.cdnTokens.clear();
-  Object.assign(server.settings, { cdn: '', retryAfter: '', former: '', headers: {} });
+  Object.assign(server.settings, { cdn: '', retryAfter: '', former: '', headers: () => ({}) });
   waits.length = 0;
   vi.stubEnv('HF_HOME', join(cache, 'home')); // where a token would be
   // The waits between two tries are made short; `fetch` has timers of its own, and silence is waited for.
@@ -176,6 +177,100 @@ describe('faults: an error that says what, nothing kept, and the next try succee
       open({ revision: 'v9' }),
     );
     await expectError('input', /revision: expected a branch, a tag or a commit/, () => open({ revision: '../../x' }));
+  });
+});
+
+describe('a mirror', () => {
+  const plain = (name: string) =>
+    createHash('sha1')
+      .update(readFileSync(join(TINY, name)))
+      .digest('hex');
+  const snapshot = () => join(model(), 'snapshots', COMMIT);
+  test('that has /resolve/ alone: one HEAD for each file that may be there, one GET for each that is', async () => {
+    await open();
+    expect(server.requests.filter((line) => !/ \/(owner\/name\/resolve|cdn)\//.test(line))).toEqual([]);
+    const heads = server.requests.filter((line) => line.startsWith('HEAD'));
+    expect(heads.map((line) => line.split('/').at(-1))).toEqual([
+      'config.json',
+      'tokenizer_config.json',
+      'tokenizer.json',
+      'special_tokens_map.json',
+      'added_tokens.json',
+      'vocab.txt',
+      'model.safetensors',
+    ]);
+    expect(server.requests.filter((line) => line.startsWith('GET /owner')).length).toBe(4);
+  });
+  test('that says nothing about a file that is not there', async () => {
+    server.settings.headers = (path) => (existsSync(join(TINY, path)) ? {} : { 'x-repo-commit': undefined });
+    await open();
+    server.requests.length = 0;
+    await open({ revision: COMMIT });
+    expect(server.requests).toEqual([]);
+  });
+  test('that tells the plain SHA-1 of a file, or another mark: the size is compared, and a hash', async () => {
+    server.settings.headers = (path) => (path === 'config.json' ? { etag: `W/"${plain(path)}"` } : {});
+    await open();
+    expect(readlinkSync(join(snapshot(), 'config.json'))).toBe(`../../blobs/${plain('config.json')}`);
+    rmSync(model(), { recursive: true });
+    server.settings.headers = (path) => (path === 'vocab.txt' ? { etag: '"5f3e-2b"' } : {});
+    await open();
+    expect(readlinkSync(join(snapshot(), 'vocab.txt'))).toBe('../../blobs/5f3e-2b');
+  });
+  test('that has the metadata of a large file at another host, which is not told the token', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_secret');
+    server.settings.cdn = server.endpoint.replace('127.0.0.1', 'localhost');
+    server.settings.headers = () => ({ 'x-linked-size': undefined });
+    await open();
+    expect(server.requests).toContain('HEAD /cdn/model.safetensors');
+    expect([[...server.tokens], [...server.cdnTokens]]).toEqual([['Bearer hf_secret'], [undefined]]);
+  });
+  test.each<[string, Record<string, string | undefined>, RegExp]>([
+    ['no commit', { 'x-repo-commit': undefined }, /got an answer without X-Repo-Commit, and nothing in the cache/],
+    ['a commit that is none', { 'x-repo-commit': '../../x' }, /got an answer without X-Repo-Commit/],
+    ['no ETag', { etag: undefined }, /config\.json: expected an ETag, and at most 268435456 bytes, got "" and \d+\./],
+    [
+      'an ETag that is a path',
+      { etag: '"../../../x"' },
+      /config\.json: expected an ETag, .*, got "\.\.\/\.\.\/\.\.\/x" and/,
+    ],
+    ['no size', { 'x-linked-size': 'many' }, /config\.json: expected an ETag, .* and NaN\./],
+    [
+      '2^40 bytes',
+      { 'x-linked-size': `${2 ** 40}` },
+      /config\.json: expected .* at most 268435456 bytes, .* and 1099511627776\./,
+    ],
+    ['fewer bytes than there are', { 'x-linked-size': '5' }, /config\.json: expected 5 bytes, got more\./],
+    ['another hash', { etag: `"${'0'.repeat(40)}"` }, /config\.json: expected the hash 0{40}, got [0-9a-f]{40}\./],
+  ])('that tells %s is refused, and nothing is kept', async (_, headers, message) => {
+    server.settings.headers = () => headers;
+    await expectError('file', message, open);
+    expect(
+      kept().filter((path) => /^(blobs|snapshots).*\./.test(path) || /\w{40}$/.test(path.split('blobs')[1] ?? '')),
+    ).toEqual([]);
+  });
+  test.each(['endless', 'bomb'] as const)('whose small file is %s: no more is taken than its size', async (fault) => {
+    server.faults.set('config.json', fault);
+    await expectError('file', /config\.json: expected \d+ bytes, got more\. Nothing is kept/, open);
+    expect(kept().filter((path) => path.startsWith('blobs/'))).toEqual([]);
+  });
+  test('whose network breaks off between two files: an error, and no model without them', async () => {
+    server.faults.set('*', ['none', 503, 503, 503, 503, 503]);
+    await expectError('file', /revision main, got HTTP status 503\. Check the network/, open);
+    await open();
+  });
+  test('a model by its former name, as tutorials write it without an owner', async () => {
+    server.settings.former = 'bert-qa';
+    const options = { device: 'reference', dtype: 'fp32' } as const;
+    const qa = await load('bert-qa', options);
+    expect(await qa.logits(input)).toEqual(await (await load(TINY, options)).logits(input));
+    expect(readdirSync(cache)).toContain('models--bert-qa'); // as in Python
+    server.requests.length = 0;
+    await load('https://huggingface.co/bert-qa', options);
+    expect(server.requests).toEqual([
+      'HEAD /bert-qa/resolve/main/config.json',
+      'HEAD /owner/name/resolve/main/config.json',
+    ]);
   });
 });
 

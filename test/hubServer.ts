@@ -17,6 +17,7 @@ const sha = (kind: 'sha1' | 'sha256', ...parts: (string | Uint8Array)[]) => {
   return hash.digest('hex');
 };
 
+type Sent = Record<string, string | undefined>;
 const REVISIONS = ['main', 'v1', 'refs/pr/1', 'fix+1', COMMIT];
 
 /**
@@ -29,8 +30,8 @@ export async function hubServer(folder: string, id = 'owner/name') {
     const fault = faults.get(name);
     return Array.isArray(fault) ? fault.shift() : fault;
   };
-  /** `former`: a name that redirects to the model's. `headers`: instead of the Hub's own; undefined: not sent. */
-  const settings = { cdn: '', retryAfter: '', former: '', headers: {} as Record<string, string | undefined> };
+  /** `former`: a name that redirects to the model's. `headers` of a file, instead of the Hub's own; undefined: not sent. */
+  const settings = { cdn: '', retryAfter: '', former: '', headers: (_: string): Sent => ({}) };
   const requests: string[] = [];
   /** Requests that their clients gave up. */
   const left: string[] = [];
@@ -73,9 +74,11 @@ export async function hubServer(folder: string, id = 'owner/name') {
     const whole = files.get(path);
     if (whole && revision !== 'cdn') own.etag = `"${hashOf(path, whole)}"`;
     const linked = whole && large(path) && { 'x-linked-size': `${whole.length}`, 'x-linked-etag': own.etag };
-    const sent = Object.entries({ ...own, ...linked, ...settings.headers }).filter(([, value]) => value !== undefined);
+    const sent = Object.entries({ ...own, ...linked, ...settings.headers(path) }).filter(
+      ([, value]) => value !== undefined,
+    );
     const headers = Object.fromEntries(sent);
-    if (!whole) return refuse(404, { 'x-error-code': 'EntryNotFound', ...headers });
+    if (!whole) return refuse(404, { 'x-error-code': 'EntryNotFound', ...headers, ...cors });
     if (large(path) && revision !== 'cdn') {
       response.writeHead(302, { location: `${settings.cdn}/cdn/${path}`, ...headers, ...cors });
       return response.end();

@@ -192,6 +192,33 @@ describe('a page', () => {
     expect(await ask(), 'without network').toEqual([...start]);
     errors.length = 0; // the browser's own line about the refused connection, and the tokenizer.json that is not there
   });
+  test('owner/name is a folder beside the page, if there is one, and otherwise of the Hub', async () => {
+    const hub = await hubServer(TINY);
+    const page = await open(false);
+    await page.route(/\/test\/page\/owner\/name\//, (route) =>
+      route
+        .fulfill({ path: join(TINY, route.request().url().split('/').at(-1)!) })
+        .catch(() => route.fulfill({ status: 404 })),
+    );
+    const ask = (model: string) =>
+      page.evaluate(
+        ([model, endpoint]) => {
+          type Call = (model: string, options: object, ids: readonly number[]) => Promise<number[]>;
+          const { startLogits } = window as unknown as { startLogits: Call };
+          return startLogits(model, { endpoint, device: 'reference', dtype: 'fp32' }, [2, 5, 6, 3]).catch(String);
+        },
+        [model, hub.endpoint] as const,
+      );
+    expect((await ask('owner/name')).length).toBe(4);
+    expect(hub.requests).toEqual([]);
+    expect(await ask('owner/other')).toMatch(
+      /^BertletError: owner\/other: expected a folder here or a model of http.*, revision main, got HTTP status 404\. Check/,
+    );
+    expect(hub.requests).toEqual(['GET /owner/other/resolve/main/config.json']);
+    hub.close();
+    errors.length = 0; // the browser's own lines about files that are not there
+    await page.close();
+  });
   test.each(['open', 'put', 'match'])(
     'Cache Storage that is denied or full (%s): the model loads all the same',
     async (method) => {

@@ -137,19 +137,21 @@ function refusal({ id, revision, endpoint }: Model, cause: unknown, cached = '')
 
 type Remote = Awaited<ReturnType<typeof describe>>;
 /**
- * Node: asks for the commit, the hash and the size of a file. A redirect to a CDN has them in its own headers; one to the
- * new name of a model has not, and is followed. Another host is not told the token.
+ * Node: asks for the commit, the hash and the size of a file, and follows redirects until all are known: a redirect to a
+ * CDN has them in its own headers. Another host is not told the token.
  */
 async function describe(url: string, { headers, ...request }: RequestOptions) {
-  for (let [at, hops] = [url, 0]; ; hops++) {
+  let [commit, etag, size]: (string | null)[] = [null, null, null];
+  for (let [at, hops] = [url, 0]; at && hops < 5 && !(commit && etag && size); hops++) {
     const secret = new URL(at).origin === new URL(url).origin && headers && { headers };
     const { headers: got } = await send(at, { ...request, ...secret, method: 'HEAD', redirect: 'manual' });
-    const [location, commit] = [got.get('location'), got.get('x-repo-commit')];
-    const etag = got.get('x-linked-etag') ?? (location ? null : got.get('etag'));
-    const size = got.get('x-linked-size') ?? (location ? null : got.get('content-length'));
-    if (location && hops < 5 && !(commit && etag && size)) at = new URL(location, at).href;
-    else return { commit, etag: etag?.replace(/^W\/|"/g, '') ?? '', size: Number(size ?? Number.NaN) };
+    const location = got.get('location');
+    commit ??= got.get('x-repo-commit');
+    etag ??= got.get('x-linked-etag') ?? (location ? null : got.get('etag'));
+    size ??= got.get('x-linked-size') ?? (location ? null : got.get('content-length'));
+    at = location ? new URL(location, at).href : '';
   }
+  return { commit: commit ?? '', etag: etag?.replace(/^W\/|"/g, '') ?? '', size: Number(size ?? Number.NaN) };
 }
 
 const isSet = (variable: string | undefined) => /^(1|on|yes|true)$/i.test(variable ?? '');
@@ -256,12 +258,12 @@ class CachedModel implements Files {
   }
 
   /** Takes the commit of an answer for that of the revision: all files are of one commit. */
-  #learn(commit: string | null): void {
-    if (!COMMIT.test(commit ?? '')) throw new Error('an answer without X-Repo-Commit');
+  #learn(commit: string): void {
+    if (!COMMIT.test(commit)) throw new Error('an answer without X-Repo-Commit');
     this.#isReached = true;
     if (this.#commit) return;
     this.#commit = commit;
-    note(`${this.#store}/refs/${this.#model.revision}`, commit!);
+    note(`${this.#store}/refs/${this.#model.revision}`, commit);
   }
 
   /** Where it is noted that the commit has no such file. */
