@@ -1,6 +1,8 @@
 /** Downloads of one model by several processes at once, from a local server in place of the Hugging Face Hub. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -85,6 +87,34 @@ test('a process that is killed while it downloads: the next one has the whole fi
   expect(await run().gone).toBe(0);
   const file = readFileSync(join(model, 'snapshots', COMMIT, 'model.safetensors'));
   expect(file).toEqual(readFileSync(join(TINY, 'model.safetensors')));
+  server.close();
+  rmSync(cache, { recursive: true });
+});
+
+test('`bertlet` goes by the proxy of the environment', async () => {
+  const server = await hubServer(TINY);
+  const asked: string[] = [];
+  const proxy = createServer((request, response) => {
+    asked.push(request.url!);
+    const { pathname } = new URL(request.url!);
+    const { method, headers } = request;
+    const onward = httpRequest(`${server.endpoint}${pathname}`, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(response);
+    });
+    onward.end();
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const cache = mkdtempSync(join(tmpdir(), 'bertlet-hub-'));
+  const HTTP_PROXY = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const env = { ...process.env, HTTP_PROXY, HF_ENDPOINT: 'http://hub.invalid', HF_HUB_CACHE: cache, NO_PROXY: '' };
+  const out = join(cache, 'out');
+  const args = ['programs/main.ts', 'convert', 'owner/name', '--out', out];
+  const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ['ignore', 'ignore', 'inherit'] });
+  expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0);
+  expect(asked[0]).toBe('http://hub.invalid/owner/name/resolve/main/config.json');
+  expect(readdirSync(out)).toContain('model.safetensors');
+  proxy.close();
   server.close();
   rmSync(cache, { recursive: true });
 });
