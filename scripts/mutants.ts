@@ -177,7 +177,7 @@ export const MUTANTS: Mutant[] = [
   ...mutants('src/text/tokenizer.ts', 'checkpoints', 'opened or refused', [
     ['token.singleWord && touchesWord', 'touchesWord'],
     ['token.lstrip && begin > done', 'token.rstrip && begin > done'],
-    ['.at(-1) ??', '.at(0) ??'],
+    ['before.at(-1)', 'before.at(0)'],
     ['begin = Math.max(begin, done)', 'begin = done'],
     ['last + widthAt(text, last)', 'last + 1'],
   ]),

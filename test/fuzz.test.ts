@@ -9,9 +9,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';
 import { BertletError, load } from '../src/index.ts';
-import { GOLDEN } from './support.ts';
+import { GOLDEN, goldenJson } from './support.ts';
 
-const SMALLEST = join(GOLDEN, 'smallest-bert');
 const { BERTLET_FUZZ = '1' } = process.env;
 const FULL = BERTLET_FUZZ === 'full';
 const next = uniform(Number(BERTLET_FUZZ) || 1);
@@ -149,19 +148,57 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const damageText = (whole: Uint8Array) =>
   next() < 0.3 ? damageBytes(whole) : damageJson(JSON.parse(Buffer.from(whole).toString()));
+const special = (content: string, flags = {}) => ({
+  content,
+  lstrip: false,
+  normalized: false,
+  rstrip: false,
+  single_word: false,
+  special: true,
+  ...flags,
+});
+const namesOfBert = { cls_token: '[CLS]', sep_token: '[SEP]', unk_token: '[UNK]', mask_token: special('[MASK]') };
+const follows = {
+  tokenizer_class: 'PreTrainedTokenizerFast',
+  model_input_names: ['input_ids', 'token_type_ids', 'attention_mask'],
+  added_tokens_decoder: { 2: special('[CLS]'), 3: special('[SEP]', { single_word: true, normalized: true }) },
+};
+const roberta = {
+  'vocab.json': JSON.parse(readFileSync(join(GOLDEN, 'checkpoints/roberta/vocab.json'), 'utf8')),
+  'merges.txt': readFileSync(join(GOLDEN, 'checkpoints/roberta/merges.txt'), 'utf8'),
+  'tokenizer_config.json': { tokenizer_class: 'RobertaTokenizer', add_prefix_space: true, trim_offsets: true },
+  'special_tokens_map.json': { bos_token: '<s>', mask_token: special('<mask>', { lstrip: true }) },
+};
+const bytes = goldenJson<{ tokenizer: object }>('checkpoints/bytes').tokenizer;
+const vocab = readFileSync(join(GOLDEN, 'checkpoints/bert/vocab.txt'), 'utf8');
+/** What is damaged, where, how often in full, and how; and what of the checkpoint is another than in its golden. */
 test.each([
-  ['model.safetensors', 100_000, damageSafetensors],
-  ['pytorch_model.bin', 20_000, damagePickle],
-  ['config.json', 20_000, damageText],
-  ['tokenizer.json', 20_000, damageText],
-  ['tokenizer_config.json', 20_000, damageText],
+  ['model.safetensors', 'smallest-bert', 100_000, damageSafetensors, {}],
+  ['pytorch_model.bin', 'smallest-bert', 20_000, damagePickle, { 'model.safetensors': null }],
+  ['config.json', 'smallest-bert', 20_000, damageText, {}],
+  ['tokenizer.json', 'smallest-bert', 20_000, damageText, {}],
+  ['tokenizer.json', 'smallest-bert', 20_000, damageText, { 'tokenizer_config.json': follows }],
+  ['tokenizer.json', 'checkpoints/roberta', 10_000, damageText, { 'tokenizer.json': bytes }],
+  ['tokenizer_config.json', 'smallest-bert', 20_000, damageText, {}],
+  ['tokenizer_config.json', 'smallest-bert', 20_000, damageText, { 'tokenizer_config.json': follows }],
+  ['tokenizer_config.json', 'checkpoints/roberta', 10_000, damageText, roberta],
+  ['special_tokens_map.json', 'checkpoints/bert', 10_000, damageText, { 'special_tokens_map.json': namesOfBert }],
+  ['special_tokens_map.json', 'checkpoints/roberta', 10_000, damageText, roberta],
+  ['added_tokens.json', 'checkpoints/bert', 10_000, damageText, { 'added_tokens.json': { '<ent>': vocab.length } }],
+  ['vocab.txt', 'checkpoints/bert', 10_000, damageBytes, {}],
+  ['vocab.json', 'checkpoints/roberta', 10_000, damageText, roberta],
+  ['merges.txt', 'checkpoints/roberta', 10_000, damageBytes, roberta],
 ] as const)(
-  '%s',
-  async (name, most, damage) => {
+  '%s of %s',
+  async (name, from, most, damage, others) => {
     const count = FULL ? most : most / 50;
-    cpSync(SMALLEST, folder, { recursive: true });
-    if (name === 'pytorch_model.bin') rmSync(join(folder, 'model.safetensors'));
-    const whole = readFileSync(join(SMALLEST, name));
+    rmSync(folder, { recursive: true, force: true });
+    cpSync(join(GOLDEN, from), folder, { recursive: true });
+    for (const [other, content] of Object.entries(others)) {
+      if (content === null) rmSync(join(folder, other));
+      else writeFileSync(join(folder, other), typeof content === 'string' ? content : JSON.stringify(content));
+    }
+    const whole = readFileSync(join(folder, name));
     const results = { opened: 0, refused: 0, slowest: 0, longest: 0 };
     const wrong: string[] = [];
     for (let i = 0; i < count; i++) {

@@ -1,7 +1,7 @@
 /** The tokenizer against Hugging Face's fast BertTokenizer: every id and every offset. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { Tokenizer } from '../src/index.ts';
+import { type PairPart, Tokenizer, WordPiece } from '../src/index.ts';
 import type { TokenizerJson } from '../src/text/json.ts';
 import { normalizeChar, WORDS } from '../src/text/wordpiece.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
@@ -224,4 +224,43 @@ test.each([-1, 1.5, 3, '4'])('an id %s is no id, or not the only one', (id) =>
 test('of two added tokens that begin alike, the longer one is found', () => {
   const tokenizer = Tokenizer.fromVocab('[UNK]\n[CLS]\n[SEP]\n[X\n[XY]\na', { added: ['[X', '[XY]'] });
   expect(tokenizer.encode('a [XY] [X a').tokens).toEqual(['a', '[XY]', '[X', 'a']);
+});
+
+test('an added token is found as it is written, whatever a regular expression makes of it', () => {
+  const added = ['a.c', '^x$', '(a|b)*', '[a-z]+', '\\w{2}', '/?', 'a'];
+  const vocab = new Map(['[UNK]', '[CLS]', '[SEP]', ...added].map((token, id) => [token, id]));
+  const tokenizer = new Tokenizer(vocab, new WordPiece(vocab), { added });
+  for (const token of added) expect(tokenizer.encode(`abc ${token} ab`).tokens).toContain(token);
+  expect(tokenizer.encode('abc xx ax').tokens).toEqual(['a', '[UNK]', '[UNK]', 'a', '[UNK]']);
+});
+
+test.each([
+  ['one of 1,001 characters', ['x'.repeat(1001)]],
+  ['2,000 of 1,000', Array.from({ length: 2000 }, (_, i) => `${i}`.padStart(1000, 'x'))],
+])('added tokens that no regular expression holds are refused: %s', (_, added) =>
+  expectError('tokenizer', /^added tokens: expected at most 1000 characters each, 1048576 in all, got more\./, () =>
+    Tokenizer.fromVocab(['[UNK]', '[CLS]', '[SEP]', ...added].join('\n'), { added }),
+  ),
+);
+test('1,000 of 1,000 characters are found', () => {
+  const added = Array.from({ length: 1000 }, (_, i) => `${i}`.padStart(1000, 'x'));
+  const tokenizer = Tokenizer.fromVocab(['[UNK]', '[CLS]', '[SEP]', ...added].join('\n'), { added });
+  expect(tokenizer.encode(`a ${added[999]}${added[7]}`).ids).toEqual([0, 1002, 10]);
+});
+
+test("a pair without token types, a tokenizer of one's own", () => {
+  const vocab = new Map(['[UNK]', '<s>', '</s>', 'a', '##b'].map((token, id) => [token, id]));
+  const pair: PairPart[] = [
+    { token: '<s>', type: 0 },
+    { sequence: 1, type: 0 },
+    { token: '</s>', type: 0 },
+    { sequence: 0, type: 0 },
+    { token: '</s>', type: 0 },
+  ];
+  const tokenizer = new Tokenizer(vocab, new WordPiece(vocab), { added: ['<s>', '</s>'], pair });
+  const { ids, typeIds, sequence } = tokenizer.encodePair('a', 'ab </s>');
+  expect(ids).toEqual([1, 3, 4, 2, 2, 3, 2]);
+  expect(typeIds).toEqual([0, 0, 0, 0, 0, 0, 0]);
+  expect(sequence).toEqual([null, 1, 1, 1, null, 0, null]);
+  expect(tokenizer.specialTokens).toBe(3);
 });

@@ -1,6 +1,6 @@
 /** Opens a checkpoint: config.json, tokenizer.json or vocab.txt, and the files of the weights. */
 
-import type { BertConfig, FamilyName } from '../bert.ts';
+import type { BertConfig } from '../bert.ts';
 import { fault, messageOf } from '../errors.ts';
 import { filesOf, type HubOptions } from '../files/hub.ts';
 import { type Files, type OpenFile, type OpenOptions, readPart, readWhole, type WholeFile } from '../files/index.ts';
@@ -65,7 +65,7 @@ async function openDescription(files: Files, { signal, head }: CheckpointOptions
   const file = await needed(files, 'config.json', { signal });
   const model = json(file);
   const config = parseConfig(model, file.name, head !== undefined);
-  const tokenizer = await openTokenizer(files, model, config.family ?? 'bert', { signal });
+  const tokenizer = await openTokenizer(files, model, config, { signal });
   const most = (what: string, max: number, key: string, got: number) => {
     const expected = `at most ${max} ${what} (${key} in config.json)`;
     if (got > max) throw fault('tokenizer', files.name, expected, got, "Use the checkpoint's own tokenizer.");
@@ -179,7 +179,7 @@ function parseIndex(file: OpenFile): { tensors: string[]; files: string[] } {
 }
 
 /** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */
-async function openTokenizer(from: Files, model: Json, family: FamilyName, options: OpenOptions): Promise<Tokenizer> {
+async function openTokenizer(from: Files, model: Json, sizes: BertConfig, options: OpenOptions): Promise<Tokenizer> {
   const jsonOf = async (name: string) => {
     const file = await readWhole(from, name, options);
     return file ? json(file) : undefined;
@@ -194,12 +194,12 @@ async function openTokenizer(from: Files, model: Json, family: FamilyName, optio
   // transformers' rule: the tokenizer's own file names its class, or the model's does, or its family has one.
   const names = [config.tokenizer_class, model.tokenizer_class].filter((name) => typeof name === 'string');
   const japanese = names.find((name) => name.startsWith('BertJapanese'));
-  const className = (japanese ?? names[0] ?? FAMILIES[family].tokenizer).replace(/Fast$/, '');
+  const className = (japanese ?? names[0] ?? FAMILIES[sizes.family ?? 'bert'].tokenizer).replace(/Fast$/, '');
   if (!files.json && BYTE_LEVEL_CLASSES.includes(className)) {
     files.vocab = json(await needed(from, 'vocab.json', options));
     files.merges = text(await needed(from, 'merges.txt', options));
   } else if (!files.json) files.vocab = text(await needed(from, 'vocab.txt', options));
-  return tokenizerOf(files, className, !FAMILIES[family].noTypes);
+  return tokenizerOf(files, className, sizes);
 }
 
 type Json = Record<string, unknown>;

@@ -5,17 +5,13 @@
  *
  * Ids and offsets equal those of the reference, Hugging Face's tokenizers (pre_tokenizers/byte_level.rs, models/bpe).
  */
+import { inputError } from '../errors.ts';
 import * as option from '../options.ts';
 import type { Normalized, PushToken, TokenModel } from './tokenizer.ts';
 import { expectToken, rangesOf, sizeOf, widthAt } from './tokenizer.ts';
 
 /** The pairs of tokens to join, the first learned at first. */
 export type Merges = readonly (readonly [string, string])[];
-
-const pairs: option.Option<Merges> = {
-  expected: 'an array of pairs of tokens',
-  allows: (value) => Array.isArray(value) && value.every((pair) => Array.isArray(pair) && pair.length === 2),
-};
 
 const OPTIONS = {
   /** Put a space before a text that begins without one. Default false. */
@@ -24,7 +20,7 @@ const OPTIONS = {
   trimOffsets: option.byDefault(true, option.boolean),
 };
 /** Options of `ByteLevelBpe`. */
-export type BpeOptions = Partial<option.ValuesOf<typeof OPTIONS>>;
+export type BpeOptions = option.GivenOf<typeof OPTIONS>;
 
 /**
  * The character of each byte: itself if it is printable in Latin-1, otherwise one from U+0100 on, in order. The space
@@ -68,7 +64,9 @@ export class ByteLevelBpe implements TokenModel {
    * @throws BertletError `tokenizer` if the vocabulary lacks a byte or a token of a merge
    */
   constructor(vocab: ReadonlyMap<string, number>, merges: Merges, options: BpeOptions = {}) {
-    option.check('merges', merges, pairs);
+    if (!Array.isArray(merges) || !merges.every((pair) => pair?.length === 2)) {
+      throw inputError('merges', 'an array of pairs of tokens', option.preview(merges));
+    }
     this.#vocab = vocab;
     this.#options = option.optionsOf('ByteLevelBpe', options, OPTIONS);
     for (const char of CHARS) expectToken(vocab, char, 'the byte');

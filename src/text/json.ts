@@ -18,29 +18,21 @@ import { WORD_PIECE_OPTIONS, WordPiece, type WordPieceOptions } from './wordpiec
 type Json = Record<string, unknown>;
 type Vocabulary = ReadonlyMap<string, number>;
 
-/** The content of a tokenizer.json. */
-export interface TokenizerJson {
-  model?: Json | null;
-  normalizer?: Json | null;
-  pre_tokenizer?: Json | null;
-  post_processor?: Json | null;
+/** The content of a tokenizer.json, as far as bertlet reads it. */
+export type TokenizerJson = {
+  [section in 'model' | 'normalizer' | 'pre_tokenizer' | 'post_processor']?: Json | null;
+} & {
   added_tokens?: Json[] | null;
-}
+};
 
-/** The files of a tokenizer, as far as a checkpoint has them. */
-export interface TokenizerFiles {
-  /** tokenizer.json, as a text or as its content */
-  json?: string | TokenizerJson | undefined;
-  /** The text of vocab.txt, or the content of vocab.json. */
-  vocab?: string | Json;
-  /** The text of merges.txt. */
-  merges?: string;
-  /** tokenizer_config.json */
-  config?: Json;
-  /** special_tokens_map.json and added_tokens.json, which count where tokenizer_config.json has no added_tokens_decoder */
-  special?: Json | undefined;
-  added?: Json | undefined;
-}
+/**
+ * The files of a tokenizer, as far as a checkpoint has them: tokenizer.json as a text or as its content; the text of vocab.txt
+ * or the content of vocab.json; the text of merges.txt; tokenizer_config.json; and special_tokens_map.json and
+ * added_tokens.json, which count where tokenizer_config.json has no added_tokens_decoder.
+ */
+export type TokenizerFiles = { json?: string | TokenizerJson | undefined; vocab?: string | Json; merges?: string } & {
+  [file in 'config' | 'special' | 'added']?: Json | undefined;
+};
 
 /** The classes that bertlet has, without `Fast` at their ends: those of the same tokenizer under other names as well. */
 const WORD_PIECE_CLASSES = ['BertTokenizer', 'DistilBertTokenizer', 'ElectraTokenizer', 'MobileBertTokenizer'];
@@ -53,10 +45,10 @@ const WITHOUT_TYPES = ['DistilBertTokenizer', ...FILE_CLASSES];
 /** Keys of tokenizer_config.json that ask for another tokenizer. */
 const UNKNOWN = ['word_tokenizer_type', 'auto_map', 'split_special_tokens', 'model_specific_special_tokens'];
 
-/** The names of special tokens where no file has others. */
-const BERT = { unk_token: '[UNK]', sep_token: '[SEP]', pad_token: '[PAD]', cls_token: '[CLS]', mask_token: '[MASK]' };
-const ENDS = { bos_token: '<s>', eos_token: '</s>', cls_token: '<s>', sep_token: '</s>' };
-const ROBERTA = { ...ENDS, unk_token: '<unk>', pad_token: '<pad>', mask_token: '<mask>' };
+/** The names of special tokens, in their order, and what they are where no file says. */
+const NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
+const BERT = [null, null, '[UNK]', '[SEP]', '[PAD]', '[CLS]', '[MASK]'];
+const ROBERTA = ['<s>', '</s>', '<unk>', '</s>', '<pad>', '<s>', '<mask>'];
 
 const FILE = 'tokenizer.json';
 const CONFIG = 'tokenizer_config.json';
@@ -71,10 +63,7 @@ const isObject = (value: unknown): value is Json => Object.prototype.toString.ca
 const expectEqual = (what: string, expected: unknown, got: unknown): boolean =>
   got === expected || refuse(FILE, `${what} ${preview(expected)}`, got);
 /** The values of an object, or a list. */
-function listOf(values: unknown = []): unknown[] {
-  if (Array.isArray(values)) return values;
-  return isObject(values) ? Object.values(values) : refuse(CONFIG, 'a list', values);
-}
+const listOf = (values: unknown) => (isObject(values) ? Object.values(values) : (values ?? [])) as unknown[];
 
 /** Brings the older files into the form of tokenizer.json, as far as they go: their class says the rest. */
 export function fromOldFiles(vocab: string | Json = '', merges?: string): TokenizerJson {
@@ -169,7 +158,7 @@ function expectSame(className: string, own: Description, file: Description): voi
   for (const key of ['type', 'pair', 'unknown', 'prefix', 'maxWord'] as const) {
     const [ours, theirs] = [JSON.stringify(own[key]), JSON.stringify(file[key])];
     const advice = `To follow the file, set tokenizer_class to PreTrainedTokenizerFast in ${CONFIG}.`;
-    if (ours !== theirs) refuse(FILE, `${key} ${ours} of ${className}`, file[key], advice);
+    if (ours !== theirs) refuse(FILE, `${key} ${ours?.slice(0, 200)} of ${className}`, file[key], advice);
   }
 }
 
@@ -180,17 +169,18 @@ function addedToken(value: unknown, isName: boolean): AddedToken {
   return { content, normalized, lstrip, rstrip, singleWord } as AddedToken;
 }
 
-/** The special tokens by their names: of special_tokens_map.json, of tokenizer_config.json, or the class's own. */
-function namesOf({ config, special }: TokenizerFiles, own: Json): Json {
+/** The special tokens by their names. An object is one where it says so, or in special_tokens_map.json. */
+function namesOf(config: Json, special: Json, defaults: readonly (string | null)[]): Json {
+  const own = Object.fromEntries(NAMES.map((name, i) => [name, defaults[i]]));
   const isName = ([key, token]: [string, unknown]) =>
-    /_token$/.test(key) && (typeof token === 'string' || isObject(token));
-  return Object.fromEntries(Object.entries({ ...own, ...config, ...special }).filter(isName));
+    key.endsWith('_token') && (typeof token === 'string' || (isObject(token) && (key in special || '__type' in token)));
+  return Object.fromEntries(Object.entries({ ...own, ...config }).filter(isName));
 }
 
 /**
  * The added tokens of all files, in the order of their ids, so that those that the vocabulary lacks get the next ones.
  * @param own those of tokenizer.json, and `first` if they come before all others
- * @param named those that have a name and are in the vocabulary
+ * @param named those that have a name
  */
 function addedTokensOf(files: TokenizerFiles, own: Json[], first: Json[], named: AddedToken[]): AddedToken[] {
   const { config = {}, special = {}, added = {} } = files;
@@ -198,22 +188,27 @@ function addedTokensOf(files: TokenizerFiles, own: Json[], first: Json[], named:
   // As in transformers 5: the list of special_tokens_map.json counts where there is no other, and marks no token.
   const lists = [config.extra_special_tokens, config.additional_special_tokens].map(listOf);
   const extra = lists.find(({ length }) => length > 0) ?? [];
-  const marked = [...named, ...[...extra, ...listOf(special.extra_special_tokens)].map(asName)];
+  const marked = [...named, ...extra.concat(listOf(special.extra_special_tokens)).map(asName)];
   const old = listOf(extra.length > 0 ? [] : special.additional_special_tokens).map(asName);
   const isMarked = (content: string) => marked.some((token) => token.content === content);
   const older = Object.entries(added).map(([content, id]) => [id, { content, special: isMarked(content) }]);
   const byId = config.added_tokens_decoder ?? Object.fromEntries([...older, ...own.map((token) => [token.id, token])]);
+  for (const id of Object.keys(byId)) if (!/^(0|[1-9]\d{0,7})$/.test(id)) refuse('added tokens', 'ids', id);
   const listed = [...first, ...Object.values(byId as Json)].map((token) => addedToken(token, false));
   const known = new Set(listed.map(({ content }) => content));
   return [...listed, ...[...marked, ...old].filter(({ content }) => !known.has(content))];
 }
 
-/** Gives ids to added tokens that the vocabulary lacks: the next free ones, in order, whatever ids their file says. */
-function numbered(vocab: Vocabulary, tokens: readonly AddedToken[]): Vocabulary {
+/**
+ * Gives ids to added tokens that the vocabulary lacks: the next free ones, in order, whatever ids their file says. Those with
+ * a name are left out where the model has no row for them.
+ */
+function numbered(vocab: Vocabulary, tokens: AddedToken[], named: AddedToken[], rows: number): Vocabulary {
   const all = new Map(vocab);
   let next = vocab.size;
-  for (const { content } of tokens) {
-    if (content !== '' && !all.has(content)) all.set(content, next);
+  for (const token of tokens) {
+    const { content } = token;
+    if (content !== '' && !all.has(content) && !(next >= rows && named.includes(token))) all.set(content, next);
     next = Math.max(next, (all.get(content) ?? -1) + 1);
   }
   return all;
@@ -249,57 +244,54 @@ export class Tokenizer extends TokenizerOfModel {
    * @throws BertletError `tokenizer` if the file has another tokenizer than BERT's or RoBERTa's
    */
   static fromJson(given: string | TokenizerJson): Tokenizer {
-    return tokenizerOf({ json: given, config: { model_input_names: ['token_type_ids'] } }, 'TokenizersBackend', true);
+    return tokenizerOf({ json: given, config: { model_input_names: ['token_type_ids'] } }, 'TokenizersBackend');
   }
 }
 
 /**
  * Makes the tokenizer of a checkpoint.
  * @param className its class: of tokenizer_config.json, of config.json, or the family's own
- * @param modelHasTypes whether the model computes with token types
+ * @param size how many token types and rows of word embeddings the model has. Default: as many as the files have
  * @throws BertletError `tokenizer` for another tokenizer than BERT's or RoBERTa's, or where versions of transformers
  * read the files in different ways
  */
-export function tokenizerOf(files: TokenizerFiles, className: string, modelHasTypes: boolean): Tokenizer {
+export function tokenizerOf(files: TokenizerFiles, className: string, size = { types: 2, vocab: Infinity }): Tokenizer {
   try {
-    return read(files, className, modelHasTypes);
+    const { types, vocab: rows } = size;
+    const { special = {}, json: given = fromOldFiles(files.vocab, files.merges) } = files;
+    const config = { ...files.config, ...special }; // as in transformers 5, whatever is in it
+    const json: TokenizerJson = typeof given === 'string' ? JSON.parse(given) : given;
+    const followsFile = FILE_CLASSES.includes(className);
+    if (!CLASSES.includes(className)) refuse('tokenizer_class', CLASSES.join(', '), className);
+    for (const key of UNKNOWN) if (config[key]) refuse(CONFIG, `no ${key}`, config[key]);
+    if (followsFile && !files.json) refuse(FILE, `one for ${className}`, files.json);
+    const defaults = followsFile ? [] : BYTE_LEVEL_CLASSES.includes(className) ? ROBERTA : BERT;
+    const names = namesOf(config, special, defaults);
+    const vocab = vocabularyOf(json);
+    const named = Object.values(names).map((name) => addedToken(name, true));
+    const own = json.added_tokens ?? [];
+    const added = addedTokensOf(files, own, followsFile ? own : [], named);
+    const all = numbered(vocab, added, named, rows);
+    const file = describe(json, all);
+    const made = followsFile ? file : describeClass(className, config, names);
+    if (files.json && !followsFile) expectSame(className, made, file);
+    const { type, pair = refuse(FILE, 'a post_processor', json.post_processor), ...options } = made;
+    if (className === 'PreTrainedTokenizer' && (options.prefixSpace ?? false) !== (config.add_prefix_space ?? false)) {
+      const advice = 'transformers 4 takes it from here, transformers 5 from tokenizer.json.';
+      refuse(CONFIG, `add_prefix_space ${options.prefixSpace}`, config.add_prefix_space, advice);
+    }
+    const typed = givesTypes(config.model_input_names, className, types > 0 && pair.some((part) => part.type > 0));
+    const merges = listOf(json.model?.merges).map((merge) => (typeof merge === 'string' ? merge.split(' ') : merge));
+    const longest = Number(config.model_max_length ?? config.max_len);
+    const model = type === 'BPE' ? new ByteLevelBpe(vocab, merges as Merges, options) : new WordPiece(vocab, options);
+    return new Tokenizer(all, model, {
+      added,
+      pair: typed ? pair : pair.map((part) => ({ ...part, type: 0 })),
+      maxTokens: longest >= 1 && longest < 2 ** 31 ? Math.floor(longest) : undefined,
+    });
   } catch (cause) {
     if (cause instanceof BertletError && cause.code === 'tokenizer') throw cause; // others are of values that are wrong
     const got = `others (${messageOf(cause)})`;
     throw fault('tokenizer', 'tokenizer', 'files as Hugging Face saves them', got, 'Save them anew.', cause);
   }
-}
-
-function read(files: TokenizerFiles, className: string, modelHasTypes: boolean): Tokenizer {
-  const { config = {}, json: given = fromOldFiles(files.vocab, files.merges) } = files;
-  const json: TokenizerJson = typeof given === 'string' ? JSON.parse(given) : given;
-  const followsFile = FILE_CLASSES.includes(className);
-  if (!CLASSES.includes(className)) refuse('tokenizer_class', CLASSES.join(', '), className);
-  for (const key of UNKNOWN) if (config[key]) refuse(CONFIG, `no ${key}`, config[key]);
-  if (followsFile && !files.json) refuse(FILE, `one for ${className}`, files.json);
-  const names = namesOf(files, followsFile ? {} : BYTE_LEVEL_CLASSES.includes(className) ? ROBERTA : BERT);
-  const vocab = vocabularyOf(json);
-  // Skip named tokens that are not in the vocabulary: the model has no row for them.
-  const named = Object.values(names).map((name) => addedToken(name, true));
-  const known = named.filter(({ content }) => vocab.has(content));
-  const own = json.added_tokens ?? [];
-  const added = addedTokensOf(files, own, followsFile ? own : [], known);
-  const all = numbered(vocab, added);
-  const file = describe(json, all);
-  const made = followsFile ? file : describeClass(className, config, names);
-  if (files.json && !followsFile) expectSame(className, made, file);
-  const { type, pair = refuse(FILE, 'a post_processor', json.post_processor), ...options } = made;
-  if (className === 'PreTrainedTokenizer' && (options.prefixSpace ?? false) !== (config.add_prefix_space ?? false)) {
-    const advice = 'transformers 4 takes it from here, transformers 5 from tokenizer.json.';
-    refuse(CONFIG, `add_prefix_space ${options.prefixSpace}`, config.add_prefix_space, advice);
-  }
-  const typed = givesTypes(config.model_input_names, className, modelHasTypes && pair.some((part) => part.type > 0));
-  const merges = listOf(json.model?.merges).map((merge) => (typeof merge === 'string' ? merge.split(' ') : merge));
-  const longest = Number(config.model_max_length ?? config.max_len);
-  const model = type === 'BPE' ? new ByteLevelBpe(vocab, merges as Merges, options) : new WordPiece(vocab, options);
-  return new Tokenizer(all, model, {
-    added,
-    pair: typed ? pair : pair.map((part) => ({ ...part, type: 0 })),
-    maxTokens: longest >= 1 && longest < 2 ** 31 ? Math.floor(longest) : undefined,
-  });
 }

@@ -7,9 +7,8 @@
  * Ids and offsets equal those of the reference, Hugging Face's tokenizers (added_vocabulary.rs).
  */
 
-import { fault } from '../errors.ts';
+import { fault, inputError } from '../errors.ts';
 import * as option from '../options.ts';
-import { check, optionsOf, preview, type ValuesOf } from '../options.ts';
 
 /** The tokens of one text, as three parallel arrays. */
 export interface Encoding {
@@ -59,7 +58,7 @@ const ADDED_TOKEN = {
   singleWord: option.boolean,
 };
 /** A token that is found literally, and how. */
-export type AddedToken = Pick<ValuesOf<typeof ADDED_TOKEN>, 'content'> & Partial<ValuesOf<typeof ADDED_TOKEN>>;
+export type AddedToken = option.GivenOf<typeof ADDED_TOKEN>;
 
 export const TOKENIZER_OPTIONS = {
   /** Tokens that are found literally. Default: BERT's five special tokens. A string is not normalized. */
@@ -70,13 +69,7 @@ export const TOKENIZER_OPTIONS = {
   maxTokens: option.integer(1),
 };
 /** Options of `Tokenizer`. */
-export type TokenizerOptions = Partial<ValuesOf<typeof TOKENIZER_OPTIONS>>;
-/** The id of each token. Known by its name: another realm has a class of its own. */
-const vocabulary: option.Option<ReadonlyMap<string, number>> = {
-  expected: 'a Map of tokens and ids',
-  allows: (value) => Object.prototype.toString.call(value) === '[object Map]',
-};
-const SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
+export type TokenizerOptions = option.GivenOf<typeof TOKENIZER_OPTIONS>;
 
 /** The pair `cls first sep second sep` of BERT, or that of RoBERTa, which has a second separator and one type. */
 export const pairOf = (cls: string, sep: string, isRoberta = false): readonly PairPart[] => [
@@ -108,8 +101,9 @@ export class Tokenizer {
    * @throws BertletError `tokenizer` if an id is wrong or a special token is missing; `input` for an unknown option
    */
   constructor(vocab: ReadonlyMap<string, number>, model: TokenModel, given: TokenizerOptions = {}) {
-    check('model.tokenize', (model as TokenModel | null)?.tokenize, option.callback());
-    const options = optionsOf('Tokenizer', given, TOKENIZER_OPTIONS);
+    if (typeof model?.tokenize !== 'function')
+      throw inputError('model', 'a WordPiece or a ByteLevelBpe', option.preview(model));
+    const options = option.optionsOf('Tokenizer', given, TOKENIZER_OPTIONS);
     this.#vocab = vocab;
     this.#model = model;
     this.#pair = options.pair ?? pairOf('[CLS]', '[SEP]');
@@ -118,8 +112,8 @@ export class Tokenizer {
     for (const token of special) expectToken(vocab, token);
     this.specialTokens = special.length;
     this.vocabSize = sizeOf(vocab);
-    const added = (options.added ?? SPECIAL).map((one) => {
-      return optionsOf('added token', typeof one === 'string' ? { content: one } : one, ADDED_TOKEN);
+    const added = (options.added ?? ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']).map((one) => {
+      return option.optionsOf('added token', typeof one === 'string' ? { content: one } : one, ADDED_TOKEN);
     });
     // Of tokens that are listed twice the last one counts, as in the reference.
     const last = [...new Map(added.map((token) => [token.content, token])).values()];
@@ -134,18 +128,17 @@ export class Tokenizer {
 
   /** Splits a text into tokens. Adds no special tokens, but keeps those that are written in the text. */
   encode(text: string): Encoding {
-    check('text', text, option.string);
+    option.check('text', text, option.string);
     const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
-    const model = this.#model;
     const put = (id: number, token: string, start: number, end: number) => {
       encoding.ids.push(id);
       encoding.tokens.push(token);
-      encoding.offsets.push(model.trim ? model.trim(token, start, end, text) : [start, end]);
+      encoding.offsets.push(this.#model.trim?.(token, start, end, text) ?? [start, end]);
     };
     const push: PushToken = (id, token, first, last) => put(id, token, first, last + widthAt(text, last));
     for (const [begin, end, added] of this.#splitText(text)) {
       if (added) put(this.#vocab.get(added.content)!, text.slice(begin, end), begin, end);
-      else if (begin < end) this.#encodePlain(model.normalize(text.slice(begin, end), begin), push);
+      else if (begin < end) this.#encodePlain(this.#model.normalize(text.slice(begin, end), begin), push);
     }
     return encoding;
   }
@@ -184,7 +177,8 @@ export class Tokenizer {
 /** Cuts a text at added tokens. A part is [begin, end) of it, and the added token that it is, or null. */
 type Splitter = (text: string) => Iterable<[begin: number, end: number, token: AddedToken | null]>;
 
-const MAX_PATTERNS = 2 ** 20; // characters: to compile more takes seconds
+const MAX_TOKEN = 1000; // characters of an added token
+const MAX_PATTERN = 2 ** 20; // characters of a regular expression: to compile more takes seconds
 const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u; // \w of Rust's regular expressions
 const SPACE = /\p{White_Space}/u; // all are of one UTF-16 unit
 
@@ -195,10 +189,9 @@ const SPACE = /\p{White_Space}/u; // all are of one UTF-16 unit
 function splitter(tokens: readonly AddedToken[], formOf: (content: string) => string): Splitter {
   const byForm = new Map(tokens.map((token) => [formOf(token.content), token]));
   const longestFirst = [...byForm.keys()].filter((form) => form !== '').sort((a, b) => b.length - a.length);
-  if (longestFirst.length === 0) return (text) => [[0, text.length, null]];
-  const source = longestFirst.map((form) => form.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|');
-  if (source.length > MAX_PATTERNS) {
-    throw fault('tokenizer', 'added tokens', `at most ${MAX_PATTERNS} characters in all`, source.length);
+  const source = longestFirst.map((form) => form.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|') || '(?!)';
+  if (source.length > MAX_PATTERN || longestFirst.some((form) => form.length > MAX_TOKEN)) {
+    throw fault('tokenizer', 'added tokens', `at most ${MAX_TOKEN} characters each, ${MAX_PATTERN} in all`, 'more');
   }
   const any = new RegExp(source, 'g');
   return function* split(text) {
@@ -222,9 +215,8 @@ function splitter(tokens: readonly AddedToken[], formOf: (content: string) => st
 /** Whether a letter or a digit stands beside [begin, end) of a text. */
 function touchesWord(text: string, begin: number, end: number): boolean {
   // Code points by themselves: V8 of Node 26 does not find one outside the basic plane before `$`.
-  const before = [...text.slice(Math.max(0, begin - 2), begin)].at(-1) ?? '';
-  const [after = ''] = text.slice(end, end + 2);
-  return WORD.test(before) || WORD.test(after);
+  const [before, after] = [[...text.slice(Math.max(0, begin - 2), begin)], [...text.slice(end, end + 2)]];
+  return WORD.test(before.at(-1) ?? '') || WORD.test(after[0] ?? '');
 }
 
 /** UTF-16 units of the character at a place of a text. */
@@ -232,9 +224,9 @@ export const widthAt = (text: string, place: number): number => (text.codePointA
 
 /** @throws BertletError `tokenizer` if the vocabulary lacks a token that texts need; `input` if it is no Map */
 export function expectToken(vocab: ReadonlyMap<string, number>, token: string, what = 'the token'): void {
-  check('vocab', vocab, vocabulary);
+  if (typeof vocab?.get !== 'function') throw inputError('vocab', 'a Map of tokens and ids', option.preview(vocab));
   if (vocab.has(token)) return;
-  throw fault('tokenizer', 'vocabulary', `${what} ${preview(token).slice(1, -1)}`, `${vocab.size} others`);
+  throw fault('tokenizer', 'vocabulary', `${what} ${option.preview(token).slice(1, -1)}`, `${vocab.size} others`);
 }
 
 /**
@@ -245,7 +237,7 @@ export function sizeOf(vocab: ReadonlyMap<string, number>): number {
   const ids = new Set(vocab.values());
   const wrong = [...ids].find((id) => !Number.isSafeInteger(id) || id < 0);
   if (wrong !== undefined || ids.size < vocab.size) {
-    const got = wrong === undefined ? `${ids.size} ids for ${vocab.size} tokens` : preview(wrong);
+    const got = wrong === undefined ? `${ids.size} ids for ${vocab.size} tokens` : option.preview(wrong);
     throw fault('tokenizer', 'vocabulary', 'ids that are integers from 0, each once', got);
   }
   return [...ids].reduce((size, id) => Math.max(size, id + 1), 0);

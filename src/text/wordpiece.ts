@@ -24,7 +24,7 @@ export const WORD_PIECE_OPTIONS = {
   maxWord: option.byDefault(100, option.integer(0)),
 };
 /** Options of `WordPiece`. */
-export type WordPieceOptions = Partial<option.ValuesOf<typeof WORD_PIECE_OPTIONS>>;
+export type WordPieceOptions = option.GivenOf<typeof WORD_PIECE_OPTIONS>;
 
 /**
  * The reference uses the tables of Unicode 8 (2015). Format characters, punctuation, accents and compositions in these
@@ -43,8 +43,10 @@ const SPACE = /[\p{White_Space}--[\v\f\x85]]/v;
 const DROPPED = new RegExp(`[\\ufffd[[\\p{Cc}\\p{Cf}\\p{Co}\\p{Cs}]--${AFTER_UNICODE_8}--[\\t\\n\\r]]]`, 'v');
 const ACCENTS = /[\p{Mn}\u1734\u{1171e}]/gu;
 /** Unified and compatibility ideographs, with the reference's bounds for extensions D and E. */
-const CHINESE =
-  /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/u;
+const CHINESE = new RegExp(
+  rangesOf('3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f'),
+  'v',
+);
 /** All ASCII symbols, such as $ and +, are among them. */
 const PUNCTUATION = `[${rangesOf('21-2f 3a-40 5b-60 7b-7e 166d 111c9')}[\\p{P}--${AFTER_UNICODE_8}]]`;
 /** A word: a punctuation character, or a run of other characters. */
@@ -120,27 +122,25 @@ export class WordPiece implements TokenModel {
 
   /** Cuts a text into words, and the words into pieces. */
   tokenize([text, places]: Normalized, push: PushToken): void {
-    for (const { 0: word, index } of text.matchAll(WORDS)) {
-      this.#word(word, places.slice(index, index + word.length), push);
-    }
+    for (const { 0: word, index } of text.matchAll(WORDS)) this.#word(word, index, places, push);
   }
 
-  /** Splits a word into pieces: greedy longest match from the left. A word without such a split becomes unknown. */
-  #word(word: string, places: readonly number[], push: PushToken): void {
+  /** Splits the word at `index` into pieces: greedy longest match from the left. A word without such a split becomes unknown. */
+  #word(word: string, index: number, places: readonly number[], push: PushToken): void {
     const { unknown, prefix, maxWord } = this.#options;
+    const isLong = word.length > 2 * maxWord || [...word].length > maxWord;
     const pieces: [token: string, begin: number, end: number][] = [];
-    let begin = 0;
-    let end = word.length > 2 * maxWord || [...word].length > maxWord ? 0 : word.length;
-    while (begin < end) {
-      const piece = (begin > 0 ? prefix : '') + word.slice(begin, end);
-      if (!this.#vocab.has(piece)) {
-        end--;
-        continue;
-      }
-      pieces.push([piece, begin, end]);
-      [begin, end] = [end, word.length];
+    for (let begin = 0, end = 0; begin < word.length; begin = end) {
+      const pieceTo = (end: number) => (begin > 0 ? prefix : '') + word.slice(begin, end);
+      end = isLong ? begin : word.length;
+      while (end > begin && !this.#vocab.has(pieceTo(end))) end--;
+      pieces.push([pieceTo(end), begin, end]);
+      if (end > begin) continue;
+      pieces.splice(0, pieces.length, [unknown, 0, word.length]);
+      break;
     }
-    const all = begin < word.length ? [[unknown, 0, word.length] as const] : pieces;
-    for (const [token, first, last] of all) push(this.#vocab.get(token)!, token, places[first]!, places[last - 1]!);
+    for (const [token, begin, end] of pieces) {
+      push(this.#vocab.get(token)!, token, places[index + begin]!, places[index + end - 1]!);
+    }
   }
 }
