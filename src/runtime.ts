@@ -63,6 +63,8 @@ export type LinearWeight = HostTensor<Float32Array | Uint16Array> | QuantizedTen
 
 /** The class of the array that holds the elements of a matrix. */
 const ARRAYS = { F32: 'Float32Array', F16: 'Uint16Array', I8: 'Int8Array' } as const;
+/** The sum of so many products of -127 to 128 and -128 to 127 fits int32. */
+const MAX_INT8_FEATURES = 2 ** 17;
 const WIDEN = 'Use `toFloat32` or `quantizeWeight`.';
 const isCount = (size: unknown): boolean => Number.isSafeInteger(size) && (size as number) >= 1;
 const listed = (values: unknown): string =>
@@ -112,6 +114,9 @@ export function checkWeight(
   if ('scale' in weight) {
     checkArray(`${what}: scale`, weight.scale, 'Float32Array', sizes[0]);
     check(`${what}: scheme`, weight.scheme, scheme);
+    if (sizes[1] > MAX_INT8_FEATURES) {
+      throw inputError(what, `at most ${MAX_INT8_FEATURES} columns in int8, whose products fit int32`, sizes[1]);
+    }
   }
   return sizes;
 }

@@ -58,7 +58,7 @@ function attention64({ qkv }: Tensors, heads: number): number[] {
 
 describe.each([['relaxed'], ['baseline']])('GELU, %s SIMD', (name) => {
   const module = new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', `${name}.wasm`)));
-  const choice = { int8: 'int16', tile: '6x16', floatTile: '6x16' } as const;
+  const choice = { int8: 'int16', tile: '6x16' } as const;
   const runtime = new Runtime(new CpuDevice(module, new WebAssembly.Memory({ initial: 8, maximum: 65536 }), choice, 1));
   /** GELU by a linear whose one weight is 1. */
   const gelu = (x: Float32Array) => {

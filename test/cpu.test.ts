@@ -31,14 +31,14 @@ const memory = () => new WebAssembly.Memory({ initial: 8, maximum: 65536 });
 /** Every kernel and tile, on one thread. */
 const CHOICES: [name: string, make: () => CpuDevice][] = (
   [
-    ['relaxed', { int8: 'relaxed', tile: '6x16', floatTile: '6x16' }],
-    ['relaxed', { int8: 'relaxed', tile: '6x8', floatTile: '6x8' }],
-    ['relaxed', { int8: 'grouped', tile: '6x16', floatTile: '6x16' }],
-    ['relaxed', { int8: 'int16', tile: '6x8', floatTile: '6x8' }],
-    ['baseline', { int8: 'int16', tile: '6x16', floatTile: '6x16' }],
+    ['relaxed', { int8: 'relaxed', tile: '6x16' }],
+    ['relaxed', { int8: 'relaxed', tile: '6x8' }],
+    ['relaxed', { int8: 'grouped', tile: '6x16' }],
+    ['relaxed', { int8: 'int16', tile: '6x8' }],
+    ['baseline', { int8: 'int16', tile: '6x16' }],
   ] as [string, KernelChoice][]
 ).map(([set, choice]) => [
-  `${set} SIMD, ${choice.int8}, ${choice.floatTile}`,
+  `${set} SIMD, ${choice.int8}, ${choice.tile}`,
   () => new CpuDevice(module(set), memory(), choice, 1),
 ]);
 
@@ -225,7 +225,7 @@ describe('whole model', () => {
     async (precision) => {
       const checkpoint = await openCheckpoint(TINY);
       const own = memory();
-      const device = new CpuDevice(module('relaxed'), own, { int8: 'relaxed', tile: '6x8', floatTile: '6x8' }, 1);
+      const device = new CpuDevice(module('relaxed'), own, { int8: 'relaxed', tile: '6x8' }, 1);
       const bert = new Bert(new Runtime(device), checkpoint.config, weightsOf(checkpoint, precision));
       checkpoint.close();
       const forward = (tokens: number) =>

@@ -6,7 +6,14 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { normal } from '../kernels/op.ts';
 import { assetsOf, buildKernels } from '../scripts/build.ts';
 import { CpuDevice } from '../src/devices/cpu/device.ts';
-import { FLOAT32, findKernels, INT8, type Modules, newMemory, packageModules } from '../src/devices/cpu/kernels.ts';
+import {
+  findKernels,
+  floatName,
+  int8Name,
+  type Modules,
+  newMemory,
+  packageModules,
+} from '../src/devices/cpu/kernels.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { withV8Flags } from '../src/devices/cpu/v8Flags.ts';
 import { Workers } from '../src/devices/cpu/workers.ts';
@@ -20,7 +27,7 @@ const find = (modules: Partial<Modules>) =>
 /** What a device with these modules says of its kernels. */
 async function start(modules: Partial<Modules>) {
   const { choice, simd, reasons } = await find(modules);
-  return { kernels: `${INT8.nameOf(choice)}, ${FLOAT32.nameOf(choice)}, ${simd}`, reason: reasons.join('; ') };
+  return { kernels: `${int8Name(choice)}, ${floatName(choice)}, ${simd}`, reason: reasons.join('; ') };
 }
 
 test('what is built is of the sources as they are: else run `npm run build`', async () => {
@@ -54,7 +61,7 @@ describe('self-test', () => {
     const modules = await broken('linearInt8.wasm.ts', 'c10 = dot(a, w0, c10)', 'c10 = dot(w0, a, c10)', 'relaxed');
     const { kernels, reason } = await start(modules);
     expect(kernels).toMatch(/^int8 grouped 4x16, .* relaxed SIMD,/);
-    expect(reason).toMatch(/the kernels int8 relaxed 6x8 failed their self-test \(linearInt8, /);
+    expect(reason).toMatch(/the kernels int8 relaxed 6x\d+ failed their self-test \(linearInt8, /);
   });
   test.each([
     ['a sum', 't11 = dot(a, w1, t11)', 't11 = dot(a, w0, t11)'],
@@ -75,7 +82,7 @@ describe('self-test', () => {
     );
     const { kernels, reason } = await start(modules);
     expect(kernels).toMatch(/^int8 int16 4x8, .* relaxed SIMD,/);
-    expect(reason).toMatch(/int8 grouped 4x16 failed .* int8 relaxed 6x16 failed .* int8 relaxed 6x8 failed/);
+    expect(reason).toMatch(/int8 grouped 4x16 failed .* int8 relaxed 6x\d+ failed/);
   });
   test('a broken layerNorm in the relaxed module: the baseline one is used', async () => {
     const modules = await broken('layerNorm.wasm.ts', '<f64>eps', '<f64>eps + 1.0', 'relaxed');
@@ -101,15 +108,12 @@ describe('self-test', () => {
     test('`signed` is chosen; what reads them as unsigned is not even tried', async () => {
       const { choice, measured, reasons } = await find(modules);
       expect([choice.int8, reasons]).toEqual(['signed', []]);
-      expect(Object.keys(measured)).toEqual([
-        ...['float32 6x16', 'float32 6x8'],
-        ...['int8 signed 6x16', 'int8 signed 6x8'],
-      ]);
+      expect(Object.keys(measured)).toEqual(['float32 6x16', 'float32 6x8']); // the only product is not timed
     });
     for (const tile of ['6x16', '6x8'] as const) {
       const device = () => {
         const module = new WebAssembly.Module(modules.relaxed!);
-        return new CpuDevice(module, newMemory(true, 1024), { int8: 'signed', tile, floatTile: tile }, 1);
+        return new CpuDevice(module, newMemory(true, 1024), { int8: 'signed', tile }, 1);
       };
       test.each(OP_CASES.filter(([name]) => name === 'linearInt8'))(`${tile}: %s, %s`, async (_, key, op) => {
         expect(await shareOfBound(device(), key, op)).toBeLessThanOrEqual(1);
@@ -122,7 +126,7 @@ describe('self-test', () => {
       const unshifted: Change = ['quantize.wasm.ts', 'load<i32>(t, 4) - less', 'load<i32>(t, 4)'];
       const { kernels, reason } = await start(await changed([signed, unshifted], 'relaxed'));
       expect(kernels).toMatch(/^int8 int16 4x8, /);
-      expect(reason).toMatch(/int8 signed 6x16 failed .*\(linearInt8.* int8 signed 6x8 failed/);
+      expect(reason).toMatch(/int8 signed 6x\d+ failed .*\(linearInt8/);
     });
   });
   test('a module that is valid and does not compile: what the engine said, not a guess about its SIMD', async () => {

@@ -1,31 +1,28 @@
 /** Times the kernels that passed their self-test: which of several ways to compute the same is the fastest here? */
 import { constant, normal, tensor } from '../../kernels/op.ts';
-import { quantizeWeight } from '../quantize.ts';
-import type { Tensor } from '../runtime.ts';
-
-/** One row, `count` times. */
-function repeated<A extends Float32Array | Int8Array>(row: A, count: number): A {
-  const data = new (row.constructor as new (length: number) => A)(count * row.length);
-  for (let at = 0; at < data.length; at += row.length) data.set(row, at);
-  return data;
-}
+import { Runtime, type Tensor } from '../runtime.ts';
+import type { Quantizing } from './selfTest.ts';
 
 /**
- * Inputs of a linear [out, features] for timings, in float32 and in int8. The weights have the spread of real ones,
+ * A linear of 130 x 384 to 96 for timings, so small that it stays in the cache. The weights have the spread of real ones,
  * because the speed of the grouped product depends on it: in the embedded checkpoint the largest weight of a matrix is
  * about 7 standard deviations. All rows are alike, since normal numbers take longer than what is timed.
  */
-export function timedLinear(tokens: number, features: number, out: number) {
-  const x = normal([1, features], 1).data;
-  const row = x.map((value, i) => (i === 0 ? 7 : value) / Math.sqrt(features));
-  const { data, scale } = quantizeWeight(tensor([1, features], row), 'torch');
-  const shape = [out, features];
-  return {
-    x: tensor([tokens, features], repeated(x, tokens)),
-    weight: tensor(shape, repeated(row, out)),
-    quantized: { dtype: 'I8', shape, data: repeated(data, out), scale: repeated(scale, out), scheme: 'torch' } as const,
-    bias: constant([out], 0.1),
+export function timedProduct(device: Quantizing, int8: boolean): Tensor {
+  const [rows, features, out] = [130, 384, 96];
+  const { data } = normal([1, features], 1);
+  const repeated = (count: number, row: Float32Array) => {
+    const matrix = tensor([count, features], new Float32Array(count * features));
+    for (let at = 0; at < matrix.data.length; at += features) matrix.data.set(row, at);
+    return matrix;
   };
+  const weight = repeated(
+    out,
+    data.map((value, i) => (i === 0 ? 7 : value) / Math.sqrt(features)),
+  );
+  const runtime = new Runtime(device);
+  const layer = runtime.linearLayer(int8 ? device.quantizeWeight(weight, 'torch') : weight, constant([out], 0.1));
+  return runtime.linear(runtime.tensor(repeated(rows, data)), layer);
 }
 
 /** One of several ways to compute the same tensor. */

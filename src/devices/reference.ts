@@ -104,13 +104,7 @@ function eachSequence(
   const parts = x.sequences.map(({ first, tokens }) => {
     return op(values.subarray(first * columns, (first + tokens) * columns), tokens);
   });
-  const y = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    y.set(part, at);
-    at += part.length;
-  }
-  return y;
+  return Float32Array.from(parts.flatMap((part) => Array.from(part)));
 }
 
 /** The sum of one row of each table: `y[i] = sum_t table_t[indices_t[i]]`: [n] of each table -> [n, columns] */

@@ -26,15 +26,12 @@ export interface Example extends Case {
   readonly bound: Float32Array;
 }
 
-let examples: Example[] | undefined;
-/** The cases with what is expected of each: made once in a process, for every choice of kernels. */
-export const selfTestExamples = (expected: Readonly<Record<string, string>>): readonly Example[] => {
-  examples ??= selfTestCases().map((one) => {
+/** The cases with what is expected of each. */
+export const selfTestExamples = (expected: Readonly<Record<string, string>>): Example[] =>
+  selfTestCases().map((one) => {
     const values = new Float32Array(fromBase64(expected[one.name]!).buffer);
     return { ...one, want: values.subarray(0, values.length / 2), bound: values.subarray(values.length / 2) };
   });
-  return examples;
-};
 
 /** Runs the examples on a device. Returns the name of the first one with a value outside its bound, or null. */
 export async function firstWrong(device: Device, examples: readonly Example[]): Promise<string | null> {
@@ -47,8 +44,11 @@ export async function firstWrong(device: Device, examples: readonly Example[]): 
   return null;
 }
 
+/** A device that quantizes weights. */
+export type Quantizing = Device & Required<Pick<Device, 'quantizeWeight'>>;
+
 /** Whether a device quantizes weights, from float16 as well, to the bits of src/quantize.ts. */
-export function quantizesRight(device: Required<Pick<Device, 'quantizeWeight'>>): boolean {
+export function quantizesRight(device: Quantizing): boolean {
   const half = Uint16Array.from({ length: 120 }, (_, i) => (i * 523) & 0xbfff); // float16 of both signs, up to 2
   const weight = { dtype: 'F32', shape: [3, 40], data: widenHalves(half) } as const;
   const isRight = (scheme: Scheme) => {

@@ -1,5 +1,5 @@
 /**
- * Turns a step of a program into commands: calls of kernels (kernels/*.wasm.ts) over blocks of memory.
+ * Compiles a program to commands: calls of kernels (kernels/*.wasm.ts) over blocks of memory.
  *
  * A tensor is a block of float32 rows; of float16 rows, if it was uploaded so and only `rows` reads it. Columns are
  * padded with zeros to a multiple of 16 (the stride). Activations, the tensors that steps make, also have their rows
@@ -16,25 +16,20 @@
  */
 import { inputError } from '../../errors.ts';
 import type { Activation, Scheme, Step, Tensor } from '../../runtime.ts';
-import { type KernelName, MAX_CHUNKS } from './threads.ts';
+import { KERNELS, type KernelName, MAX_CHUNKS, MAX_COMMANDS } from './threads.ts';
 
 /** The inner products of int8 linears, which all give the same integers (linearInt8.wasm.ts). Commands have their index. */
 export const PRODUCTS = ['relaxed', 'signed', 'grouped', 'int16'] as const;
 /**
  * Tiles of float32 products, and of `relaxed` and `signed`: rows x columns of the result that are computed at once. 6x16
- * needs registers of 256 bits (V8's revectorizer on x64), or 32 of 128 (ARM). Commands have their index.
+ * needs registers of 256 bits (V8's revectorizer on x64), or 32 of 128 (ARM). The other products have a tile of their own.
+ * Commands have their index.
  */
 export const TILES = ['6x16', '6x8'] as const;
-export type Product = (typeof PRODUCTS)[number];
-export type Tile = (typeof TILES)[number];
-
 /** The kernels that a device computes with. */
 export interface KernelChoice {
-  readonly int8: Product;
-  /** The tile of `relaxed` and `signed`; the other products have one of their own. */
-  readonly tile: Tile;
-  /** The tile of float32 products: linears and attention. */
-  readonly floatTile: Tile;
+  readonly int8: (typeof PRODUCTS)[number];
+  readonly tile: (typeof TILES)[number];
 }
 
 /** Memory of a tensor, or scratch. `at`: its address, fixed for an upload, otherwise chosen by each `run`; -1 until then. */
@@ -60,26 +55,23 @@ export interface PackedLinear {
 /** An argument of a kernel: a number, the address of a block, or one so many bytes behind it. */
 type Argument = number | Block | { readonly block: Block; readonly behind: number };
 /** One call of one kernel, divided into chunks. The next command starts when all of them are done. */
-export interface Command {
+interface Command {
   readonly kernel: KernelName;
   readonly chunks: number;
   /** The kernel's arguments, at most 14. A block is alive from the first command that names it to the last. */
   readonly args: readonly Argument[];
 }
 /** What commands depend on besides their step. */
-export interface Settings {
+interface Settings {
   readonly threads: number;
   readonly choice: KernelChoice;
-  /** A row of `MAX_ZEROS` zeros, the residual of a layerNorm that has none. */
-  readonly zeros: Block;
 }
-export const MAX_ZEROS = 16384;
 
 export const pad = (n: number, to: number): number => Math.ceil(n / to) * to;
 const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
 const filled = (data: Int32Array): Block => ({ at: -1, bytes: data.byteLength, stride: 0, data });
 /** The block of a tensor that a step makes. */
-export function roomFor([rows, columns]: readonly [number, number]): Block {
+function roomFor([rows, columns]: readonly [number, number]): Block {
   const stride = pad(columns, 16);
   return { at: -1, bytes: pad(rows, 12) * stride * 4, stride };
 }
@@ -87,14 +79,8 @@ const at = (block: Block, behind: number): Argument => ({ block, behind });
 /** The address of a row of float32. */
 const rowOf = (block: Block, row: number): Argument => at(block, row * block.stride * 4);
 
-/** The blocks that a command names. */
-export const blocksOf = ({ args }: Command): Block[] =>
-  args.flatMap((arg) => (typeof arg === 'number' ? [] : 'block' in arg ? arg.block : arg));
-/** An argument as the word of 32 bits that the kernel reads, once blocks have their places. */
-export function wordOf(arg: Argument): number {
-  if (typeof arg === 'number') return arg;
-  return 'block' in arg ? arg.block.at + arg.behind : arg.at;
-}
+/** A row of zeros as long as those of a block. */
+const zerosOf = (block: Block): Block => filled(new Int32Array(block.stride));
 
 /** Chunks of `items` items with so much work in all: each has about `min` of it, and at least one item. */
 const chunksOf = (items: number, work: number, min: number) =>
@@ -132,18 +118,12 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     return [{ kernel: 'rows', chunks: rowChunks(rows, y.stride), args }];
   },
 
-  layerNorm({ eps, y: made }, reads, y, { threads, zeros }) {
+  layerNorm({ eps, y: made }, reads, y, { threads }) {
     const [x, gamma, beta, residual] = reads as [Block, Block, Block, Block?];
     const [rows, columns] = made.shape;
-    if (!residual && columns > MAX_ZEROS) throw inputError('cpu: layerNorm', `at most ${MAX_ZEROS} columns`, columns);
     const sizes = [rows, columns, floatBits(eps), scratch(threads * 64), residual?.stride ?? 0, y.stride];
-    return [
-      {
-        kernel: 'layerNorm',
-        chunks: rowChunks(rows, columns),
-        args: [x, residual ?? zeros, gamma, beta, y, ...sizes],
-      },
-    ];
+    const args = [x, residual ?? zerosOf(y), gamma, beta, y, ...sizes];
+    return [{ kernel: 'layerNorm', chunks: rowChunks(rows, columns), args }];
   },
 
   elementwise({ how, reads: [, second], y: made }, reads, y) {
@@ -161,7 +141,7 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
 
   mean({ reads: [x] }, reads, y) {
     const { sequences, shape } = x!;
-    const firsts = filled(Int32Array.of(...sequences.map(({ first }) => first), shape[0]));
+    const firsts = filled(Int32Array.from([...sequences.map(({ first }) => first), shape[0]]));
     const args = [reads[0]!, y, firsts, sequences.length, y.stride];
     return [{ kernel: 'mean', chunks: chunksOf((sequences.length * y.stride) / 16, shape[0] * y.stride, 8192), args }];
   },
@@ -172,28 +152,33 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     return [{ kernel: 'transpose', chunks, args: [reads[0]!, y, rows, columns, reads[0]!.stride, y.stride] }];
   },
 
-  matmul({ reads: [x], y: made }, reads, y, { zeros, choice }) {
+  matmul({ reads: [x] }, reads, y, { choice }) {
     const [left, right] = reads as [Block, Block];
     const [rows, features] = x!.shape;
-    if (y.stride > MAX_ZEROS) throw inputError('cpu: matmul', `at most ${MAX_ZEROS} columns`, made.shape[1]);
     const packed = scratch(left.stride * y.stride * 4);
-    const sizes = [rows, left.stride, y.stride, 0, TILES.indexOf(choice.floatTile)];
+    const sizes = [rows, left.stride, y.stride, 0, TILES.indexOf(choice.tile)];
     return [
       {
         kernel: 'packRows',
         chunks: chunksOf(y.stride / 16, left.stride * y.stride, 8192),
         args: [right, packed, features, left.stride, y.stride],
       },
-      { kernel: 'linear', chunks: panelChunks(rows, left, y, 2 ** 18), args: [left, packed, zeros, y, ...sizes] },
+      { kernel: 'linear', chunks: panelChunks(rows, left, y, 2 ** 18), args: [left, packed, zerosOf(y), y, ...sizes] },
     ];
   },
 
   attention({ heads, y: made }, reads, y, { threads, choice }) {
     const [qkv] = reads as [Block];
     const headDim = made.shape[1] / heads;
-    const [longest, width] = [pad(Math.max(...made.lengths), 16), pad(headDim, 16)];
+    const [longest, width] = [
+      pad(
+        made.lengths.reduce((a, b) => Math.max(a, b)),
+        16,
+      ),
+      pad(headDim, 16),
+    ];
     const each = (longest * headDim + longest * width + 6 * longest + 6 * width) * 4 + 64; // bytes of a thread
-    const rest = [heads, headDim, qkv.stride, y.stride, scratch(each * threads), each, TILES.indexOf(choice.floatTile)];
+    const rest = [heads, headDim, qkv.stride, y.stride, scratch(each * threads), each, TILES.indexOf(choice.tile)];
     return made.sequences.map(({ first, tokens }) => ({
       kernel: 'attention',
       chunks: attentionChunks(tokens, heads, headDim),
@@ -207,7 +192,7 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     const code = ACTIVATIONS.indexOf(activation);
     if (scheme) return int8Linear(linear.buffer as PackedLinear, code, made, x, y, settings);
     const [rows] = made.shape;
-    const sizes = [rows, x.stride, y.stride, code, TILES.indexOf(settings.choice.floatTile)];
+    const sizes = [rows, x.stride, y.stride, code, TILES.indexOf(settings.choice.tile)];
     return [{ kernel: 'linear', chunks: panelChunks(rows, x, y, 2 ** 18), args: [x, weight, constants, y, ...sizes] }];
   },
 };
@@ -252,5 +237,68 @@ function int8Linear(
   return [...quantized, { kernel: 'linearInt8', chunks: panelChunks(rows, x, y, 2 ** 20), args }];
 }
 
-export const commandsOf: Make<Step['op']> = (step, reads, y, settings) =>
-  (OPS[step.op] as Make<Step['op']>)(step, reads, y, settings);
+/** A program as the threads run it: the words of each command, once its blocks have their places. */
+interface Program {
+  readonly calls: readonly (readonly number[])[];
+  /** Blocks that their data must fill before. */
+  readonly inputs: readonly Block[];
+  /** The blocks of the results. */
+  readonly blocks: readonly Block[];
+  /** Address behind the arena. */
+  readonly end: number;
+}
+
+/**
+ * Compiles steps to commands, and places their blocks in an arena that begins at `from`.
+ * @throws BertletError `input` if there are more commands than fit
+ */
+export function compile(steps: readonly Step[], results: readonly Tensor[], settings: Settings, from: number): Program {
+  const made = new Map(steps.map(({ y }) => [y, roomFor(y.shape)]));
+  const blockOf = (x: Tensor) => made.get(x) ?? (x.buffer as Block);
+  const commands = steps.flatMap((step) =>
+    (OPS[step.op] as Make<Step['op']>)(step, step.reads.map(blockOf), blockOf(step.y), settings),
+  );
+  if (commands.length > MAX_COMMANDS) {
+    const advice = 'Read a tensor between, or fewer sequences at once.';
+    throw inputError('read', `a program of at most ${MAX_COMMANDS} calls of kernels`, commands.length, advice);
+  }
+  const blocks = results.map(blockOf);
+  const named = commands.map(({ args }) =>
+    args.flatMap((arg) => (typeof arg === 'number' ? [] : 'block' in arg ? arg.block : arg)),
+  );
+  const inputs = named.flat().filter(({ data }) => data);
+  named[0]?.unshift(...inputs);
+  const end = place(named, blocks, from);
+  const wordOf = (arg: Argument) =>
+    typeof arg === 'number' ? arg : 'block' in arg ? arg.block.at + arg.behind : arg.at;
+  const calls = commands.map(({ kernel, chunks, args }) => [KERNELS.indexOf(kernel), chunks, ...args.map(wordOf)]);
+  return { calls, inputs, blocks, end };
+}
+
+/**
+ * Places blocks from an address on, and returns the address behind them. A block is alive from the first command that names
+ * it to the last one, and gets the lowest gap between those alive then.
+ * @param named the blocks that each command names
+ * @param results blocks that are read in the end
+ */
+function place(named: readonly (readonly Block[])[], results: readonly Block[], from: number): number {
+  const last = new Map<Block, number>();
+  for (const [i, blocks] of named.entries()) for (const block of blocks) last.set(block, i);
+  for (const block of results) last.set(block, named.length);
+  const alive: Block[] = []; // sorted by address
+  let end = from;
+  for (const [i, blocks] of named.entries()) {
+    for (const block of blocks) {
+      if (block.at >= 0) continue; // an upload, or a block that has its place
+      block.at = from;
+      let index = 0;
+      for (; index < alive.length && block.at + block.bytes > alive[index]!.at; index++) {
+        block.at = Math.max(block.at, pad(alive[index]!.at + alive[index]!.bytes, 64));
+      }
+      alive.splice(index, 0, block);
+      end = Math.max(end, block.at + block.bytes);
+    }
+    for (let k = alive.length - 1; k >= 0; k--) if (last.get(alive[k]!)! <= i) alive.splice(k, 1);
+  }
+  return pad(end, 64);
+}

@@ -1,11 +1,11 @@
 /**
  * The CPU device: WebAssembly SIMD kernels (kernels/*.wasm.ts) over one memory, on all cores.
  *
- * `run` turns the steps of a program into commands (commands.ts), works out the lifetime of each block, places all blocks
- * in one arena behind the weights, and lets the workers run the commands (threads.ts has the memory map). The caller's
- * thread only waits for their message, so its timers and sockets go on.
+ * `run` compiles the steps of a program to commands over blocks in one arena behind the weights (commands.ts), and lets
+ * the workers run the commands (threads.ts has the memory map). The caller's thread only waits for their message, so its
+ * timers and sockets go on.
  */
-import { fault, inputError } from '../../errors.ts';
+import { fault } from '../../errors.ts';
 import { inNode } from '../../platform.ts';
 import {
   type Device,
@@ -17,29 +17,8 @@ import {
   type Step,
   type Tensor,
 } from '../../runtime.ts';
-import {
-  type Block,
-  blocksOf,
-  type Command,
-  commandsOf,
-  type KernelChoice,
-  MAX_ZEROS,
-  type PackedLinear,
-  pad,
-  roomFor,
-  type Settings,
-  wordOf,
-} from './commands.ts';
-import {
-  COMMAND_BYTES,
-  CommandList,
-  instantiate,
-  KERNELS,
-  type KernelName,
-  MAX_COMMANDS,
-  PROGRAM,
-  WEIGHTS,
-} from './threads.ts';
+import { type Block, compile, type KernelChoice, type PackedLinear, pad } from './commands.ts';
+import { CommandList, instantiate, type KernelName, WEIGHTS } from './threads.ts';
 import type { Workers } from './workers.ts';
 
 export class CpuDevice implements Device {
@@ -49,11 +28,12 @@ export class CpuDevice implements Device {
   readonly #workers: Workers | null;
   /** The memory, and the kernels over it for uploads, and for programs if there are no workers. Null after `dispose`. */
   #open: { memory: WebAssembly.Memory; exports: ReturnType<typeof instantiate> } | null;
-  readonly #settings: Settings;
   /** End of the weights, where the arena begins. */
   #top: number;
   /** Ranges below that which uploads have given back. */
   #holes: { at: number; bytes: number }[] = [];
+  /** Bytes of the rows that a tile may read past the last one of an upload. */
+  #margin = 65536;
   /** End of the arena while a program runs; otherwise 0. */
   #arenaEnd = 0;
   /** Without workers: when events last had their turn. Not for each program anew: many short ones may follow each other. */
@@ -76,24 +56,22 @@ export class CpuDevice implements Device {
     this.#workers = workers;
     this.choice = choice;
     this.threads = threads;
-    const zeros = { at: this.#allocate(4 * MAX_ZEROS), bytes: 4 * MAX_ZEROS, stride: 0 };
-    this.#settings = { threads, choice, zeros };
   }
 
   /** Milliseconds so far in each kind of command, from the end of the command before to its own. */
   get milliseconds(): Partial<Record<KernelName, number>> {
     return this.#open ? new CommandList(this.#open.memory, [], 0).milliseconds : {};
   }
-  get #state() {
-    if (!this.#open) throw fault('disposed', 'cpu', 'a device in use', 'a disposed one');
-    return this.#open;
-  }
   /** Address from which on the memory is nobody's. */
   get #free(): number {
     return Math.max(this.#top, this.#arenaEnd);
   }
+  /** The runtime refuses what comes after `dispose`. */
   get #memory(): WebAssembly.Memory {
-    return this.#state.memory;
+    return this.#open!.memory;
+  }
+  get #exports() {
+    return this.#open!.exports;
   }
 
   /**
@@ -125,9 +103,9 @@ export class CpuDevice implements Device {
     else this.#holes.push({ at: begin, bytes: end - begin });
   }
 
-  /** Grows the memory so that it reaches at least to `end`, and one page (64 KB) further. */
+  /** Grows the memory so that it reaches at least to `end`, and as far behind it as a tile may read. */
   #reserve(end: number): void {
-    const missing = end + 65536 - this.#memory.buffer.byteLength; // tiles read a few rows past the last one
+    const missing = end + this.#margin - this.#memory.buffer.byteLength;
     if (missing <= 0) return;
     try {
       this.#memory.grow(Math.ceil(missing / 65536));
@@ -145,6 +123,7 @@ export class CpuDevice implements Device {
     const stride = pad(columns, 16);
     const isHalf = data.BYTES_PER_ELEMENT === 2; // not instanceof: another realm has other classes
     const bytes = rows * stride * data.BYTES_PER_ELEMENT;
+    this.#margin = Math.max(this.#margin, 5 * 4 * stride);
     const at = this.#allocate(bytes);
     putRows(new (isHalf ? Uint16Array : Float32Array)(this.#memory.buffer, at, rows * stride), data, columns, stride);
     return { at, bytes, stride, isHalf };
@@ -154,7 +133,7 @@ export class CpuDevice implements Device {
   #toFloat(block: Block): void {
     if (!block.isHalf) return;
     const to = this.#allocate(block.bytes * 2);
-    this.#state.exports.halfToFloat(block.at, to, block.bytes / 2);
+    this.#exports.halfToFloat(block.at, to, block.bytes / 2);
     this.free({ ...block });
     Object.assign(block, { at: to, bytes: block.bytes * 2, isHalf: false });
   }
@@ -175,11 +154,11 @@ export class CpuDevice implements Device {
     if (data.BYTES_PER_ELEMENT === 4) this.#floats(from, data.length).set(data);
     else {
       new Uint16Array(this.#memory.buffer, from + size * 2, data.length).set(data);
-      this.#state.exports.halfToFloat(from + size * 2, from, size); // in place, from the second half of the room
+      this.#exports.halfToFloat(from + size * 2, from, size); // in place, from the second half of the room
     }
     const shared = scheme === 'torch' ? rows : 1; // rows that share a scale
     for (let row = 0; row < rows; row += shared) {
-      const step = this.#state.exports.quantizeWeight(from + row * columns * 4, to + row * columns, shared * columns);
+      const step = this.#exports.quantizeWeight(from + row * columns * 4, to + row * columns, shared * columns);
       target.scale.fill(step, row, row + shared);
     }
     target.data.set(new Int8Array(this.#memory.buffer, to, data.length));
@@ -207,7 +186,7 @@ export class CpuDevice implements Device {
       features,
       depth,
     );
-    const { pack, rowSum } = this.#state.exports;
+    const { pack, rowSum } = this.#exports;
     pack(rows, at, columns, bytes / columns, int8 && this.choice.int8 === 'int16' ? 2 : 4);
     if (!int8) return { weight: at, constants, offsets: 0, scheme: null };
     const floats = this.#floats(constants, columns * 3).fill(0);
@@ -228,59 +207,19 @@ export class CpuDevice implements Device {
     const tables = this.#allocate(panels * table);
     const free = this.#free; // used until the end of this call
     this.#reserve(free + 2 * panel + 4096);
-    for (let i = 0; i < panels; i++)
-      this.#state.exports.groupPanel(weight + i * panel, panel, tables + i * table, free);
+    for (let i = 0; i < panels; i++) this.#exports.groupPanel(weight + i * panel, panel, tables + i * table, free);
     return tables;
   }
 
-  /**
-   * Places the blocks of a program in the arena and returns the arena's end. A block is alive from the first command that
-   * names it, or from the begin if something fills it, to the last one, and gets the lowest gap between those alive then.
-   */
-  #place(commands: readonly Command[], inputs: readonly Block[], results: readonly Block[]): number {
-    const named = commands.map(blocksOf);
-    const last = new Map<Block, number>();
-    for (const [i, blocks] of named.entries()) for (const block of blocks) last.set(block, i);
-    for (const block of results) last.set(block, commands.length);
-    const alive: Block[] = []; // sorted by address
-    let end = this.#top;
-    for (const [i, blocks] of named.entries()) {
-      for (const block of i === 0 ? [...inputs, ...blocks] : blocks) {
-        if (block.at >= 0) continue; // an upload, or a block that has its place
-        block.at = this.#top;
-        let index = 0;
-        for (; index < alive.length && block.at + block.bytes > alive[index]!.at; index++) {
-          block.at = Math.max(block.at, pad(alive[index]!.at + alive[index]!.bytes, 64));
-        }
-        alive.splice(index, 0, block);
-        end = Math.max(end, block.at + block.bytes);
-      }
-      for (let k = alive.length - 1; k >= 0; k--) if (last.get(alive[k]!)! <= i) alive.splice(k, 1);
-    }
-    return end;
-  }
-
   async run(steps: readonly Step[], results: readonly Tensor[], signal?: AbortSignal): Promise<Float32Array[]> {
-    const made = new Map<Tensor, Block>();
-    const of = (x: Tensor) => made.get(x) ?? (x.buffer as Block);
     const floats = steps.flatMap(({ op, reads }) => (op === 'rows' ? [] : reads));
-    for (const x of [...floats, ...results]) if (!x.step) this.#toFloat(of(x));
-    for (const { y } of steps) made.set(y, roomFor(y.shape));
-    const commands = steps.flatMap((step) => commandsOf(step, step.reads.map(of), of(step.y), this.#settings));
-    if (commands.length > MAX_COMMANDS)
-      throw inputError('program', `at most ${MAX_COMMANDS} commands`, commands.length);
-    const blocks = results.map(of);
-    const inputs = commands.flatMap(blocksOf).filter(({ data }) => data);
-    const end = pad(this.#place(commands, inputs, blocks), 64);
+    for (const x of [...floats, ...results]) if (!x.step) this.#toFloat(x.buffer as Block);
+    const { calls, inputs, blocks, end } = compile(steps, results, this, this.#top);
     this.#reserve(end);
     this.#arenaEnd = end;
     for (const { at, data } of inputs) new Int32Array(this.#memory.buffer, at, data!.length).set(data!);
-    const program = new Int32Array(this.#memory.buffer, PROGRAM, (commands.length * COMMAND_BYTES) / 4);
-    for (const [i, { kernel, chunks, args }] of commands.entries()) {
-      program.set([KERNELS.indexOf(kernel), chunks, ...args.map(wordOf)], (i * COMMAND_BYTES) / 4);
-    }
     try {
-      if (commands.length > 0) await this.#run(commands.length, signal);
+      if (calls.length > 0) await this.#run(calls, signal);
       return results.map((x, i) => this.#copy(blocks[i]!, x.shape)); // before an upload may use the arena's bytes
     } finally {
       this.#arenaEnd = 0;
@@ -296,14 +235,14 @@ export class CpuDevice implements Device {
   }
 
   /** Lets the workers run the commands in the memory; or runs them in this thread, in slices. */
-  async #run(commands: number, signal?: AbortSignal): Promise<void> {
-    const newList = () => new CommandList(this.#memory, this.#state.exports.kernels, 0);
+  async #run(calls: readonly (readonly number[])[], signal?: AbortSignal): Promise<void> {
+    const newList = () => new CommandList(this.#memory, this.#exports.kernels, 0);
     const cancel = () => newList().cancel();
     signal?.addEventListener('abort', cancel);
     try {
       let list = newList();
-      if (this.#workers) return await this.#workers.run(() => list.start(commands));
-      list.start(commands);
+      if (this.#workers) return await this.#workers.run(() => list.start(calls));
+      list.start(calls);
       do {
         if (performance.now() - this.#turn < SLICE) continue;
         await macrotask();

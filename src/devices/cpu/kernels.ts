@@ -5,10 +5,9 @@
 import { EXPECTED, SHARED_FLAG, WASM } from '../../../wasm/assets.js';
 import { type BertletError, fault, messageOf } from '../../errors.ts';
 import { fromBase64, inNode } from '../../platform.ts';
-import { Runtime } from '../../runtime.ts';
-import { fastest, timedLinear } from '../race.ts';
+import { fastest, timedProduct } from '../race.ts';
 import { type Example, firstWrong, quantizesRight, selfTestExamples } from '../selfTest.ts';
-import type { KernelChoice, Tile } from './commands.ts';
+import { type KernelChoice, TILES } from './commands.ts';
 import { CpuDevice } from './device.ts';
 import { instantiate, WEIGHTS } from './threads.ts';
 import type { Compilation } from './v8Flags.ts';
@@ -62,6 +61,7 @@ export function newMemory(shared: boolean, maximum = MAX_PAGES): WebAssembly.Mem
  */
 export async function findKernels(shared: boolean, compilation: Compilation, modules: Modules): Promise<Kernels> {
   const reasons: string[] = [];
+  const examples = selfTestExamples(EXPECTED);
   const memory = newMemory(shared, TEST_PAGES); // one for all: each reserves 10 GB of address space, however small it is
   for (const set of ['relaxed', 'baseline'] as const) {
     let module: WebAssembly.Module;
@@ -72,11 +72,11 @@ export async function findKernels(shared: boolean, compilation: Compilation, mod
       reasons.push(`this engine has no ${set} SIMD (${messageOf(cause)})`);
       continue;
     }
-    const contest = new Contest(module, memory, compilation, reasons);
-    const choice = await contest.choose();
+    const trial: Trial = { module, memory, compilation, examples, reasons, measured: {}, next: WEIGHTS };
+    const choice = await choose(trial);
     if (!choice) continue;
     const fused = instantiate(module, memory).isFused() ? 'fused' : 'no fused';
-    return { module, choice, simd: `${set} SIMD, ${fused} multiply-add`, measured: contest.measured, reasons };
+    return { module, choice, simd: `${set} SIMD, ${fused} multiply-add`, measured: trial.measured, reasons };
   }
   throw fault('device', 'cpu', 'kernels that work', `none: ${reasons.join('; ')}`, 'Use `reference`.');
 }
@@ -90,80 +90,61 @@ function notCompiled(cause: unknown): BertletError {
   return fault('device', 'cpu', 'WebAssembly to compile', got, 'Use `reference`.', cause);
 }
 
-/** What kernels are chosen for. */
-interface Kind {
-  readonly nameOf: (choice: KernelChoice) => string;
-  readonly isOfIt: (example: Example) => boolean;
-  /** The weight of `timedLinear` that the timed product has. */
-  readonly weight: 'weight' | 'quantized';
+/** The names of the kernels of a choice. */
+export const floatName = ({ tile }: KernelChoice): string => `float32 ${tile}`;
+export const int8Name = ({ int8, tile }: KernelChoice): string =>
+  `int8 ${int8} ${{ relaxed: tile, signed: tile, grouped: '4x16', int16: '4x8' }[int8]}`;
+
+/** The tests and timings of a module's kernels. */
+interface Trial extends Pick<Kernels, 'module' | 'reasons' | 'measured'> {
+  readonly memory: WebAssembly.Memory;
+  readonly compilation: Compilation;
+  readonly examples: readonly Example[];
+  readonly reasons: string[];
+  readonly measured: Record<string, number>;
+  /** Where the memory of the next choice begins. */
+  next: number;
 }
-export const FLOAT32: Kind = {
-  nameOf: ({ floatTile }) => `float32 ${floatTile}`,
-  isOfIt: ({ op }) => op.name !== 'linearInt8',
-  weight: 'weight',
-};
-export const INT8: Kind = {
-  nameOf: ({ int8, tile }) => `int8 ${int8} ${{ relaxed: tile, signed: tile, grouped: '4x16', int16: '4x8' }[int8]}`,
-  isOfIt: ({ op }) => op.name === 'linearInt8',
-  weight: 'quantized',
-};
 
-/** Tests and times the kernels of one module. */
-class Contest {
-  readonly measured: Record<string, number> = {};
-  readonly #module: WebAssembly.Module;
-  readonly #memory: WebAssembly.Memory;
-  readonly #compilation: Compilation;
-  readonly #reasons: string[];
-  /** Where the memory of the next device begins. */
-  #next = WEIGHTS;
+/**
+ * Chooses the tile by its float32 products, then the int8 product. What cannot win is not tested: 6x16 on x64 without
+ * registers of 256 bits, the products that read activations as unsigned where the CPU takes them as signed, and the other
+ * way round; and int16 only if no other works.
+ * @returns null if no kernel works for one of the two
+ */
+async function choose(trial: Trial): Promise<KernelChoice | null> {
+  const dot = instantiate(trial.module, trial.memory).dotOf128();
+  const tiles = dot > 0 && !trial.compilation.revectorized ? (['6x8'] as const) : TILES;
+  const float = await best(
+    trial,
+    tiles.map((tile) => ({ int8: 'int16', tile })),
+    floatName,
+  );
+  if (!float) return null;
+  const products = dot === 0 ? [] : dot > 0 ? (['grouped', 'relaxed'] as const) : (['signed'] as const);
+  const { tile } = float;
+  const choices = products.map((int8) => ({ int8, tile }));
+  return (await best(trial, choices, int8Name)) ?? best(trial, [float], int8Name);
+}
 
-  /** @param reasons is told which kernels failed */
-  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, compilation: Compilation, reasons: string[]) {
-    this.#module = module;
-    this.#memory = memory;
-    this.#compilation = compilation;
-    this.#reasons = reasons;
+/** The fastest of those choices that pass the self-test; null if none does. */
+async function best(
+  trial: Trial,
+  choices: readonly KernelChoice[],
+  nameOf: typeof int8Name,
+): Promise<KernelChoice | null> {
+  const int8 = nameOf === int8Name;
+  const examples = trial.examples.filter(({ op }) => int8 === (op.name === 'linearInt8'));
+  const works = [];
+  for (const choice of choices) {
+    const device = new CpuDevice(trial.module, trial.memory, choice, 1, null, trial.next);
+    trial.next += TEST_ROOM;
+    const wrong = (await firstWrong(device, examples)) ?? (quantizesRight(device) ? null : 'quantizeWeight');
+    if (wrong) trial.reasons.push(`the kernels ${nameOf(choice)} failed their self-test (${wrong})`);
+    else works.push({ choice, y: timedProduct(device, int8) });
   }
-
-  /**
-   * Chooses the tile of float32, then the int8 product. What cannot win is not tested: 6x16 on x64 without registers of 256
-   * bits, the products that read activations as unsigned where the CPU takes them as signed, and the other way round.
-   * @returns null if no kernel of a kind works
-   */
-  async choose(): Promise<KernelChoice | null> {
-    const dot = instantiate(this.#module, this.#memory).dotOf128();
-    const tiles: readonly Tile[] = dot > 0 && !this.#compilation.revectorized ? ['6x8'] : ['6x16', '6x8'];
-    const float = await this.#best(
-      tiles.map((tile) => ({ int8: 'int16', tile, floatTile: tile })),
-      FLOAT32,
-    );
-    if (!float) return null;
-    const tiled = (int8: 'relaxed' | 'signed') => tiles.map((tile) => ({ ...float, int8, tile }));
-    const unsigned = [{ ...float, int8: 'grouped' as const }, ...tiled('relaxed')];
-    const relaxed = dot === 0 ? [] : dot > 0 ? unsigned : tiled('signed');
-    return (await this.#best(relaxed, INT8)) ?? this.#best([{ ...float, int8: 'int16' }], INT8);
-  }
-
-  /** The fastest of those choices that pass the self-test; null if none does. */
-  async #best(choices: readonly KernelChoice[], { nameOf, isOfIt, weight }: Kind): Promise<KernelChoice | null> {
-    const examples = selfTestExamples(EXPECTED).filter(isOfIt);
-    const { x, bias, ...weights } = timedLinear(130, 384, 96); // so small that it stays in the cache
-    const works = [];
-    for (const choice of choices) {
-      const device = new CpuDevice(this.#module, this.#memory, choice, 1, null, this.#next);
-      this.#next += TEST_ROOM;
-      const wrong = (await firstWrong(device, examples)) ?? (quantizesRight(device) ? null : 'quantizeWeight');
-      if (wrong) {
-        this.#reasons.push(`the kernels ${nameOf(choice)} failed their self-test (${wrong})`);
-        continue;
-      }
-      const runtime = new Runtime(device);
-      works.push({ choice, y: runtime.linear(runtime.tensor(x), runtime.linearLayer(weights[weight], bias)) });
-    }
-    if (works.length === 0) return null;
-    const { choice, milliseconds } = await fastest(works, this.#compilation.eager ? 0 : 100);
-    for (const [i, time] of milliseconds.entries()) this.measured[nameOf(works[i]!.choice)] = time;
-    return choice;
-  }
+  if (works.length === 0) return null;
+  const { choice, milliseconds } = await fastest(works, trial.compilation.eager ? 0 : 100);
+  for (const [i, time] of milliseconds.entries()) trial.measured[nameOf(works[i]!.choice)] = time;
+  return choice;
 }

@@ -3,7 +3,7 @@ import { fault, messageOf } from '../../errors.ts';
 import { check, integer } from '../../options.ts';
 import { inNode } from '../../platform.ts';
 import { CpuDevice } from './device.ts';
-import { FLOAT32, findKernels, INT8, type Kernels, newMemory, packageModules } from './kernels.ts';
+import { findKernels, floatName, int8Name, type Kernels, newMemory, packageModules } from './kernels.ts';
 import { withV8Flags } from './v8Flags.ts';
 import { Workers } from './workers.ts';
 
@@ -13,14 +13,6 @@ export interface CpuOptions {
 }
 /** How many threads may be asked for. */
 export const THREADS = integer(1, 256);
-
-/** A started device, and what `info` says about it. */
-export interface StartedCpu {
-  readonly device: CpuDevice;
-  readonly kernels: string;
-  readonly measured: Kernels['measured'];
-  readonly reason?: string;
-}
 
 /** One entry for each kind of module. Every later start in this process takes what the first has found. */
 const found = new Map<string, Promise<Kernels>>();
@@ -36,11 +28,11 @@ function kernelsFor(shared: boolean, wideSimd: boolean): Promise<Kernels> {
 }
 
 /**
- * Starts the device.
+ * Starts the device. Returns it with what `info` says of it.
  * @param int8 whether `kernels` names those of int8
  * @throws BertletError `device` if no kernels pass their self-test, or if threads that were asked for cannot start
  */
-export async function startCpu(options: CpuOptions = {}, int8 = true): Promise<StartedCpu> {
+export async function startCpu(options: CpuOptions = {}, int8 = true) {
   const { threads: asked, wideSimd = true } = options;
   if (asked !== undefined) check('threads', asked, THREADS);
   if (typeof WebAssembly === 'undefined') {
@@ -56,7 +48,7 @@ export async function startCpu(options: CpuOptions = {}, int8 = true): Promise<S
   const memory = newMemory(shared);
   const { threads, workers, reason } = await startThreads(module, memory, shared, asked);
   const device = new CpuDevice(module, memory, choice, threads, workers);
-  const kernels = [...(int8 ? [INT8.nameOf(choice)] : []), FLOAT32.nameOf(choice), simd].join(', ');
+  const kernels = [...(int8 ? [int8Name(choice)] : []), floatName(choice), simd].join(', ');
   const all = reason ? [...reasons, reason] : reasons;
   return { device, kernels, measured, ...(all.length > 0 && { reason: all.join('; ') }) };
 }

@@ -25,9 +25,9 @@ export type Kernel = (at: number, chunk: number, chunks: number, thread: number)
 
 /** Addresses in the memory map above. */
 const WORDS = 32768;
-export const PROGRAM = 36864;
+const PROGRAM = 36864;
 export const WEIGHTS = 524288;
-export const COMMAND_BYTES = 64;
+const COMMAND_BYTES = 64;
 export const MAX_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
 export const MAX_CHUNKS = 2 ** 14;
 export const KERNELS = [
@@ -68,14 +68,15 @@ export class CommandList {
     this.#thread = thread;
   }
 
-  /** Opens the first of `commands` commands to all threads. */
-  start(commands: number): void {
-    Atomics.store(this.#words, COMMANDS, commands);
+  /** Writes the program and opens its first command to all threads. A call: kernel, chunks, arguments. */
+  start(calls: readonly (readonly number[])[]): void {
+    for (const [i, call] of calls.entries()) this.#program.set(call, (i * COMMAND_BYTES) / 4);
+    Atomics.store(this.#words, COMMANDS, calls.length);
     Atomics.store(this.#words, CANCELLED, 0);
     this.#times[KERNELS.length] = now();
     this.#open(0, true);
   }
-  /** The program ends after the command that is open. */
+  /** The program ends after the chunks that are under way. */
   cancel(): void {
     Atomics.store(this.#words, CANCELLED, 1);
   }
@@ -106,7 +107,9 @@ export class CommandList {
     const at = (command * COMMAND_BYTES) / 4;
     const kernel = this.#program[at]!;
     const chunks = this.#program[at + 1]!;
-    this.#kernels[kernel]!(PROGRAM + command * COMMAND_BYTES + 8, chunk, chunks, this.#thread);
+    if (!Atomics.load(this.#words, CANCELLED)) {
+      this.#kernels[kernel]!(PROGRAM + command * COMMAND_BYTES + 8, chunk, chunks, this.#thread);
+    }
     if (Atomics.add(this.#words, DONE, 1) !== chunks - 1) return 'some';
     const time = now();
     this.#times[kernel]! += time - this.#times[KERNELS.length]!;
@@ -136,23 +139,10 @@ export class CommandList {
   }
 }
 
-/** What a module exports: the kernels in the order of `KERNELS`, and what uploads call. */
-interface Exports {
-  readonly kernels: Kernel[];
-  /** Reorders a packed panel for the grouped product, and writes its table (grouping.wasm.ts). */
-  readonly groupPanel: (panel: number, bytes: number, table: number, scratch: number) => void;
-  /** Quantizes `count` float32 that share a scale to int8. Returns the scale, NaN if one is not finite (quantizeWeight.wasm.ts). */
-  readonly quantizeWeight: (from: number, to: number, count: number) => number;
-  /** Packs rows of `bytes` bytes into panels of 16 rows, in units of `unit` bytes (pack.wasm.ts). */
-  readonly pack: (from: number, to: number, rows: number, bytes: number, unit: number) => void;
-  /** The sum of `count` int8, a multiple of 16. */
-  readonly rowSum: (from: number, count: number) => number;
-  /** Converts `count` float16 at address `from` to float32 at `to` (halfToFloat.wasm.ts). */
-  readonly halfToFloat: (from: number, to: number, count: number) => void;
-  /** What the engine and the CPU make of open instructions (probe.wasm.ts). */
-  readonly dotOf128: () => number;
-  readonly isFused: () => number;
-}
+/** Functions for uploads and for the start; their files in kernels/ say more. */
+type Helper = 'groupPanel' | 'halfToFloat' | 'pack' | 'quantizeWeight' | 'rowSum' | 'dotOf128' | 'isFused';
+/** A module's exports. The kernels are in the order of `KERNELS`. */
+type Exports = { readonly kernels: Kernel[] } & Readonly<Record<Helper, (...args: number[]) => number>>;
 
 /** Instantiates a compiled module over a memory. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Exports {

@@ -7,21 +7,16 @@ import type { WorkerData } from './threads.ts';
 /** Running workers that share a memory. */
 export class Workers {
   readonly #all: WorkerHandle[] = [];
-  readonly #threads: number;
   #failed: BertletError | null = null;
   /** Settles the promise of `start` or `run`. */
   #settle: { resolve: () => void; reject: (error: unknown) => void } | null = null;
-
-  private constructor(threads: number) {
-    this.#threads = threads;
-  }
 
   /**
    * Starts the workers and waits until each is ready.
    * @throws what the system says, if a worker does not start; the others are then ended
    */
   static async start(module: WebAssembly.Module, memory: WebAssembly.Memory, threads: number): Promise<Workers> {
-    const workers = new Workers(threads);
+    const workers = new Workers();
     const start = inNode ? nodeWorker : pageWorker;
     try {
       let ready = 0;
@@ -48,7 +43,7 @@ export class Workers {
 
   #fail(error: unknown): void {
     const got = `a worker that ended (${messageOf(error)})`;
-    this.#failed ??= fault('device', 'cpu', `${this.#threads} threads at work`, got, 'Load the model again.', error);
+    this.#failed ??= fault('device', 'cpu', `${this.#all.length} threads at work`, got, 'Load the model again.', error);
     this.#settle?.reject(this.#failed);
   }
 
