@@ -30,7 +30,7 @@ import { fault, inputError, messageOf } from '../src/errors.ts';
 import { filesOf } from '../src/files/hub.ts';
 import { type Files, type OnProgress, readWhole } from '../src/files/index.ts';
 import type { Dtype } from '../src/index.ts';
-import { boolean, callback, oneOf, optionsOf, required, string, type Table } from '../src/options.ts';
+import { boolean, callback, type GivenOf, oneOf, optionsOf, required, string } from '../src/options.ts';
 import { isOfSystem } from '../src/platform.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import type { HostTensor, Scheme } from '../src/runtime.ts';
@@ -50,24 +50,6 @@ const TOKENIZER_FILES = [
   'added_tokens.json',
 ];
 
-/** Options of `convert`. */
-export interface ConvertOptions {
-  /**
-   * Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32; int8 leaves
-   * embeddings of F16 as they are. `int8` is the scheme of an int8 checkpoint, otherwise accurate, as for `load`.
-   */
-  precision: Precision | 'int8';
-  /**
-   * Only for int8: store the word embeddings in int8 as well, with one scale for each row. Hugging Face's transformers does
-   * not read them, and config.json says so. Default: as the checkpoint has them.
-   */
-  int8Embeddings?: boolean | undefined;
-  /** Only for a model of the Hub: branch, tag or commit. Default main. */
-  revision?: string | undefined;
-  onProgress?: OnProgress | undefined;
-  /** The `source` in the manifest. Default: the name of the folder. */
-  source?: string | undefined;
-}
 /** The content of manifest.json. */
 export interface Manifest {
   readonly source: string;
@@ -77,12 +59,24 @@ export interface Manifest {
 }
 
 const OPTIONS = {
+  /**
+   * Precision of the linears' weights. fp16 stores all other tensors in F16 as well, the other precisions in F32; int8 leaves
+   * embeddings of F16 as they are. `int8` is the scheme of an int8 checkpoint, otherwise accurate, as for `load`.
+   */
   precision: required(oneOf(['fp32', 'fp16', 'int8', 'torch', 'accurate'] as const)),
+  /**
+   * Only for int8: store the word embeddings in int8 as well, with one scale for each row. Hugging Face's transformers does
+   * not read them, and config.json says so. Default: as the checkpoint has them.
+   */
   int8Embeddings: boolean,
+  /** Only for a model of the Hub: branch, tag or commit. Default main. */
   revision: string,
   onProgress: callback<OnProgress>(),
+  /** The `source` in the manifest. Default: the name of the folder. */
   source: string,
-} satisfies Table<ConvertOptions>;
+};
+/** Options of `convert`. */
+export type ConvertOptions = GivenOf<typeof OPTIONS>;
 /** What config.json says of int8 word embeddings, which are no part of compressed-tensors' format. */
 const NOTE = 'word_embeddings is int8 with a scale for each row, which bertlet reads and transformers does not.';
 

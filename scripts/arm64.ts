@@ -80,7 +80,7 @@ async function cases(): Promise<void> {
         for (const [name, make] of Object.entries(op.cases)) {
           const inputs = make();
           const want = await runOp(reference, op, inputs);
-          const runtime = new Runtime(new CpuDevice(module, memory, { int8, tile, floatTile: tile }, 1));
+          const runtime = new Runtime(new CpuDevice(module, memory, { int8, tile }, 1));
           const share = worstOf(await runOp(runtime, op, inputs), want, op.bound(inputs));
           count++;
           if (share <= 1) worst = Math.max(worst, share);

@@ -19,21 +19,13 @@ export function printable(text: string): string {
   const short = text.length > LONGEST ? `${text.slice(0, LONGEST - 800)} ... ${text.slice(-700)}` : text;
   return short.replace(UNPRINTABLE, (char) => `\\u${char.codePointAt(0)!.toString(16).padStart(4, '0')}`);
 }
+/** file: a file cannot be read or written. The others: the content of a file is wrong. */
+type FileCode = 'file' | 'safetensors' | 'tokenizer' | 'config' | 'weights';
 /**
- * input: an argument is wrong. file: a file cannot be read or written. safetensors, tokenizer, config, weights: the
- * content of a file is wrong. device: the device does not start or cannot run. busy: too many questions at once (`maxQueue`).
- * disposed: used after `dispose()`.
+ * input: an argument is wrong. device: the device does not start or cannot run. busy: too many questions at once
+ * (`maxQueue`). disposed: used after `dispose()`.
  */
-export type ErrorCode =
-  | 'input'
-  | 'file'
-  | 'safetensors'
-  | 'tokenizer'
-  | 'config'
-  | 'weights'
-  | 'device'
-  | 'busy'
-  | 'disposed';
+export type ErrorCode = FileCode | 'input' | 'device' | 'busy' | 'disposed';
 
 /** Makes an error of one sentence and an advice: `<what>: expected <expected>, got <got>. <advice>`. */
 export const fault = (

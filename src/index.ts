@@ -17,16 +17,8 @@ export type { DeviceName, DeviceOptions, Dtype } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
 export type { Fetch } from './files/http.ts';
 export { type HubOptions, hub } from './files/hub.ts';
-export {
-  blobs,
-  type Files,
-  folder,
-  type OnProgress,
-  type OpenFile,
-  type OpenOptions,
-  type SiteOptions,
-  site,
-} from './files/index.ts';
+export type { Files, OnProgress, OpenFile, OpenOptions, SiteOptions } from './files/index.ts';
+export { blobs, folder, site } from './files/index.ts';
 export type { Answer, Info, Question, QuestionAnswering } from './qa.ts';
 export type { DeviceInfo, Scheme } from './runtime.ts';
 export { type BpeOptions, ByteLevelBpe } from './text/bpe.ts';

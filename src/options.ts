@@ -25,9 +25,6 @@ type RequiredOf<T> = { [K in keyof T]: T[K] extends { required: true } ? K : nev
 export type GivenOf<T> = { [K in RequiredOf<T>]: ValuesOf<T>[K] } & {
   [K in Exclude<keyof T, RequiredOf<T>>]?: ValuesOf<T>[K] | undefined;
 };
-/** A table for options that have an interface of their own. */
-export type Table<T> = { readonly [K in keyof T]-?: Option<T[K]> };
-
 export const rule = <V>(expected: string, allows: (value: unknown) => boolean): Option<V | undefined> => ({
   expected,
   allows,
@@ -102,5 +99,26 @@ export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal
     return await Promise.race([promise, aborted]);
   } finally {
     signal.removeEventListener('abort', abort);
+  }
+}
+
+const SLICE = 8; // milliseconds that work keeps the thread before events have their turn
+
+/**
+ * Passes steps of work on, and lets events have their turn now and then.
+ * @param told called before events have theirs
+ * @throws the reason of `signal` if it aborts
+ */
+export async function* inSlices<T>(steps: Iterable<T>, told: () => void, signal?: AbortSignal): AsyncGenerator<T> {
+  let begin: number | undefined; // of a slice
+  for (const step of steps) {
+    begin ??= performance.now();
+    if (performance.now() - begin > SLICE) {
+      told();
+      await new Promise((resolve) => setTimeout(resolve));
+      signal?.throwIfAborted();
+      begin = performance.now();
+    }
+    yield step;
   }
 }

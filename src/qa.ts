@@ -6,19 +6,20 @@
  *   window 0   [CLS] question [SEP] passage tokens 0 to room - 1                        [SEP]
  *   window 1   [CLS] question [SEP] passage tokens room - stride to 2 room - stride - 1 [SEP]   and so on
  *
- * where `room` is the number of passage tokens that fit a window (run_squad.py of the BERT authors, run_qa.py of Hugging
- * Face). That is with `stride`; without, a passage longer than a window is read in windows of half the room, which begin
- * and end with a sentence: docs/use.md, "Long documents", has what that gives.
+ * where `room` is the number of passage tokens that fit a window. The sentences around the best span of a passage of several
+ * windows are read once more, as a window of their own.
+ *
+ * Sources: run_squad.py of the BERT authors and run_qa.py of Hugging Face; reading again is bertlet's own.
  */
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { fault, inputError } from './errors.ts';
 import * as option from './options.ts';
-import { check, type GivenOf, optionsOf, preview, type ValuesOf } from './options.ts';
-import { Queue, type Reading } from './queue.ts';
+import { check, type GivenOf, inSlices, optionsOf, preview, type ValuesOf } from './options.ts';
+import { Queue } from './queue.ts';
 import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
-import { type Answer, Candidates } from './spans.ts';
-import type { Encoding, Tokenizer } from './text/tokenizer.ts';
+import { type Answer, answersOf, Passage, type Window } from './spans.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
 
 export type { Answer } from './spans.ts';
 
@@ -53,16 +54,16 @@ const QUESTION = {
    */
   maxTokens: option.byDefault(384, option.integer(4)),
   /**
-   * Number of passage tokens that two consecutive windows share. Default: windows of a passage that is longer than one begin
-   * and end with a sentence, have half the tokens, and share at most 64.
+   * Number of passage tokens that two consecutive windows share. Default 128, but at most half of what a window has. If it is
+   * given, nothing is read again: the rule is then that of run_qa.py, but for the null score, which is a window's own.
    */
   stride: option.integer(0),
   /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
   nullThreshold: option.byDefault(0, option.finite),
   /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
   signal: option.abortSignal,
-  /** Told of each window of the passages that was read: how many of all are done. */
-  onProgress: option.callback<(progress: { done: number; total: number }) => void>(),
+  /** Told of each window that was read: how many of all are done. While the tokens of a long passage are counted, `total` is 0. */
+  onProgress: option.callback<(progress: { done: number; total: number; tokens: number }) => void>(),
 };
 /** A question to a passage or to several, and the options of `answer`. */
 export type Question = GivenOf<typeof QUESTION> &
@@ -79,6 +80,9 @@ const TOKENS = {
 /** The input of `logits`. */
 export type Tokens = GivenOf<typeof TOKENS>;
 
+/** Tokens of a passage that are read at once; `first` is the index of the first of them in the window. */
+type Part = { readonly passage: Passage; readonly begin: number; readonly end: number; first: number };
+
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
   readonly tokenizer: Tokenizer;
@@ -87,8 +91,10 @@ export class QuestionAnswering {
   readonly #runtime: Runtime;
   readonly #queue: Queue;
   readonly #maxQueue: number;
+  /** The calls under way. */
+  readonly #calls = new Set<Promise<unknown>>();
   /** The passages of the last question and their tokens, so that several questions to one passage tokenize it once. */
-  #encoded: ReadonlyMap<string, Encoding> = new Map();
+  #encoded: ReadonlyMap<string, Int32Array> = new Map();
   #disposed = false;
 
   /** @param about returns the value of `info` */
@@ -112,7 +118,7 @@ export class QuestionAnswering {
 
   /** Facts about the device and the weights, as of now. */
   get info(): Info {
-    return { ...this.#about(), waiting: this.#queue.length };
+    return { ...this.#about(), waiting: this.#calls.size };
   }
 
   /**
@@ -123,47 +129,8 @@ export class QuestionAnswering {
    * `busy` if `maxQueue` questions are under way; `disposed` after `dispose()`; the reason of `signal` if it aborts;
    * whatever `onProgress` throws
    */
-  async answer(input: Question): Promise<[Answer, ...Answer[]]> {
-    const options = optionsOf('answer', input, QUESTION);
-    const { signal, onProgress } = options;
-    signal?.throwIfAborted();
-    const contexts = contextsOf(options);
-    const question = this.tokenizer.encode(options.question);
-    const encoded = this.#encode(contexts);
-    this.#refusePadding('question', question.ids);
-    for (const { ids } of encoded) this.#refusePadding('context', ids);
-    const room = this.#room(question.ids.length, encoded, options);
-    const { temperature = 1 } = this.config;
-    const texts = contexts.map((text, i) => ({ text, offsets: encoded[i]!.offsets }));
-    const found = new Candidates(texts, { ...options, temperature });
-    const plan = encoded.flatMap((tokens, passage) =>
-      Array.from(windowsOf(tokens, contexts[passage]!, room, options.stride), (part) => ({
-        passage,
-        first: 0,
-        ...part,
-      })),
-    );
-    await this.#read({
-      count: plan.length,
-      sequence: (i) => {
-        const { passage, begin, end } = plan[i]!;
-        const { ids, tokens, offsets } = encoded[passage]!;
-        const slice = <V>(values: V[]) => values.slice(begin, end);
-        const pair = this.tokenizer.pair(question, { ids: slice(ids), tokens: slice(tokens), offsets: slice(offsets) });
-        plan[i]!.first = pair.sequence.indexOf(1);
-        return { ids: Int32Array.from(pair.ids), typeIds: Int32Array.from(pair.typeIds) };
-      },
-      told: (logits, i) => {
-        const { passage, begin, end, first } = plan[i]!;
-        const part = (which: 0 | 1) =>
-          Float32Array.from({ length: end - begin }, (_, j) => logits[2 * (first + j) + which]!);
-        found.add({ passage, begin, none: [logits[0]!, logits[1]!], start: part(0), end: part(1) });
-        onProgress?.({ done: i + 1, total: plan.length });
-      },
-      signal,
-    });
-    const answers = found.answers();
-    return options.contexts ? answers : (answers.map(({ context, ...answer }) => answer) as [Answer, ...Answer[]]);
+  answer(input: Question): Promise<[Answer, ...Answer[]]> {
+    return this.#call(() => this.#answer(optionsOf('answer', input, QUESTION)));
   }
 
   /**
@@ -173,26 +140,28 @@ export class QuestionAnswering {
    * @throws BertletError `input` for ids that the model does not have; `weights` if a logit is not finite; `busy` if
    * `maxQueue` questions are under way; `disposed` after `dispose()`; the reason of `signal` if it aborts
    */
-  async logits(input: Tokens): Promise<{ start: Float32Array; end: Float32Array }> {
-    const { vocab, types, positions } = this.config;
-    const { inputIds, tokenTypeIds, signal } = optionsOf('logits', input, TOKENS);
-    signal?.throwIfAborted();
-    const ids = checkedIds('inputIds', inputIds, vocab, positions);
-    const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
-    if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
-    this.#refusePadding('inputIds', ids);
-    let logits: Float32Array = new Float32Array();
-    const told = (values: Float32Array) => {
-      logits = values;
-    };
-    await this.#read({ count: 1, sequence: () => ({ ids, typeIds }), told, signal });
-    return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
+  logits(input: Tokens): Promise<{ start: Float32Array; end: Float32Array }> {
+    return this.#call(async () => {
+      const { vocab, types, positions } = this.config;
+      const { inputIds, tokenTypeIds, signal } = optionsOf('logits', input, TOKENS);
+      signal?.throwIfAborted();
+      const ids = checkedIds('inputIds', inputIds, vocab, positions);
+      const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
+      if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
+      this.#refusePadding('inputIds', ids);
+      let logits: Float32Array = new Float32Array();
+      const told = (values: Float32Array) => {
+        logits = finite(values);
+      };
+      await this.#queue.read({ count: 1, sequence: () => ({ ids, typeIds }), told, signal });
+      return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
+    });
   }
 
   /** Waits for the questions under way, then frees the weights. Idempotent. */
   async dispose(): Promise<void> {
     this.#disposed = true;
-    await this.#queue.idle;
+    await Promise.allSettled(this.#calls);
     await this.#runtime.dispose();
   }
   /** For `await using`. */
@@ -200,49 +169,96 @@ export class QuestionAnswering {
     return this.dispose();
   }
 
-  /** Reads sequences when their turn has come, and checks their logits. */
-  async #read({ told, ...reading }: Reading): Promise<void> {
+  /** Runs a call, unless there are too many. */
+  async #call<T>(run: () => Promise<T>): Promise<T> {
     if (this.#disposed) throw fault('disposed', 'model', 'a loaded model', 'a disposed one');
     const most = `at most ${this.#maxQueue} questions at once`;
-    if (this.#queue.length >= this.#maxQueue) throw fault('busy', 'model', most, 'one more', 'Ask again later.');
-    await this.#queue.read({
-      ...reading,
-      told: (logits, i) => {
-        const wrong = logits.find((value) => !Number.isFinite(value));
-        const advice = 'The weights are damaged, or an activation overflowed; try dtype fp32.';
-        if (wrong !== undefined) throw fault('weights', 'logits', 'finite numbers', wrong, advice);
-        told(logits, i);
-      },
-    });
+    if (this.#calls.size >= this.#maxQueue) throw fault('busy', 'model', most, 'one more', 'Ask again later.');
+    const call = run();
+    this.#calls.add(call);
+    return call.finally(() => this.#calls.delete(call));
   }
 
-  #encode(contexts: readonly string[]): Encoding[] {
-    const encoded = new Map<string, Encoding>();
+  async #answer(options: ValuesOf<typeof QUESTION>): Promise<[Answer, ...Answer[]]> {
+    const { signal, onProgress } = options;
+    signal?.throwIfAborted();
+    const contexts = contextsOf(options);
+    const question = this.tokenizer.encode(options.question);
+    this.#refusePadding('question', question.ids);
+    const encoded = await this.#encode(contexts, options);
+    const ranks = { ...options, temperature: this.config.temperature ?? 1 };
+    const passages = contexts.map((text, i) => new Passage(text, encoded[i]!, ranks));
+    const { room, stride } = this.#sizes(question.ids.length, passages, options);
+    const windows = passages.map((passage) => windowsOf(passage, room, stride));
+    const again = options.stride === undefined ? passages.filter((_, i) => windows[i]!.length > 1) : [];
+    for (const passage of again) passage.expectAgain();
+    const total = windows.flat().length + again.length;
+    const tokens = encoded.reduce((sum, { length }) => sum + length / 3, 0);
+    let done = 0;
+    const read = (parts: Part[], add: (passage: Passage, window: Window) => void) =>
+      this.#queue.read({
+        count: parts.length,
+        sequence: (i) => {
+          const { passage, begin, end } = parts[i]!;
+          const pair = this.tokenizer.pair(question, { ids: passage.ids(begin, end), tokens: [], offsets: [] });
+          parts[i]!.first = pair.sequence.indexOf(1);
+          return { ids: Int32Array.from(pair.ids), typeIds: Int32Array.from(pair.typeIds) };
+        },
+        told: (logits, i) => {
+          const { passage, begin, end, first } = parts[i]!;
+          const values = finite(logits);
+          const of = (which: 0 | 1) =>
+            Float32Array.from({ length: end - begin }, (_, j) => values[2 * (first + j) + which]!);
+          add(passage, { begin, none: [values[0]!, values[1]!], start: of(0), end: of(1) });
+          onProgress?.({ done: ++done, total, tokens });
+        },
+        signal,
+      });
+    await read(windows.flat(), (passage, window) => passage.add(window));
+    const around = again.map((passage) => ({ passage, ...passage.around(room), first: 0 }));
+    if (around.length > 0) await read(around, (passage, window) => passage.addAgain(window));
+    const answers = answersOf(passages, ranks);
+    return options.contexts ? answers : (answers.map(({ context, ...answer }) => answer) as [Answer, ...Answer[]]);
+  }
+
+  /** The tokens of each passage: id, start and end in a row. Events have their turn while they are counted. */
+  async #encode(contexts: readonly string[], { signal, onProgress }: ValuesOf<typeof QUESTION>): Promise<Int32Array[]> {
+    const encoded = new Map<string, Int32Array>();
+    let tokens = 0;
     for (const text of contexts) {
-      encoded.set(text, encoded.get(text) ?? this.#encoded.get(text) ?? this.tokenizer.encode(text));
+      const row: number[] = [];
+      const known = encoded.get(text) ?? this.#encoded.get(text);
+      const steps = known ? [] : this.tokenizer.encodeParts(text);
+      for await (const { ids, offsets } of inSlices(steps, () => onProgress?.({ done: 0, total: 0, tokens }), signal)) {
+        this.#refusePadding('context', ids);
+        for (const [i, id] of ids.entries()) row.push(id, ...offsets[i]!);
+        tokens += ids.length;
+      }
+      encoded.set(text, known ?? new Int32Array(row));
     }
     this.#encoded = encoded;
     return contexts.map((text) => encoded.get(text)!);
   }
 
-  /** How many tokens of a passage fit a window beside the question. */
-  #room(question: number, passages: readonly Encoding[], { maxTokens, stride = 0 }: ValuesOf<typeof QUESTION>): number {
+  /** How many tokens of a passage fit a window beside the question, and how many of them the next window has as well. */
+  #sizes(question: number, passages: readonly Passage[], options: ValuesOf<typeof QUESTION>) {
     if (question === 0) throw inputError('question', 'words', 'none');
     const { positions } = this.config;
-    const longest = Math.max(...passages.map(({ ids }) => ids.length));
+    const longest = Math.max(...passages.map(({ length }) => length));
     const others = question + this.tokenizer.specialTokens;
-    const room = Math.min(maxTokens, positions, this.tokenizer.maxTokens) - others;
+    const room = Math.min(options.maxTokens, positions, this.tokenizer.maxTokens) - others;
     const least = Math.min(1, longest);
     if (room < least) {
       const most = `at most ${question + room - least} tokens`;
       throw inputError('question', most, question, 'It is never cut: shorten it, or raise `maxTokens`.');
     }
+    const { stride = Math.min(STRIDE, Math.floor(room / 2)) } = options;
     // A window must hold the whole passage, or advance by at least one token.
     if (stride >= room && room < longest) {
       const of = `fewer than the ${room} tokens of the passage that a window has beside the question`;
       throw inputError('stride', of, stride, 'Lower it, or raise `maxTokens`.');
     }
-    return room;
+    return { room, stride };
   }
 
   /** RoBERTa does not count padding in its positions, and here every token has the next. */
@@ -254,39 +270,29 @@ export class QuestionAnswering {
   }
 }
 
+const STRIDE = 128;
+
+/** Cuts a passage into windows of `room` tokens, which share `stride`. */
+function windowsOf(passage: Passage, room: number, stride: number): Part[] {
+  const more = passage.length > room ? Math.ceil((passage.length - room) / (room - stride)) : 0;
+  return Array.from({ length: 1 + more }, (_, i) => {
+    const begin = i * (room - stride);
+    return { passage, begin, end: Math.min(passage.length, begin + room), first: 0 };
+  });
+}
+
+/** Returns logits. @throws BertletError `weights` if one is not finite */
+function finite(logits: Float32Array): Float32Array {
+  const wrong = logits.find((value) => !Number.isFinite(value));
+  if (wrong === undefined) return logits;
+  const advice = 'The weights are damaged, or an activation overflowed; try dtype fp32.';
+  throw fault('weights', 'logits', 'finite numbers', wrong, advice);
+}
+
 function contextsOf({ context, contexts }: ValuesOf<typeof QUESTION>): readonly string[] {
   if (contexts === undefined) check('context', context, option.string);
   else if (context !== undefined) throw inputError('context', 'none beside `contexts`', preview(context));
   return contexts ?? [context!];
-}
-
-const SENTENCE_END = /(?:[.!?]["'”’»)\]]*\s+|[。！？]\s*|\n\s*)$/;
-
-/** Cuts a passage into windows of at most `room` tokens, which share `stride`; or at ends of sentences, if there are any. */
-function* windowsOf(
-  { ids, offsets }: Encoding,
-  text: string,
-  room: number,
-  stride?: number,
-): Generator<{ begin: number; end: number }> {
-  const length = stride === undefined && ids.length > room ? Math.ceil(room / 2) : room;
-  const shared = stride ?? Math.floor(length / 3);
-  /** The first token from `from` to `to` before which a sentence ends. */
-  const sentence = (from: number, to: number, step: 1 | -1) => {
-    if (stride !== undefined) return undefined;
-    for (let token = from; token !== to + step; token += step) {
-      const [before, behind] = [offsets[token - 1]![1], offsets[token]![0]];
-      if (SENTENCE_END.test(text.slice(Math.max(0, before - 3), behind))) return token;
-    }
-    return undefined;
-  };
-  for (let begin = 0; ; ) {
-    const last = begin + length;
-    const end = last >= ids.length ? ids.length : (sentence(last, last - (length >> 1), -1) ?? last);
-    yield { begin, end };
-    if (end === ids.length) return;
-    begin = sentence(end - shared, end, 1) ?? end - shared;
-  }
 }
 
 /** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */

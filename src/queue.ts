@@ -28,8 +28,7 @@ export class Queue {
   readonly #forward: (sequences: Sequence[], signal?: AbortSignal) => Promise<Float32Array[]>;
   /** In the order of the calls. */
   #waiting: Waiting[] = [];
-  /** Settles when nothing waits. */
-  idle: Promise<void> | null = null;
+  #isRunning = false;
 
   /**
    * @param batchSize most sequences that run at once
@@ -40,22 +39,18 @@ export class Queue {
     this.#forward = forward;
   }
 
-  /** Questions under way. */
-  get length(): number {
-    return this.#waiting.length;
-  }
-
   /** Reads all sequences of a question. @throws what `forward` and `told` throw; the signal's reason */
   async read(reading: Reading): Promise<void> {
     const one = { ...reading, begun: 0, ...Promise.withResolvers<void>() };
     this.#waiting.push(one);
-    this.idle ??= this.#run();
+    if (!this.#isRunning) void this.#run();
     await unlessAborted(one.promise, reading.signal).finally(() => {
       this.#waiting = this.#waiting.filter((other) => other !== one);
     });
   }
 
   async #run(): Promise<void> {
+    this.#isRunning = true;
     await null; // the calls of this moment share the first batch
     for (let turn = 1; ; turn++) {
       const open = this.#waiting.filter((one) => left(one) > 0 && !one.signal?.aborted);
@@ -63,7 +58,7 @@ export class Queue {
       if (turn % 8 > 0) open.sort((a, b) => left(a) - left(b));
       await this.#runBatch(open);
     }
-    this.idle = null;
+    this.#isRunning = false;
   }
 
   /** Runs the next sequences of these questions, as many as a batch has room for. Never rejects. */

@@ -6,8 +6,11 @@
  *
  *   margin = start logit of the first token + end logit of the last - both logits of [CLS]
  *
- * so "no answer" has 0. In a passage of one window this is the rule of run_squad.py (BERT) and run_qa.py (Hugging Face);
- * docs/use.md, "Long documents", has the figures for more.
+ * so "no answer" has 0. In a passage of one window this is the rule of run_squad.py (BERT) and run_qa.py (Hugging Face).
+ *
+ * In a long window models say "no answer" too often: they were trained on paragraphs. So the sentences around the best span
+ * of a passage of several windows are read again, as a window of their own, and that one decides. By how much the best
+ * margin changes, all others of the passage change. docs/use.md, "Long documents", has what that gives.
  */
 
 /** A span of the passage, or "no answer". */
@@ -42,15 +45,8 @@ export interface Answer {
   nullScore: number;
 }
 
-/** The text of a passage, and where its tokens are in it. */
-export interface Passage {
-  readonly text: string;
-  readonly offsets: readonly (readonly [start: number, end: number])[];
-}
-
 /** The logits of a window: of [CLS], and of its passage tokens. */
 export interface Window {
-  readonly passage: number;
   /** Index in the passage of the window's first token. */
   readonly begin: number;
   readonly none: readonly [start: number, end: number];
@@ -67,103 +63,167 @@ export interface SpanOptions {
   readonly temperature: number;
 }
 
-/** A candidate: [start, end) of the text of a passage, by the logits of a window. */
+/** A candidate: tokens `first` to `last` of a passage, by the logits of a window. */
 interface Span {
   readonly window: Window;
-  readonly start: number;
-  readonly end: number;
+  readonly nullScore: number;
+  readonly first: number;
+  readonly last: number;
   readonly startLogit: number;
   readonly endLogit: number;
 }
-const nullScoreOf = ({ none }: Window) => none[0] + none[1];
-const margin = ({ startLogit, endLogit, window }: Span) => startLogit + endLogit - nullScoreOf(window);
+const margin = ({ startLogit, endLogit, nullScore }: Span) => startLogit + endLogit - nullScore;
 /** The best first. A tie goes to the earlier span, then to the shorter one: the order does not depend on the windows. */
-const compare = (a: Span, b: Span) =>
-  margin(b) - margin(a) || a.window.passage - b.window.passage || a.start - b.start || a.end - b.end;
+const compare = (a: Span, b: Span) => margin(b) - margin(a) || a.first - b.first || a.last - b.last;
 
-/** Collects the windows of the passages of a question, in any order, and picks the answers. */
-export class Candidates {
-  readonly #passages: readonly Passage[];
+/** Tokens of a window that is read again. */
+const AGAIN = 160;
+const SENTENCE_END = /(?:[.!?]["'”’»)\]]*\s+|[。！？]\s*|\n\s*)$/;
+
+/** A passage, and the best spans of the windows that were read of it. */
+export class Passage {
+  readonly text: string;
+  /** Number of tokens. */
+  readonly length: number;
+  /** Id, start and end of each token: numbers in a row, since a document has many. */
+  readonly #tokens: Int32Array;
   readonly #options: SpanOptions;
   /** The best spans so far, and some more. */
   #spans: Span[] = [];
-  /** The margin that a span needs to be among the `topK` best so far. */
+  /** How many of them are kept. */
+  #count: number;
+  /** The margin that a span needs to be among them. */
   #least = Number.NEGATIVE_INFINITY;
-  #first: Window | undefined;
-  /** For each passage `log(sum exp(logit))` of each window, over [CLS] and the tokens of the passage. */
-  readonly #sums: { start: number[]; end: number[] }[];
+  /** The first window that was added. */
+  first: Window | undefined;
+  /** `log(sum exp(logit))` of each window, over [CLS] and the tokens of the passage. */
+  readonly #sums: { start: number[]; end: number[] } = { start: [], end: [] };
 
-  constructor(passages: readonly Passage[], options: SpanOptions) {
-    this.#passages = passages;
+  constructor(text: string, tokens: Int32Array, options: SpanOptions) {
+    this.text = text;
+    this.length = tokens.length / 3;
+    this.#tokens = tokens;
     this.#options = options;
-    this.#sums = passages.map(() => ({ start: [], end: [] }));
+    this.#count = options.topK;
   }
 
+  /** To be called first if `addAgain` will be: that one takes the place of all spans that its window has. */
+  expectAgain(): void {
+    this.#count += AGAIN * Math.min(AGAIN, this.#options.maxAnswerTokens);
+  }
+
+  /** Ids of the tokens from `begin` to the one before `end`. */
+  ids(begin: number, end: number): number[] {
+    return Array.from({ length: end - begin }, (_, i) => this.#tokens[3 * (begin + i)]!);
+  }
+
+  /** Adds a window. */
   add(window: Window): void {
-    const { passage, begin, none, start, end } = window;
-    this.#first ??= window;
-    this.#sums[passage]!.start.push(logSumExp([none[0], ...start]));
-    this.#sums[passage]!.end.push(logSumExp([none[1], ...end]));
-    const { topK, overlap, maxAnswerTokens } = this.#options;
-    const { offsets } = this.#passages[passage]!;
-    const nullScore = nullScoreOf(window);
+    const { begin, none, start, end } = window;
+    this.first ??= window;
+    this.#sums.start.push(logSumExp([none[0], ...start]));
+    this.#sums.end.push(logSumExp([none[1], ...end]));
+    const { overlap, maxAnswerTokens } = this.#options;
+    const nullScore = none[0] + none[1];
     for (let j = 0; j < end.length; j++) {
       for (let i = Math.max(0, j - maxAnswerTokens + 1); i <= j; i++) {
         const [startLogit, endLogit] = [start[i]!, end[j]!];
         if (startLogit + endLogit - nullScore < this.#least) continue;
-        const place = { start: offsets[begin + i]![0], end: offsets[begin + j]![1] };
-        this.#spans.push({ window, ...place, startLogit, endLogit });
-        if (overlap && this.#spans.length >= 2 * topK + 1000) this.#keepBest(); // seldom: sorting costs little for each
+        this.#spans.push({ window, nullScore, first: begin + i, last: begin + j, startLogit, endLogit });
+        if (overlap && this.#spans.length >= 2 * this.#count + 1000) this.best(); // seldom: sorting costs little
       }
     }
-    if (!overlap) this.#keepBest(); // not earlier: a span that is best so far may itself give way to a better one
+    if (!overlap) this.best(); // not earlier: a span that is best so far may itself give way to a better one
   }
 
-  /** 1 to `topK` answers, the best first. "No answer" is that of the window whose best span fits best. */
-  answers(): [Answer, ...Answer[]] {
-    this.#keepBest();
-    const [best] = this.#spans;
-    const window = best?.window ?? this.#first!;
-    const none = { window, start: 0, end: 0, startLogit: window.none[0], endLogit: window.none[1] };
-    const answers = this.#spans.map((span) => this.#answer(span, margin(span), false));
-    const before = this.#spans.filter((span) => margin(span) > -this.#options.nullThreshold).length;
-    const noAnswer = this.#answer(none, best ? -margin(best) : Infinity, true);
-    return answers.toSpliced(before, 0, noAnswer).slice(0, this.#options.topK) as [Answer, ...Answer[]];
-  }
-
-  /** @param over by how much it fits better than the other of the two that `confidence` chooses from */
-  #answer({ window, start, end, startLogit, endLogit }: Span, over: number, noAnswer: boolean): Answer {
-    const sums = this.#sums[window.passage]!;
-    return {
-      text: this.#passages[window.passage]!.text.slice(start, end),
-      context: window.passage,
-      start,
-      end,
-      score: Math.exp(startLogit - logSumExp(sums.start) + endLogit - logSumExp(sums.end)),
-      confidence: 1 / (1 + Math.exp(-over / this.#options.temperature)),
-      noAnswer,
-      startLogit,
-      endLogit,
-      nullScore: nullScoreOf(window),
+  /**
+   * Where the sentences around the best span are, in about `AGAIN` tokens and at most `room`.
+   */
+  around(room: number): { begin: number; end: number } {
+    const { first, last } = this.best()[0]!;
+    const spare = Math.max(0, (Math.min(AGAIN, room) - (last + 1 - first)) >> 1);
+    /** The first place between two sentences, or else `from`. */
+    const between = (from: number, to: number, step: 1 | -1) => {
+      for (let token = from; token !== to + step; token += step) {
+        if (token === 0 || token === this.length) return token;
+        const [before, behind] = [this.#tokens[3 * token - 1]!, this.#tokens[3 * token + 1]!];
+        if (SENTENCE_END.test(this.text.slice(Math.max(0, before - 3), behind))) return token;
+      }
+      return from;
     };
+    const begin = between(Math.max(0, first - spare), first, 1);
+    return { begin, end: between(Math.min(this.length, last + 1 + spare), last + 1, -1) };
   }
 
-  /** Keeps the `topK` best spans, each text once; without `overlap` those that share no text with a better one. */
-  #keepBest(): void {
-    const { topK, overlap } = this.#options;
+  /** Adds the window of `around`, which decides for its spans and moves the others. */
+  addAgain(window: Window): void {
+    const [before] = this.#spans;
+    const others = this.#spans.filter(({ first, last }) => {
+      return first < window.begin || last >= window.begin + window.start.length;
+    });
+    this.#spans = [];
+    this.#least = Number.NEGATIVE_INFINITY;
+    this.#count = this.#options.topK;
+    this.add(window);
+    const moved = margin(this.best()[0]!) - margin(before!);
+    for (const span of others) this.#spans.push({ ...span, nullScore: span.nullScore - moved });
+  }
+
+  /** The best spans, each text once; without `overlap` those that share no text with a better one. */
+  best(): readonly Span[] {
+    const { overlap } = this.#options;
     const kept: Span[] = [];
     const seen = new Set<string>();
+    const places: [start: number, end: number][] = [];
     for (const span of this.#spans.sort(compare)) {
-      const { window, start, end } = span;
-      const shares = (other: Span) => other.window.passage === window.passage && other.start < end && start < other.end;
-      const text = `${window.passage} ${start} ${end}`;
-      if (kept.length === topK) break;
-      if (!seen.has(text) && (overlap || !kept.some(shares))) kept.push(span);
-      seen.add(text);
+      if (kept.length === this.#count) break;
+      const [start, end] = this.#placeOf(span);
+      const isFree = overlap
+        ? !seen.has(`${start} ${end}`)
+        : !places.some((other) => other[0] < end && start < other[1]);
+      if (!isFree || start >= end) continue;
+      kept.push(span);
+      seen.add(`${start} ${end}`);
+      places.push([start, end]);
     }
     this.#spans = kept;
-    if (kept.length === topK) this.#least = margin(kept.at(-1)!);
+    if (kept.length === this.#count) this.#least = margin(kept.at(-1)!);
+    return kept;
   }
+
+  /** The place of a span in the text. A token without a place, the space before an emoji, has that of its neighbour. */
+  #placeOf({ first, last }: Span): [start: number, end: number] {
+    const isEmpty = (token: number) => this.#tokens[3 * token + 1] === this.#tokens[3 * token + 2];
+    while (first < last && isEmpty(first)) first++;
+    while (first < last && isEmpty(last)) last--;
+    return [this.#tokens[3 * first + 1]!, this.#tokens[3 * last + 2]!];
+  }
+
+  /** The answer that a span is. "No answer" has no place. */
+  answer(span: Span, context: number, confidence: number, noAnswer: boolean): Answer {
+    const [start, end] = noAnswer ? [0, 0] : this.#placeOf(span);
+    const { startLogit, endLogit, nullScore } = span;
+    const score = Math.exp(startLogit - logSumExp(this.#sums.start) + endLogit - logSumExp(this.#sums.end));
+    const text = this.text.slice(start, end);
+    return { text, context, start, end, score, confidence, noAnswer, startLogit, endLogit, nullScore };
+  }
+}
+
+/** 1 to `topK` answers from all passages, the best first. "No answer" is that of the window whose best span fits best. */
+export function answersOf(passages: readonly Passage[], options: SpanOptions): [Answer, ...Answer[]] {
+  const { topK, nullThreshold, temperature } = options;
+  const spans = passages.flatMap((passage, context) => passage.best().map((span) => ({ passage, context, span })));
+  spans.sort((a, b) => margin(b.span) - margin(a.span)); // stable: a tie goes to the earlier passage
+  const sure = (over: number) => 1 / (1 + Math.exp(-over / temperature));
+  const answers = spans.map(({ passage, context, span }) => passage.answer(span, context, sure(margin(span)), false));
+  const { passage, context, span } = spans[0] ?? { passage: passages[0]!, context: 0, span: null };
+  const window = span?.window ?? passage.first!;
+  const { none } = window;
+  const { nullScore } = span ?? { nullScore: none[0] + none[1] };
+  const cls = { first: 0, last: 0, startLogit: none[0], endLogit: none[1], nullScore, window };
+  const noAnswer = passage.answer(cls, context, sure(span ? -margin(span) : Infinity), true);
+  const before = spans.filter((one) => margin(one.span) > -nullThreshold).length;
+  return answers.toSpliced(before, 0, noAnswer).slice(0, topK) as [Answer, ...Answer[]];
 }
 
 /** `log(sum exp(value))` */

@@ -17,43 +17,27 @@ export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.t
 export { BertletError, type ErrorCode } from './errors.ts';
 export type { Fetch } from './files/http.ts';
 export { filesOf, type HubOptions, hub } from './files/hub.ts';
-export {
-  blobs,
-  type Files,
-  folder,
-  type OnProgress,
-  type OpenFile,
-  type OpenOptions,
-  type SiteOptions,
-  site,
-} from './files/index.ts';
-export {
-  chooseScale,
-  matmulInt8,
-  type QuantizedActivations,
-  quantizeActivations,
-  quantizeWeight,
-  roundHalfEven,
-  rowSums,
-} from './quantize.ts';
-export {
-  type Activation,
-  type Device,
-  type DeviceInfo,
-  type DType,
-  type HostTensor,
-  type Linear,
-  type LinearWeight,
-  type Norm,
-  type QuantizedTensor,
-  type ReadOptions,
-  Runtime,
-  type Scheme,
-  type Step,
-  type Tables,
-  type Tensor,
-  type TensorData,
+export type { Files, OnProgress, OpenFile, OpenOptions, SiteOptions } from './files/index.ts';
+export { blobs, folder, site } from './files/index.ts';
+export type { QuantizedActivations } from './quantize.ts';
+export { chooseScale, matmulInt8, quantizeActivations, quantizeWeight, roundHalfEven, rowSums } from './quantize.ts';
+export type {
+  Activation,
+  Device,
+  DeviceInfo,
+  DType,
+  HostTensor,
+  Linear,
+  LinearWeight,
+  Norm,
+  QuantizedTensor,
+  ReadOptions,
+  Scheme,
+  Step,
+  Tables,
+  Tensor,
 } from './runtime.ts';
+export { Runtime, type TensorData } from './runtime.ts';
 
 /**
  * Starts a device to compute on. The options and `info` are those of `load`.

@@ -85,6 +85,33 @@ describe.each([1, 2])('%d threads', (threads) => {
     expect(await qa.logits(tokens)).toEqual(whole);
   });
 
+  test('a text of 2.2 MB is tokenized in slices: events go on, tokens are told, and a signal is heard', async () => {
+    const context = passage(75_000);
+    expect(context.length).toBeGreaterThan(2.2e6);
+    const counted: number[] = [];
+    const controller = new AbortController();
+    const onProgress = ({ total, tokens }: { total: number; tokens: number }) => {
+      counted.push(tokens);
+      if (total > 0) controller.abort(new Error('read'));
+    };
+    const delay = monitorEventLoopDelay({ resolution: 2 });
+    delay.enable();
+    await expect(qa.answer({ ...ask, context, onProgress, signal: controller.signal })).rejects.toThrow('read');
+    delay.disable();
+    console.log(
+      `${threads} threads: 2.2 MB of text, event loop's delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms, longest ${(delay.max / 1e6).toFixed(1)} ms`,
+    );
+    expect(counted.length).toBeGreaterThan(20);
+    expect(counted).toEqual(counted.toSorted((a, b) => a - b));
+    const early = new AbortController();
+    const begin = performance.now();
+    const stopped = qa.answer({ ...ask, context: `${context} `, signal: early.signal });
+    setTimeout(() => early.abort(new Error('early')), 20);
+    await expect(stopped).rejects.toThrow('early');
+    expect(performance.now() - begin).toBeLessThan(1000);
+    expect((await qa.answer(ask))[0].text).toBe('Ada');
+  });
+
   test('answers under way at once take turns, a window each', async () => {
     const done: string[] = [];
     const long = qa.answer({ ...ask, context: passage(1000) }).then(() => done.push('long'));

@@ -186,7 +186,7 @@ describe('windows', () => {
     const told: unknown[] = [];
     const options = { question: 'q', context: filler(40), maxTokens: 24, stride: 10 };
     await markers(0).qa.answer({ ...options, onProgress: (progress) => told.push(progress) });
-    expect(told).toEqual([1, 2, 3].map((done) => ({ done, total: 3 })));
+    expect(told).toEqual([1, 2, 3].map((done) => ({ done, total: 3, tokens: 40 })));
     const { qa, lengths } = markers(0);
     const stop = () => {
       throw new Error('enough');
@@ -204,7 +204,7 @@ describe('windows', () => {
       qa.answer({ question: 'q', context, maxTokens: 24, stride: 4 });
     const expected = await Promise.all(contexts.map((context) => ask(markers(0).qa)(context)));
     const { qa } = markers(0);
-    const encode = vi.spyOn(tokenizer, 'encode');
+    const encode = vi.spyOn(tokenizer, 'encodeParts');
     for (const [i, context] of contexts.entries()) expect(await ask(qa)(context)).toEqual(expected[i]);
     const passages = encode.mock.calls.map(([text]) => text).filter((text) => text !== 'q');
     encode.mockRestore();
@@ -225,34 +225,77 @@ describe('windows', () => {
     await qa.answer({ question: filler(252), context: filler(130), stride: 128 });
     expect(lengths).toEqual([384, 384]);
   });
-  test('without a stride: one window if the passage fits, or windows of half the room that share a third', async () => {
+  test('without a stride: one window if the passage fits, or windows that share half, and one that is read again', async () => {
     const { qa, lengths } = markers(0);
-    await qa.answer({ question: 'q', context: 'x. '.repeat(30), maxTokens: 64 }); // room for 60
+    await qa.answer({ question: 'q', context: filler(60), maxTokens: 64 }); // room for 60
     expect(lengths).toEqual([64]);
     lengths.length = 0;
-    await qa.answer({ question: 'q', context: filler(71), maxTokens: 64 }); // 0 to 30, 20 to 50, 40 to 70, 60 to 71
-    expect(lengths).toEqual([34, 34, 34, 15]);
+    const told: number[] = [];
+    const onProgress = ({ done, total }: { done: number; total: number }) => told.push(done, total);
+    await qa.answer({ question: 'q', context: `${filler(35)}s e ${filler(34)}`, maxTokens: 64, onProgress });
+    expect(lengths).toEqual([64, 45, 64]); // 0 to 60, 30 to 71, 6 to 66: 2 tokens and 29 on each side
+    expect(told).toEqual([1, 3, 2, 3, 3, 3]);
+    lengths.length = 0;
+    await qa.answer({ question: filler(252), context: filler(200) }); // room for 129, 64 shared
+    expect(lengths.slice(0, 3)).toEqual([384, 384, 325]);
+    lengths.length = 0;
+    await qa.answer({ question: 'q', context: `${filler(400)}s e` });
+    expect(lengths).toEqual([384, 154, 85]); // 79 on one side, and the answer
   });
   test.each(['x x x x. ', 'x x x x.” ', 'x x x x\n', 'x x x x!) ', 'x x x x。'])(
-    'without a stride windows begin and end with a sentence, such as %j',
+    'what is read again begins and ends with a sentence, such as %j',
     async (sentence) => {
-      const read: string[] = [];
-      const cut = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));
-      const { qa } = model(() => [0, 0], 512, cut);
-      const pair = vi.spyOn(cut, 'pair');
-      const context = sentence.repeat(40);
-      await qa.answer({ question: 'q', context, maxTokens: 64 });
-      for (const [, { offsets }] of pair.mock.calls) read.push(context.slice(offsets[0]![0], offsets.at(-1)![1]));
-      expect(read.length).toBeGreaterThan(5);
-      const whole = sentence.trimEnd();
-      for (const window of read) expect(window.startsWith(whole) && window.endsWith(whole), window).toBe(true);
-      expect(read[0]!.length).toBeLessThanOrEqual(30 * 2);
-      const begins = pair.mock.calls.map(([, { offsets }]) => offsets[0]![0]);
-      const ends = pair.mock.calls.map(([, { offsets }]) => offsets.at(-1)![1]);
-      for (const [i, begin] of begins.slice(1).entries()) expect(begin).toBeLessThan(ends[i]!); // they share a sentence
-      expect([begins[0], ends.at(-1)]).toEqual([0, context.trimEnd().length]);
+      const own = Tokenizer.fromVocab(readFileSync(`${TINY}/vocab.txt`, 'utf8'));
+      const marked = (token: string): [number, number] => [token === 's' ? 5 : 0, token === 'e' ? 5 : 0];
+      const { qa } = model(marked, 512, own);
+      const pair = vi.spyOn(own, 'pair');
+      const context = `${sentence.repeat(50)}${sentence.replace('x x', 's e')}${sentence.repeat(50)}`;
+      expect((await qa.answer({ question: 'q', context, maxTokens: 64 }))[0].text).toBe('s e');
+      const { ids } = pair.mock.calls.at(-1)![1];
+      const all = own.encode(context).ids;
+      const size = own.encode(sentence).ids.length;
+      const begin = all.findIndex((_, i) => ids.every((id, j) => all[i + j] === id));
+      expect([begin % size, ids.length % size]).toEqual([0, 0]);
+      expect(ids.length).toBeGreaterThan(60 - 2 * size);
+      expect(ids.length).toBeLessThanOrEqual(60);
+      expect(begin).toBeLessThanOrEqual(50 * size);
+      expect(begin + ids.length).toBeGreaterThanOrEqual(51 * size);
     },
   );
+  test('what is read again decides, and moves all others by as much', async () => {
+    // "No answer" fits long windows better, and the answer fits a little more in the one that is read again.
+    let tokens = 0;
+    const { qa } = model((token, at) => {
+      if (at === 0) tokens = 0;
+      tokens++;
+      if (token === '[CLS]') return [window < 2 ? 6 : 1, 6];
+      return [token === 's' ? 5 : 0, token === 'e' ? 5 : token === 'c' ? 3 : 0];
+    });
+    let window = -1;
+    const { tokenizer: own } = qa;
+    const pair = vi.spyOn(own, 'pair').mockImplementation((...given) => {
+      window++;
+      return Tokenizer.prototype.pair.apply(own, given);
+    });
+    const context = `s c ${filler(40)}s e ${filler(29)}`;
+    const ask = (topK: number) => {
+      window = -1;
+      return qa.answer({ question: 'q', context, maxTokens: 64, topK });
+    };
+    const all = await ask(5000);
+    expect(tokens).toBeGreaterThan(0);
+    expect(all[0]).toMatchObject({ text: 's e', startLogit: 5, endLogit: 5, nullScore: 7, noAnswer: false });
+    // 10 - 12 became 10 - 7: "s c" at the begin, which is not read again, has 8 - 12 and becomes 8 - 7.
+    expect(all.find(({ text }) => text === 's c')).toMatchObject({ startLogit: 5, endLogit: 3, nullScore: 7 });
+    const margins = all.map((a) => (a.noAnswer ? 0 : a.startLogit + a.endLogit - a.nullScore));
+    expect(margins).toEqual(margins.toSorted((a, b) => b - a));
+    expect(new Set(all.map(({ start, end, noAnswer }) => `${start} ${end} ${noAnswer}`)).size).toBe(all.length);
+    for (const topK of [1, 2, 3, 20, 200]) expect(await ask(topK)).toEqual(all.slice(0, topK));
+    window = -1;
+    const [plain] = await qa.answer({ question: 'q', context, maxTokens: 64, stride: 30 });
+    expect(plain).toMatchObject({ noAnswer: true, nullScore: 12 });
+    pair.mockRestore();
+  });
   test('a stride that is too large says how much of the passage a window has', () =>
     expectError('input', /stride: expected fewer than the 60 tokens of the passage .*, got 60\. Lower it/, () =>
       markers(0).qa.answer({ question: 'q', context: filler(120), maxTokens: 64, stride: 60 }),
@@ -294,14 +337,14 @@ describe('several passages', () => {
   });
   test('each is tokenized once, and progress counts the windows of all', async () => {
     const { qa } = markers(0);
-    const encode = vi.spyOn(tokenizer, 'encode');
+    const encode = vi.spyOn(tokenizer, 'encodeParts');
     const told: unknown[] = [];
     const several = { question: 'q', contexts: ['a', 'b', 'a'] };
     await qa.answer({ ...several, onProgress: (progress) => told.push(progress) });
     await qa.answer(several);
     expect(encode.mock.calls.map(([text]) => text).filter((text) => text !== 'q')).toEqual(['a', 'b']);
     encode.mockRestore();
-    expect(told).toEqual([1, 2, 3].map((done) => ({ done, total: 3 })));
+    expect(told).toEqual([1, 2, 3].map((done) => ({ done, total: 3, tokens: 3 })));
   });
   test('passages of the same length, one after the other, have each their own answers', async () => {
     const { qa } = markers(-9);

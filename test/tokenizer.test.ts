@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { type PairPart, Tokenizer, WordPiece } from '../src/index.ts';
+import { openCheckpoint } from '../src/tensor.ts';
 import type { TokenizerJson } from '../src/text/json.ts';
 import { normalizeChar, WORDS } from '../src/text/wordpiece.ts';
 import { cpuMilliseconds } from './cpuTime.ts';
@@ -34,6 +35,35 @@ function differences(tokenizer: Tokenizer, strings: string[], goldens: Golden[])
   }
   return wrong.slice(0, 5);
 }
+
+const { tokenizer: roberta } = await openCheckpoint(`${GOLDEN}/checkpoints/roberta`);
+describe('a long text in parts', () => {
+  const { strings } = goldenJson<Goldens>('tokenizer');
+  const text = `${strings.join(' a ')} ${'Ein langer Satz mit Wörtern. '.repeat(200)}${'東京。日本語。'.repeat(2000)}`;
+  test.each([
+    ['uncased', uncased],
+    ['cased', cased],
+    ['RoBERTa', roberta],
+  ] as const)('%s: the same tokens as the whole, in parts of some thousand characters', (name, tokenizer) => {
+    const parts = [...tokenizer.encodeParts(text)];
+    expect(parts.length).toBeGreaterThan(text.length / 4096 / (name === 'RoBERTa' ? 3 : 1.5));
+    const whole = tokenizer.encode(text);
+    expect(parts.flatMap(({ ids }) => ids)).toEqual(whole.ids);
+    expect(parts.flatMap(({ offsets }) => offsets)).toEqual(whole.offsets);
+    expect(parts.flatMap(({ tokens }) => tokens)).toEqual(whole.tokens);
+  });
+  test('an empty text, and one without a place to cut, are one part', () => {
+    expect([...uncased.encodeParts('')]).toEqual([{ ids: [], tokens: [], offsets: [] }]);
+    expect([...uncased.encodeParts('x'.repeat(20_000))].length).toBe(1);
+  });
+  test('a text is not cut where an added token has a space', () => {
+    const vocab = new Map(['[UNK]', '[CLS]', '[SEP]', 'a', 'b', 'a b'].map((token, id) => [token, id]));
+    const spaced = new Tokenizer(vocab, new WordPiece(vocab), { added: ['a b'] });
+    const long = 'a b '.repeat(5000);
+    expect([...spaced.encodeParts(long)].flatMap(({ ids }) => ids)).toEqual(spaced.encode(long).ids);
+    expect(new Set(spaced.encode(long).ids)).toEqual(new Set([5]));
+  });
+});
 
 describe('goldens', () => {
   const goldens = goldenJson<Goldens>('tokenizer');

@@ -52,6 +52,8 @@ export class ByteLevelBpe implements TokenModel {
   readonly #options: option.ValuesOf<typeof OPTIONS>;
   /** The tokens by id. */
   readonly #tokens: string[] = [];
+  /** Before a space that belongs to the next word. */
+  readonly cuts = /(?<=[!-~])(?= [0-9A-Za-z])/g;
   /** By `left id * size + right id`: the pair's place among the merges, and the id of the joined token. */
   readonly #merges = new Map<number, readonly [rank: number, id: number]>();
   readonly #size: number;

@@ -42,6 +42,8 @@ export interface TokenModel {
   normalize(text: string, offset: number): Normalized;
   /** Hands the tokens of a normalized text to `push`, in order. */
   tokenize(text: Normalized, push: PushToken): void;
+  /** Finds places where a text may be cut in two that have the same tokens. */
+  readonly cuts: RegExp;
   /** Moves the ends of a token at [start, end) of `text`. */
   trim?(token: string, start: number, end: number, text: string): [start: number, end: number];
 }
@@ -70,6 +72,7 @@ export const TOKENIZER_OPTIONS = {
 };
 /** Options of `Tokenizer`. */
 export type TokenizerOptions = option.GivenOf<typeof TOKENIZER_OPTIONS>;
+const PART = 4096; // UTF-16 units: a few milliseconds
 
 /** The pair `cls first sep second sep` of BERT, or that of RoBERTa, which has a second separator and one type. */
 export const pairOf = (cls: string, sep: string, isRoberta = false): readonly PairPart[] => [
@@ -87,6 +90,8 @@ export class Tokenizer {
   readonly #model: TokenModel;
   readonly #splitText: Splitter;
   readonly #splitNormalized: Splitter;
+  /** Whether no added token has a space, where texts are cut. */
+  readonly #isCuttable: boolean;
   readonly #pair: readonly PairPart[];
   /** Largest id of the vocabulary + 1. */
   readonly vocabSize: number;
@@ -124,10 +129,27 @@ export class Tokenizer {
     ];
     this.#splitText = splitter(literal, (content) => content);
     this.#splitNormalized = splitter(normalized, (content) => model.normalize(content, 0)[0]);
+    this.#isCuttable = !added.some(({ content, rstrip }) => rstrip || SPACE.test(content));
   }
 
   /** Splits a text into tokens. Adds no special tokens, but keeps those that are written in the text. */
   encode(text: string): Encoding {
+    return this.#encodePart(text, 0, text?.length);
+  }
+
+  /** The tokens of one part of a text after the other: what `encode` returns, for long texts in many short turns. */
+  *encodeParts(text: string): Generator<Encoding> {
+    const { cuts } = this.#model;
+    let from = 0;
+    do {
+      cuts.lastIndex = from + PART;
+      const to = (this.#isCuttable && cuts.lastIndex < text?.length && cuts.exec(text)?.index) || text?.length;
+      yield this.#encodePart(text, from, to);
+      from = to;
+    } while (from < text.length);
+  }
+
+  #encodePart(text: string, from: number, to: number): Encoding {
     option.check('text', text, option.string);
     const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
     const put = (id: number, token: string, start: number, end: number) => {
@@ -136,9 +158,10 @@ export class Tokenizer {
       encoding.offsets.push(this.#model.trim?.(token, start, end, text) ?? [start, end]);
     };
     const push: PushToken = (id, token, first, last) => put(id, token, first, last + widthAt(text, last));
-    for (const [begin, end, added] of this.#splitText(text)) {
-      if (added) put(this.#vocab.get(added.content)!, text.slice(begin, end), begin, end);
-      else if (begin < end) this.#encodePlain(this.#model.normalize(text.slice(begin, end), begin), push);
+    const part = text.slice(from, to);
+    for (const [begin, end, added] of this.#splitText(part)) {
+      if (added) put(this.#vocab.get(added.content)!, part.slice(begin, end), from + begin, from + end);
+      else if (begin < end) this.#encodePlain(this.#model.normalize(part.slice(begin, end), from + begin), push);
     }
     return encoding;
   }

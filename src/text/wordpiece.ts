@@ -78,6 +78,8 @@ export function normalizeChar(char: string, options: Normalization): string {
 export class WordPiece implements TokenModel {
   readonly #vocab: ReadonlyMap<string, number>;
   readonly #options: option.ValuesOf<typeof WORD_PIECE_OPTIONS> & Normalization;
+  /** Beside a space between ASCII characters, and behind a full stop of Chinese or Japanese. */
+  readonly cuts = /(?<=[!-~])(?= [0-9A-Za-z])|(?<=[。！？])(?=\p{L})/gu;
   /** Normalized characters, by the character of the text: they are slow to find. */
   readonly #normal = new Map<string, string>();
 
