@@ -176,7 +176,7 @@ test('where the answer is: beside the passage on a wide screen; on a phone the p
   await answered(page);
   expect(await result.getAttribute('class')).toBe('');
   expect(await answer(page)).toBe('New York Times');
-  expect(await page.locator('#answer .muted').textContent()).toMatch(/^Confidence (> 99|[6-9]\d) %, score 0\.\d+\.$/);
+  expect(await page.locator('#answer .muted').textContent()).toMatch(/^Confidence (> 99|[6-9]\d) %\.$/); // no score of several windows
   const inBox = () =>
     page
       .locator('#mirror mark')
@@ -194,7 +194,8 @@ test('measures this machine: lines for the CPU, words for a GPU that is none; st
   await status(page, /^Measured\.$/);
   const rows = await page.locator('#timings tbody tr').allTextContents();
   expect(rows.map((row) => row.slice(0, 8))).toEqual(['CPU fp32', 'CPU int8']);
-  expect(rows[0]).toMatch(/1\.00 ×63 MB$/);
+  expect(rows[0]).toMatch(/1\.00 ×86 MB$/);
+  expect(rows[1]).toMatch(/33 MB$/); // as qa and convert say: test/sizes.test.ts
   expect(await page.locator('#timings > p').textContent()).toMatch(
     /^WebGPU fp32, WebGPU fp16, WebGPU int8: Not measured/,
   );

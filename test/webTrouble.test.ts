@@ -36,7 +36,7 @@ test('loading shows how far it is, also where the server does not say; can be ca
     .poll(() => bar.evaluate((progress: HTMLProgressElement) => progress.value), { timeout: 30_000 })
     .toBeCloseTo(0.5, 1);
   // The bar is close to a half some megabytes before the half that the server sends has come.
-  await expect.poll(() => page.locator('#step').textContent(), { timeout: 30_000 }).toBe('22 MB of 43 MB');
+  await expect.poll(() => page.locator('#step').textContent(), { timeout: 30_000 }).toBe('17 MB of 33 MB');
   await looksRight(page, 'loading');
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. No model is loaded\.$/);
@@ -106,10 +106,10 @@ test('files of a model: the wrong ones, damaged ones, and right ones', async () 
   await looksRight(page, 'error');
   await page.evaluate(() => {
     const dataTransfer = new DataTransfer();
-    dataTransfer.items.add(new File(['meow'], 'cat.png'));
+    dataTransfer.items.add(new File(['meow'], 'cat.png', { type: 'image/png' }));
     document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
   });
-  await page.locator('#error', { hasText: 'got cat.png' }).waitFor();
+  await page.locator('#error', { hasText: 'cat.png: expected text, got image/png.' }).waitFor();
 
   const damaged = readFileSync(join(TINY, 'model.safetensors')).subarray(0, 1000);
   await files.setInputFiles([

@@ -1,40 +1,24 @@
 /** Shows the answers: in the passage, and beside it in words and as a table of candidates. */
 import type { Answer } from '../../src/index.ts';
 import { bar, byId, element, table } from './dom.ts';
-import { type Candidate, candidates, excerpt, pieces } from './spans.ts';
+import { isLong, mark, showMark } from './passage.ts';
+import { type Candidate, candidates, excerpt } from './spans.ts';
 
 /** Below this confidence the model is not sure. */
 const SURE = 0.6;
 /** Below these shares a candidate is not worth a mark, and not a row. */
 const [MARKED, LISTED] = [0.05, 0.01];
 const ROWS = 5;
-const MEANING =
-  'Confidence is the probability of the answer if it and “no answer” were the only two: it means the same in a passage of ' +
-  'any length. The score is the probability among all spans of the passage, so a long passage makes it small. The bars ' +
-  'are shares among the candidates; spans that overlap or say the same count as one.';
+const MEANING = [
+  'Confidence is the probability of the answer if it and “no answer” were the only two. It means the same in a passage of any length.',
+  'The score, for a passage that is read at once, is the probability among all of its spans.',
+  'The bars are shares among the candidates. Spans that overlap or say the same count as one.',
+];
 
 /** Rounded, but never to the certainty that no model has. */
 export function percent(share: number): string {
   const whole = Math.round(share * 100);
   return whole === 0 ? '< 1 %' : whole === 100 ? '> 99 %' : `${whole} %`;
-}
-
-/** The copy of the passage behind the textarea, with its answers marked, the best first; without any, only the text. */
-export function mark(context: string, answers: readonly Answer[] = []): void {
-  const spans = answers.filter(({ noAnswer }) => !noAnswer);
-  const marked = pieces(context, spans).map(({ text, rank }) =>
-    rank === null ? text : element('mark', { class: spans[rank] !== answers[0] && 'next' }, text),
-  );
-  byId('mirror').replaceChildren(...marked, '\n'); // a last empty line is as high as any
-}
-
-/** Brings a mark into sight within the passage's box; the page itself stays where it is. */
-function show(marked: HTMLElement | null): void {
-  const box = byId('mirror').closest('.page')!;
-  if (!marked || document.activeElement === byId('passage')) return; // who writes there is not moved
-  const { top, bottom } = marked.getBoundingClientRect();
-  const { top: first, height } = box.getBoundingClientRect();
-  if (top < first || bottom > first + height) box.scrollTop += top - first - height / 3;
 }
 
 /** The best and what is something beside it; a table of one line would say nothing. */
@@ -48,7 +32,15 @@ function tableOf(all: readonly Candidate<Answer>[]): HTMLElement[] {
   return [table({ caption: 'Candidates', head: ['Answer', '', 'Share'], numbers: [2] }, rows)];
 }
 
-export function showAnswers(context: string, answers: readonly [Answer, ...Answer[]]): void {
+/** An answer that is not to what is asked now is grey, and its buttons are off. */
+export function setStale(stale: boolean): void {
+  const result = byId('result');
+  result.classList.toggle('old', stale);
+  for (const button of result.querySelectorAll<HTMLButtonElement>('.buttons button')) button.disabled = stale;
+}
+
+/** @param windows that the passage was read in: a score is a share of all of them, and says little where there are several */
+export function showAnswers(context: string, answers: readonly [Answer, ...Answer[]], windows: number): void {
   const [best] = answers;
   const all = candidates(answers).filter(({ share }, i) => i === 0 || share >= LISTED);
   const marked = all.filter(({ share }, i) => i === 0 || (share >= MARKED && !best.noAnswer));
@@ -56,24 +48,28 @@ export function showAnswers(context: string, answers: readonly [Answer, ...Answe
     context,
     marked.map((candidate) => candidate.best),
   );
-  show(byId('mirror').querySelector('mark:not(.next)'));
+  showMark();
   const { before, after } = excerpt(context, best);
   const unsure = best.confidence < SURE ? ' The model is not sure.' : '';
-  const numbers = `Confidence ${percent(best.confidence)}, score ${best.score.toFixed(3)}.${unsure}`;
+  const score = windows > 1 ? '' : `, score ${best.score.toFixed(3)}`;
+  const numbers = `Confidence ${percent(best.confidence)}${score}.${unsure}`;
   byId('answer').replaceChildren(
-    element('p', { class: 'text' }, best.noAnswer ? 'The passage does not say.' : best.text),
+    element('p', { class: 'text', dir: 'auto' }, best.noAnswer ? 'The passage does not say.' : best.text),
     element('p', { class: 'muted small' }, numbers),
-    ...(best.noAnswer ? [] : [element('p', { class: 'where' }, before, element('mark', {}, best.text), after)]),
+    ...(best.noAnswer
+      ? []
+      : [element('p', { class: 'where', dir: 'auto' }, before, element('mark', {}, best.text), after)]),
   );
   byId('copy').hidden = best.noAnswer;
+  byId('show').hidden = best.noAnswer || !isLong(context);
   byId('others').replaceChildren(
     ...tableOf(all.slice(0, ROWS)),
     element(
       'details',
       {},
       element('summary', { class: 'small' }, 'What the numbers mean'),
-      element('p', { class: 'muted small' }, MEANING),
+      ...MEANING.map((line) => element('p', { class: 'muted small' }, line)),
     ),
   );
-  byId('result').classList.remove('old');
+  setStale(false);
 }

@@ -1,6 +1,6 @@
 /** What int8 did to one question: the three answers, and for each linear its range, scale, zero point and error. */
 
-import type { Scheme } from '../../src/index.ts';
+import type { Answer, Scheme } from '../../src/index.ts';
 import type { Explanation, LinearReport } from '../explain/explain.ts';
 import { decibels, nameOf, short, summary } from '../explain/text.ts';
 import { bar, byId, downloadButton, element, table } from './dom.ts';
@@ -11,6 +11,19 @@ export const NAMES: Record<'fp32' | Scheme, string> = {
   torch: `int8, ${SCHEMES.torch}`,
   accurate: `int8, ${SCHEMES.accurate}`,
 };
+const shown = ({ noAnswer, text }: Answer): string => (noAnswer ? 'no answer' : `“${text}”`);
+/** What it comes to, before any table. */
+function sentence({ answers: { fp32, torch, accurate } }: Explanation): string {
+  const [float, like, own] = [fp32, torch, accurate].map(shown);
+  if (float === like && float === own)
+    return `Rounding to int8 does not change the answer: it is ${float} in float32, too.`;
+  if (float === own)
+    return `The accurate int8 answers ${own}, as float32 does. Rounded like PyTorch it would be ${like}.`;
+  if (float === like)
+    return `Rounded like PyTorch the answer is ${like}, as in float32. The accurate int8 answers ${own}.`;
+  return `In float32 the answer is ${float}, rounded like PyTorch ${like}, and in the accurate int8 ${own}.`;
+}
+
 /** dB that a bar of the whole width stands for. */
 const MOST = 60;
 
@@ -20,9 +33,7 @@ function answers({ answers, logits }: Explanation): HTMLElement {
     const noise = key === 'fp32' ? '' : decibels(logits[key].sqnr);
     return [NAMES[key], noAnswer ? element('em', {}, 'no answer') : text, score.toFixed(3), noise];
   });
-  const caption =
-    'The answers, and signal to noise of the logits in dB: 6 dB more is half the error. Computed on the CPU; another device adds up ' +
-    'floats in another order, which can move an integer and with it the score.';
+  const caption = 'Signal to noise of the logits in dB: 6 dB more is half the error.';
   return table({ caption, head: ['Model', 'Answer', 'Score', 'dB'], numbers: [2, 3] }, rows);
 }
 
@@ -76,6 +87,7 @@ export function showExplanation(explanation: Explanation): void {
     ),
   );
   byId('explanation').replaceChildren(
+    element('p', {}, sentence(explanation)),
     answers(explanation),
     element(
       'ul',
@@ -85,6 +97,11 @@ export function showExplanation(explanation: Explanation): void {
         .map((line) => element('li', {}, line)),
     ),
     ...details,
+    element(
+      'p',
+      { class: 'muted small' },
+      'Computed on the CPU: a GPU adds up floats in another order, which can move an integer and with it the score.',
+    ),
     downloadButton('bertlet-quantization.csv', file(explanation)),
   );
 }

@@ -1,4 +1,4 @@
-/** What the browser keeps for a visitor: the texts, and the last questions. And links with texts in them. */
+/** What the browser keeps for a visitor: the texts, the last questions, and what "back" goes to. And links with texts in them. */
 import type { Texts } from './protocol.ts';
 
 interface Kept {
@@ -12,12 +12,23 @@ interface Kept {
 const KEY = `bertlet ${new URL('.', document.baseURI).pathname}`;
 const [MOST, LONGEST] = [5, 50_000];
 
+/** Whether it is what this version keeps: another one may have kept something else, and a store may be damaged. */
+function isTexts(value: unknown): value is Texts {
+  const { question, context } = Object(value) as Partial<Texts>;
+  return typeof question === 'string' && typeof context === 'string';
+}
+const isSame = (a: Texts, b: Texts) => a.question === b.question && a.context === b.context;
+
 export function kept(): Kept {
+  let read: unknown;
   try {
-    return { texts: null, asked: [], ...JSON.parse(localStorage.getItem(KEY) ?? '{}') };
-  } catch {
-    return { texts: null, asked: [] }; // a browser may refuse
-  }
+    read = JSON.parse(localStorage.getItem(KEY) ?? '{}'); // a browser may refuse
+  } catch {}
+  const { texts, asked } = Object(read) as Record<string, unknown>;
+  return {
+    texts: isTexts(texts) ? texts : null,
+    asked: Array.isArray(asked) ? asked.filter(isTexts).slice(0, MOST) : [],
+  };
 }
 
 export function keep(changed: Partial<Kept>): void {
@@ -29,8 +40,30 @@ export function keep(changed: Partial<Kept>): void {
 /** Puts a question in front of those asked before. */
 export function keepAsked(texts: Texts): void {
   if (texts.context.length > LONGEST) return; // not a storage full of books
-  const isOther = ({ question, context }: Texts) => question !== texts.question || context !== texts.context;
-  keep({ asked: [texts, ...kept().asked.filter(isOther)].slice(0, MOST) });
+  keep({ asked: [texts, ...kept().asked.filter((one) => !isSame(one, texts))].slice(0, MOST) });
+}
+
+/** Long passages, which the browser's history has no room for: until the page is left. */
+const long = new Map<string, Texts>();
+
+/** What an entry of the browser's history stands for, or null. */
+export function textsOf(state: unknown): Texts | null {
+  const { texts, key } = Object(state) as { texts?: unknown; key?: unknown };
+  return isTexts(texts) ? texts : (long.get(String(key)) ?? null);
+}
+
+/** Makes the question that was answered an entry of the browser's history; the one that is there stays. */
+export function remember(texts: Texts): void {
+  const there = textsOf(history.state);
+  if (there && isSame(there, texts)) return;
+  let state: object = { texts };
+  if (texts.context.length > LONGEST) {
+    const key = `${Date.now()}`;
+    long.set(key, texts);
+    state = { key };
+  }
+  if (there) history.pushState(state, '');
+  else history.replaceState(state, '');
 }
 
 /** The texts are behind the #, which no browser sends to a server. */

@@ -1,31 +1,39 @@
 /** The page: what is typed and chosen goes to the engine in its worker, what comes back is shown. */
-import type { Info } from '../../src/index.ts';
-import { mark, percent, showAnswers } from './answer.ts';
+import type { Answer, Info } from '../../src/index.ts';
+import { percent, setStale, showAnswers } from './answer.ts';
+import { busy, say, showStep } from './busy.ts';
 import { byId, element, megabytes, milliseconds } from './dom.ts';
 import { Engine, EngineError } from './engine.ts';
 import { ARTICLE, EXAMPLES } from './examples.ts';
 import { NAMES, showExplanation } from './explanation.ts';
-import { fromLink, keep, keepAsked, kept, linkTo } from './kept.ts';
+import { fromLink, keep, keepAsked, kept, linkTo, remember, textsOf } from './kept.ts';
 import { showTimings } from './measure.ts';
-import { bytesOf, MODEL, MODEL_BYTES } from './model.ts';
+import { FLOAT16, INT8 } from './model.ts';
 import { keepForOffline } from './offline.ts';
-import { type Cure, cures, inWords, missing } from './problems.ts';
+import { fill, growQuestion, mark, passage, question, select, texts } from './passage.ts';
+import { type Cure, cures, inWords, missing, withoutTicks } from './problems.ts';
 import type { Machine, Model, Settings, Texts, Timing, Untimed } from './protocol.ts';
+import { areOfModel, textOfFile } from './textFile.ts';
 
 const engine = new Engine();
-const [question, passage] = [byId<HTMLTextAreaElement>('question'), byId<HTMLTextAreaElement>('passage')];
 const settingsForm = byId<HTMLFormElement>('settings');
 
-const EMBEDDED = { source: new URL(MODEL, document.baseURI).href as Model, name: 'the embedded model' };
+interface Chosen {
+  name: string;
+  /** Null: the embedded model, which has a file for each kind of numbers. */
+  source: Model | null;
+}
+const EMBEDDED: Chosen = { name: 'the embedded model', source: null };
 let wanted = EMBEDDED;
-let loaded: { model: typeof EMBEDDED; settings: Settings; info: Info } | null = null;
+let loaded: { model: Chosen; settings: Settings; info: Info } | null = null;
 /** The load under way, or the last one. */
 let loading: Promise<boolean> = Promise.resolve(false);
 
-const say = (text: string) => {
-  byId('status').textContent = text;
-};
-const texts = (): Texts => ({ question: question.value, context: passage.value });
+/** The embedded model's file for these settings: int8 as the page rounds it is a smaller one. */
+const fileFor = ({ dtype, scheme }: Settings) => (dtype === 'int8' && scheme === 'accurate' ? INT8 : FLOAT16);
+const addressOf = ({ address }: { address: string }): Model => new URL(address, document.baseURI).href;
+/** What a model's float weights are made of. */
+const floats = ({ source }: Chosen): Model => source ?? addressOf(FLOAT16);
 
 function settings(): Settings {
   const chosen = new FormData(settingsForm);
@@ -49,7 +57,7 @@ function reset({ device, dtype, scheme, threads }: Settings): void {
 /** Sets some of it to something else, and loads that. */
 function change(some: Partial<Settings>): void {
   reset({ ...settings(), ...some });
-  void loadAndAsk();
+  void loadAndAsk(settingsForm);
 }
 
 /** What cannot be chosen together is off: fp16 is the GPU's, scales are int8's, threads the CPU's. */
@@ -65,46 +73,14 @@ function suit(): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // What is going on, and what went wrong
 
-/** Ends what is under way; its bar and the button show after a moment, so that what is quick does not flicker. */
-let cancel: (() => void) | null = null;
-async function busy<T>(text: string, onCancel: () => void, run: () => Promise<T>): Promise<T> {
-  say(text);
-  const box = byId('error');
-  if (box.contains(document.activeElement)) question.focus(); // its buttons go
-  box.replaceChildren();
-  showStep('');
-  cancel = onCancel;
-  const timer = setTimeout(() => {
-    byId('progress').hidden = false;
-  }, 200);
-  try {
-    return await run();
-  } finally {
-    clearTimeout(timer);
-    const button = byId('cancel');
-    const focused = document.activeElement === button;
-    if (cancel === onCancel) {
-      cancel = null;
-      byId('progress').hidden = true;
-    }
-    if (focused) question.focus();
-  }
-}
-byId('cancel').addEventListener('click', () => cancel?.());
-
-/** How far it is, beside the status and not in it: a screen reader need not read each step. */
-function showStep(text: string, share?: number): void {
-  const bar = byId<HTMLProgressElement>('bar');
-  if (share === undefined) bar.removeAttribute('value');
-  else bar.value = share;
-  byId('step').textContent = text;
-}
+const focus = () => question.focus();
 
 type Action = [name: string, run: () => void];
 const isCancelled = (error: unknown) => error instanceof EngineError && error.code === 'cancelled';
 function showError(error: unknown, ...actions: Action[]): void {
   if (isCancelled(error)) return;
   const { title, text } = inWords(error);
+  setStale(true);
   const buttons = actions.map(([name, run]) => element('button', { type: 'button', click: run }, name));
   say('');
   const box = byId('error');
@@ -129,7 +105,7 @@ function waysOut(error: unknown, again: Action): Action[] {
     int8: ['Use int8', () => change({ dtype: 'int8' })],
     'one thread': ['Use one thread', () => change({ threads: 1 })],
     cpu: ['Use the CPU', () => change({ device: 'cpu' })],
-    embedded: ['Use the embedded model', () => choose(EMBEDDED)],
+    embedded: ['Use the embedded model', () => choose(EMBEDDED, null)],
   };
   return cures(error, settings(), { embedded: wanted === EMBEDDED }).map((cure) => ways[cure]);
 }
@@ -142,36 +118,42 @@ const described = ({ device, threads, adapter, dtype, scheme }: Info): string =>
   return `${where}, ${dtype === 'int8' && scheme ? NAMES[scheme] : dtype}`;
 };
 
-/** Loads what is wanted as it is set. The model before stays in use until this one is there. */
-function load(): Promise<boolean> {
+/**
+ * Loads what is wanted as it is set. The model before stays in use until this one is there.
+ * @param beside what was pressed
+ */
+function load(beside: Element | null): Promise<boolean> {
   const [model, chosen] = [wanted, settings()];
-  const size = model === EMBEDDED ? ` (${megabytes(MODEL_BYTES)}, kept for the next time)` : '';
+  const own = model.source === null ? fileFor(chosen) : null;
+  const size = own ? ` (${megabytes(own.bytes)}, kept for the next time)` : '';
   const before = loaded;
-  const stop = () => {
+  const onCancel = () => {
     loaded = null;
     engine.end();
-    if (before) return back(before);
+    if (before) return back(before, beside);
     say('Cancelled. No model is loaded.');
-    const again = element('button', { type: 'button', click: () => void loadAndAsk() }, 'Load the model');
+    const again = element('button', { type: 'button', click: () => void loadAndAsk(beside) }, 'Load the model');
     byId('error').replaceChildren(element('div', {}, again));
   };
   const tell = ({ file, ...bytes }: { file: string; loaded: number; total: number }) => {
-    const total = Math.max(bytes.total, model === EMBEDDED ? bytesOf(file) : 0);
+    const total = Math.max(bytes.total, file === 'model.safetensors' ? (own?.bytes ?? 0) : 0); // a server may not say
     if (bytes.loaded < total) showStep(`${megabytes(bytes.loaded)} of ${megabytes(total)}`, bytes.loaded / total);
     else showStep(''); // it is being prepared now
   };
   const run = async () => {
-    const { info, milliseconds: took } = await engine.call('load', { model: model.source, settings: chosen }, { tell });
+    const input = { model: model.source ?? addressOf(own!), settings: chosen };
+    const { info, milliseconds: took } = await engine.call('load', input, { tell });
     loaded = { model, settings: chosen, info };
-    const reason = info.reason ? ` ${info.reason}.` : '';
-    byId('runs-on').textContent =
-      `Now: ${model.name} on ${described(info)}; ${megabytes(info.weightBytes)} of weights, loaded in ${milliseconds(took)}.${reason}`;
+    const reason = info.reason ? ` ${withoutTicks(info.reason)}.` : '';
+    byId('runs-on').textContent = `Now: ${model.name} on ${described(info)}, loaded in ${milliseconds(took)}.${reason}`;
     byId('embedded').hidden = model === EMBEDDED;
     say(`Ready: ${model.name} on ${described(info)}.`);
     return true;
   };
-  loading = busy(`Loading ${model.name}${size} …`, stop, run).catch((error) => {
-    showError(error, ...waysOut(error, ['Try again', () => void loadAndAsk()]));
+  setStale(true);
+  pacing.abort();
+  loading = busy(`Loading ${model.name}${size} …`, { beside, focus, onCancel }, run).catch((error) => {
+    showError(error, ...waysOut(error, ['Try again', () => void loadAndAsk(beside)]));
     if (loaded && !isCancelled(error)) {
       wanted = loaded.model;
       reset(loaded.settings);
@@ -182,19 +164,19 @@ function load(): Promise<boolean> {
 }
 
 /** To the model that was in use before a load that was cancelled: it is loaded again from where it is kept. */
-function back({ model, settings: before }: NonNullable<typeof loaded>): void {
+function back({ model, settings: before }: NonNullable<typeof loaded>, beside: Element | null): void {
   wanted = model;
   reset(before);
-  void load().then((ready) => ready && say(`Cancelled. Ready as before: ${model.name}.`));
+  void load(beside).then((ready) => ready && say(`Cancelled. Ready as before: ${model.name}.`));
 }
 
-async function loadAndAsk(): Promise<void> {
-  if ((await load()) && question.value.trim() && passage.value.trim()) await ask();
+async function loadAndAsk(beside: Element | null): Promise<void> {
+  if ((await load(beside)) && question.value.trim() && passage.value.trim()) await ask(beside);
 }
 
-function choose(model: typeof EMBEDDED): void {
+function choose(model: Chosen, beside: Element | null): void {
   wanted = model;
-  void loadAndAsk();
+  void loadAndAsk(beside);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -212,79 +194,97 @@ function complete(): boolean {
   return !empty;
 }
 
+/** The measurement of the line below the title, which makes way for whatever is asked for. */
+let pacing = new AbortController();
+
+/** Says how fast int8 and float32 are here, once, when nobody has waited for anything for a second. */
+async function showPace(): Promise<void> {
+  const { threads } = loaded!.info;
+  if (threads === undefined || byId('pace').textContent !== '') return; // a GPU's model: its line would be another
+  pacing.abort();
+  pacing = new AbortController();
+  const { signal } = pacing;
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  if (signal.aborted) return;
+  const input = { model: addressOf(INT8), threads, texts: ARTICLE };
+  const { int8, fp32 } = await engine.call('pace', input, { signal });
+  const on = `${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+  byId('pace').textContent = `int8 ${milliseconds(int8)}, float32 ${milliseconds(fp32)}, on ${on} of this CPU.`;
+}
+
 /** The question under way: the next one takes its place. */
 let asking: AbortController | null = null;
 /** What was asked last and answered. */
-let answered: Texts | null = null;
+let answered: (Texts & { best: Answer }) | null = null;
 
-async function ask(): Promise<void> {
+/** @param beside what was pressed */
+async function ask(beside: Element | null): Promise<void> {
   if (!complete()) return;
   asking?.abort();
+  pacing.abort();
   const own = new AbortController();
   asking = own;
   const { signal } = own;
   await loading;
-  if (!loaded && !(await load())) return;
+  if (!loaded && !(await load(beside))) return;
   if (signal.aborted) return;
   const asked = texts();
   const tell = ({ done, total }: { done: number; total: number }) => {
     if (asking === own && done < total) showStep(`window ${done + 1} of ${total}`, done / total);
   };
-  byId('result').classList.add('old');
+  setStale(true);
   try {
     const run = () => engine.call('answer', asked, { tell, signal });
-    const { answers, milliseconds: took } = await busy('Reading …', () => own.abort(), run);
+    const how = { beside, focus, onCancel: () => own.abort() };
+    const { answers, windows, milliseconds: took } = await busy('Reading …', how, run);
     if (asking !== own) return; // another question was faster
-    answered = asked;
-    showAnswers(asked.context, answers);
-    if (passage.value !== asked.context) mark(passage.value);
+    answered = { ...asked, best: answers[0] };
+    showAnswers(asked.context, answers, windows);
+    const { question: askedNow, context: contextNow } = texts();
+    if (contextNow !== asked.context) mark(contextNow);
+    if (contextNow !== asked.context || askedNow !== asked.question) setStale(true);
     say(`Answered in ${milliseconds(took)} on ${described(loaded!.info)}.`);
     keepAsked(asked);
+    remember(asked);
     showAsked();
+    showPace().catch(() => {}); // a line less
   } catch (error) {
     if (asking === own && isCancelled(error)) say('Cancelled. The model is still loaded.');
-    showError(error, ...waysOut(error, ['Load the model again', () => void loadAndAsk()]));
+    showError(error, ...waysOut(error, ['Load the model again', () => void loadAndAsk(beside)]));
   }
 }
 
 /** Asks, and goes to where the answer is: on a phone it is below the passage. */
-async function askAndShow(): Promise<void> {
-  await ask();
+async function askAndShow(beside: Element | null): Promise<void> {
+  await ask(beside);
   const result = byId('result');
   const { top, bottom, height } = result.getBoundingClientRect();
   if (height > 0 && (top < 0 || bottom > innerHeight)) result.scrollIntoView();
 }
 
-function fill({ question: text, context }: Texts): void {
-  question.value = text;
-  passage.value = context;
-  mark(context);
-}
-
 byId('ask').addEventListener('submit', (event) => {
   event.preventDefault();
-  void askAndShow();
+  void askAndShow(question);
 });
-for (const field of [question, passage]) {
-  field.addEventListener('input', () => byId('result').classList.add('old'));
-}
+for (const field of [question, passage]) field.addEventListener('input', () => setStale(true));
+question.addEventListener('input', growQuestion);
 passage.addEventListener('input', () => mark(passage.value));
 question.addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  void askAndShow();
+  void askAndShow(question);
 });
 passage.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void askAndShow();
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void askAndShow(passage);
 });
 
 /** A button that fills the fields and asks. */
 function asks(name: string, filled: Texts): HTMLElement {
-  const click = () => {
+  const click = ({ currentTarget }: Event) => {
     fill(filled);
-    void askAndShow();
+    void askAndShow(currentTarget as Element);
   };
-  return element('button', { type: 'button', click }, name);
+  return element('button', { type: 'button', dir: 'auto', click }, name);
 }
 byId('examples').append(...EXAMPLES.map(({ name, texts: example }) => asks(name, example)));
 
@@ -317,6 +317,7 @@ byId('copy').addEventListener(
   'click',
   () => void copy(byId('answer').querySelector('.text')!.textContent!, 'the answer'),
 );
+byId('show').addEventListener('click', () => answered && select(answered.best));
 byId('link').addEventListener(
   'click',
   () => answered && void copy(linkTo(answered), 'a link with question and passage'),
@@ -326,7 +327,13 @@ addEventListener('hashchange', () => {
   const linked = fromLink();
   if (!linked) return;
   fill(linked);
-  void askAndShow();
+  void askAndShow(null);
+});
+addEventListener('popstate', ({ state }) => {
+  const before = textsOf(state);
+  if (!before) return;
+  fill(before);
+  void askAndShow(null);
 });
 // A phone may end a page that is hidden without another event.
 addEventListener('pagehide', () => keep({ texts: texts() }));
@@ -337,33 +344,61 @@ addEventListener('visibilitychange', () => document.visibilityState === 'hidden'
 
 settingsForm.addEventListener('change', () => {
   suit();
-  void loadAndAsk();
+  void loadAndAsk(settingsForm);
 });
 
 byId('hub').addEventListener('submit', (event) => {
   event.preventDefault();
   const id = byId<HTMLInputElement>('id').value.trim();
-  if (id) choose({ source: id, name: id });
+  if (id) choose({ source: id, name: id }, byId('hub'));
 });
-byId('embedded').addEventListener('click', () => choose(EMBEDDED));
+byId('embedded').addEventListener('click', () => choose(EMBEDDED, byId('embedded')));
 
-function chooseFiles(files: File[]): void {
-  if (files.length === 0) return;
+function takeModel(files: File[], beside: Element | null): void {
   const lack = missing(files.map(({ name }) => name));
   if (lack) showError(new EngineError('file', lack));
-  else choose({ source: files, name: 'your model' });
+  else choose({ source: files, name: 'your model' }, beside);
+}
+
+/** A text becomes the passage. */
+async function takeText(file: File): Promise<void> {
+  try {
+    const context = await textOfFile(file);
+    fill({ question: question.value, context });
+    setStale(true);
+    byId('error').replaceChildren();
+    say(`${file.name} is the passage now.`);
+  } catch (error) {
+    showError(error);
+  }
+}
+
+/** Files that were dropped: those of a model, or one text. */
+function take(files: File[]): void {
+  const names = files.map(({ name }) => name);
+  if (areOfModel(names)) takeModel(files, null);
+  else if (files.length === 1) void takeText(files[0]!);
+  else
+    showError(new EngineError('file', `files: expected one text, or the files of a model, got ${names.join(', ')}.`));
+}
+
+/** Calls with what is chosen; the same files can be chosen again. */
+function onChosen(picker: HTMLInputElement, run: (files: File[]) => void): void {
+  picker.addEventListener('click', () => {
+    picker.value = '';
+  });
+  picker.addEventListener('change', () => picker.files!.length > 0 && run([...picker.files!]));
 }
 const picker = byId<HTMLInputElement>('files');
-picker.addEventListener('click', () => {
-  picker.value = ''; // so that the same files can be chosen again
-});
-picker.addEventListener('change', () => chooseFiles([...picker.files!]));
+onChosen(picker, (files) => takeModel(files, picker));
+onChosen(byId<HTMLInputElement>('text'), ([file]) => void takeText(file!));
+byId('open').addEventListener('click', () => byId('text').click());
 for (const type of ['dragover', 'dragleave', 'drop'] as const) {
   addEventListener(type, (event) => {
     if (!event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
     document.body.classList.toggle('dragged', type === 'dragover');
-    if (type === 'drop') chooseFiles([...event.dataTransfer.files]);
+    if (type === 'drop' && event.dataTransfer.files.length > 0) take([...event.dataTransfer.files]);
   });
 }
 
@@ -374,7 +409,7 @@ byId('measure').addEventListener('click', async () => {
   if (!complete()) return;
   await loading;
   const lines: (Timing | Untimed)[] = [];
-  const input = { model: (loaded?.model ?? EMBEDDED).source, threads: settings().threads, texts: texts() };
+  const input = { model: floats(loaded?.model ?? EMBEDDED), threads: settings().threads, texts: texts() };
   const heard = (progress: Timing | Untimed | string) => {
     if (typeof progress !== 'string') lines.push(progress);
     showTimings(lines, typeof progress === 'string' ? progress : null);
@@ -383,7 +418,8 @@ byId('measure').addEventListener('click', async () => {
   const { signal } = stop;
   try {
     const run = () => engine.call('measure', input, { tell: heard, signal });
-    await busy('Measuring: this takes up to half a minute …', () => stop.abort(), run);
+    const how = { beside: byId('measure'), focus, onCancel: () => stop.abort() };
+    await busy('Measuring: this takes up to half a minute …', how, run);
     say(signal.aborted ? 'Stopped.' : 'Measured.');
   } catch (error) {
     showError(error);
@@ -397,13 +433,14 @@ byId('measure').addEventListener('click', async () => {
 byId('explain').addEventListener('click', async () => {
   if (!complete()) return;
   await loading;
-  const model = (loaded?.model ?? EMBEDDED).source;
+  const model = floats(loaded?.model ?? EMBEDDED);
   const stop = new AbortController();
   const { signal } = stop;
   const tell = (share: number) => showStep(percent(share), share);
   try {
     const run = () => engine.call('explain', { model, texts: texts() }, { tell, signal });
-    const explanation = await busy('Comparing every layer in float and in int8 …', () => stop.abort(), run);
+    const how = { beside: byId('explain'), focus, onCancel: () => stop.abort() };
+    const explanation = await busy('Comparing every layer in float and in int8 …', how, run);
     showExplanation(explanation);
     say('Compared: see “What quantization did”.');
   } catch (error) {
@@ -415,21 +452,25 @@ byId('explain').addEventListener('click', async () => {
 // ---------------------------------------------------------------------------------------------------------------------
 // Start
 
-function showMachine({ cores, isolated, gpu }: Machine): void {
+/** As many as there are cores, where memory can be shared. */
+function showThreads({ cores, isolated, shared }: Pick<Machine, 'cores' | 'isolated' | 'shared'>): void {
   const select = byId<HTMLSelectElement>('threads');
-  const most = isolated ? cores : 1;
+  const most = shared ? cores : 1;
   select.append(...Array.from({ length: most }, (_, i) => element('option', { value: i + 1 }, String(i + 1))));
   select.value = String(most);
+  if (shared) return;
+  const isFirst = navigator.serviceWorker && !navigator.serviceWorker.controller;
   const reload = 'Reload the page: its service worker adds them.';
   const serve = 'Serve the page with COOP: same-origin and COEP: require-corp to use all cores.';
-  const hints = [
-    !isolated &&
-      `One thread only: this server does not send the headers that threads need. ${navigator.serviceWorker?.controller ? reload : serve}`,
-    !gpu && 'WebGPU: this browser has none, or finds no GPU for it.',
-    gpu?.software && `WebGPU: ${gpu.label} computes on the CPU, and is slower than the CPU itself.`,
-  ].filter((hint) => typeof hint === 'string');
-  byId('hints').replaceChildren(...hints.map((hint) => element('li', {}, hint)));
+  const headers = `this server does not send the headers that threads need. ${isFirst ? reload : serve}`;
+  showHint(`One thread only: ${isolated ? 'this browser has no memory that threads can share.' : headers}`);
 }
+
+function showGpu({ gpu }: Machine): void {
+  if (!gpu) showHint('WebGPU: this browser has none, or finds no GPU for it.');
+  if (gpu?.software) showHint(`WebGPU: ${gpu.label} computes on the CPU, and is slower than the CPU itself.`);
+}
+const showHint = (text: string) => byId('hints').append(element('li', {}, text));
 
 function showUpdate(reload: () => void): void {
   byId('update').replaceChildren(
@@ -441,11 +482,15 @@ function showUpdate(reload: () => void): void {
 suit();
 fill(fromLink() ?? kept().texts ?? ARTICLE);
 showAsked();
+showThreads({
+  cores: navigator.hardwareConcurrency,
+  isolated: globalThis.crossOriginIsolated,
+  shared: typeof SharedArrayBuffer !== 'undefined',
+});
 try {
-  await keepForOffline(showUpdate);
-  showMachine(await engine.call('machine', null));
-  suit();
-  await loadAndAsk();
+  await loadAndAsk(null);
+  void keepForOffline(showUpdate);
+  showGpu(await engine.call('machine', null));
 } catch (error) {
-  showError(error, ['Reload the page', () => location.reload()]);
+  if (!isCancelled(error)) showError(error, ['Reload the page', () => location.reload()]);
 }

@@ -29,10 +29,13 @@ const ADVICE: [pattern: RegExp, advice: string][] = [
 /** Options, variables and commands: nothing of a page. */
 const OF_PROGRAMS = /`|\b(HF_\w+|npm|stride|revision)\b/;
 
+/** Code is in backticks in a program's messages; a page has none of it. */
+export const withoutTicks = (text: string): string => text.replaceAll('`', '');
+
 /** A message without the advice that a visitor cannot follow: `<what>: expected <this>, got <that>` always stays. */
 function withoutAdvice(message: string): string {
   const [fact = '', ...advice] = message.replace('a folder here or a', 'a').split(/(?<=\.)\s+(?=[A-Z])/);
-  return [fact, ...advice.filter((sentence) => !OF_PROGRAMS.test(sentence))].join(' ').replaceAll('`', '');
+  return withoutTicks([fact, ...advice.filter((sentence) => !OF_PROGRAMS.test(sentence))].join(' '));
 }
 
 export function inWords(error: unknown): Problem {

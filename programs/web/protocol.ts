@@ -21,8 +21,10 @@ export interface Texts {
 /** What there is to run on. */
 export interface Machine {
   cores: number;
-  /** Whether memory can be shared, and so whether there can be threads. */
+  /** Whether the page has the headers that threads need. */
   isolated: boolean;
+  /** Whether memory can be shared, and so whether there can be threads. */
+  shared: boolean;
   gpu: { label: string; software: boolean } | null;
 }
 /** A line of the benchmark. */
@@ -34,6 +36,8 @@ export interface Timing {
   /** Of one question to its answer, in milliseconds. */
   median: number;
   samples: number;
+  /** Of the model's file in this precision. */
+  bytes: number;
   answer: Answer;
 }
 /** A line that could not be measured, and why. */
@@ -52,9 +56,15 @@ export interface Calls {
   };
   answer: {
     input: Texts;
-    output: { answers: [Answer, ...Answer[]]; milliseconds: number };
+    output: { answers: [Answer, ...Answer[]]; windows: number; milliseconds: number };
     /** Windows of the passage. */
     progress: { done: number; total: number };
+  };
+  /** Milliseconds of a forward. */
+  pace: {
+    input: { model: Model; threads: number; texts: Texts };
+    output: { int8: number; fp32: number; threads: number };
+    progress: never;
   };
   measure: {
     input: { model: Model; threads: number; texts: Texts };

@@ -1,38 +1,89 @@
 /** Builds the page to dist-web/, and serves it with the headers that threads need. */
 import { createHash } from 'node:crypto';
-import { cpSync, createReadStream, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { defineConfig, type Plugin } from 'vite';
-import { MODEL } from './model.ts';
+import { cpSync, createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
+import { type Connect, defineConfig, type Plugin } from 'vite';
+import { megabytes } from '../../bench/sizes.ts';
+import { convert } from '../convert.ts';
+import { FLOAT16, HASH, INT8_PREFIX, PAGE_FILES } from './model.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const OUT = join(ROOT, 'dist-web');
 const WEIGHTS = join(ROOT, 'weights', 'minilm-l6-qa');
-const MODEL_FILES = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors', 'README.md'];
+/** With the licence of the weights. */
+const MODEL_FILES = [...PAGE_FILES, 'README.md'];
 
-/** The embedded checkpoint at its address: from weights/ while developing, copied when built. */
-const model: Plugin = {
-  name: 'model',
-  configureServer({ middlewares }) {
-    middlewares.use((request, response, next) => {
-      const file = MODEL_FILES.find((name) => request.url === `/${MODEL}/${name}`);
-      if (!file) return next();
-      response.setHeader('content-length', statSync(join(WEIGHTS, file)).size);
-      createReadStream(join(WEIGHTS, file)).pipe(response);
-    });
-  },
+const HEADERS = {
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+};
+
+/** A model of the page: its address there, its folder here, and the bytes of its weights. */
+interface PageModel {
+  address: string;
+  folder: string;
+  bytes: number;
+}
+
+/** The embedded checkpoint in int8, which is what a visitor downloads first. Made anew each time: that takes a second. */
+async function int8Model(): Promise<PageModel> {
+  const folder = join(ROOT, 'node_modules', '.cache', `bertlet-web-${process.pid}`);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(dirname(folder), { recursive: true });
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const { files } = await convert(WEIGHTS, folder, { precision: 'accurate' });
+  const { bytes, sha256 } = files['model.safetensors']!;
+  return { address: `${INT8_PREFIX}${sha256.slice(0, HASH)}`, folder, bytes };
+}
+
+/** Serves files as they are. Vite would compress them at each visit: what it knows no type of, it takes for text. */
+const served =
+  (models: readonly PageModel[]): Connect.NextHandleFunction =>
+  (request, response, next) => {
+    const path = request.url!.replace(/^\/|[?#].*/g, '');
+    const found = models.find(({ address }) => path.startsWith(`${address}/`));
+    const name = found && MODEL_FILES.find((file) => path === `${found.address}/${file}`);
+    if (!name) return next();
+    const file = join(name === 'README.md' ? WEIGHTS : found.folder, name);
+    response.setHeader('content-type', 'application/octet-stream');
+    response.setHeader('content-length', statSync(file).size);
+    for (const [header, value] of Object.entries(HEADERS)) response.setHeader(header, value);
+    createReadStream(file).pipe(response);
+  };
+
+/** The embedded checkpoint in both precisions, each at its address: served while developing, copied when built. */
+const models = (all: readonly PageModel[]): Plugin => ({
+  name: 'models',
+  configureServer: ({ middlewares }) => void middlewares.use(served(all)),
   writeBundle({ dir }) {
-    for (const file of MODEL_FILES) cpSync(join(WEIGHTS, file), join(dir!, MODEL, file));
+    for (const { address, folder } of all) {
+      for (const file of MODEL_FILES) {
+        cpSync(join(file === 'README.md' ? WEIGHTS : folder, file), join(dir!, address, file));
+      }
+    }
+  },
+});
+
+/** The built page's models, served from where they were copied to. */
+const preview: Plugin = {
+  name: 'preview',
+  configurePreviewServer({ middlewares, config }) {
+    const root = join(config.root, config.build.outDir);
+    const out = isAbsolute(config.build.outDir) ? config.build.outDir : root;
+    const folder = join(out, 'models');
+    const names = existsSync(folder) ? readdirSync(folder) : [];
+    middlewares.use(served(names.map((name) => ({ address: `models/${name}`, folder: join(folder, name), bytes: 0 }))));
   },
 };
 
-/** The links to the repository, where package.json names one; and the licence, which has to come along. */
+/** The size of the float weights; the links to the repository, where package.json names one; and the licence, which has to come along. */
 const links: Plugin = {
   name: 'links',
   transformIndexHtml(html) {
     const { repository } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
     const source = (repository?.url ?? repository)?.replace(/^git\+|\.git$/g, '');
-    return source ? html.replaceAll('%SOURCE%', source) : html.replace(/.*%SOURCE%.*\n/g, '');
+    const filled = html.replace('%FLOAT_MB%', megabytes(FLOAT16.bytes, 0));
+    return source ? filled.replaceAll('%SOURCE%', source) : filled.replace(/.*%SOURCE%.*\n/g, '');
   },
   generateBundle() {
     this.emitFile({ type: 'asset', fileName: 'LICENSE.txt', source: readFileSync(join(ROOT, 'LICENSE')) });
@@ -40,7 +91,7 @@ const links: Plugin = {
 };
 
 /** The service worker, with the names of all files there are, and a version that changes with any of them. */
-const serviceWorker: Plugin = {
+const serviceWorker = (all: readonly PageModel[]): Plugin => ({
   name: 'service-worker',
   apply: 'build',
   enforce: 'post',
@@ -56,24 +107,23 @@ const serviceWorker: Plugin = {
     const version = hash.digest('hex').slice(0, 12);
     const filled = source
       .replace("['__FILES__']", files)
-      .replace("['__MODEL_FILES__']", JSON.stringify(MODEL_FILES))
       .replace('__VERSION__', version)
-      .replace('__MODEL__', MODEL);
+      .replace("['__MODELS__']", JSON.stringify(all.map(({ address }) => address)));
     this.emitFile({ type: 'asset', fileName: 'sw.js', source: filled });
   },
-};
+});
 
-const headers = {
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-embedder-policy': 'require-corp',
-};
-
-export default defineConfig({
-  base: './', // any folder of any host
-  plugins: [model, links, serviceWorker],
-  worker: { format: 'es' },
-  build: { outDir: OUT, emptyOutDir: true, target: 'es2024' },
-  server: { headers },
-  // By number: `localhost` may be another address for the browser, with another server. A port in use is passed over, and said.
-  preview: { headers, host: '127.0.0.1', port: 8080 },
+export default defineConfig(async ({ isPreview }) => {
+  const all = isPreview ? [] : [await int8Model(), { ...FLOAT16, folder: WEIGHTS }];
+  const [int8] = all;
+  return {
+    base: './', // any folder of any host
+    plugins: [models(all), preview, links, serviceWorker(all)],
+    define: { INT8_MODEL: JSON.stringify(int8 ? { address: int8.address, bytes: int8.bytes } : null) },
+    worker: { format: 'es' as const },
+    build: { outDir: OUT, emptyOutDir: true, target: 'es2024' },
+    server: { headers: HEADERS },
+    // By number: `localhost` may be another address for the browser, with another server. A port in use is passed over, and said.
+    preview: { headers: HEADERS, host: '127.0.0.1', port: 8080 },
+  };
 });

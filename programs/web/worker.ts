@@ -1,17 +1,16 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
-import { Sampler } from '../../bench/measure.ts';
+import { median, Sampler } from '../../bench/measure.ts';
+import { fileBytes } from '../../bench/sizes.ts';
 import { describeAdapter } from '../../src/devices/webgpu/start.ts';
-import { type Answer, BertletError, blobs, type Files, load, type QuestionAnswering } from '../../src/index.ts';
-import { openCheckpoint, openRuntime } from '../../src/tensor.ts';
+import { type Answer, BertletError, load, type QuestionAnswering } from '../../src/index.ts';
+import { Bert, openCheckpoint, openRuntime, weightsOf } from '../../src/tensor.ts';
 import { explain } from '../explain/explain.ts';
+import { filesOf } from './files.ts';
 import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
 
 let current: QuestionAnswering | null = null;
 
 type Tell<N extends Name> = (progress: Calls[N]['progress']) => void;
-
-/** What `load` takes: a folder's address, a name of the Hub, or files that were dropped on the page. */
-const filesOf = (model: Model): string | Files => (typeof model === 'string' ? model : blobs(model));
 
 function open(model: Model, { device, dtype, scheme, threads }: Settings, onProgress?: Tell<'load'>) {
   return load(filesOf(model), {
@@ -28,6 +27,7 @@ async function machine(): Promise<Machine> {
   return {
     cores: navigator.hardwareConcurrency,
     isolated: globalThis.crossOriginIsolated,
+    shared: typeof SharedArrayBuffer !== 'undefined', // what the engine looks at
     gpu: adapter ? describeAdapter(adapter.info) : null,
   };
 }
@@ -44,11 +44,51 @@ async function loadModel({ model, settings }: Calls['load']['input'], tell: Tell
 /** So many spans that those which are no part of the best are among them. */
 const CANDIDATES = 40;
 
-async function answer(texts: Texts, onProgress: Tell<'answer'>, signal: AbortSignal) {
+async function answer(texts: Texts, tell: Tell<'answer'>, signal: AbortSignal) {
   if (!current) throw new BertletError('input', 'model: expected a loaded one, got none. Load one.');
   const begin = performance.now();
+  let windows = 1;
+  const onProgress = (progress: { done: number; total: number }) => {
+    windows = progress.total;
+    tell(progress);
+  };
   const answers = await current.answer({ ...texts, topK: CANDIDATES, onProgress, signal });
-  return { answers, milliseconds: performance.now() - begin };
+  return { answers, windows, milliseconds: performance.now() - begin };
+}
+
+/** Few forwards, for a line that is there soon: after two, the median of these. */
+const PACED = { warmups: 2, samples: 7, seconds: 1 };
+
+/**
+ * How fast int8 and float32 are here, on the CPU. The weights of float32 are those of int8 widened: they take the time that
+ * any others would, and no visitor downloads a second file for one line.
+ */
+async function pace({ model, threads, texts }: Calls['pace']['input'], _: Tell<'pace'>, signal: AbortSignal) {
+  const checkpoint = await openCheckpoint(filesOf(model));
+  const runtimes = [];
+  try {
+    const { tokenizer, config, tensors, scheme } = checkpoint;
+    const { ids, typeIds } = tokenizer.encodePair(texts.question, texts.context);
+    const medians: number[] = [];
+    for (const precision of [scheme ?? 'accurate', 'fp32'] as const) {
+      const runtime = await openRuntime('cpu', { threads });
+      runtimes.push(runtime);
+      const own = precision === 'fp32' ? { config, tensors } : checkpoint;
+      const bert = new Bert(runtime, config, weightsOf(own, precision, runtime.device));
+      const forward = () => bert.forward(Int32Array.from(ids), Int32Array.from(typeIds));
+      const sampler = new Sampler(forward, PACED, () => performance.now());
+      while (!sampler.done) {
+        signal.throwIfAborted();
+        await sampler.turn(1);
+      }
+      medians.push(median(sampler.milliseconds));
+    }
+    const [int8, fp32] = medians as [number, number];
+    return { int8, fp32, threads };
+  } finally {
+    checkpoint.close();
+    for (const runtime of runtimes) await runtime.dispose();
+  }
 }
 
 /** The article's table: these, in this order, each on the question and passage of the page. */
@@ -68,6 +108,8 @@ async function measure(
   signal: AbortSignal,
 ): Promise<null> {
   const { gpu } = await machine();
+  const checkpoint = await openCheckpoint(filesOf(model));
+  checkpoint.close();
   for (const { device, dtype } of MEASURED) {
     const name = `${device === 'cpu' ? 'CPU' : 'WebGPU'} ${dtype}`;
     if (signal.aborted) break;
@@ -81,7 +123,8 @@ async function measure(
       const qa = await open(model, { device, dtype, scheme: 'torch', threads });
       const loading = performance.now() - begin;
       const timed = await time(qa, texts, signal).finally(() => qa.dispose());
-      if (timed) tell({ name, info: qa.info, loading, ...timed });
+      const bytes = fileBytes(checkpoint, dtype === 'int8' ? 'torch' : dtype);
+      if (timed) tell({ name, info: qa.info, loading, bytes, ...timed });
     } catch (error) {
       tell({ name, error: (error as Error).message });
     }
@@ -125,6 +168,7 @@ const CALLS: { [N in Name]: Call<N> } = {
   machine,
   load: loadModel,
   answer,
+  pace,
   measure,
   explain: explainTexts,
 };
