@@ -1,20 +1,27 @@
 /**
  * `npm run docs`: writes into docs/quantization.md what is this code's own, its lines, the worked examples, the figures of
- * `bertlet explain` and of outlier weights (outliers.ts), into docs/results.md, docs/scale.md and README the results
- * (results.ts), into docs/engine.md the table of ops, and into README the families of models. test/docs.test.ts says where they
- * are not today's.
+ * `bertlet explain` and of outlier weights (outliers.ts), and the pictures of docs/ (pictures.ts); into docs/results.md,
+ * docs/scale.md and README the results (results.ts), into docs/engine.md the table of ops and the ladder, and into README the
+ * families of models. test/docs.test.ts says where they are not today's.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { QUESTION, TEXT } from '../bench/article.ts';
-import { compare, explain } from '../programs/explain/explain.ts';
-import { explainText } from '../programs/explain/text.ts';
+import { aligned } from '../bench/columns.ts';
+import { uniform } from '../kernels/op.ts';
+import { compare, type Explanation, explain } from '../programs/explain/explain.ts';
+import { compareTraces, readTrace, traceOf } from '../programs/explain/flip.ts';
+import { explainText, flipText } from '../programs/explain/text.ts';
 import { FAMILIES } from '../src/checkpoint/config.ts';
-import { openCheckpoint } from '../src/checkpoint/index.ts';
+import { type Checkpoint, openCheckpoint } from '../src/checkpoint/index.ts';
+import { readSafetensors } from '../src/checkpoint/safetensors.ts';
+import { startCpu } from '../src/devices/cpu/start.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
-import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
-import { type HostTensor, type LinearWeight, Runtime, type Scheme } from '../src/runtime.ts';
+import { chooseScale, matmulInt8, quantizeActivations, quantizeWeight, roundHalfEven } from '../src/quantize.ts';
+import { type Device, type HostTensor, type LinearWeight, Runtime, type Scheme } from '../src/runtime.ts';
 import { type Outliers, outliersOf, outliersText } from './outliers.ts';
+import { pictures } from './pictures.ts';
 import { withResults } from './results.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -78,8 +85,17 @@ xq wq^T    = ${rows(dots, 2)}
 sums of wq = ${numbers([0, 3].map((at) => wq.data.slice(at, at + 3).reduce((sum, value) => sum + value, 0)))}
 acc        = ${rows(matmulInt8(xq, wq), 2)}
 y          = ${rows(y, 2)}
-SQNR       = ${compare(want, y).sqnr!.toFixed(1)} dB`;
+SQNR       = ${compare(want, y).sqnr!.toFixed(1)} dB
+ of tokens = ${[0, 1].map((token) => decibels(want, y, (i) => i >> 1 === token)).join(', ')} dB
+ of output features = ${[0, 1].map((feature) => decibels(want, y, (i) => i % 2 === feature)).join(', ')} dB`;
 }
+
+/** SQNR of some of the results. */
+const decibels = (want: Float32Array, y: Float32Array, which: (i: number) => boolean): string =>
+  compare(
+    want.filter((_, i) => which(i)),
+    y.filter((_, i) => which(i)),
+  ).sqnr!.toFixed(1);
 
 /** The layer with this weight instead of its own. */
 function linear({ x, bias }: Layer, weight: LinearWeight): Promise<Float32Array> {
@@ -105,14 +121,59 @@ async function outliers(): Promise<string> {
   return `first edition\n${outliersText(first)}\n\nsecond edition\n${outliersText(await outliersOf(CHECKPOINT))}`;
 }
 
-/** The reference device computes it: the same digits on every machine. */
-async function explained(): Promise<string> {
-  const checkpoint = await openCheckpoint(CHECKPOINT);
-  const start = async () => new ReferenceDevice();
-  const explanation = await explain(checkpoint, { question: QUESTION, context: TEXT }, start);
-  checkpoint.close();
-  return explainText(explanation, 'reference');
+let explanation: Promise<Explanation> | undefined;
+/** What `bertlet explain` finds in the article's question; the reference device computes it: the same digits on every machine. */
+export function articleExplained(): Promise<Explanation> {
+  explanation ??= withCheckpoint((checkpoint) => explain(checkpoint, ARTICLE, async () => new ReferenceDevice()));
+  return explanation;
 }
+const ARTICLE = { question: QUESTION, context: TEXT };
+
+async function withCheckpoint<R>(use: (checkpoint: Checkpoint) => Promise<R>): Promise<R> {
+  const checkpoint = await openCheckpoint(CHECKPOINT);
+  return use(checkpoint).finally(checkpoint.close);
+}
+
+/** `bertlet explain --flip`: PyTorch's trace beside the reference device, and beside the CPU's kernels. */
+function flips(): Promise<[reference: string, cpu: string]> {
+  const file = readFileSync(join(ROOT, 'test/golden/article-trace.safetensors.gz'));
+  const pytorch = readTrace(readSafetensors(gunzipSync(file), 'article-trace'));
+  return withCheckpoint(async (checkpoint) => {
+    const beside = async (name: string, device: Device) => {
+      const flip = compareTraces(checkpoint, ARTICLE, pytorch, await traceOf(checkpoint, ARTICLE, device));
+      return flipText(flip, ['PyTorch', name]);
+    };
+    const cpu = (await startCpu({ threads: 1 })).device;
+    return [await beside('reference', new ReferenceDevice()), await beside('cpu', cpu)];
+  });
+}
+
+/** Scale and zero point of some ranges, the integers of their ends, and how often PyTorch's choice between the ends matters. */
+function ranges(): string {
+  const some = [
+    [-1, 3],
+    [0, 4],
+    [-1, 1],
+    [-0.17, 25.5],
+    [-3, -1],
+  ] as const;
+  const rows = some.map(([low, high]) => {
+    const { scale, zeroPoint } = chooseScale(low, high);
+    const ends = quantizeActivations(matrix([1, 3], [low, 0, high]), 'torch').data;
+    return [`[${low}, ${high}]`, scale.toPrecision(6), String(zeroPoint), ...Array.from(ends, String)];
+  });
+  const head = ['range', 'scale', 'zero point', 'low', '0', 'high'];
+  const next = uniform(1);
+  let other = 0;
+  for (let i = 0; i < RANGES; i++) {
+    const [low, high] = [-Math.fround(10 * next()), Math.fround(30 * next())];
+    const scale = (high - low) / 127;
+    if (chooseScale(low, high).zeroPoint !== roundHalfEven(Math.min(127, -low / scale))) other++;
+  }
+  const table = aligned([head, ...rows]).map((cells) => cells.join('  ').trimEnd());
+  return `${table.join('\n')}\n\nof ${RANGES.toLocaleString('en')} ranges from [-10, 0] to [0, 30] at random, ${other} have another zero point than round(-low / scale)`;
+}
+const RANGES = 2_000_000;
 
 /** README with its examples as the files are today. */
 export const withExamples = (readme: string): string =>
@@ -153,10 +214,14 @@ export const withFamilies = (readme: string): string => {
 
 /** The document with its blocks as they are today. */
 export async function updated(document: string): Promise<string> {
+  const [flip, flipCpu] = await flips();
   const blocks: Record<string, string> = {
     example: await example(OUTLIER_IN_X),
     'example-weight': await example(OUTLIER_IN_WEIGHT),
-    explain: await explained(),
+    explain: explainText(await articleExplained(), 'reference'),
+    ranges: ranges(),
+    flip,
+    'flip-cpu': [...flipCpu.split('\n').slice(0, 6), '...', ...flipCpu.split('\n').slice(-4)].join('\n'),
     outliers: await outliers(),
   };
   return document.replace(
@@ -176,6 +241,8 @@ export const WITH_RESULTS = ['docs/results.md', 'docs/scale.md', 'docs/engine.md
 
 if (import.meta.main) {
   writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));
+  for (const [name, svg] of Object.entries(pictures(await articleExplained())))
+    writeFileSync(join(ROOT, 'docs', name), svg);
   for (const path of WITH_RESULTS)
     writeFileSync(path, withFamilies(withExamples(withResults(readFileSync(path, 'utf8')))));
 }

@@ -13,6 +13,7 @@ import type { Scale } from '../bench/scale/run.ts';
 import type { Workers } from '../bench/scale/workers.ts';
 import type { Result as Evaluated, Evaluation } from '../bench/squad/run.ts';
 import { COLUMNS, cells, environmentRows, LEGEND, shown, skippedLines } from '../bench/text.ts';
+import { ladderText } from './ladder.ts';
 import { opTable } from './opTable.ts';
 
 const FOLDER = join(import.meta.dirname, '..', 'bench', 'results');
@@ -225,6 +226,7 @@ const BLOCKS: Record<string, () => string> = {
   answers: () => peers('peers-answers'),
   page: () => peers('peers-page'),
   ops: opTable,
+  ladder: ladderText,
 };
 
 /** A document with its results as the files of bench/results have them. */

@@ -52,7 +52,7 @@ export interface QuantizedTensor {
   /** [out, in] */
   readonly shape: readonly number[];
   readonly data: Int8Array;
-  /** [out]: one scale for each output feature. In the `torch` scheme all scales of a matrix are equal. */
+  /** [out]: one scale for each output feature. In the `torch` scheme all scales of a matrix are equal; stacked matrices keep theirs. */
   readonly scale: Float32Array;
   /** How weights and activations are quantized. Activations: `torch` per tensor, `accurate` per token (quantize.ts). */
   readonly scheme: Scheme;

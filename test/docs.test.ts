@@ -3,7 +3,8 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
-import { DOCUMENT, updated, WITH_RESULTS, withExamples, withFamilies } from '../scripts/docs.ts';
+import { articleExplained, DOCUMENT, updated, WITH_RESULTS, withExamples, withFamilies } from '../scripts/docs.ts';
+import { pictures } from '../scripts/pictures.ts';
 import { withResults } from '../scripts/results.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import type { Scheme } from '../src/runtime.ts';
@@ -72,6 +73,26 @@ describe.each(['example', 'example-weight'])('worked %s', (what) => {
 
 test('all blocks are as `npm run docs` writes them', async () => {
   expect(await updated(document)).toBe(document);
+});
+
+test('the pictures are as `npm run docs` draws them, and a document shows each', async () => {
+  const documents = ['quantization', 'engine']
+    .map((name) => readFileSync(join(ROOT, `docs/${name}.md`), 'utf8'))
+    .join('');
+  for (const [name, svg] of Object.entries(pictures(await articleExplained()))) {
+    expect(readFileSync(join(ROOT, 'docs', name), 'utf8') === svg, name).toBe(true);
+    expect(documents).toMatch(new RegExp(`!\\[.{20,}\\]\\(${name}\\)`));
+  }
+});
+
+test('the scores that the text names are those of the blocks, and of README', () => {
+  const [, reference, cpu, pytorch] =
+    /three int8 scores: (\S+) above.*, (\S+) from `npm run qa`, and (\S+) from PyTorch/.exec(document)!;
+  const after = (what: string) => document.slice(document.indexOf(`<!-- ${what} -->`));
+  expect(after('explain')).toMatch(new RegExp(`\\ntorch: .*score ${reference}\\n`));
+  expect(after('flip')).toMatch(new RegExp(`\\nPyTorch: .*score ${pytorch}\\nreference: .*score ${reference}\\n`));
+  expect(after('flip-cpu')).toMatch(new RegExp(`\\nPyTorch: .*score ${pytorch}\\ncpu: .*score ${cpu}\\n`));
+  expect(readFileSync(join(ROOT, 'README.md'), 'utf8')).toContain(`score ${cpu}: "New York Times"`);
 });
 
 test.each(WITH_RESULTS)('%s: the results are those of bench/results', (path) => {

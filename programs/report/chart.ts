@@ -16,6 +16,10 @@ const { document } = parseHTML('<!doctype html><html><body></body></html>');
 /** The two widths a chart is drawn at, in CSS pixels: letters keep their size on a phone. */
 const WIDTHS = { wide: 680, narrow: 340 };
 
+/** A plot as SVG. */
+export const drawn = (options: Plot.PlotOptions, width: number): string =>
+  Plot.plot({ document: document as unknown as Document, ...options, width }).outerHTML;
+
 /**
  * A figure with its caption. `label` says in words what the chart shows, for those who do not see it.
  * @param options what Plot.plot takes, for a width: `narrow` asks for smaller margins and fewer ticks
@@ -25,14 +29,9 @@ export function figure(
   label: string,
   options: (size: { width: number; narrow: boolean }) => Plot.PlotOptions,
 ): string {
-  const drawn = Object.entries(WIDTHS).map(([name, width]) => {
-    const plot = Plot.plot({
-      document: document as unknown as Document,
-      ...options({ width, narrow: name === 'narrow' }),
-      width,
-    });
-    // A colour legend makes it a <figure> of two parts; alone it is the <svg>.
-    return `<div class="${name}" role="img" aria-label="${escapeHtml(label)}">${plot.outerHTML}</div>`;
+  const both = Object.entries(WIDTHS).map(([name, width]) => {
+    const svg = drawn(options({ width, narrow: name === 'narrow' }), width);
+    return `<div class="${name}" role="img" aria-label="${escapeHtml(label)}">${svg}</div>`;
   });
-  return `<figure>${drawn.join('')}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+  return `<figure>${both.join('')}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
 }

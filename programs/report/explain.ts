@@ -32,64 +32,56 @@ const label = (linear: LinearReport, narrow: boolean) =>
     : nameOf(linear);
 
 /** dB of each linear alone, a bar for each scheme. */
-function aloneChart(linears: readonly LinearReport[]): string {
-  return figure(
-    'Signal to noise of each linear when it alone is in int8, in dB: longer is better, 6 dB is one bit.',
-    'Bars of the signal to noise ratio of each linear, torch and accurate; the table at the end has the numbers.',
-    ({ narrow }) => ({
-      height: linears.length * 24 + 40,
-      marginLeft: narrow ? 106 : 168,
-      marginTop: 24,
-      marginRight: 28,
-      x: { axis: 'top', label: null, grid: true, ticks: narrow ? 4 : 8 },
-      y: { axis: null, domain: [...SCHEMES], padding: 0.1 },
-      fy: { label: null, domain: linears.map((linear) => label(linear, narrow)), padding: 0.25 },
-      color: COLOUR,
-      marks: [
-        Plot.barX(
-          linears.flatMap((linear) =>
-            SCHEMES.map((scheme) => ({
-              linear: label(linear, narrow),
-              scheme,
-              sqnr: linear.schemes[scheme].alone.output.sqnr,
-            })),
-          ),
-          { x: 'sqnr', y: 'scheme', fy: 'linear', fill: 'scheme' },
+export function aloneChart(linears: readonly LinearReport[], narrow: boolean): Plot.PlotOptions {
+  return {
+    height: linears.length * 24 + 40,
+    marginLeft: narrow ? 106 : 168,
+    marginTop: 24,
+    marginRight: 28,
+    x: { axis: 'top', label: null, grid: true, ticks: narrow ? 4 : 8 },
+    y: { axis: null, domain: [...SCHEMES], padding: 0.1 },
+    fy: { label: null, domain: linears.map((linear) => label(linear, narrow)), padding: 0.25 },
+    color: COLOUR,
+    marks: [
+      Plot.barX(
+        linears.flatMap((linear) =>
+          SCHEMES.map((scheme) => ({
+            linear: label(linear, narrow),
+            scheme,
+            sqnr: linear.schemes[scheme].alone.output.sqnr,
+          })),
         ),
-        Plot.ruleX([0]),
-      ],
-    }),
-  );
+        { x: 'sqnr', y: 'scheme', fy: 'linear', fill: 'scheme' },
+      ),
+      Plot.ruleX([0]),
+    ],
+  };
 }
 
 /** dB of the whole int8 model, from its first linear to its last. */
-function wholeChart(linears: readonly LinearReport[]): string {
+export function wholeChart(linears: readonly LinearReport[], narrow: boolean): Plot.PlotOptions {
   const points = linears.flatMap((linear, index) =>
     SCHEMES.map((scheme) => ({ index, scheme, sqnr: linear.schemes[scheme].whole.output.sqnr })),
   );
   const ends = points.filter(({ index }) => index === linears.length - 1);
   const firsts = new Map(linears.flatMap(({ layer }, i) => (i % 4 === 0 && layer !== null ? [[i, layer]] : [])));
-  return figure(
-    'Signal to noise behind each linear when the whole model is in int8, in dB, from the first layer to the logits.',
-    'Lines of the signal to noise ratio along the model, torch and accurate; the table at the end has the numbers.',
-    ({ narrow }) => ({
-      height: 260,
-      marginRight: narrow ? 62 : 72,
-      marginLeft: 36,
-      x: { label: 'layer', ticks: [...firsts.keys()], tickFormat: (i: number) => String(firsts.get(i)) },
-      y: { label: 'dB', grid: true, zero: true, ticks: 5 },
-      color: COLOUR,
-      marks: [
-        Plot.lineY(points, { x: 'index', y: 'sqnr', stroke: 'scheme', strokeWidth: 2 }),
-        Plot.dot(points, { x: 'index', y: 'sqnr', fill: 'scheme', r: 2.5 }),
-        Plot.text(ends, { x: 'index', y: 'sqnr', text: 'scheme', fill: 'scheme', dx: 8, textAnchor: 'start' }),
-      ],
-    }),
-  );
+  return {
+    height: 260,
+    marginRight: narrow ? 62 : 72,
+    marginLeft: 36,
+    x: { label: 'layer', ticks: [...firsts.keys()], tickFormat: (i: number) => String(firsts.get(i)) },
+    y: { label: 'dB', grid: true, zero: true, ticks: 5 },
+    color: COLOUR,
+    marks: [
+      Plot.lineY(points, { x: 'index', y: 'sqnr', stroke: 'scheme', strokeWidth: 2 }),
+      Plot.dot(points, { x: 'index', y: 'sqnr', fill: 'scheme', r: 2.5 }),
+      Plot.text(ends, { x: 'index', y: 'sqnr', text: 'scheme', fill: 'scheme', dx: 8, textAnchor: 'start' }),
+    ],
+  };
 }
 
 /** One linear's input with the 128 levels of each scheme beneath. */
-function levelsChart(linear: LinearReport): string {
+export function levelsChart(linear: LinearReport, narrow: boolean): Plot.PlotOptions {
   const { torch, accurate } = linear.schemes;
   const { low, high } = torch.alone;
   const width = (high - low) / BINS;
@@ -103,38 +95,33 @@ function levelsChart(linear: LinearReport): string {
       to: -top * (0.22 + 0.2 * row),
     })),
   );
-  return figure(
-    `Input of ${nameOf(linear)}: how often each value occurs (heights are logarithms), and beneath it the 128 values ` +
-      'that each scheme can tell apart; for accurate those of the median token.',
-    `Histogram of activations from ${short(low)} to ${short(high)}; the levels of torch are spread over all of it, those of accurate lie where the values are.`,
-    ({ narrow }) => ({
-      height: 260,
-      marginLeft: 8,
-      marginRight: 8,
-      x: { label: null, ticks: narrow ? 5 : 10 },
-      y: { axis: null },
-      color: COLOUR,
-      marks: [
-        Plot.rectY(bins, {
-          x1: 'from',
-          x2: 'to',
-          y: (bin: (typeof bins)[0]) => height(bin.count),
-          fill: 'var(--muted)',
-          insetLeft: 0.5,
-          insetRight: 0.5,
-        }),
-        Plot.ruleY([0], { stroke: 'var(--line)' }),
-        Plot.ruleX(levels, { x: 'x', y1: 'from', y2: 'to', stroke: 'scheme', strokeWidth: 1 }),
-        Plot.text(
-          levels.filter((_, i) => i % 128 === 0),
-          {
-            ...{ text: 'scheme', x: high, y: ({ from, to }: (typeof levels)[0]) => (from + to) / 2, textAnchor: 'end' },
-            ...{ fill: 'scheme', stroke: 'var(--background)', strokeWidth: 14, dx: -4 },
-          },
-        ),
-      ],
-    }),
-  );
+  return {
+    height: 260,
+    marginLeft: 8,
+    marginRight: 8,
+    x: { label: null, ticks: narrow ? 5 : 10 },
+    y: { axis: null },
+    color: COLOUR,
+    marks: [
+      Plot.rectY(bins, {
+        x1: 'from',
+        x2: 'to',
+        y: (bin: (typeof bins)[0]) => height(bin.count),
+        fill: 'var(--muted)',
+        insetLeft: 0.5,
+        insetRight: 0.5,
+      }),
+      Plot.ruleY([0], { stroke: 'var(--line)' }),
+      Plot.ruleX(levels, { x: 'x', y1: 'from', y2: 'to', stroke: 'scheme', strokeWidth: 1 }),
+      Plot.text(
+        levels.filter((_, i) => i % 128 === 0),
+        {
+          ...{ text: 'scheme', x: high, y: ({ from, to }: (typeof levels)[0]) => (from + to) / 2, textAnchor: 'end' },
+          ...{ fill: 'scheme', stroke: 'var(--background)', strokeWidth: 14, dx: -4 },
+        },
+      ),
+    ],
+  };
 }
 
 /** The ranges of the input features that reach the furthest, and of all others. */
@@ -267,7 +254,11 @@ ${table(['model', 'answer', 'score', 'logits, dB', 'cosine'], (['fp32', ...SCHEM
 <p>The model's linears are its matrix products. Here one at a time is computed in int8, from the very input that float32
 gives it: its weights become 8-bit integers, its input 7-bit ones, 0 to 127. ${torch}, PyTorch's scheme, has one scale for the
 whole input; ${accurate} has one for each token, and one for each output feature of the weights.</p>
-${aloneChart(linears)}
+${figure(
+  'Signal to noise of each linear when it alone is in int8, in dB: longer is better, 6 dB is one bit.',
+  'Bars of the signal to noise ratio of each linear, torch and accurate; the table at the end has the numbers.',
+  ({ narrow }) => aloneChart(linears, narrow),
+)}
 <p>In ${torch}, ${escapeHtml(nameOf(bad))} costs most: ${decibels(before.alone.output.sqnr)} dB are left. In ${accurate} it is
 ${escapeHtml(nameOf(best))}, with ${decibels(best.schemes.accurate.alone.output.sqnr)} dB. The largest gain, ${gained.gain.toFixed(1)} dB,
 is at ${escapeHtml(nameOf(gained.linear))}.</p>
@@ -283,12 +274,21 @@ ${before.alone.levels} different integers, and a typical value (root mean square
 With a scale for each token only the tokens that hold an outlier pay for it. The median token then has
 ${after.alone.levels} different integers, a typical value is ${after.alone.steps.toFixed(1)} steps from 0, and
 ${decibels(before.alone.output.sqnr)} dB become ${decibels(after.alone.output.sqnr)}.</p>
-${levelsChart(bad)}
+${figure(
+  `Input of ${nameOf(bad)}: how often each value occurs (heights are logarithms), and beneath it the 128 values ` +
+    'that each scheme can tell apart; for accurate those of the median token.',
+  `Histogram of activations from ${short(before.alone.low)} to ${short(before.alone.high)}; the levels of torch are spread over all of it, those of accurate lie where the values are.`,
+  ({ narrow }) => levelsChart(bad, narrow),
+)}
 
 <h2>How the error adds up</h2>
 <p>Now the whole model is in int8: each linear gets what the int8 linears before it have made. Residual connections carry
 the error on from layer to layer; the last point is the logits.</p>
-${wholeChart(linears)}
+${figure(
+  'Signal to noise behind each linear when the whole model is in int8, in dB, from the first layer to the logits.',
+  'Lines of the signal to noise ratio along the model, torch and accurate; the table at the end has the numbers.',
+  ({ narrow }) => wholeChart(linears, narrow),
+)}
 
 <h2>Every linear's input</h2>
 ${histograms(linears)}

@@ -26,12 +26,14 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
 export const facts = (rows: readonly (readonly [name: string, value: string])[]): string =>
   `<dl>${rows.map(([name, value]) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`).join('\n')}</dl>`;
 
-const STYLE = `
-:root { color-scheme: light dark; --background: #fff; --text: #1c2024; --muted: #5c6670; --line: #d9dee3; --panel: #f5f7f9;
+/** Colours, light and dark. */
+export const COLOURS_CSS = `:root { color-scheme: light dark; --background: #fff; --text: #1c2024; --muted: #5c6670; --line: #d9dee3; --panel: #f5f7f9;
   --series-1: #0b6fc2; --series-2: #c2541b; --series-3: #0f8a5f; --series-4: #9a3fb5; --series-5: #8a6d00; --series-6: #5c6670; }
 @media (prefers-color-scheme: dark) { :root { --background: #14171a; --text: #e6e9ec; --muted: #9aa5af; --line: #343b42;
   --panel: #1d2226; --series-1: #58aef5; --series-2: #f0935a; --series-3: #45c795; --series-4: #cf8be6; --series-5: #d8b93f;
-  --series-6: #9aa5af; } }
+  --series-6: #9aa5af; } }`;
+
+const STYLE = `${COLOURS_CSS}
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 46rem; background: var(--background); color: var(--text);
   font: 16px/1.55 system-ui, sans-serif }
