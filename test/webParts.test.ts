@@ -1,10 +1,9 @@
 /** Parts of the page (web/) that need no browser: spans, excerpts, and problems in words. */
 import { describe, expect, test } from 'vitest';
-import { percent } from '../programs/web/answer.ts';
 import { csv } from '../programs/web/csv.ts';
 import { EngineError } from '../programs/web/engine.ts';
 import { cures, inWords, missing } from '../programs/web/problems.ts';
-import { candidates, excerpt, pieces } from '../programs/web/spans.ts';
+import { candidates, excerpt, percent, pieces } from '../programs/web/spans.ts';
 
 describe('parts that need no browser', () => {
   test('pieces: the passage cut where answers begin and end, the best answer of each piece', () => {

@@ -2,7 +2,7 @@
 import type { Answer } from '../../src/index.ts';
 import { bar, byId, element, table } from './dom.ts';
 import { isLong, mark, showMark } from './passage.ts';
-import { type Candidate, candidates, excerpt } from './spans.ts';
+import { type Candidate, candidates, excerpt, percent } from './spans.ts';
 
 /** Below this confidence the model is not sure. */
 const SURE = 0.6;
@@ -14,12 +14,6 @@ const MEANING = [
   'The score, for a passage that is read at once, is the probability among all of its spans.',
   'The bars are shares among the candidates. Spans that overlap or say the same count as one.',
 ];
-
-/** Rounded, but never to the certainty that no model has. */
-export function percent(share: number): string {
-  const whole = Math.round(share * 100);
-  return whole === 0 ? '< 1 %' : whole === 100 ? '> 99 %' : `${whole} %`;
-}
 
 /** The best and what is something beside it; a table of one line would say nothing. */
 function tableOf(all: readonly Candidate<Answer>[]): HTMLElement[] {

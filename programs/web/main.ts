@@ -1,6 +1,6 @@
 /** The page: what is typed and chosen goes to the engine in its worker, what comes back is shown. */
 import type { Answer, Info } from '../../src/index.ts';
-import { percent, setStale, showAnswers } from './answer.ts';
+import { setStale, showAnswers } from './answer.ts';
 import { busy, say, showStep } from './busy.ts';
 import { byId, element, megabytes, milliseconds } from './dom.ts';
 import { Engine, EngineError } from './engine.ts';
@@ -13,6 +13,7 @@ import { keepForOffline } from './offline.ts';
 import { fill, growQuestion, mark, passage, question, select, texts } from './passage.ts';
 import { type Cure, cures, inWords, missing, withoutTicks } from './problems.ts';
 import type { Machine, Model, Settings, Texts, Timing, Untimed } from './protocol.ts';
+import { percent } from './spans.ts';
 import { areOfModel, textOfFile } from './textFile.ts';
 
 const engine = new Engine();

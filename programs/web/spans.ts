@@ -45,3 +45,9 @@ export function candidates<A extends { text: string; start: number; end: number;
   const all = found.reduce((sum, { share }) => sum + share, 0);
   return found.map(({ best, share }) => ({ best, share: share / all }));
 }
+
+/** Rounded, but never to the certainty that no model has. */
+export function percent(share: number): string {
+  const whole = Math.round(share * 100);
+  return whole === 0 ? '< 1 %' : whole === 100 ? '> 99 %' : `${whole} %`;
+}
