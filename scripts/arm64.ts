@@ -4,7 +4,6 @@
  *   start FILE      the same with the kernels that the library chooses here: equal to FILE's to the last bit?
  *   plain FILE      the same without shared memory, as in a page without its two headers
  *   cases           every op and case of the op table on every choice of kernels, against the reference
- *   compile         compiles the kernels, for V8's flag --print-wasm-code
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -99,5 +98,4 @@ const [part, file] = process.argv.slice(2);
 if (part === 'plain') (globalThis as { SharedArrayBuffer?: unknown }).SharedArrayBuffer = undefined;
 if (part === 'logits') console.log(JSON.stringify(await logits(() => {})));
 else if (part === 'cases') await cases();
-else if (part === 'compile') moduleOf('relaxed');
 else await compare(file!);

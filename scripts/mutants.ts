@@ -78,6 +78,53 @@ export const MUTANTS: Mutant[] = [
     ['table + 2 * TABLE_WORDS, i, count, t + 2 * stride', 'table + 2 * TABLE_WORDS, i, count, t + stride'],
     ['row * <usize>count) << 1', 'row * <usize>count) << 2'],
   ]),
+  ...mutants('kernels/elementwise.wasm.ts', 'cpu.test', 'every op', [
+    ['f32x4.add(v128.load(a + at, 16)', 'f32x4.add(v128.load(a + at, 0)'],
+    ['f32x4.mul(v128.load(a + at, 16), v128.load(b + at, 16))', 'f32x4.mul(v128.load(a + at, 16), v128.load(b, 16))'],
+    ['other + <usize>row * otherStride', 'other + <usize>row * stride'],
+    ['activate(to, stride, 1, stride, how - 1)', 'activate(to, stride, 1, stride, how)'],
+    ['d = f32x4.add(d, v128.load(x, 48))', 'd = f32x4.add(c, v128.load(x, 48))'],
+    ['f32x4.splat(<f32>rows)', 'f32x4.splat(<f32>(rows + 1))'],
+  ]),
+  ...mutants('kernels/elementwise.wasm.ts', 'runtime.test', 'random programs', [
+    ['memory.fill(to + columns, 0, stride - columns)', ''],
+    ['row = load<usize>(firsts + <usize>(sequence << 2))', 'row = <usize>0'],
+  ]),
+  ...mutants('kernels/softmax.wasm.ts', 'cpu.test', 'every op', [
+    ['-f32.MAX_VALUE * 2', '0'],
+    ['v128.load(y, 16), all)', 'v128.load(y, 0), all)'],
+  ]),
+  ...mutants('kernels/softmax.wasm.ts', 'runtime.test', 'random programs', [
+    ['memory.fill(padding, 0, stride - (<usize>columns << 2))', ''],
+  ]),
+  ...mutants('kernels/matmul.wasm.ts', 'cpu.test', 'every op', [
+    ['v128.store(line, c, 32)', 'v128.store(line, b, 32)'],
+    ['x += stride) {', 'x += 64) {'],
+    [
+      'v128.store(y + 2 * yStride, v128.shuffle<i64>(AB, CD, 0, 2))',
+      'v128.store(y + 2 * yStride, v128.shuffle<i64>(AB, CD, 1, 3))',
+    ],
+  ]),
+  ...mutants('kernels/matmul.wasm.ts', 'runtime.test', 'random programs', [
+    ['memory.fill(line, 0, <usize>(depth - k << 6))', ''],
+    ['memory.fill(padding, 0, yStride - (<usize>rows << 2))', ''],
+  ]),
+  ...mutants('kernels/math.wasm.ts', 'limits.test', '620', [
+    ['<i64>count * chunk / chunks', '<i64>(count * chunk) / chunks'],
+  ]),
+  ...mutants('src/devices/race.ts', 'race.test', undefined, [
+    ['MIN_TICKS] = [5, 6, 20]', 'MIN_TICKS] = [5, 6, 2]'],
+    ['CLEARLY = 0.9', 'CLEARLY = 1'],
+    ['if (winner === before) return', 'return'],
+    ['choice: candidates[winnerOf(best)]', 'choice: candidates[winner]'],
+    ['times[i] = Math.min(times[i]!, await', 'times[i] = Math.max(times[i] === Infinity ? 0 : times[i]!, await'],
+  ]),
+  ...mutants('src/devices/cpu/start.ts', 'race.test', 'info', [
+    ['...(int8 ? [int8Name(choice)] : [])', 'int8Name(choice)'],
+  ]),
+  ...mutants('src/devices/cpu/kernels.ts', 'cpuSelfTest.test', 'signed. is chosen', [
+    ['trial.measured[nameOf(works[i]!.choice)] = time', 'trial.measured[nameOf(works[0]!.choice)] = time'],
+  ]),
   ...mutants('kernels/pack.wasm.ts', 'cpu.test', 'linearInt8', [
     ['(row & 15) == 15', '(row & 15) == 14'],
     ['sum, 2, 3, 0, 1', 'sum, 0, 1, 2, 3'],

@@ -174,6 +174,22 @@ describe('answers in batches', () => {
     });
     expect(sizes.filter((size) => size === 4).length).toBeGreaterThan(2);
   });
+  test('batchSize: 620, with as many windows: the same answers; in one program or refused with the limit', async () => {
+    const long = { question: 'a b', context: Array(620).fill(passage).join(' '), maxTokens: 16, stride: 4, topK: 3 };
+    const want = await one!.answer(long);
+    for (const threads of [1, 2]) {
+      await using model = await load(TINY, { threads, batchSize: 620 });
+      const sizes = await batches(async () => expect(await model.answer(long)).toEqual(want));
+      expect(Math.max(...sizes)).toBe(620);
+    }
+    // A range of its own for each sequence: more calls of kernels than there is room for.
+    await using model = await load(TINY, { threads: 2, batchSize: 620, scheme: 'torch' });
+    const refused =
+      /^read: expected a program of at most 7616 calls of kernels, got \d+\. Read .* fewer sequences at once\.$/;
+    await expectError('input', refused, () => model.answer(long));
+    const [best] = await model.answer(questions[0]!);
+    expect(best.score).toBeGreaterThan(0);
+  });
   test('dispose() waits for what was asked for', async () => {
     const model = await load(TINY, { threads: 1, batchSize: 4 });
     const answers = questions.slice(0, 2).map(({ question }) => model.answer({ question, context: 'a b c' }));

@@ -129,6 +129,15 @@ describe('self-test', () => {
       expect(reason).toMatch(/int8 signed 6x\d+ failed .*\(linearInt8/);
     });
   });
+  test('an engine whose multiply-add rounds twice, as Bun: info says so', async () => {
+    const change: Change = ['math.wasm.ts', 'f32x4.relaxed_madd(a, b, c)', 'f32x4.add(f32x4.mul(a, b), c)'];
+    const [as, changedTo] = [await find({}), await find(await changed([change], 'relaxed'))];
+    expect([as.simd, changedTo.simd]).toEqual([
+      'relaxed SIMD, fused multiply-add',
+      'relaxed SIMD, no fused multiply-add',
+    ]);
+    expect(changedTo.reasons).toEqual([]);
+  });
   test('a module that is valid and does not compile: what the engine said, not a guess about its SIMD', async () => {
     const compile = vi.spyOn(WebAssembly, 'compile');
     compile.mockRejectedValueOnce(new WebAssembly.CompileError('WebAssembly.compile(): refused by a policy'));

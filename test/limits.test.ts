@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { randomWeights } from '../bench/model.ts';
 import { constant, normal, tensor } from '../kernels/op.ts';
+import { Bert } from '../src/bert.ts';
 import { CpuDevice } from '../src/devices/cpu/device.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { CommandList, instantiate, KERNELS, WEIGHTS } from '../src/devices/cpu/threads.ts';
@@ -181,6 +183,30 @@ describe('attention', () => {
     }
     expect(wrong).toBe(0);
   });
+});
+
+test('a batch of 620 windows of 1,692 tokens: the bits of each alone', async () => {
+  const [count, tokens] = [620, 1692]; // with as many columns the rows times the chunks are more than 31 bits
+  const config = {
+    vocab: 50,
+    positions: tokens,
+    types: 1,
+    hidden: 16,
+    layers: 1,
+    heads: 1,
+    intermediate: 16,
+    eps: 1e-12,
+  };
+  const bert = new Bert(runtime, config, randomWeights(config, 'fp32', 0.2));
+  const ids = [0, 1].map((which) => Int32Array.from({ length: tokens }, (_, i) => (7 * i + which) % 50));
+  const types = new Int32Array(tokens);
+  const want = [await bert.forward(ids[0]!, types), await bert.forward(ids[1]!, types)];
+  const all = await bert.forwardBatch(
+    Array.from({ length: count }, (_, i) => ids[i % 2]!),
+    Array(count).fill(types),
+  );
+  const wrong = all.findIndex((logits, i) => wrongAt(logits, (at) => want[i % 2]![at]!) >= 0);
+  expect([all.length, wrong]).toEqual([count, -1]);
 });
 
 describe('refused before anything runs', () => {
