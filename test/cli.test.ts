@@ -20,14 +20,17 @@ const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("the article's question on the embedded checkpoint", () => {
-  test("answers as PyTorch's program does, and README shows what it prints", async () => {
+  test("answers as PyTorch's program does, and docs/results.md shows what it prints, README some of it", async () => {
     const golden = goldenJson<Record<'fp32' | 'int8', { answer: string }>>('article');
     const { status, out } = await run('--samples', '1');
     expect(status).toBe(0);
     expect(out).toMatch(new RegExp(`\nModel Answer: \n${golden.fp32.answer}\n.*"New York Times"\n`));
     expect(out).toMatch(new RegExp(`\nDynamic Quantized Model Answer: \n${golden.int8.answer}\n.*"New York Times"\n`));
-    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-    const shown = /<!-- qa -->\n```\n(.*)```\n<!-- \/qa -->/s.exec(readme)?.[1]?.split('\n');
+    const shownBy = (path: string) =>
+      /<!-- qa -->\n```\n(.*)```\n<!-- \/qa -->/s.exec(readFileSync(join(ROOT, path), 'utf8'))![1]!.split('\n');
+    const [shown, some] = [shownBy('docs/results.md'), shownBy('README.md')];
+    expect(shown).toEqual(expect.arrayContaining(some));
+    expect(some.length).toBe(9); // 8 lines, and the end of the last
     // Times differ, and so do threads, kernels and GPUs, from one machine to another.
     const stable = (lines?: string[]) =>
       lines?.filter((line) => !/Latency: |^cpu, |^webgpu, |^The machine is busy/.test(line));

@@ -125,9 +125,9 @@ describe('links', () => {
   });
 });
 
-test('README shows examples/linear.ts as it is', () => {
+test('README shows examples/head.ts as it is', () => {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-  expect(readme).toMatch(/<!-- example examples\/linear\.ts -->/);
+  expect(readme).toMatch(/<!-- example examples\/head\.ts -->/);
   expect(withExamples(readme)).toBe(readme);
 });
 

@@ -1,6 +1,6 @@
 /**
  * The package with every bundler, for a page and for Node, as a module and as a script, and in Jest's kind of vm context:
- * each is built, or not, and runs, without any configuration. README has the result: `BERTLET_WRITE=1` writes it there.
+ * each is built, or not, and runs, without any configuration. docs/use.md has the result: `BERTLET_WRITE=1` writes it there.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -207,7 +207,7 @@ test("Jest's vm contexts, without TextDecoder as in jsdom: it answers, and loads
   expect(inside![1]).toBeLessThan(4 * outside![1]);
 });
 
-test("README's table is what ran", () => {
+test('the table of docs/use.md is what ran', () => {
   const row = (cells: string[]) => `| ${cells.join(' | ')} |`;
   const table = [
     row(['', 'page', 'Node, ESM', 'Node, CommonJS']),
@@ -216,13 +216,13 @@ test("README's table is what ran", () => {
       row([name, ...FORMATS.map((format) => (passed.has(`${name} ${format}`) ? 'yes' : ''))]),
     ),
   ].join('\n');
-  const path = join(ROOT, 'README.md');
-  const readme = readFileSync(path, 'utf8');
-  const updated = readme.replace(
+  const path = join(ROOT, 'docs/use.md');
+  const document = readFileSync(path, 'utf8');
+  const updated = document.replace(
     /<!-- environments -->\n.*?<!-- \/environments -->/s,
     () => `<!-- environments -->\n${table}\n<!-- /environments -->`,
   );
   if (process.env.BERTLET_WRITE) writeFileSync(path, updated);
-  else expect(readme).toBe(updated);
+  else expect(document).toBe(updated);
   expect(updated).toContain(table);
 });

@@ -20,7 +20,7 @@ test('a command in their first lines takes the Node of this repository', () => {
 test('they import the doors only, and take 50 lines at most', () => {
   // bertInt8.test.ts has the one file, server.test.ts the server
   const files = globSync('examples/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('bert-int8.ts'));
-  expect(files.length).toBe(7);
+  expect(files.length).toBe(8);
   for (const file of files) {
     const code = readFileSync(join(ROOT, file), 'utf8');
     for (const [, from] of code.matchAll(/from '([^']+)'/g))
@@ -29,7 +29,7 @@ test('they import the doors only, and take 50 lines at most', () => {
   }
 });
 
-test("linear.ts prints the numbers of docs/quantization.md's worked example, and README shows it", async () => {
+test("linear.ts prints the numbers of docs/quantization.md's worked example", async () => {
   const log = vi.spyOn(console, 'log').mockImplementation(() => {});
   await import('../examples/linear.ts');
   const printed = log.mock.calls.map((line) => line.join(' '));
@@ -41,6 +41,13 @@ test("linear.ts prints the numbers of docs/quantization.md's worked example, and
     expect.stringMatching(/^y {3}1\.225\d* -0\.242\d* 3\.8\d* -0\.(8|79)\d*$/),
     expect.stringMatching(/^y {3}1\.23425\d* -0\.239178\d* 3\.89133\d* -0\.801167\d*$/),
   ]);
+});
+
+test('head.ts answers', async () => {
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+  await import('../examples/head.ts');
+  expect(log.mock.calls).toEqual([['ada']]);
+  log.mockRestore();
 });
 
 test("embeddings.ts: PyTorch's embeddings within 1e-4, and its cosines, raw and centred", async () => {

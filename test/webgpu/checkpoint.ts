@@ -56,7 +56,7 @@ describe('passages of many windows', () => {
     const input = { question: words[0]!, context, maxTokens: 64, stride: 10, topK: 5 };
     const onProgress = vi.fn();
     const [got, want] = [await gpu!.answer({ ...input, onProgress }), await cpu!.answer(input)];
-    expect(onProgress).toHaveBeenLastCalledWith({ done: windows, total: windows });
+    expect(onProgress).toHaveBeenLastCalledWith(expect.objectContaining({ done: windows, total: windows }));
     const spans = (answers: typeof got) => answers.map(({ start, end }) => [start, end]);
     expect(spans(got)).toEqual(spans(want));
   });
