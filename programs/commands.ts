@@ -207,6 +207,11 @@ const explain: Add = (program, io) => {
           'or cpu, webgpu, a file of test/golden/make_trace.py',
       ).conflicts('report'),
     )
+    .option(
+      '--microscope <spot>',
+      'of the page: a linear, a token and an output feature, as "layer 0 output:47:68"; default the linear that costs most, ' +
+        'the first token of the answer, its largest output',
+    )
     .option('--json', 'print one JSON object instead of the table')
     .addHelpText(
       'after',

@@ -10,8 +10,9 @@ import { gunzipSync } from 'node:zlib';
 import { QUESTION, TEXT } from '../bench/article.ts';
 import { aligned } from '../bench/columns.ts';
 import { uniform } from '../kernels/op.ts';
-import { compare, type Explanation, explain } from '../programs/explain/explain.ts';
+import { compare, type Explanation, explain, worst } from '../programs/explain/explain.ts';
 import { compareTraces, readTrace, traceOf } from '../programs/explain/flip.ts';
+import { slideOf } from '../programs/explain/microscope.ts';
 import { explainText, flipText } from '../programs/explain/text.ts';
 import { FAMILIES } from '../src/checkpoint/config.ts';
 import { type Checkpoint, openCheckpoint } from '../src/checkpoint/index.ts';
@@ -127,6 +128,13 @@ export function articleExplained(): Promise<Explanation> {
   explanation ??= withCheckpoint((checkpoint) => explain(checkpoint, ARTICLE, async () => new ReferenceDevice()));
   return explanation;
 }
+/** The pictures of it. */
+export async function articlePictures(): Promise<Record<string, string>> {
+  const explained = await articleExplained();
+  const { names } = worst(explained.linears, 'torch');
+  const slide = await withCheckpoint((checkpoint) => slideOf(checkpoint, ARTICLE, new ReferenceDevice(), names[0]!));
+  return pictures(explained, slide);
+}
 const ARTICLE = { question: QUESTION, context: TEXT };
 
 async function withCheckpoint<R>(use: (checkpoint: Checkpoint) => Promise<R>): Promise<R> {
@@ -241,8 +249,7 @@ export const WITH_RESULTS = ['docs/results.md', 'docs/scale.md', 'docs/engine.md
 
 if (import.meta.main) {
   writeFileSync(DOCUMENT, await updated(readFileSync(DOCUMENT, 'utf8')));
-  for (const [name, svg] of Object.entries(pictures(await articleExplained())))
-    writeFileSync(join(ROOT, 'docs', name), svg);
+  for (const [name, svg] of Object.entries(await articlePictures())) writeFileSync(join(ROOT, 'docs', name), svg);
   for (const path of WITH_RESULTS)
     writeFileSync(path, withFamilies(withExamples(withResults(readFileSync(path, 'utf8')))));
 }

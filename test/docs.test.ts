@@ -3,8 +3,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
-import { articleExplained, DOCUMENT, updated, WITH_RESULTS, withExamples, withFamilies } from '../scripts/docs.ts';
-import { pictures } from '../scripts/pictures.ts';
+import { articlePictures, DOCUMENT, updated, WITH_RESULTS, withExamples, withFamilies } from '../scripts/docs.ts';
 import { withResults } from '../scripts/results.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import type { Scheme } from '../src/runtime.ts';
@@ -79,7 +78,7 @@ test('the pictures are as `npm run docs` draws them, and a document shows each',
   const documents = ['quantization', 'engine']
     .map((name) => readFileSync(join(ROOT, `docs/${name}.md`), 'utf8'))
     .join('');
-  for (const [name, svg] of Object.entries(pictures(await articleExplained()))) {
+  for (const [name, svg] of Object.entries(await articlePictures())) {
     expect(readFileSync(join(ROOT, 'docs', name), 'utf8') === svg, name).toBe(true);
     expect(documents).toMatch(new RegExp(`!\\[.{20,}\\]\\(${name}\\)`));
   }

@@ -221,7 +221,7 @@ describe("explain, on the goldens' question", () => {
     expect(progress).toEqual(Array.from({ length: 75 }, (_, i) => ({ done: i + 1, total: 75 })));
   });
   test('it can run in a page: no import of Node, none of the programs', () => {
-    for (const file of ['trace', 'explain', 'flip']) {
+    for (const file of ['trace', 'explain', 'flip', 'microscope']) {
       const text = readFileSync(join(ROOT, `programs/explain/${file}.ts`), 'utf8');
       const from = [...text.matchAll(/from '(.+)'/g)].map(([, name]) => name);
       expect(from.length).toBeGreaterThan(0);
@@ -361,6 +361,8 @@ describe('the program', () => {
     const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
     expect((await run(...ask, '--report', join(folder, 'one.html'))).out).toContain(join(folder, 'one.html'));
     expect(existsSync(join(folder, 'one.html'))).toBe(true);
+    await run(...ask, '--report', folder, '--microscope', 'layer 1 value:2:3');
+    expect(readFileSync(join(folder, 'explain.html'), 'utf8')).toContain('<h3>layer 1 value, token 2, ');
     const { status, out } = await run('--report', folder);
     expect([status, out.split('\n')[0]]).toEqual([0, join(folder, 'explain.html')]);
     const browser = await chromium.launch(headlessChromium() as Parameters<typeof chromium.launch>[0]);
@@ -377,7 +379,8 @@ describe('the program', () => {
         expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
         expect(await page.locator('figure svg:visible').count()).toBe(5);
         expect(await page.locator('mark:visible').count()).toBe(4);
-        expect(await page.locator('tbody tr').count()).toBe(3 + 2 * 25);
+        expect(await page.locator('tbody tr').count()).toBe(3 + 2 * 25 + 2 * 5);
+        expect(await page.locator('.microscope h3').textContent()).toMatch(/^layer 0 output, token \d+, "new", output/);
         await picture(page, {
           path: join(ROOT, 'test-output', `explain-${colorScheme}-${width}.png`),
           fullPage: true,
@@ -396,6 +399,13 @@ describe('the program', () => {
     [['--nonsense'], 2, /unknown option '--nonsense'/],
     [['--context', 'a', '--context-file', 'b'], 2, /cannot be used with/],
     [['--model', './nowhere'], 1, /BertletError \(file\): \.\/nowhere: expected config\.json/],
+    [[...ask, '--microscope', 'layer 0 key:0:0'], 2, /--microscope: expected --report as well/],
+    [[...ask, '--report', '/dev/null', '--microscope', 'a:0:0'], 2, /the name of a linear before a colon.*got "a:0:0"/],
+    [
+      [...ask, '--report', '/dev/null', '--microscope', 'layer 0 key:99:0'],
+      2,
+      /layer 0 key:TOKEN:OUTPUT, a token below/,
+    ],
     [[...ask, '--question', ''], 2, /error: --question: expected words, got none/],
     [['--question', 'a', '--context-file', 'nowhere.txt'], 1, /nowhere\.txt/],
   ])('%j: exit code %d', async (args, code, message) => {

@@ -237,6 +237,51 @@ test('what quantization did: three answers, a line for each of the 25 linears an
   ).toEqual([25, 25]);
   expect((await download(page, '#explanation')).split('\r\n').length).toBe(1 + 50 + 1);
   await looksRight(page, 'explain');
+
+  // The microscope, before the tables.
+  const order = page.locator('#explanation :is(.microscope, details)');
+  expect(await order.evaluateAll((all) => all.map(({ tagName }) => tagName))).toEqual([
+    'SECTION',
+    'DETAILS',
+    'DETAILS',
+  ]);
+  const outlier = page.getByRole('slider', { name: 'The outlier' });
+  /** How many integers each scheme has in use, as it is drawn, and as the slider says. */
+  const levels = async () => {
+    const drawn = await page.locator('.microscope .line g > text').allTextContents();
+    const numbers = drawn.map((text) => /^(?:torch|accurate): (\d+) of/.exec(text)![1]);
+    expect(await outlier.getAttribute('aria-valuetext')).toMatch(
+      new RegExp(`torch ${numbers[0]} integers.*accurate ${numbers[1]} integers`),
+    );
+    return numbers.map(Number) as [torch: number, accurate: number];
+  };
+  const select = (name: string) => page.getByRole('combobox', { name, exact: true });
+  expect(await select('Linear').inputValue()).toBe('bert.encoder.layer.0.output.dense');
+  expect(await select('Token').locator('option:checked').textContent()).toMatch(/ new$/); // of New York Times
+  const [torch, accurate] = await levels();
+  await outlier.focus();
+  await page.keyboard.press('End'); // twice as far
+  expect(await levels()).toEqual([expect.toSatisfy((now: number) => now < 0.8 * torch), accurate]);
+  await page.getByRole('button', { name: 'Put the outlier back' }).click();
+  expect(await levels()).toEqual([torch, accurate]);
+  await page.setViewportSize({ width: 390, height: 844 });
+  await outlier.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = (await outlier.boundingBox())!;
+  await expect.poll(() => page.locator('.microscope .line svg').getAttribute('viewBox')).toBe(`0 0 ${width} 382`);
+  const thumb = (await page.locator('.microscope circle').boundingBox())!;
+  await page.mouse.move(thumb.x + thumb.width / 2, y + height / 2);
+  await page.mouse.down();
+  await page.mouse.move(x + 40, y + height / 2, { steps: 5 }); // close to 0
+  await page.mouse.up();
+  expect(await levels()).toEqual([expect.toSatisfy((now: number) => now > 1.2 * torch), accurate]);
+  await select('Token').selectOption({ index: 0 }); // whose own the outlier is
+  await page.getByText('own, so both schemes pay for it').waitFor();
+  await select('Linear').selectOption({ label: 'layer 3 key' });
+  await page.locator('.microscope .line', { hasText: '384 activations of one token' }).waitFor();
+  await page.getByLabel('Output feature').fill('999');
+  await page.keyboard.press('Tab');
+  expect(await page.getByLabel('Output feature').inputValue()).toBe('383');
+  expect(await page.locator('.microscope li').count()).toBe(10);
 });
 
 test('switches: arithmetic, scales, threads; a passage without the answer', async () => {

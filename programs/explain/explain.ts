@@ -135,7 +135,7 @@ function spread(values: ArrayLike<number>): Spread {
 }
 
 /** Smallest and largest value, widened to hold 0. */
-function range(values: Iterable<number>): { low: number; high: number } {
+export function range(values: Iterable<number>): { low: number; high: number } {
   let [low, high] = [0, 0];
   for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
   return { low, high };

@@ -4,18 +4,10 @@
  * one lies next to the border between two integers, that is enough. Runs wherever the engine does.
  */
 import { inputError } from '../../src/errors.ts';
-import {
-  Bert,
-  type Checkpoint,
-  type Device,
-  type HostTensor,
-  quantizeActivations,
-  Runtime,
-  weightsOf,
-} from '../../src/tensor.ts';
+import { type Checkpoint, type Device, type HostTensor, quantizeActivations } from '../../src/tensor.ts';
 import { place } from './explain.ts';
 import { nameOf } from './text.ts';
-import { type LinearCall, TraceDevice } from './trace.ts';
+import { traced } from './trace.ts';
 
 /** The input of a linear, as a run of the int8 model (scheme `torch`) made integers of it. */
 interface TracedInput {
@@ -79,14 +71,10 @@ interface Best {
  */
 export async function traceOf(
   checkpoint: Checkpoint,
-  { question, context }: { question: string; context: string },
+  input: { question: string; context: string },
   device: Device,
 ): Promise<Trace> {
-  const { ids, typeIds } = checkpoint.tokenizer.encodePair(question, context);
-  const calls: LinearCall[] = [];
-  await using runtime = new Runtime(new TraceDevice(device, (call) => void calls.push(call)));
-  const bert = new Bert(runtime, checkpoint.config, weightsOf(checkpoint, 'torch'));
-  const logits = await bert.forward(Int32Array.from(ids), Int32Array.from(typeIds));
+  const { calls, logits } = await traced(checkpoint, input, device, 'torch');
   const inputs = calls.map(({ names, x }): TracedInput => {
     const { data, scale, zeroPoint } = quantizeActivations(x, 'torch');
     const one = { scale: scale[0]!, zeroPoint: zeroPoint[0]!, integers: data };

@@ -4,7 +4,7 @@
  */
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import { escapeHtml } from './page.ts';
+import { escapeHtml, WIDTHS } from './page.ts';
 
 export { Plot };
 
@@ -12,9 +12,6 @@ export { Plot };
 export const COLOURS = [1, 2, 3, 4, 5, 6].map((i) => `var(--series-${i})`);
 
 const { document } = parseHTML('<!doctype html><html><body></body></html>');
-
-/** The two widths a chart is drawn at, in CSS pixels: letters keep their size on a phone. */
-const WIDTHS = { wide: 680, narrow: 340 };
 
 /** A plot as SVG. */
 export const drawn = (options: Plot.PlotOptions, width: number): string =>

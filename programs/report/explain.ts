@@ -2,7 +2,6 @@
 
 import type { Scheme } from '../../src/tensor.ts';
 import {
-  BINS,
   type Explanation,
   type LinearReport,
   type Quantized,
@@ -10,8 +9,10 @@ import {
   type Spread,
   worst,
 } from '../explain/explain.ts';
+import type { Slide } from '../explain/microscope.ts';
 import { decibels, mostGained, nameOf, OTHER_SCORES, percent, short } from '../explain/text.ts';
 import { COLOURS, figure, Plot } from './chart.ts';
+import { stillLife } from './microscope.ts';
 import { type Cell, escapeHtml, htmlPage, table } from './page.ts';
 
 const COLOUR = { domain: [...SCHEMES], range: COLOURS.slice(0, 2) };
@@ -76,50 +77,6 @@ export function wholeChart(linears: readonly LinearReport[], narrow: boolean): P
       Plot.lineY(points, { x: 'index', y: 'sqnr', stroke: 'scheme', strokeWidth: 2 }),
       Plot.dot(points, { x: 'index', y: 'sqnr', fill: 'scheme', r: 2.5 }),
       Plot.text(ends, { x: 'index', y: 'sqnr', text: 'scheme', fill: 'scheme', dx: 8, textAnchor: 'start' }),
-    ],
-  };
-}
-
-/** One linear's input with the 128 levels of each scheme beneath. */
-export function levelsChart(linear: LinearReport, narrow: boolean): Plot.PlotOptions {
-  const { torch, accurate } = linear.schemes;
-  const { low, high } = torch.alone;
-  const width = (high - low) / BINS;
-  const bins = linear.histogram.map((count, i) => ({ from: low + i * width, to: low + (i + 1) * width, count }));
-  const top = Math.max(...linear.histogram.map(height));
-  const levels = Object.entries({ torch: torch.alone, accurate: accurate.alone }).flatMap(([scheme, quantized], row) =>
-    Array.from({ length: 128 }, (_, level) => ({
-      scheme,
-      x: (level - quantized.zeroPoint.median) * quantized.scale.median,
-      from: -top * (0.08 + 0.2 * row),
-      to: -top * (0.22 + 0.2 * row),
-    })),
-  );
-  return {
-    height: 260,
-    marginLeft: 8,
-    marginRight: 8,
-    x: { label: null, ticks: narrow ? 5 : 10 },
-    y: { axis: null },
-    color: COLOUR,
-    marks: [
-      Plot.rectY(bins, {
-        x1: 'from',
-        x2: 'to',
-        y: (bin: (typeof bins)[0]) => height(bin.count),
-        fill: 'var(--muted)',
-        insetLeft: 0.5,
-        insetRight: 0.5,
-      }),
-      Plot.ruleY([0], { stroke: 'var(--line)' }),
-      Plot.ruleX(levels, { x: 'x', y1: 'from', y2: 'to', stroke: 'scheme', strokeWidth: 1 }),
-      Plot.text(
-        levels.filter((_, i) => i % 128 === 0),
-        {
-          ...{ text: 'scheme', x: high, y: ({ from, to }: (typeof levels)[0]) => (from + to) / 2, textAnchor: 'end' },
-          ...{ fill: 'scheme', stroke: 'var(--background)', strokeWidth: 14, dx: -4 },
-        },
-      ),
     ],
   };
 }
@@ -227,8 +184,14 @@ function numbers(linears: readonly LinearReport[], scheme: Scheme): string {
 /**
  * The page, as HTML.
  * @param device what computed it, to be named
+ * @param slide what lies under the microscope, and at which spot of it to look
  */
-export function explainPage(explanation: Explanation, device: string): string {
+export function explainPage(
+  explanation: Explanation,
+  device: string,
+  slide: Slide,
+  spot: { token: number; output: number },
+): string {
   const { question, context, tokens, answers, logits, linears } = explanation;
   const [torch, accurate] = NAMES;
   const bad = worst(linears, 'torch');
@@ -274,12 +237,9 @@ ${before.alone.levels} different integers, and a typical value (root mean square
 With a scale for each token only the tokens that hold an outlier pay for it. The median token then has
 ${after.alone.levels} different integers, a typical value is ${after.alone.steps.toFixed(1)} steps from 0, and
 ${decibels(before.alone.output.sqnr)} dB become ${decibels(after.alone.output.sqnr)}.</p>
-${figure(
-  `Input of ${nameOf(bad)}: how often each value occurs (heights are logarithms), and beneath it the 128 values ` +
-    'that each scheme can tell apart; for accurate those of the median token.',
-  `Histogram of activations from ${short(before.alone.low)} to ${short(before.alone.high)}; the levels of torch are spread over all of it, those of accurate lie where the values are.`,
-  ({ narrow }) => levelsChart(bad, narrow),
-)}
+
+<h2>Under the microscope: one token through one linear</h2>
+${stillLife(slide, spot)}
 
 <h2>How the error adds up</h2>
 <p>Now the whole model is in int8: each linear gets what the int8 linears before it have made. Residual connections carry

@@ -1,5 +1,8 @@
 /** A page in one file: no network, light and dark, readable on a phone. */
 
+/** The two widths a chart is drawn at, in CSS pixels: letters keep their size on a phone. */
+export const WIDTHS = { wide: 680, narrow: 340 };
+
 export const escapeHtml = (text: string): string =>
   text.replace(/[&<>"]/g, (char) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[char]!);
 

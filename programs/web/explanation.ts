@@ -2,8 +2,10 @@
 
 import type { Answer, Scheme } from '../../src/index.ts';
 import type { Explanation, LinearReport } from '../explain/explain.ts';
+import type { Slide } from '../explain/microscope.ts';
 import { decibels, nameOf, short, summary } from '../explain/text.ts';
 import { bar, byId, downloadButton, element, table } from './dom.ts';
+import { microscope } from './microscope.ts';
 
 const SCHEMES: Record<Scheme, string> = { torch: 'like PyTorch', accurate: 'accurate' };
 export const NAMES: Record<'fp32' | Scheme, string> = {
@@ -77,7 +79,11 @@ const file = ({ linears }: Explanation) =>
     }),
   );
 
-export function showExplanation(explanation: Explanation): void {
+/** @param slideOf see `microscope` */
+export async function showExplanation(
+  explanation: Explanation,
+  slideOf: (linear: string) => Promise<Slide>,
+): Promise<void> {
   const details = (['torch', 'accurate'] as const).map((scheme, i) =>
     element(
       'details',
@@ -89,6 +95,7 @@ export function showExplanation(explanation: Explanation): void {
   byId('explanation').replaceChildren(
     element('p', {}, sentence(explanation)),
     answers(explanation),
+    await microscope(explanation, slideOf),
     element(
       'ul',
       { class: 'small' },

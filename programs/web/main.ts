@@ -434,15 +434,15 @@ byId('measure').addEventListener('click', async () => {
 byId('explain').addEventListener('click', async () => {
   if (!complete()) return;
   await loading;
-  const model = floats(loaded?.model ?? EMBEDDED);
+  const input = { model: floats(loaded?.model ?? EMBEDDED), texts: texts() };
   const stop = new AbortController();
   const { signal } = stop;
   const tell = (share: number) => showStep(percent(share), share);
   try {
-    const run = () => engine.call('explain', { model, texts: texts() }, { tell, signal });
+    const run = () => engine.call('explain', input, { tell, signal });
     const how = { beside: byId('explain'), focus, onCancel: () => stop.abort() };
     const explanation = await busy('Comparing every layer in float and in int8 …', how, run);
-    showExplanation(explanation);
+    await showExplanation(explanation, (linear) => engine.call('slide', { ...input, linear }));
     say('Compared: see “What quantization did”.');
   } catch (error) {
     if (isCancelled(error)) say('Cancelled.');

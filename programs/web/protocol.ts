@@ -2,6 +2,7 @@
 
 import type { Answer, DeviceName, Dtype, ErrorCode, Info, Scheme } from '../../src/index.ts';
 import type { Explanation } from '../explain/explain.ts';
+import type { Slide } from '../explain/microscope.ts';
 
 /** A folder's address, a name of the Hub, or files that were dropped on the page. */
 export type Model = string | File[];
@@ -73,6 +74,8 @@ export interface Calls {
   };
   /** Progress is the share done. */
   explain: { input: { model: Model; texts: Texts }; output: Explanation; progress: number };
+  /** One linear's input, for the microscope. */
+  slide: { input: { model: Model; texts: Texts; linear: string }; output: Slide; progress: never };
 }
 export type Name = keyof Calls;
 

@@ -5,6 +5,7 @@ import { describeAdapter } from '../../src/devices/webgpu/start.ts';
 import { type Answer, BertletError, load, type QuestionAnswering } from '../../src/index.ts';
 import { Bert, openCheckpoint, openRuntime, weightsOf } from '../../src/tensor.ts';
 import { explain } from '../explain/explain.ts';
+import { slideOf } from '../explain/microscope.ts';
 import { filesOf } from './files.ts';
 import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
 
@@ -159,6 +160,12 @@ async function explainTexts({ model, texts }: Calls['explain']['input'], tell: T
   return explain(checkpoint, texts, start, onProgress).finally(checkpoint.close);
 }
 
+async function slide({ model, texts, linear }: Calls['slide']['input']) {
+  const checkpoint = await openCheckpoint(filesOf(model));
+  const { device } = await openRuntime('cpu', { threads: 1 });
+  return slideOf(checkpoint, texts, device, linear).finally(checkpoint.close);
+}
+
 type Call<N extends Name> = (
   input: Calls[N]['input'],
   tell: Tell<N>,
@@ -171,6 +178,7 @@ const CALLS: { [N in Name]: Call<N> } = {
   pace,
   measure,
   explain: explainTexts,
+  slide,
 };
 
 /** One call after the other; those that wait can be cancelled, too. */
