@@ -80,8 +80,8 @@ const TOKENS = {
 /** The input of `logits`. */
 export type Tokens = GivenOf<typeof TOKENS>;
 
-/** Tokens of a passage that are read at once; `first` is the index of the first of them in the window. */
-type Part = { readonly passage: Passage; readonly begin: number; readonly end: number; first: number };
+/** Tokens of a passage that are read at once. */
+type Part = { readonly passage: Passage; readonly begin: number; readonly end: number };
 
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
@@ -186,26 +186,29 @@ export class QuestionAnswering {
     const question = this.tokenizer.encode(options.question);
     this.#refusePadding('question', question.ids);
     const encoded = await this.#encode(contexts, options);
+    const lengths = encoded.map(({ length }) => length / 3);
+    const { room, stride } = this.#sizes(question.ids.length, Math.max(...lengths), options);
     const ranks = { ...options, temperature: this.config.temperature ?? 1 };
-    const passages = contexts.map((text, i) => new Passage(text, encoded[i]!, ranks));
-    const { room, stride } = this.#sizes(question.ids.length, passages, options);
+    const isAgain = (i: number) => options.stride === undefined && lengths[i]! > room;
+    const passages = contexts.map((text, i) => new Passage(text, encoded[i]!, ranks, isAgain(i)));
     const windows = passages.map((passage) => windowsOf(passage, room, stride));
-    const again = options.stride === undefined ? passages.filter((_, i) => windows[i]!.length > 1) : [];
-    for (const passage of again) passage.expectAgain();
+    const again = passages.filter((_, i) => isAgain(i));
     const total = windows.flat().length + again.length;
-    const tokens = encoded.reduce((sum, { length }) => sum + length / 3, 0);
+    const tokens = lengths.reduce((sum, length) => sum + length);
     let done = 0;
+    /** The window of some tokens of a passage. */
+    const windowOf = (ids: number[]) => this.tokenizer.pair(question, { ids, tokens: [], offsets: [] });
+    const first = windowOf([0]).sequence.indexOf(1); // index of the passage's first token in each
     const read = (parts: Part[], add: (passage: Passage, window: Window) => void) =>
       this.#queue.read({
         count: parts.length,
         sequence: (i) => {
           const { passage, begin, end } = parts[i]!;
-          const pair = this.tokenizer.pair(question, { ids: passage.ids(begin, end), tokens: [], offsets: [] });
-          parts[i]!.first = pair.sequence.indexOf(1);
-          return { ids: Int32Array.from(pair.ids), typeIds: Int32Array.from(pair.typeIds) };
+          const { ids, typeIds } = windowOf(passage.ids(begin, end));
+          return { ids: Int32Array.from(ids), typeIds: Int32Array.from(typeIds) };
         },
         told: (logits, i) => {
-          const { passage, begin, end, first } = parts[i]!;
+          const { passage, begin, end } = parts[i]!;
           const values = finite(logits);
           const of = (which: 0 | 1) =>
             Float32Array.from({ length: end - begin }, (_, j) => values[2 * (first + j) + which]!);
@@ -215,7 +218,7 @@ export class QuestionAnswering {
         signal,
       });
     await read(windows.flat(), (passage, window) => passage.add(window));
-    const around = again.map((passage) => ({ passage, ...passage.around(room), first: 0 }));
+    const around = again.map((passage) => ({ passage, ...passage.around(room) }));
     if (around.length > 0) await read(around, (passage, window) => passage.addAgain(window));
     const answers = answersOf(passages, ranks);
     return options.contexts ? answers : (answers.map(({ context, ...answer }) => answer) as [Answer, ...Answer[]]);
@@ -226,25 +229,28 @@ export class QuestionAnswering {
     const encoded = new Map<string, Int32Array>();
     let tokens = 0;
     for (const text of contexts) {
-      const row: number[] = [];
       const known = encoded.get(text) ?? this.#encoded.get(text);
+      let row = new Int32Array(1024);
+      let end = 0;
       const steps = known ? [] : this.tokenizer.encodeParts(text);
       for await (const { ids, offsets } of inSlices(steps, () => onProgress?.({ done: 0, total: 0, tokens }), signal)) {
         this.#refusePadding('context', ids);
-        for (const [i, id] of ids.entries()) row.push(id, ...offsets[i]!);
+        const part = ids.flatMap((id, i) => [id, ...offsets[i]!]);
+        if (end + part.length > row.length) row = new Int32Array(row.buffer.transfer(8 * (end + part.length)));
+        row.set(part, end);
+        end += part.length;
         tokens += ids.length;
       }
-      encoded.set(text, known ?? new Int32Array(row));
+      encoded.set(text, known ?? row.slice(0, end));
     }
     this.#encoded = encoded;
     return contexts.map((text) => encoded.get(text)!);
   }
 
   /** How many tokens of a passage fit a window beside the question, and how many of them the next window has as well. */
-  #sizes(question: number, passages: readonly Passage[], options: ValuesOf<typeof QUESTION>) {
+  #sizes(question: number, longest: number, options: ValuesOf<typeof QUESTION>) {
     if (question === 0) throw inputError('question', 'words', 'none');
     const { positions } = this.config;
-    const longest = Math.max(...passages.map(({ length }) => length));
     const others = question + this.tokenizer.specialTokens;
     const room = Math.min(options.maxTokens, positions, this.tokenizer.maxTokens) - others;
     const least = Math.min(1, longest);
@@ -264,7 +270,7 @@ export class QuestionAnswering {
   /** RoBERTa does not count padding in its positions, and here every token has the next. */
   #refusePadding(what: string, ids: ArrayLike<number>): void {
     const padding = (this.config.firstPosition ?? 0) - 1;
-    const at = padding < 0 ? -1 : Array.prototype.indexOf.call(ids, padding);
+    const at = Array.prototype.indexOf.call(ids, padding); // -1 is no id
     if (at >= 0)
       throw inputError(`${what}: token ${at}`, 'no padding token', padding, 'Pass one sequence without padding.');
   }
@@ -277,7 +283,7 @@ function windowsOf(passage: Passage, room: number, stride: number): Part[] {
   const more = passage.length > room ? Math.ceil((passage.length - room) / (room - stride)) : 0;
   return Array.from({ length: 1 + more }, (_, i) => {
     const begin = i * (room - stride);
-    return { passage, begin, end: Math.min(passage.length, begin + room), first: 0 };
+    return { passage, begin, end: Math.min(passage.length, begin + room) };
   });
 }
 

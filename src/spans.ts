@@ -99,17 +99,13 @@ export class Passage {
   /** `log(sum exp(logit))` of each window, over [CLS] and the tokens of the passage. */
   readonly #sums: { start: number[]; end: number[] } = { start: [], end: [] };
 
-  constructor(text: string, tokens: Int32Array, options: SpanOptions) {
+  /** @param isAgain whether `addAgain` will be called, whose window takes the place of all spans that it has */
+  constructor(text: string, tokens: Int32Array, options: SpanOptions, isAgain: boolean) {
     this.text = text;
     this.length = tokens.length / 3;
     this.#tokens = tokens;
     this.#options = options;
-    this.#count = options.topK;
-  }
-
-  /** To be called first if `addAgain` will be: that one takes the place of all spans that its window has. */
-  expectAgain(): void {
-    this.#count += AGAIN * Math.min(AGAIN, this.#options.maxAnswerTokens);
+    this.#count = options.topK + (isAgain ? AGAIN * Math.min(AGAIN, options.maxAnswerTokens) : 0);
   }
 
   /** Ids of the tokens from `begin` to the one before `end`. */
@@ -171,20 +167,18 @@ export class Passage {
 
   /** The best spans, each text once; without `overlap` those that share no text with a better one. */
   best(): readonly Span[] {
-    const { overlap } = this.#options;
     const kept: Span[] = [];
-    const seen = new Set<string>();
-    const places: [start: number, end: number][] = [];
+    const places = new Map<string, [start: number, end: number]>();
     for (const span of this.#spans.sort(compare)) {
       if (kept.length === this.#count) break;
-      const [start, end] = this.#placeOf(span);
-      const isFree = overlap
-        ? !seen.has(`${start} ${end}`)
-        : !places.some((other) => other[0] < end && start < other[1]);
-      if (!isFree || start >= end) continue;
+      const place = this.#placeOf(span);
+      const [start, end] = place;
+      const isTaken = this.#options.overlap
+        ? places.has(`${place}`)
+        : [...places.values()].some(([a, b]) => a < end && start < b);
+      if (isTaken || start >= end) continue;
       kept.push(span);
-      seen.add(`${start} ${end}`);
-      places.push([start, end]);
+      places.set(`${place}`, place);
     }
     this.#spans = kept;
     if (kept.length === this.#count) this.#least = margin(kept.at(-1)!);

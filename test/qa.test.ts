@@ -264,18 +264,11 @@ describe('windows', () => {
   );
   test('what is read again decides, and moves all others by as much', async () => {
     // "No answer" fits long windows better, and the answer fits a little more in the one that is read again.
-    let tokens = 0;
+    let window = -1;
     const { qa } = model((token, at) => {
-      if (at === 0) tokens = 0;
-      tokens++;
+      if (at === 0) window++;
       if (token === '[CLS]') return [window < 2 ? 6 : 1, 6];
       return [token === 's' ? 5 : 0, token === 'e' ? 5 : token === 'c' ? 3 : 0];
-    });
-    let window = -1;
-    const { tokenizer: own } = qa;
-    const pair = vi.spyOn(own, 'pair').mockImplementation((...given) => {
-      window++;
-      return Tokenizer.prototype.pair.apply(own, given);
     });
     const context = `s c ${filler(40)}s e ${filler(29)}`;
     const ask = (topK: number) => {
@@ -283,7 +276,7 @@ describe('windows', () => {
       return qa.answer({ question: 'q', context, maxTokens: 64, topK });
     };
     const all = await ask(5000);
-    expect(tokens).toBeGreaterThan(0);
+    expect(window).toBe(2);
     expect(all[0]).toMatchObject({ text: 's e', startLogit: 5, endLogit: 5, nullScore: 7, noAnswer: false });
     // 10 - 12 became 10 - 7: "s c" at the begin, which is not read again, has 8 - 12 and becomes 8 - 7.
     expect(all.find(({ text }) => text === 's c')).toMatchObject({ startLogit: 5, endLogit: 3, nullScore: 7 });
@@ -294,7 +287,6 @@ describe('windows', () => {
     window = -1;
     const [plain] = await qa.answer({ question: 'q', context, maxTokens: 64, stride: 30 });
     expect(plain).toMatchObject({ noAnswer: true, nullScore: 12 });
-    pair.mockRestore();
   });
   test('a stride that is too large says how much of the passage a window has', () =>
     expectError('input', /stride: expected fewer than the 60 tokens of the passage .*, got 60\. Lower it/, () =>
