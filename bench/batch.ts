@@ -1,10 +1,11 @@
 /**
- * What a batch saves: `node bench/batch.ts [--device webgpu] [--dtype fp32] [--model FOLDER]`. Sequences of 16 and of 133 tokens,
- * one after another and in batches of 2, 8 and 32, in turns; first that the logits are the same bits. Prints milliseconds for
- * each sequence: medians.
+ * Times of batches: `node bench/batch.ts [--device webgpu] [--dtype fp32] [--model FOLDER]`. Sequences of 16 and of 133 tokens,
+ * one after another and in batches of 2, 8 and 32, in turns; first that the logits are the same bits. Prints medians for each
+ * sequence.
  */
 import { parseArgs } from 'node:util';
 import { type LoadOptions, load, type QuestionAnswering } from '../src/index.ts';
+import { markdown } from './columns.ts';
 import { median } from './measure.ts';
 
 const { values } = parseArgs({
@@ -25,8 +26,10 @@ const options: LoadOptions = {
 };
 const models: QuestionAnswering[] = [];
 for (const batchSize of SIZES) models.push(await load(values.model, { ...options, batchSize }));
-console.log(JSON.stringify({ ...models[0]!.info, milliseconds: undefined }));
+const { device, dtype, threads, kernels, adapter } = models[0]!.info;
+console.log(`${[device, dtype, threads && `${threads} threads`, kernels, adapter].filter(Boolean).join(', ')}\n`);
 
+const rows: string[][] = [];
 for (const tokens of [16, 133]) {
   const inputs = Array.from({ length: 32 }, (_, i) => ({
     inputIds: Array.from({ length: tokens }, (_, k) => 1000 + ((i * 131 + k * 7919) % 20000)),
@@ -46,10 +49,8 @@ for (const tokens of [16, 133]) {
     }
   }
   const medians = times.map(median);
-  for (const [i, size] of SIZES.entries()) {
-    console.log(
-      `${tokens} tokens, batch ${size}: ${medians[i]!.toFixed(2)} ms a sequence, ${(medians[0]! / medians[i]!).toFixed(2)}x`,
-    );
-  }
+  const faster = medians.slice(1).map((each) => `${(medians[0]! / each).toFixed(2)}x`);
+  rows.push([`${tokens} tokens`, medians[0]!.toFixed(2), ...faster]);
 }
+console.log(markdown(['', 'one at a time, ms', ...SIZES.slice(1).map((size) => `${size} at a time`)], rows));
 for (const model of models) await model.dispose();

@@ -1,39 +1,16 @@
 /**
- * How a model does next to others: forwards with 0, 1, 2 and 4 busy processes beside, with 1 thread and with one for each
- * core, in turns; and the caller's event loop while 100 answers are queued.
- * `npm run bench:contention` prints tables; `-- FILE` also writes them as JSON.
+ * A model next to others: forwards with 0, 1, 2 and 4 busy processes beside, with 1 thread and with one for each core, in
+ * turns; and the caller's event loop while answers are queued. `npm run bench:contention` prints both tables.
  */
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { load, type QuestionAnswering } from '../src/index.ts';
-import { type Environment, environment } from './environment.ts';
-import { latencyOf } from './measure.ts';
+import { markdown } from './columns.ts';
+import { median } from './measure.ts';
 import { randomIds } from './model.ts';
-
-/** Milliseconds of `FORWARDS` forwards. */
-export interface Crowded {
-  readonly beside: number;
-  readonly tokens: number;
-  readonly threads: number;
-  readonly median: number;
-  readonly longest: number;
-}
-/** Milliseconds by which the caller's events were late while `ANSWERS` answers were queued. */
-export interface Delay {
-  readonly threads: number;
-  readonly p99: number;
-  readonly longest: number;
-}
-export interface Contention {
-  readonly environment: Environment;
-  readonly forwards: number;
-  readonly answers: number;
-  readonly crowded: readonly Crowded[];
-  readonly delays: readonly Delay[];
-}
+import { shown } from './text.ts';
 
 const FORWARDS = 60;
 const ANSWERS = 100;
@@ -62,7 +39,8 @@ async function timed(qa: QuestionAnswering, tokens: number): Promise<number> {
   return performance.now() - begin;
 }
 
-async function crowdedBy(count: number, tokens: number, models: readonly QuestionAnswering[]): Promise<Crowded[]> {
+/** Rows of one number of busy processes and one length. */
+async function crowdedBy(count: number, tokens: number, models: readonly QuestionAnswering[]): Promise<string[][]> {
   const samples = models.map((): number[] => []);
   await beside(count, async () => {
     for (let i = -5; i < FORWARDS; i++) {
@@ -73,34 +51,29 @@ async function crowdedBy(count: number, tokens: number, models: readonly Questio
     }
   });
   return models.map(({ info }, k) => {
-    const { p50 } = latencyOf(samples[k]!);
-    return { beside: count, tokens, threads: info.threads!, median: p50 * 1000, longest: Math.max(...samples[k]!) };
+    const times = [median(samples[k]!), Math.max(...samples[k]!)].map(shown);
+    return [String(count), String(tokens), String(info.threads), ...times];
   });
 }
 
-async function delayOf(qa: QuestionAnswering): Promise<Delay> {
+async function delayOf(qa: QuestionAnswering): Promise<string[]> {
   const ask = { question: 'Who came?', context: 'Ada came to town yesterday. '.repeat(20) };
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   await Promise.all(Array.from({ length: ANSWERS }, () => qa.answer(ask)));
   delay.disable();
-  return { threads: qa.info.threads!, p99: delay.percentile(99) / 1e6, longest: delay.max / 1e6 };
+  return [String(qa.info.threads), shown(delay.percentile(99) / 1e6), shown(delay.max / 1e6)];
 }
 
-const about = environment();
 const models = [await load(folder, { threads: 1 }), await load(folder)];
-const crowded: Crowded[] = [];
+const crowded: string[][] = [];
 for (const count of [0, 1, 2, 4]) {
   for (const tokens of [16, 130]) crowded.push(...(await crowdedBy(count, tokens, models)));
 }
-const delays: Delay[] = [];
+console.log(`${FORWARDS} forwards of each, in turns:\n`);
+console.log(markdown(['busy processes beside', 'tokens', 'threads', 'median ms', 'longest ms'], crowded));
+const delays: string[][] = [];
 for (const qa of models) delays.push(await delayOf(qa));
+console.log(`\nDelay of the caller's event loop while ${ANSWERS} answers are queued:\n`);
+console.log(markdown(['threads', 'p99 ms', 'longest ms'], delays));
 for (const qa of models) await qa.dispose();
-
-console.table(crowded);
-console.table(delays);
-const [out] = process.argv.slice(2);
-if (out) {
-  const result: Contention = { environment: about, forwards: FORWARDS, answers: ANSWERS, crowded, delays };
-  writeFileSync(out, `${JSON.stringify(result, null, 2)}\n`);
-}

@@ -21,6 +21,15 @@ export interface Environment {
   readonly v8: string;
 }
 
+/** The CPU's name, and on x86 its family and model: virtual machines call several generations "AMD EPYC". */
+function cpuName(): string {
+  const name = cpus()[0]?.model.trim() || 'unknown';
+  if (!existsSync('/proc/cpuinfo')) return name;
+  const text = readFileSync('/proc/cpuinfo', 'utf8');
+  const [family, model] = ['cpu family', 'model'].map((key) => new RegExp(`^${key}\\s*: (\\d+)`, 'm').exec(text)?.[1]);
+  return family ? `${name} (family ${family}, model ${model})` : name;
+}
+
 /** @param root the folder of the sources */
 export function environment(root = join(import.meta.dirname, '..')): Environment {
   const describe = ['-C', root, 'describe', '--always', '--abbrev=12', '--dirty', '--exclude=*'];
@@ -30,7 +39,7 @@ export function environment(root = join(import.meta.dirname, '..')): Environment
     bertlet: VERSION,
     commit: git?.status === 0 ? git.stdout.trim() : null,
     date: new Date().toISOString(),
-    cpu: cpus()[0]?.model.trim() || 'unknown',
+    cpu: cpuName(),
     cores: availableParallelism(),
     memoryBytes: totalmem(),
     load: loadavg()[0]!,

@@ -1,4 +1,7 @@
-/** The timing core: which forwards count, from when to when, and what is made of them. The clock comes from outside. */
+/**
+ * The timing core: which forwards count, from when to when, and their statistics. Needed beside tinybench, which times one function
+ * to its end: here a process stops after a few forwards for another's turn, the clock is given, and percentiles are numpy's.
+ */
 
 export interface Protocol {
   /** Forwards that are not counted; fewer, but at least 1, where they would take more than a fifth of `seconds`. */

@@ -1,55 +1,44 @@
 /**
- * Peak memory and time of converting and of loading a checkpoint of bert-base-cased's shape (random weights, written to a
- * temporary folder) in a process of its own, up to the first answer. `npm run bench:memory`
+ * Peak memory and time of converting and of loading a checkpoint of bert-base-cased's shape (random weights), each in a
+ * process of its own, and the sizes that `convert` prints of it: the article's. `npm run bench:memory`
  */
 import { spawnSync } from 'node:child_process';
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { markdown } from './columns.ts';
 import { randomCheckpoint } from './model.ts';
+import { type Options, programsOf, ROOT } from './peers/engines.ts';
 import { SHAPES } from './shapes.ts';
 
 const { folder, remove } = randomCheckpoint(SHAPES['bert-base-cased']!);
-const root = join(import.meta.dirname, '..');
+/** Imported by a program, it prints the most memory that the program had, at its end. */
+const PEAK = `import { peakBytes } from '${join(import.meta.dirname, 'environment.ts')}';
+  process.on('exit', () => console.log((peakBytes() / 1e6).toFixed(0)));`;
+const converted = ['int8', 'fp16', 'fp32'].map((dtype) => {
+  const program = ['programs/main.ts', 'convert', folder, '--out', join(folder, dtype), '--dtype', dtype];
+  const begin = performance.now();
+  const args = ['--import', `data:text/javascript,${encodeURIComponent(PEAK)}`, ...program];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+  const lines = stdout.trim().split('\n');
+  const sizes = lines.filter((line) => line.includes('Model Size'));
+  return { dtype, sizes, milliseconds: performance.now() - begin, peak: lines.at(-1)! };
+});
+console.log(`\`\`\`\n${converted[0]!.sizes.join('\n')}\n\`\`\`\n`);
+const rows = converted.map(({ dtype, milliseconds, peak }) => [dtype, milliseconds.toFixed(0), peak]);
+console.log(`${markdown(['convert to', 'ms', 'peak MB'], rows)}\n`);
 
-/** Runs lines of a program of its own; its output, and its peak memory in MB. */
-function measured(code: string, ...args: string[]) {
-  const imports =
-    "import { load } from './src/index.ts'; import { convert } from './programs/convert.ts'; import { peakBytes } from './bench/environment.ts';";
-  const program = `${imports} ${code} console.log(peakBytes() / 2 ** 20);`;
-  const child = spawnSync(process.execPath, ['--input-type=module', '-e', program, ...args], {
-    cwd: root,
-    encoding: 'utf8',
-  });
-  if (child.status !== 0) throw new Error(child.stderr);
-  return child.stdout.trim().split('\n').map(Number);
-}
-const size = (path: string) => statSync(join(path, 'model.safetensors')).size / 2 ** 20;
-
-console.log('| convert to | ms | its file, MB | peak RSS, MB |\n|---|---|---|---|');
-for (const precision of ['torch', 'fp16', 'fp32']) {
-  const out = join(folder, precision);
-  const code =
-    'const begin = performance.now(); await convert(process.argv[1], process.argv[2], { precision: process.argv[3] }); console.log(performance.now() - begin);';
-  const [ms, peak] = measured(code, folder, out, precision) as [number, number];
-  console.log(`| ${precision} | ${ms.toFixed(0)} | ${size(out).toFixed(0)} | ${peak.toFixed(0)} |`);
-}
-
-console.log('\n| file | dtype | load ms | first answer ms | peak RSS, MB |\n|---|---|---|---|---|');
-const LOAD = `const begin = performance.now();
-  const dtype = process.argv[2];
-  const qa = await load(process.argv[1], { dtype, scheme: dtype === 'int8' ? 'torch' : undefined, threads: 2 });
-  console.log(performance.now() - begin);
-  await qa.answer({ question: 'Who?', context: 'Ada came yesterday.' });
-  console.log(performance.now() - begin);
-  await qa.dispose();`;
-for (const [file, dtype] of [
-  ['torch', 'int8'],
-  ['fp32', 'int8'],
-  ['fp16', 'int8'],
+const loads: string[][] = [];
+for (const [file, only] of [
+  ['int8', 'int8 accurate'],
+  ['fp32', 'int8 accurate'],
+  ['fp16', 'int8 accurate'],
   ['fp32', 'fp32'],
 ] as const) {
-  measured(LOAD, join(folder, file), dtype); // so that the file is in the system's cache
-  const [load, first, peak] = measured(LOAD, join(folder, file), dtype) as [number, number, number];
-  console.log(`| ${file} | ${dtype} | ${load.toFixed(0)} | ${first.toFixed(0)} | ${peak.toFixed(0)} |`);
+  const options: Options = { threads: 2, tokens: 0, model: join(folder, file), checkout: [], only };
+  const [program] = programsOf('answers', options);
+  const { hello, child } = await program!.start();
+  await child.end();
+  loads.push([file, only, hello.start.milliseconds.toFixed(0), hello.start.megabytes.toFixed(0)]);
 }
+console.log(markdown(['file', 'loaded as', 'first answer, ms', 'peak MB'], loads));
 remove();

@@ -1,12 +1,12 @@
 /**
- * Packs what a machine with a GPU and nothing else needs to run bench/latency.ts: Node, bertlet, and `webgpu`'s binary
- * for this platform. `node scripts/pack.ts FILE.tar.xz`, and there `tar -xJf FILE.tar.xz && ./pack/run --device webgpu`.
+ * Packs what a machine with a GPU and nothing else needs to run `bertlet bench`: Node, bertlet, and `webgpu`'s binary
+ * for this platform. `npx node scripts/pack.ts FILE.tar.xz`, and there `tar -xJf FILE.tar.xz && ./pack/run --device webgpu`.
  * The weights are seeded random ones, made there. A Vulkan loader comes along, for machines that have a driver and none.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { Command } from 'commander';
 import { driverEnvironment } from './driver.ts';
 
@@ -21,8 +21,9 @@ try {
   mkdirSync(folder);
   cpSync(process.execPath, join(folder, 'node'));
   execFileSync('strip', [join(folder, 'node')]); // of symbols
-  for (const path of ['src', 'kernels', 'bench', 'wasm', 'package.json']) copy(path);
-  for (const name of ['commander', 'tinybench']) copy(`node_modules/${name}`);
+  for (const path of ['src', 'kernels', 'bench', 'programs', 'wasm', 'package.json']) copy(path);
+  const needed = execFileSync('npm', ['ls', '--omit=dev', '--all', '--parseable'], { cwd: ROOT, encoding: 'utf8' });
+  for (const path of needed.trim().split('\n').slice(1)) if (!path.endsWith('/webgpu')) copy(relative(ROOT, path));
   const binary = `node_modules/webgpu/dist/${process.platform}-${process.arch}`;
   for (const path of ['node_modules/webgpu/package.json', 'node_modules/webgpu/index.js', binary]) copy(path);
   mkdirSync(join(folder, 'lib'));
@@ -31,7 +32,7 @@ try {
     '#!/bin/sh',
     'cd "$(dirname "$0")" || exit 1',
     'ldconfig -p 2>/dev/null | grep -q libvulkan.so.1 || export LD_LIBRARY_PATH="$PWD/lib:$LD_LIBRARY_PATH"',
-    'exec ./node bench/latency.ts "$@"',
+    'exec ./node programs/main.ts bench --shape minilm-l6 "$@"',
   ];
   writeFileSync(join(folder, 'run'), `${run.join('\n')}\n`);
   chmodSync(join(folder, 'run'), 0o755);

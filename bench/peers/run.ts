@@ -1,110 +1,105 @@
-/** Times bertlet and its peers side by side: README.md. */
-import { writeFileSync } from 'node:fs';
+/**
+ * Times bertlet and its peers side by side, each engine and dtype in a process of its own, in turns: README.md.
+ *   answers   from import to the first answer, then whole answers, to the article's question by the embedded checkpoint
+ *   page      whole answers in headless Chromium
+ *   forward   one forward of bert-base-cased's shape, random weights
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Command } from 'commander';
+import { Argument, Command } from 'commander';
 import { QUESTION, TEXT } from '../article.ts';
 import { environment } from '../environment.ts';
 import { median } from '../measure.ts';
-import { startChild, takeTurns } from '../turns.ts';
+import { takeTurns } from '../turns.ts';
+import { type Hello, MODEL, type Options, programsOf, ROOT, type Running, type What } from './engines.ts';
+import { type Peers, peersText, type Timed } from './result.ts';
 
+const WHAT = {
+  answers: "whole answers to the article's question",
+  page: 'whole answers in a page',
+  forward: 'one forward',
+};
 const command = new Command('run')
-  .argument('<dir>', 'where setup.sh installed the peers')
-  .option('--tokens <n>', 'length of the input', '133')
-  .option('--threads <n>', 'threads of each engine', '2')
-  .option('--rounds <n>', 'turns of each', '12')
-  .option('--only <names>', 'which of them: bertlet, torch, ort-node, ort-web, transformers.js, page, page-plain')
-  .option(
-    '--answers',
-    "whole answers to the article's question by the embedded checkpoint: bertlet, torch, transformers.js, page, page-plain",
-  )
+  .addArgument(new Argument('<what>').choices(Object.keys(WHAT)))
+  .argument('[dir]', 'where setup.sh installed the peers; without it bertlet is alone')
+  .option('--threads <n>', 'threads of each engine', Number, 2)
+  .option('--rounds <n>', 'turns of each, of 3 runs', Number, 12)
+  .option('--starts <n>', 'answers: processes of each whose start is timed', Number, 5)
+  .option('--tokens <n>', 'forward: length of the input', Number, 133)
+  .option('--model <dir>', 'answers: another checkpoint for bertlet', MODEL)
+  .option('--checkout <dir...>', 'answers: other checkouts of bertlet, built', [])
+  .option('--only <names>', 'engines by parts of their names')
   .option('--avx2', 'hold PyTorch to AVX2')
   .option('--json <file>', 'write all samples there')
   .parse();
-const options = command.opts<{
-  tokens: string;
-  threads: string;
-  rounds: string;
-  only?: string;
-  answers?: boolean;
-  avx2?: boolean;
-  json?: string;
-}>();
-const begun = environment(); // with the load before these processes make their own
-const dir = resolve(command.args[0]!);
-const here = import.meta.dirname;
-const { tokens, threads } = options;
-const PEERS: Record<string, string[]> = {
-  bertlet: [process.execPath, join(here, 'bertlet_peer.ts'), tokens, threads],
-  torch: [join(dir, 'venv/bin/python'), join(here, 'torch_peer.py'), tokens, threads],
-  'ort-node': [process.execPath, join(here, 'ort_peer.mjs'), tokens, threads, dir, 'node'],
-  'ort-web': [process.execPath, join(here, 'ort_peer.mjs'), tokens, threads, dir, 'web'],
-};
-const checkpoint = join(here, '..', '..', 'weights', 'minilm-l6-qa');
-const asked = [threads, QUESTION, TEXT];
-const ANSWERS: Record<string, string[]> = {
-  bertlet: [process.execPath, join(here, 'bertlet_answers.ts'), checkpoint, ...asked],
-  torch: [join(dir, 'venv/bin/python'), join(here, 'torch_answers.py'), checkpoint, ...asked],
-  'transformers.js': [process.execPath, join(here, 'transformersjs_answers.mjs'), dir, ...asked],
-  page: [process.execPath, join(here, 'page_answers.ts'), dir, 'isolated', ...asked],
-  'page-plain': [process.execPath, join(here, 'page_answers.ts'), dir, 'plain', ...asked],
-};
-const shape = options.answers ? "the embedded checkpoint's weights, whole answers" : "bert-base-cased's shape";
-const AVX2 = { ATEN_CPU_CAPABILITY: 'avx2', FBGEMM_ENABLE_INSTRUCTIONS: 'AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2' };
+const [what, dir] = command.processedArgs as [What, string | undefined];
+const options = command.opts<Omit<Options, 'dir'> & { rounds: number; starts: number; json?: string }>();
 
-interface Variant {
-  name: string;
-  run: (n: number) => Promise<number[]>;
-  milliseconds: number[];
-}
-const variants: Variant[] = [];
-const children = [];
-const all = options.answers ? ANSWERS : PEERS;
-for (const peer of options.only?.split(',') ?? Object.keys(all)) {
-  const [file, ...args] = all[peer]!;
-  const env = options.avx2 && peer === 'torch' ? { ...process.env, ...AVX2 } : process.env;
-  const child = startChild(peer, file!, args, env);
-  children.push(child);
-  const { name, dtypes } = await child.next<{ name: string; dtypes: string[] }>();
-  for (const dtype of dtypes) {
-    const run = (n: number) => child.ask<number[]>(`${dtype} ${n}`);
-    variants.push({ name: `${name}, ${dtype}${env === process.env ? '' : ', AVX2 only'}`, run, milliseconds: [] });
+const begun = environment(); // with the load before these processes make their own
+const programs = programsOf(what, { ...options, dir });
+const starts = programs.map((): Timed['starts'] => []);
+const again = what === 'answers' ? options.starts : 1;
+const running: (Running & { milliseconds: number[] })[] = [];
+for (let round = 1; round <= again; round++) {
+  for (const [i, program] of programs.entries()) {
+    const { hello, child } = await program.start();
+    starts[i]!.push({ ...hello.start, ...(hello.again !== undefined && { again: hello.again }) });
+    if (round < again) await child.end();
+    else running.push({ hello, child, milliseconds: [] as number[] });
   }
 }
-for (const { run } of variants) await run(5); // warm-up
+const asked = (times: number) => JSON.stringify({ question: QUESTION, context: TEXT, times });
+for (const { child } of running) await child.ask(asked(5)); // warm-up
 await takeTurns(
-  variants.map(({ run, milliseconds }) => async () => {
-    milliseconds.push(...(await run(3)));
-    return milliseconds.length < 3 * Number(options.rounds);
+  running.map(({ hello, child, milliseconds }) => async () => {
+    const { times, text } = await child.ask<{ times: number[]; text?: string }>(asked(3));
+    if (text && text.toLowerCase() !== 'new york times') throw new Error(`${hello.engine} ${hello.dtype}: ${text}`);
+    milliseconds.push(...times);
+    return milliseconds.length < 3 * options.rounds;
   }),
 );
-await Promise.all(children.map((child) => child.end()));
+await Promise.all(running.map(({ child }) => child.end()));
 
-/** What `run.ts --json` writes, and docs/results.md shows. */
-export interface Peers {
-  environment: typeof begun;
-  shape: string;
-  tokens: number;
-  threads: number;
-  engines: { name: string; median: number; best: number; ratio: number; milliseconds: number[] }[];
-}
-
-const isInt8 = (name: string) => name.includes('int8') && !name.endsWith('fp32');
-/** The median of bertlet with that dtype at the same place: in Node, or in a page with as many threads. */
-const own = (name: string) => {
-  const [place] = /^Chromium.* threads?, /.exec(name) ?? [''];
-  const same = (other: string) => other.startsWith(`${place}bertlet`) && isInt8(other) === isInt8(name);
-  return median(variants.find((other) => same(other.name))?.milliseconds ?? [Number.NaN]);
-};
-const result: Peers = {
-  ...{ environment: begun, shape, tokens: Number(tokens), threads: Number(threads) },
-  engines: variants.map(({ name, milliseconds }) => {
-    const [middle, best] = [median(milliseconds), Math.min(...milliseconds)];
-    return { name, median: middle, best, ratio: own(name) / middle, milliseconds };
-  }),
-};
-console.log(`${shape}, ${tokens} tokens, ${threads} threads, ${begun.cpu}, Node ${process.version}\n`);
-console.log('| engine | median ms | min ms | bertlet / it |\n|---|---|---|---|');
-for (const { name, median, best, ratio } of result.engines) {
-  console.log(`| ${name} | ${median.toFixed(1)} | ${best.toFixed(1)} | ${ratio.toFixed(2)} |`);
-}
+const kind = (dtype: string) => dtype.split(' ')[0];
+/** Torch's scheme is what peers compute; the default one is its own engine's. */
+const isOwn = ({ engine, dtype }: Hello) => engine === 'bertlet' && dtype !== 'int8 accurate';
+const engines = running.map(({ hello: { start: _, again: __, ...hello }, milliseconds }, i): Timed => {
+  const same = running.find(
+    (other) => isOwn(other.hello) && kind(other.hello.dtype) === kind(hello.dtype) && other.hello.place === hello.place,
+  );
+  const of = (pick: (start: Timed['starts'][0]) => number | undefined) =>
+    median(starts[i]!.map((start) => pick(start) ?? Number.NaN));
+  const start = { milliseconds: of((s) => s.milliseconds), cpu: of((s) => s.cpu), megabytes: of((s) => s.megabytes) };
+  const [middle, best] = [median(milliseconds), Math.min(...milliseconds)];
+  return {
+    ...hello,
+    ...{ median: middle, best, ratio: same ? median(same.milliseconds) / middle : null, milliseconds },
+    ...{
+      start: { ...start, again: starts[i]![0]!.again === undefined ? null : of((s) => s.again) },
+      starts: starts[i]!,
+    },
+  };
+});
+const installed = what === 'answers' && dir ? installs(resolve(dir)) : null;
+const result: Peers = { environment: begun, what: WHAT[what], threads: options.threads, engines, installed };
+console.log(peersText(result));
 if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
+
+/** MB of an installation: of bertlet as a project installs it, of the peers as setup.sh has them. */
+function installs(dir: string): Record<string, number> {
+  const temporary = mkdtempSync(join(tmpdir(), 'bertlet-install-'));
+  const run = (file: string, ...args: string[]) => {
+    const child = spawnSync(file, args, { cwd: ROOT, encoding: 'utf8' });
+    if (child.status !== 0) throw new Error(child.stderr);
+    return child.stdout.trim();
+  };
+  const tarball = join(temporary, run('npm', 'pack', '--silent', '--pack-destination', temporary));
+  run('npm', 'install', '--silent', '--omit=peer', '--prefix', temporary, tarball);
+  const megabytes = (folder: string) => Number(run('du', '-sb', folder).split('\t')[0]) / 1e6;
+  const folders = { bertlet: join(temporary, 'node_modules'), 'transformers.js': join(dir, 'node_modules') };
+  const sizes = Object.entries({ ...folders, PyTorch: join(dir, 'venv') }).map(([name, at]) => [name, megabytes(at)]);
+  rmSync(temporary, { recursive: true });
+  return Object.fromEntries(sizes);
+}

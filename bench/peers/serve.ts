@@ -1,22 +1,54 @@
-/** What the peers of run.ts in JavaScript have in common: they say who they are, then time what each line asks for. */
+/** The conversation of run.ts with an engine, in JavaScript: the engine says who it is and what its start took, then answers lines. */
 import { createInterface } from 'node:readline';
+import { peakBytes } from '../environment.ts';
+
+export interface Asked {
+  readonly question?: string;
+  readonly context?: string;
+  /** How often. */
+  readonly times: number;
+}
+/** Text of an answer, or nothing where a forward is all that an engine does; other fields are passed on. */
+export type Said = { readonly text?: string; readonly milliseconds?: number } | undefined;
+export interface Engine {
+  readonly engine: string;
+  readonly version: string;
+  readonly dtype: string;
+  readonly kernels?: string | undefined;
+  /** Where it runs, if not in Node or Python. */
+  readonly place?: string;
+  readonly answer: (asked: Asked) => Promise<Said>;
+  /** Frees the model and loads it anew. */
+  readonly again?: () => Promise<unknown>;
+}
+
+const report = (value: object) => console.log(JSON.stringify(value));
 
 /**
- * For each line `DTYPE N` of input: N runs of that dtype, their milliseconds as JSON. Ends the process with its input.
- * @param runs may return the milliseconds that they took, where another clock knows better
+ * Starts an engine, has it answer the first question, and then each line of input, which is JSON of `Asked`. Ends the process
+ * with its input.
+ * @param open imports and loads the engine: its time is a part of the start
  */
-export async function serve(name: string, runs: Readonly<Record<string, () => Promise<unknown>>>): Promise<never> {
-  console.log(JSON.stringify({ name, dtypes: Object.keys(runs) }));
+export async function serve(open: () => Promise<Engine>, first: Omit<Asked, 'times'> = {}): Promise<never> {
+  const [begin, before] = [performance.now(), process.cpuUsage()];
+  const { answer, again, ...about } = await open();
+  await answer({ ...first, times: 1 });
+  const milliseconds = performance.now() - begin;
+  const { user, system } = process.cpuUsage(before);
+  const start = { milliseconds, cpu: (user + system) / 1000, megabytes: peakBytes() / 1e6 };
+  const second = performance.now();
+  await again?.();
+  report({ ...about, start, ...(again && { again: performance.now() - second }) });
   for await (const line of createInterface({ input: process.stdin })) {
-    const at = line.lastIndexOf(' '); // a dtype may have a space in its name
-    const run = runs[line.slice(0, at)]!;
-    const ms: number[] = [];
-    for (let i = 0; i < Number(line.slice(at)); i++) {
-      const start = performance.now();
-      const took = await run();
-      ms.push(typeof took === 'number' ? took : performance.now() - start);
+    const asked = JSON.parse(line) as Asked;
+    const times: number[] = [];
+    let said: Said;
+    for (let i = 0; i < asked.times; i++) {
+      const at = performance.now();
+      said = await answer(asked);
+      times.push(said?.milliseconds ?? performance.now() - at);
     }
-    console.log(JSON.stringify(ms));
+    report({ ...said, times });
   }
   process.exit(0);
 }

@@ -1,87 +1,72 @@
-/** bertlet and PyTorch answer the same questions of SQuAD in turns: speed and figures of both. README.md */
-import { join, resolve } from 'node:path';
+/** bertlet and its peers answer the same questions of SQuAD, in turns: figures and speed of all. README.md */
+import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { modelOption, positive } from '../../programs/options.ts';
-import { writeWhole } from '../../programs/write.ts';
-import { environment as environmentNow } from '../environment.ts';
-import { readSquad, sample } from '../squad/dataset.ts';
-import { type Answered, type Header, Predictions } from '../squad/predictions.ts';
-import {
-  type Answerer,
-  type Evaluation,
-  identify,
-  loadVariant,
-  resultsOf,
-  takeTurns,
-  variantsOf,
-  WINDOWS,
-} from '../squad/run.ts';
-import { startChild } from '../turns.ts';
+import { environment } from '../environment.ts';
+import { answerable, readSquad, sample } from '../squad/dataset.ts';
+import { type Answered, Predictions } from '../squad/predictions.ts';
+import { type Answerer, identify, resultsOf, takeTurns, WINDOWS } from '../squad/run.ts';
+import { MODEL, type Options, programsOf } from './engines.ts';
+import { type Squad, squadText } from './result.ts';
 
 const command = new Command('squad')
-  .argument('<dir>', 'where setup.sh installed the peers')
-  .argument('<squad>', 'a file of SQuAD')
-  .addOption(modelOption())
-  .option('--questions <n>', 'only so many', positive)
-  .option('--threads <n>', 'threads of each engine', positive, 2)
+  .argument('<squad>', 'a file of SQuAD 2.0')
+  .argument('[dir]', 'where setup.sh installed the peers; without it bertlet is alone')
+  .option('--questions <n>', 'only so many', Number, Infinity)
+  .option('--threads <n>', 'threads of each engine', Number, 2)
   .option('--predictions <file>', 'keep each answer there; run again to go on where it was stopped')
+  .option('--only <names>', 'engines by parts of their names')
   .option('--json <file>', 'write the results there')
   .parse();
-const options = command.opts<{
-  model: string;
-  questions?: number;
-  threads: number;
-  predictions?: string;
-  json?: string;
-}>();
-const [dir, file] = command.args.map((path) => resolve(path)) as [string, string];
-const { threads } = options;
+const [file, dir] = command.processedArgs as [string, string | undefined];
+const options = command.opts<
+  Pick<Options, 'threads' | 'only'> & Partial<Record<'predictions' | 'json', string>> & { questions: number }
+>();
+const { threads, only } = options;
+const begun = environment(); // with the load before these processes make their own
 const dataset = await readSquad(file);
-const questions = sample(dataset.questions, options.questions ?? dataset.questions.length, 1);
+const questions = sample(dataset.questions, options.questions, 1);
+const withAnswer = answerable({ ...dataset, questions }).questions;
 
-const begun = environmentNow(); // with the load before these processes make their own
-const python = [join(import.meta.dirname, 'torch_squad.py'), file, options.model, `${threads}`];
-const child = startChild('torch_squad.py', join(dir, 'venv/bin/python'), python);
-const torch = await child.next<{ name: string; dtypes: string[] }>();
-const index = new Map(dataset.questions.map(({ id }, i) => [id, i]));
-const peers = torch.dtypes.map((dtype): Answerer => {
-  const answer = ({ id }: { id: string }) => child.ask<Answered>(`${dtype} ${index.get(id)}`);
-  return { name: `${torch.name} ${dtype}`, answer };
+const programs = programsOf('answers', { dir, threads, only, tokens: 0, model: MODEL, checkout: [] });
+const running = await Promise.all(programs.map(({ start }) => start()));
+/** Windows and answers as in Hugging Face's run_qa.py; the threshold of "no answer" is put to the scores afterwards. */
+const windows = { ...WINDOWS, nullThreshold: Number.MAX_VALUE };
+const answerers = running.map(({ hello, child }, i): Answerer => {
+  const answer = async ({ question, context }: { question: string; context: string }): Promise<Answered> => {
+    const asked = JSON.stringify({ question, context, ...windows, times: 1 });
+    const { times, ...said } = await child.ask<Answered & { times: [number] }>(asked);
+    return { ...{ noAnswerScore: 0, windows: 1 }, ...said, milliseconds: times[0] };
+  };
+  return { name: `${hello.engine} ${hello.version} ${hello.dtype} ${i}`, answer };
 });
-const own = [];
-for (const variant of variantsOf(['cpu'], ['int8', 'fp32'], ['torch', 'accurate'])) {
-  own.push(await loadVariant(options.model, variant, { workers: 1, threads }));
-}
-
-const answerers: Answerer[] = [...own, ...peers];
 const { name, sha256 } = dataset;
-const model = await identify(options.model, options.model);
-const header: Header = { version: 1, dataset: { name, sha256 }, model, options: WINDOWS };
-const predictions = new Predictions(options.predictions, header);
+const model = await identify(MODEL, MODEL);
+const predictions = new Predictions(options.predictions, {
+  version: 1,
+  dataset: { name, sha256 },
+  model,
+  options: WINDOWS,
+});
 await takeTurns(answerers, questions, predictions);
 predictions.close();
-await child.end();
-for (const { dispose } of own) await dispose();
+await Promise.all(running.map(({ child }) => child.end()));
 
 const names = answerers.map((answerer) => answerer.name);
-const results = resultsOf(names, questions, predictions, { ...dataset, threshold: 0, seed: 1 });
-const speed = (dtype: string) => results.find((result) => result.name === `${torch.name} ${dtype}`)!.questionsPerSecond;
-console.log(
-  `${name}, ${questions.length} questions; ${model.name}, ${threads} threads, ${begun.cpu}, Node ${begun.node}`,
-);
-console.log(`${own[0]!.info.kernels}\n`);
-console.log('| engine | questions/s | it / PyTorch of its dtype | EM | F1 | best F1 |\n|---|---|---|---|---|---|');
-const variants = results.map((result) => {
-  const ratio = result.questionsPerSecond / speed(result.name.includes('int8') ? 'int8' : 'fp32');
-  const { exact, f1, best_f1: best } = result.figures;
-  const cells = [result.questionsPerSecond.toFixed(1), ratio.toFixed(2), exact.toFixed(2), f1.toFixed(2)];
-  console.log(`| ${[result.name, ...cells, best?.toFixed(2) ?? ''].join(' | ')} |`);
-  return { ...result, ratio };
-});
-if (options.json) {
-  const environment = { ...begun, torch: torch.name, kernels: own[0]!.info.kernels, threads };
-  const of = dataset.questions.length;
-  const asked = { name, sha256, format: dataset.format, questions: questions.length, of, seed: 1 };
-  const report: Evaluation = { version: 1, environment, dataset: asked, model, variants };
-  await writeWhole(options.json, `${JSON.stringify(report, null, 2)}\n`);
-}
+const hasScore = running.map(({ hello }) => hello.engine !== 'transformers.js');
+const [two, one] = (['2.0', '1.1'] as const).map((format) => {
+  const some = format === '2.0' ? names.filter((_, i) => hasScore[i]) : names;
+  const results = resultsOf(some, format === '2.0' ? questions : withAnswer, predictions, {
+    format,
+    threshold: 0,
+    seed: 1,
+  });
+  return new Map(results.map((result) => [result.name, result]));
+}) as [Map<string, Squad['engines'][0]['one']>, Map<string, Squad['engines'][0]['one']>];
+const engines = running.map(({ hello: { start: _, again: __, ...about } }, i) => ({
+  ...about,
+  ...{ two: two.get(names[i]!) ?? null, one: one.get(names[i]!)! },
+}));
+const asked = { name, sha256, questions: questions.length, answerable: withAnswer.length };
+const result: Squad = { environment: begun, dataset: asked, model: model.name, threads, engines };
+console.log(squadText(result));
+if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
