@@ -21,6 +21,7 @@
  */
 import { exp, larger, largestOfPair, share, sumOfPair } from './math.wasm';
 import { tile } from './linear.wasm';
+import { copyLines, transposeBlock } from './matmul.wasm';
 
 /** Query rows of a block: the rows of a tile. */
 const TILE_ROWS: i32 = 6;
@@ -34,7 +35,7 @@ function packKeys(from: usize, stride: usize, to: usize, tokens: i32, headDim: i
     let i = 0, rows = 1;
     if (!(token & 3) && token + 4 <= tokens) {
       rows = 4;
-      for (; i + 4 <= headDim; i += 4) transpose(from + <usize>(i << 2), stride, panel + <usize>(i << 6));
+      for (; i + 4 <= headDim; i += 4) transposeBlock(from + <usize>(i << 2), stride, panel + <usize>(i << 6), 64);
     }
     for (let row: usize = 0; row < <usize>rows; row++) {
       const key = from + row * stride, column = panel + (row << 2);
@@ -42,36 +43,6 @@ function packKeys(from: usize, stride: usize, to: usize, tokens: i32, headDim: i
     }
     token += rows;
     from += <usize>rows * stride;
-  }
-}
-
-/** 4 numbers of each of 4 rows, `stride` bytes apart, to 4 lines of a panel, 64 bytes apart. */
-// @ts-ignore: decorator
-@inline
-function transpose(from: usize, stride: usize, to: usize): void {
-  const a = v128.load(from), b = v128.load(from + stride);
-  const c = v128.load(from + 2 * stride), d = v128.load(from + 3 * stride);
-  const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
-  const AB = v128.shuffle<i32>(a, b, 2, 6, 3, 7), CD = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
-  v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2), 0);
-  v128.store(to, v128.shuffle<i64>(ab, cd, 1, 3), 64);
-  v128.store(to, v128.shuffle<i64>(AB, CD, 0, 2), 128);
-  v128.store(to, v128.shuffle<i64>(AB, CD, 1, 3), 192);
-}
-
-/** Packs a head's values into panels of 16 of its columns: whole lines are copied. */
-function packValues(from: usize, stride: usize, to: usize, tokens: i32, headDim: i32): void {
-  for (let token = 0; token < tokens; token++, from += stride) {
-    // If headDim is no multiple of 16, the last panel also gets columns of the next head. `mixed` has room for the
-    // results of these columns, and nothing reads them.
-    for (let i = 0; i < headDim; i += 16) {
-      const source = from + <usize>(i << 2), panel = to + <usize>((i >> 4) * tokens + token << 6);
-      const a = v128.load(source, 0), b = v128.load(source, 16), c = v128.load(source, 32), d = v128.load(source, 48);
-      v128.store(panel, d, 48);
-      v128.store(panel, c, 32);
-      v128.store(panel, b, 16);
-      v128.store(panel, a, 0);
-    }
   }
 }
 
@@ -131,7 +102,10 @@ export function attention(command: usize, chunk: i32, chunks: i32, thread: i32):
       packed = head;
       memory.fill(keys, 0, <usize>(padded * headDim << 2)); // keys beyond the last are zeros, not old numbers
       packKeys(qkv + hidden + <usize>(head * headDim << 2), stride, keys, tokens, headDim);
-      packValues(qkv + 2 * hidden + <usize>(head * headDim << 2), stride, values, tokens, headDim);
+      // Values are whole lines. If headDim is no multiple of 16, the last panel also gets columns of the next head. `mixed` has
+      // room for the results of these columns, and nothing reads them.
+      let to = values;
+      for (let i = 0; i < headDim; i += 16) to = copyLines(qkv + 2 * hidden + <usize>(head * headDim + i << 2), stride, to, tokens);
     }
     // scores = q k^T, 16 keys at a time. q is read in place, as 6 rows of qkv.
     for (let panel = 0; panel < padded >> 4; panel++) {

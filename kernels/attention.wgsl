@@ -31,6 +31,35 @@ fn fetch(t: u32, begin: u32, end: u32, column: u32, width: u32) {
   }
 }
 
+// Scores of the thread's query (head, of 16 queries from row `first` on) for four of the 32 keys from row `begin` on.
+fn scoresOf(t: u32, head: u32, first: u32, begin: u32, end: u32, isFirst: bool) -> vec4f {
+  let hidden = vectors(step.outColumns);
+  let width = hidden / step.heads;
+  let scale = 1.0 / sqrt(f32(4u * width));
+  let lane = t % 8u;
+  // Of the keys lane, lane + 8, lane + 16 and lane + 24, so that neighbours read neighbouring rows.
+  var scores = vec4f(0.0);
+  for (var part = 0u; part < width; part += 16u) {
+    let some = min(16u, width - part);
+    workgroupBarrier(); // the last tile has been read
+    if (t % 16u < some && (isFirst || width > 16u)) {
+      for (var row = t / 16u; row < 16u; row += 8u) {
+        queries[row * 16u + t % 16u] = qkv[(first + row) * 3u * hidden + head + part + t % 16u] * scale;
+      }
+    }
+    fetch(t, begin, end, hidden + head + part, some);
+    workgroupBarrier();
+    for (var i = 0u; i < some; i++) {
+      let q = queries[t / 8u * 16u + i];
+      scores += vec4f(
+        dot(q, tile[lane * PAD + i]), dot(q, tile[(lane + 8u) * PAD + i]),
+        dot(q, tile[(lane + 16u) * PAD + i]), dot(q, tile[(lane + 24u) * PAD + i]));
+    }
+  }
+  // Rows beyond the sequence are no keys: they must not count.
+  return select(vec4f(-1e30), scores, begin + lane + vec4u(0u, 8u, 16u, 24u) < vec4u(end));
+}
+
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
   // The workgroup's sequence and its first query; the grid has as many blocks of queries as the longest sequence.
@@ -48,33 +77,12 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   // The thread's query, and its place among the 8 threads of that query.
   let query = t / 8u;
   let lane = t % 8u;
-  let scale = 1.0 / sqrt(f32(4u * width));
   // So far: the largest score, this thread's part of the sum of p, and its part of sum p v.
   var top = -1e30;
   var sum = 0.0;
   var mix: array<vec4f, 2>;
   for (var begin = start; begin < end; begin += 32u) {
-    // Scores of the keys lane, lane + 8, lane + 16 and lane + 24, so that neighbours read neighbouring rows.
-    var scores = vec4f(0.0);
-    for (var part = 0u; part < width; part += 16u) {
-      let some = min(16u, width - part);
-      workgroupBarrier(); // the last tile has been read
-      if (t % 16u < some && (slices > 1u || begin == start)) {
-        for (var row = t / 16u; row < 16u; row += 8u) {
-          queries[row * 16u + t % 16u] = qkv[(first + row) * 3u * hidden + head + part + t % 16u] * scale;
-        }
-      }
-      fetch(t, begin, end, hidden + head + part, some);
-      workgroupBarrier();
-      for (var i = 0u; i < some; i++) {
-        let q = queries[query * 16u + i];
-        scores += vec4f(
-          dot(q, tile[lane * PAD + i]), dot(q, tile[(lane + 8u) * PAD + i]),
-          dot(q, tile[(lane + 16u) * PAD + i]), dot(q, tile[(lane + 24u) * PAD + i]));
-      }
-    }
-    // Rows beyond the sequence are no keys: they must not count.
-    scores = select(vec4f(-1e30), scores, begin + lane + vec4u(0u, 8u, 16u, 24u) < vec4u(end));
+    let scores = scoresOf(t, head, first, begin, end, begin == start);
     tops[t] = max(max(scores.x, scores.y), max(scores.z, scores.w));
     workgroupBarrier();
     // Each of the 8 threads finds the same maximum by reading all 8 numbers.
@@ -109,14 +117,9 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u3
   for (var i = 0u; i < 8u; i++) {
     sum += tops[query * 8u + i];
   }
-  if (first + query < end) {
-    for (var j = 0u; j < 2u; j++) {
-      let i = lane + 8u * j;
-      if (i < width - slice) {
-        put(first, query, head + slice + i, mix[j] / sum);
-      }
-    }
+  for (var i = lane; i < min(16u, width - slice) && first + query < end; i += 8u) {
+    put(first, query, head + slice + i, mix[i / 8u] / sum);
   }
-  // Outside the condition: writeRanges has barriers, which all threads must reach.
+  // Outside the loop: writeRanges has barriers, which all threads must reach.
   writeRanges(t, first, 16u);
 }

@@ -5,7 +5,22 @@
 import { share } from './math.wasm';
 
 /**
- * Packs a factor [k][n] into panels of 16 columns, [n/16][depth][16] (linear.wasm.ts): whole lines are copied. Command, 5 words:
+ * Copies 64 bytes of each of `rows` rows, `stride` bytes apart, one after another: a panel of 16 columns. Returns the address
+ * behind it.
+ */
+export function copyLines(x: usize, stride: usize, line: usize, rows: i32): usize {
+  for (const end = line + (<usize>rows << 6); line < end; line += 64, x += stride) {
+    const a = v128.load(x, 0), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
+    v128.store(line, d, 48);
+    v128.store(line, c, 32);
+    v128.store(line, b, 16);
+    v128.store(line, a, 0);
+  }
+  return line;
+}
+
+/**
+ * Packs a factor [k][n] into panels of 16 columns, [n/16][depth][16] (linear.wasm.ts). Command, 5 words:
  * from, to, k, depth (k padded to 16), stride (n padded to 16).
  */
 export function packRows(command: usize, chunk: i32, chunks: i32, thread: i32): void {
@@ -13,14 +28,7 @@ export function packRows(command: usize, chunk: i32, chunks: i32, thread: i32): 
   const depth = load<i32>(command, 12), panels = load<i32>(command, 16) >> 4, stride = <usize>panels << 6;
   const end = share(panels, chunk + 1, chunks);
   for (let panel = share(panels, chunk, chunks); panel < end; panel++) {
-    let x = from + (<usize>panel << 6), line = to + <usize>(panel * depth << 6);
-    for (const last = line + <usize>(k << 6); line < last; line += 64, x += stride) {
-      const a = v128.load(x, 0), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
-      v128.store(line, d, 48);
-      v128.store(line, c, 32);
-      v128.store(line, b, 16);
-      v128.store(line, a, 0);
-    }
+    const line = copyLines(from + (<usize>panel << 6), stride, to + <usize>(panel * depth << 6), k);
     memory.fill(line, 0, <usize>(depth - k << 6));
   }
 }
@@ -36,7 +44,7 @@ export function transpose(command: usize, chunk: i32, chunks: i32, thread: i32):
   const end = share(groups, chunk + 1, chunks);
   for (let group = share(groups, chunk, chunks); group < end; group++) {
     const column = x + (<usize>group << 4), to = y + <usize>(group << 2) * yStride;
-    for (let row = 0; row < rows; row += 4) block(column + <usize>row * xStride, xStride, to + <usize>(row << 2), yStride);
+    for (let row = 0; row < rows; row += 4) transposeBlock(column + <usize>row * xStride, xStride, to + <usize>(row << 2), yStride);
     for (let i: usize = 0; i < 4; i++) {
       const padding = to + i * yStride + (<usize>rows << 2); // the last block wrote rows there that x does not have
       memory.fill(padding, 0, yStride - (<usize>rows << 2));
@@ -47,7 +55,7 @@ export function transpose(command: usize, chunk: i32, chunks: i32, thread: i32):
 /** 4 numbers of each of 4 rows to 4 rows of their columns. */
 // @ts-ignore: decorator
 @inline
-function block(x: usize, xStride: usize, y: usize, yStride: usize): void {
+export function transposeBlock(x: usize, xStride: usize, y: usize, yStride: usize): void {
   const a = v128.load(x), b = v128.load(x + xStride), c = v128.load(x + 2 * xStride), d = v128.load(x + 3 * xStride);
   const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
   const AB = v128.shuffle<i32>(a, b, 2, 6, 3, 7), CD = v128.shuffle<i32>(c, d, 2, 6, 3, 7);

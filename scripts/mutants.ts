@@ -85,21 +85,21 @@ export const MUTANTS: Mutant[] = [
     ['activate(to, stride, 1, stride, how - 1)', 'activate(to, stride, 1, stride, how)'],
     ['d = f32x4.add(d, v128.load(x, 48))', 'd = f32x4.add(c, v128.load(x, 48))'],
     ['f32x4.splat(<f32>rows)', 'f32x4.splat(<f32>(rows + 1))'],
-  ]),
-  ...mutants('kernels/elementwise.wasm.ts', 'runtime.test', 'random programs', [
-    ['memory.fill(to + columns, 0, stride - columns)', ''],
     ['row = load<usize>(firsts + <usize>(sequence << 2))', 'row = <usize>0'],
+  ]),
+  ...mutants('kernels/elementwise.wasm.ts', 'runtime.test', 'to the bit', [
+    ['memory.fill(to + columns, 0, stride - columns)', ''],
   ]),
   ...mutants('kernels/softmax.wasm.ts', 'cpu.test', 'every op', [
     ['-f32.MAX_VALUE * 2', '0'],
     ['v128.load(y, 16), all)', 'v128.load(y, 0), all)'],
   ]),
-  ...mutants('kernels/softmax.wasm.ts', 'runtime.test', 'random programs', [
+  ...mutants('kernels/softmax.wasm.ts', 'runtime.test', 'to the bit', [
     ['memory.fill(padding, 0, stride - (<usize>columns << 2))', ''],
   ]),
   ...mutants('kernels/matmul.wasm.ts', 'cpu.test', 'every op', [
     ['v128.store(line, c, 32)', 'v128.store(line, b, 32)'],
-    ['x += stride) {', 'x += 64) {'],
+    ['line += 64, x += stride) {', 'line += 64, x += 64) {'],
     [
       'v128.store(y + 2 * yStride, v128.shuffle<i64>(AB, CD, 0, 2))',
       'v128.store(y + 2 * yStride, v128.shuffle<i64>(AB, CD, 1, 3))',
@@ -149,7 +149,7 @@ export const MUTANTS: Mutant[] = [
   ...mutants('kernels/attention.wgsl', 'webgpu.test', 'attention', [
     ['24u) < vec4u(end)', '24u) <= vec4u(end)'],
     ['sum * shrink +', 'sum +'],
-    ['slices > 1u || begin', 'begin'],
+    ['isFirst || width > 16u', 'isFirst'],
   ]),
   ...mutants('kernels/attention.wgsl', 'webgpu.test', 'batch', [
     ['var begin = start;', 'var begin = 0u;'],

@@ -20,8 +20,8 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'pickles', files: ['src/checkpoint/pytorch.ts'], cap: 226 },
   { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 680 },
   { name: 'files, Hub', files: ['src/files/*.ts'], cap: 560 },
-  { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1208 },
-  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2118 },
+  { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1204 },
+  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2101 },
   { name: 'op table', files: ['kernels/*.ts'], cap: 570 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */

@@ -1,7 +1,7 @@
 /** One GPU device for the tests of a file, and counts of what is called on it. */
 import { afterAll, beforeAll } from 'vitest';
 import { globals } from 'webgpu';
-import { type StartedWebgpu, startWebgpu } from '../src/devices/webgpu/start.ts';
+import { startWebgpu } from '../src/devices/webgpu/start.ts';
 
 /** WebGPU's classes and flags, which Node has no globals for. */
 export const gpuClasses = globals as unknown as typeof globalThis;
@@ -30,11 +30,28 @@ export function shareGpuDevice(): void {
   };
 }
 
+/** Starts the device. Returns it with the GPUDevice that it keeps to itself. */
+export async function startWithGpuDevice(options: Parameters<typeof startWebgpu>[0] = {}) {
+  const { prototype } = gpuClasses.GPUAdapter;
+  const { requestDevice } = prototype;
+  let gpuDevice: GPUDevice | undefined;
+  prototype.requestDevice = async function (descriptor) {
+    gpuDevice = await requestDevice.call(this, descriptor);
+    return gpuDevice;
+  };
+  try {
+    const started = await startWebgpu(options);
+    return { ...started, gpuDevice: gpuDevice! };
+  } finally {
+    prototype.requestDevice = requestDevice;
+  }
+}
+
 /** Opens a device before the tests of a file, and closes it after them. */
 export function useGpu() {
-  let started: StartedWebgpu;
+  let started: Awaited<ReturnType<typeof startWithGpuDevice>>;
   beforeAll(async () => {
-    started = await startWebgpu(); // no adapter is a failure here, not a skip
+    started = await startWithGpuDevice(); // no adapter is a failure here, not a skip
     console.log(`WebGPU adapter: ${started.device.adapter}; ${started.kernels}`);
   });
   afterAll(() => started.device.dispose());

@@ -5,10 +5,11 @@ import { describe, expect, test } from 'vitest';
 import { constant, normal, uniform } from '../kernels/op.ts';
 import { toFloat16 } from '../src/checkpoint/safetensors.ts';
 import { CpuDevice } from '../src/devices/cpu/device.ts';
+import { Workers } from '../src/devices/cpu/workers.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { Runtime } from '../src/runtime.ts';
 import { expectError, ROOT } from './support.ts';
-import { compareRandomPrograms, runtimeTests } from './tensorPrograms.ts';
+import { compareRandomPrograms, PROGRAMS, runtimeTests } from './tensorPrograms.ts';
 
 const module = new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', 'relaxed.wasm')));
 const memory = (maximum = 65536) => new WebAssembly.Memory({ initial: 8, maximum });
@@ -17,14 +18,38 @@ const cpu = (own = memory()) => new CpuDevice(module, own, { int8: 'grouped', ti
 describe('reference', () => runtimeTests(() => new ReferenceDevice()));
 describe('cpu', () => runtimeTests(() => cpu()));
 
-test('2,000 random programs on the cpu agree with the reference', async () => {
-  for (let hundred = 0; hundred < 20; hundred++) {
-    await compareRandomPrograms(
-      cpu(),
-      Array.from({ length: 100 }, (_, i) => 100 * hundred + i),
-    );
+/** Every product and tile, on the caller's thread and on two or three. */
+const CHOICES = [1, 2, 3].flatMap((threads) =>
+  (
+    [
+      ['relaxed', 'relaxed'],
+      ['relaxed', 'grouped'],
+      ['relaxed', 'int16'],
+      ['baseline', 'int16'],
+    ] as const
+  ).flatMap(([set, int8]) => (['6x16', '6x8'] as const).map((tile) => ({ threads, set, int8, tile }))),
+);
+test(`${2000 * PROGRAMS} random programs on the cpu agree with the reference`, async () => {
+  const modules = Object.fromEntries(
+    ['relaxed', 'baseline'].map((set) => [
+      set,
+      new WebAssembly.Module(readFileSync(join(ROOT, 'wasm', `${set}-shared.wasm`))),
+    ]),
+  );
+  let worst = 0;
+  for (let group = 0; group < 40 * PROGRAMS; group++) {
+    const { threads, set, int8, tile } = CHOICES[group % CHOICES.length]!;
+    const shared = new WebAssembly.Memory({ initial: 8, maximum: 65536, shared: true });
+    const workers = threads > 1 ? await Workers.start(modules[set]!, shared, threads) : null;
+    const device = new CpuDevice(modules[set]!, shared, { int8, tile }, threads, workers);
+    const seeds = Array.from({ length: 50 }, (_, i) => 50 * group + i);
+    worst = Math.max(worst, await compareRandomPrograms(device, seeds));
+    await device.dispose();
   }
-});
+  console.log(
+    `${2000 * PROGRAMS} programs on ${CHOICES.length} choices of kernels and threads: at most ${worst} apart`,
+  );
+}, 3_600_000);
 
 test('read: a signal that is none is refused', () =>
   expectError('input', /^signal: expected an AbortSignal, got true\./, () => {

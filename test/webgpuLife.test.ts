@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { constant, normal } from '../kernels/op.ts';
-import { startWebgpu } from '../src/devices/webgpu/start.ts';
 import { Runtime } from '../src/runtime.ts';
+import { startWithGpuDevice } from './gpu.ts';
 import { expectError, ROOT, runScript } from './support.ts';
 
 const load = (options: string) => `const qa = await load(tiny, { ${options} });`;
@@ -89,7 +89,7 @@ describe('what is missing', () => {
 
 describe('a device that goes away', () => {
   const open = async () => {
-    const { device, gpuDevice } = await startWebgpu({ int8: false });
+    const { device, gpuDevice } = await startWithGpuDevice({ int8: false });
     const runtime = new Runtime(device);
     const layer = runtime.linearLayer(normal([8, 8], 1), constant([8], 0)); // no attention: it takes seconds to compile
     const x = runtime.tensor(normal([20, 8], 2));

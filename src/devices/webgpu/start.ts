@@ -19,18 +19,14 @@ export interface WebgpuOptions {
   profile?: boolean;
 }
 
-export interface StartedWebgpu {
-  device: WebgpuDevice;
-  gpuDevice: GPUDevice;
-  /** The kernels in use, for `info`. */
-  kernels: string;
-}
-
 const error = (expected: string, got: string, advice: string, cause?: unknown): BertletError =>
   fault('device', 'webgpu', expected, got, advice, cause);
 
-/** @throws BertletError `device` if there is no WebGPU or no adapter, or if a kernel fails its self-test */
-export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedWebgpu> {
+/**
+ * Starts the device. Returns it with the names of its kernels, for `info`.
+ * @throws BertletError `device` if there is no WebGPU or no adapter, or if a kernel fails its self-test
+ */
+export async function startWebgpu(options: WebgpuOptions = {}) {
   const { adapter: wanted = variables.BERTLET_ADAPTER, int8 = true, profile = false, hardware = false } = options;
   const gpu = await openGpu(profile, wanted);
   const adapter = await openAdapter(gpu, wanted);
@@ -46,7 +42,7 @@ export async function startWebgpu(options: WebgpuOptions = {}): Promise<StartedW
     const wrong = await firstWrong(device, examples);
     if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
     device.clear();
-    return { device, gpuDevice, kernels: `tiles of 32 x 64${int8 ? ', int8 by dot4I8Packed' : ''}` };
+    return { device, kernels: `tiles of 32 x 64${int8 ? ', int8 by dot4I8Packed' : ''}` };
   } catch (cause) {
     gpuDevice.destroy();
     throw cause;
