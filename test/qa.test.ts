@@ -268,7 +268,7 @@ describe('windows', () => {
     const { qa } = model((token, at) => {
       if (at === 0) window++;
       if (token === '[CLS]') return [window < 2 ? 6 : 1, 6];
-      return [token === 's' ? 5 : 0, token === 'e' ? 5 : token === 'c' ? 3 : 0];
+      return [token === 's' ? 5 : window < 2 ? 0 : -9, token === 'e' ? 5 : token === 'c' ? 3 : 0];
     });
     const context = `s c ${filler(40)}s e ${filler(29)}`;
     const ask = (topK: number) => {
