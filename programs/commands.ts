@@ -199,7 +199,7 @@ const explain: Add = (program, io) => {
     .description('Shows what int8 does to one question: scales, zero points, levels and errors of every linear.')
     .addOption(modelOption())
     .addOption(new Option('--device <name>', 'that computes').choices(['cpu', 'reference']).default('cpu'))
-    .option('--report <path>', 'write a page with histograms as well: a file.html, or the folder of explain.html')
+    .option('--report <path>', 'write a page with charts as well: a file.html, or the folder of explain.html')
     .addOption(
       new Option(
         '--flip [other]',

@@ -1,5 +1,5 @@
 /**
- * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with histograms.
+ * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with charts and the microscope.
  * `bertlet explain --help`
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';

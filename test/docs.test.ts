@@ -3,7 +3,15 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tensor } from '../kernels/op.ts';
-import { articlePictures, DOCUMENT, updated, WITH_RESULTS, withExamples, withFamilies } from '../scripts/docs.ts';
+import {
+  articlePictures,
+  DOCUMENT,
+  functionText,
+  updated,
+  WITH_RESULTS,
+  withExamples,
+  withFamilies,
+} from '../scripts/docs.ts';
 import { withResults } from '../scripts/results.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import type { Scheme } from '../src/runtime.ts';
@@ -18,6 +26,18 @@ describe('quoted code', () => {
     expect(code).toMatch(new RegExp(`^(export )?function ${name}\\(`));
     expect(readFileSync(join(ROOT, file), 'utf8')).toContain(code);
   });
+});
+
+test('int8 alone, as docs/engine.md leads through it: at most 400 lines, its comments among them', () => {
+  const path = readFileSync(join(ROOT, 'docs/engine.md'), 'utf8')
+    .split('## int8 alone, in 400 lines')[1]!
+    .split('\n## ')[0]!;
+  const named = [...path.matchAll(/(?:`(\w+)` in )?\[((?:src|kernels)\/\S+)\]/g)];
+  const texts = named.map(([, name, file]) =>
+    name ? functionText(file!, name) : readFileSync(join(ROOT, file!), 'utf8'),
+  );
+  expect(texts.length).toBe(5);
+  expect(texts.reduce((lines, text) => lines + text.split('\n').length, 0)).toBeLessThanOrEqual(400);
 });
 
 describe.each(['example', 'example-weight'])('worked %s', (what) => {

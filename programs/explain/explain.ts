@@ -86,8 +86,6 @@ export interface LinearReport {
   readonly names: readonly string[];
   readonly in: number;
   readonly out: number;
-  /** float32's input: how many activations are in each of `BINS` equal parts of `low` to `high`. */
-  readonly histogram: readonly number[];
   /** The features of float32's input that reach the furthest from 0, the furthest first, and the range of all others. */
   readonly outliers: readonly Feature[];
   readonly others: { readonly low: number; readonly high: number };
@@ -106,8 +104,6 @@ export interface Explanation {
   readonly linears: readonly LinearReport[];
 }
 
-/** Bins of a histogram: two of the 128 levels each. */
-export const BINS = 64;
 /** How many features `outliers` names. */
 const OUTLIERS = 8;
 
@@ -166,14 +162,6 @@ export function describe(x: HostTensor<Float32Array>, q: QuantizedActivations): 
     levels: spread(used.map(({ size }) => size)).median,
     steps: Math.sqrt(squares / x.data.length),
   };
-}
-
-/** Counts of the values in `BINS` equal parts of their range. */
-export function histogram(values: Float32Array): number[] {
-  const { low, high } = range(values);
-  const counts = new Array<number>(BINS).fill(0);
-  for (const value of values) counts[Math.min(BINS - 1, Math.floor(((value - low) / (high - low || 1)) * BINS))]!++;
-  return counts;
 }
 
 /** The features [tokens, features] whose values reach the furthest from 0, and the range of all others. */
@@ -256,8 +244,7 @@ export async function explain(
   const linears = float.map(({ names, shape, x }, i): LinearReport => {
     const schemes = { torch: reports.torch[i]!, accurate: reports.accurate[i]! };
     const [out, features] = shape;
-    const input = { histogram: histogram(x.data), ...outliers(x) };
-    return { ...place(names), names, in: features, out, ...input, schemes };
+    return { ...place(names), names, in: features, out, ...outliers(x), schemes };
   });
   const last = linears.at(-1)!.schemes; // qa_outputs: what it makes are the logits
   const logits = { torch: last.torch.whole.output, accurate: last.accurate.whole.output };

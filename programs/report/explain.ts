@@ -1,14 +1,7 @@
 /** An explanation as a page in one file: what int8 does to each linear, drawn and said in words. */
 
 import type { Scheme } from '../../src/tensor.ts';
-import {
-  type Explanation,
-  type LinearReport,
-  type Quantized,
-  SCHEMES,
-  type Spread,
-  worst,
-} from '../explain/explain.ts';
+import { type Explanation, type LinearReport, SCHEMES, type Spread, worst } from '../explain/explain.ts';
 import type { Slide } from '../explain/microscope.ts';
 import { decibels, mostGained, nameOf, OTHER_SCORES, percent, short } from '../explain/text.ts';
 import { COLOURS, figure, Plot } from './chart.ts';
@@ -18,14 +11,6 @@ import { type Cell, escapeHtml, htmlPage, table } from './page.ts';
 const COLOUR = { domain: [...SCHEMES], range: COLOURS.slice(0, 2) };
 /** Their names in their colours, instead of a legend. */
 const NAMES = SCHEMES.map((scheme, i) => `<b style="color: ${COLOURS[i]}">${scheme}</b>`) as [string, string];
-/** Range [0, 127] of the integers in activations; for `accurate` that of a token with the median scale and zero point. */
-const span = ({ scale, zeroPoint }: Quantized) => ({
-  low: -zeroPoint.median * scale.median,
-  high: (127 - zeroPoint.median) * scale.median,
-});
-/** Few values of a histogram are the outliers that matter: heights are logarithms. */
-const height = (count: number) => Math.log10(1 + count);
-
 /** The narrower space has room for short names only. */
 const label = (linear: LinearReport, narrow: boolean) =>
   narrow
@@ -107,50 +92,6 @@ function featuresChart({ outliers, others, in: features }: LinearReport): string
         Plot.ruleX([0]),
       ],
     }),
-  );
-}
-
-/** Every linear's input in the units of torch's integers, so that all can be compared. */
-function histograms(linears: readonly LinearReport[]): string {
-  const place = ({ layer, kind }: LinearReport, narrow: boolean) => ({
-    row: layer === null ? 'end' : `${narrow ? '' : 'layer '}${layer}`,
-    column: (layer === null ? linears[0]!.kind : kind)
-      .replace('query|key|value', narrow ? 'q|k|v' : 'query|key|value')
-      .replace('attention.', narrow ? 'att. ' : 'attention.'),
-  });
-  return figure(
-    'Input of the linears of each layer, and last that of qa_outputs, from the smallest to the largest activation: over the 128 ' +
-      'integers of torch. Heights are logarithms. The bar beneath is where accurate has all its 128 for the median token.',
-    'A small histogram for each linear; the table at the end has range, scale and levels of each.',
-    ({ narrow }) => {
-      const cells = linears.map((linear) => {
-        const { torch, accurate } = linear.schemes;
-        const { low, high } = span(accurate.alone);
-        const integer = (x: number) =>
-          Math.min(128, Math.max(0, torch.alone.zeroPoint.median + x / torch.alone.scale.median));
-        const top = Math.max(...linear.histogram.map(height));
-        const ends = { low: short(torch.alone.low), high: short(torch.alone.high) };
-        return { ...place(linear, narrow), linear, top, ...ends, from: integer(low), to: integer(high) };
-      });
-      const bins = cells.flatMap(({ row, column, linear, top }) =>
-        linear.histogram.map((count, i) => ({ row, column, from: 2 * i, to: 2 * i + 2, share: height(count) / top })),
-      );
-      return {
-        height: new Set(cells.map(({ row }) => row)).size * 84 + 50,
-        marginLeft: narrow ? 30 : 52,
-        marginRight: 4,
-        x: { axis: null, domain: [0, 128] },
-        y: { axis: null, domain: [-0.12, 1.35] },
-        fx: { axis: 'top', label: null, domain: [...new Set(cells.map(({ column }) => column))], padding: 0.08 },
-        fy: { axis: 'left', label: null, domain: [...new Set(cells.map(({ row }) => row))], padding: 0.12 },
-        marks: [
-          Plot.rectY(bins, { x1: 'from', x2: 'to', y: 'share', fx: 'column', fy: 'row', fill: COLOURS[0]!, inset: 0 }),
-          Plot.rect(cells, { x1: 'from', x2: 'to', y1: -0.12, y2: -0.03, fx: 'column', fy: 'row', fill: COLOURS[1]! }),
-          Plot.text(cells, { fx: 'column', fy: 'row', text: 'low', frameAnchor: 'top-left', fill: 'var(--muted)' }),
-          Plot.text(cells, { fx: 'column', fy: 'row', text: 'high', frameAnchor: 'top-right', fill: 'var(--muted)' }),
-        ],
-      };
-    },
   );
 }
 
@@ -249,9 +190,6 @@ ${figure(
   'Lines of the signal to noise ratio along the model, torch and accurate; the table at the end has the numbers.',
   ({ narrow }) => wholeChart(linears, narrow),
 )}
-
-<h2>Every linear's input</h2>
-${histograms(linears)}
 
 <h2>All numbers</h2>
 <p class="note">low, high, scale and zero point: of float32's input to the linear; for accurate of the median token, and from the

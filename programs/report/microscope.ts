@@ -16,7 +16,9 @@ export const STYLE = `
   border: 0; appearance: none; background: none; cursor: grab }
 .microscope input::-webkit-slider-thumb { appearance: none; width: 20px; height: 32px }
 .microscope input::-moz-range-thumb { width: 20px; height: 32px; border: 0; background: none }
-.microscope .outlier { fill: var(--outlier) } .microscope .torch { color: var(--torch) } .microscope .accurate { color: var(--accurate) } .microscope b { font-weight: 600 }
+.microscope .outlier { fill: var(--outlier); stroke: var(--background); stroke-width: 4px; paint-order: stroke }
+.microscope .line input:focus-visible { outline: none }
+.microscope .line:has(:focus-visible) circle { stroke: currentColor; stroke-width: 3px } .microscope .torch { color: var(--torch) } .microscope .accurate { color: var(--accurate) } .microscope b { font-weight: 600 }
 .microscope ol { list-style: none; margin: 1.5rem 0; padding: 0; counter-reset: step }
 .microscope li { counter-increment: step; padding: .75rem 0; border-top: 1px solid var(--line) }
 .microscope h4 { margin: 0; font-size: 1rem } .microscope h4::before { content: counter(step) ". " }
