@@ -11,7 +11,7 @@ const UNIT =
 
 /** The files that take longest, the longest first: what starts last should be short, or one core waits for another. */
 const LONGEST =
-  'web webTrouble webgpu webgpuLife environments bench page logits answer explain cli docs package tokenizer caller cpuLife checkpoint help readme wide evaluate cpuSelfTest'.split(
+  'web webTrouble webVisit webgpu webgpuLife environments bench page logits answer explain cli docs package tokenizer caller cpuLife checkpoint help readme wide evaluate cpuSelfTest'.split(
     ' ',
   );
 

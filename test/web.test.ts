@@ -17,6 +17,7 @@ import {
   choose,
   engineOf,
   LONG,
+  longestTask,
   looksRight,
   pageTests,
   status,
@@ -37,39 +38,17 @@ test('the main thread is never busy for 50 ms, from the first byte on', { retry:
   const page = await web.visit();
   await page.close();
   const watched = await web.context.newPage();
-  await web.browser.startTracing(watched, {
-    categories: ['toplevel', 'disabled-by-default-devtools.timeline', 'devtools.timeline'],
+  const longest = await longestTask(web.browser, watched, async () => {
+    await watched.goto(web.servers.isolated.url);
+    await answered(watched);
+    await watched.locator('#passage').fill(LONG);
+    await askButton(watched).click();
+    await watched.locator('#question').pressSequentially(' And when was that, again?', { delay: 20 });
+    await answered(watched);
+    await choice(watched, 'fp32').check();
+    await answered(watched);
   });
-  await watched.goto(web.servers.isolated.url);
-  await answered(watched);
-  await watched.locator('#passage').fill(LONG);
-  await askButton(watched).click();
-  await watched.locator('#question').pressSequentially(' And when was that, again?', { delay: 20 });
-  await answered(watched);
-  await choice(watched, 'fp32').check();
-  await answered(watched);
-  type Event = {
-    name: string;
-    ph: string;
-    pid: number;
-    tid: number;
-    ts: number;
-    dur?: number;
-    tdur?: number;
-    args: { name?: string };
-  };
-  const trace = JSON.parse((await web.browser.stopTracing()).toString()) as { traceEvents: Event[] };
-  const mains = trace.traceEvents.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain');
-  const tasks = trace.traceEvents.filter(
-    ({ name, pid, tid }) => name === 'RunTask' && mains.some((main) => main.pid === pid && main.tid === tid),
-  );
-  expect(tasks.length).toBeGreaterThan(100);
-  const longest = (key: 'dur' | 'tdur') => Math.max(...tasks.map((task) => (task[key] ?? 0) / 1000));
-  console.log(
-    `longest task of the main thread: ${longest('tdur').toFixed(1)} ms of CPU, ${longest('dur').toFixed(1)} ms by the clock`,
-  );
-  expect(longest('tdur')).toBeGreaterThan(0);
-  expect(longest('tdur')).toBeLessThan(50); // CPU time, for a machine may be busy with other things
+  expect(longest).toBeLessThan(50);
 });
 
 test("answers the article's question at once, and the next one faster", async () => {
@@ -224,6 +203,11 @@ test('what quantization did: three answers, a line for each of the 25 linears an
   expect(engineOf(page)).toBe(engine); // with the model
   await page.getByRole('button', { name: 'What did it do to this question?' }).click();
   await status(page, /^Compared/);
+  const parts = page.locator('#explanation > *');
+  expect(await parts.first().textContent()).toBe(
+    'Rounding to int8 does not change the answer: it is “New York Times” in float32, too.',
+  );
+  expect(await parts.nth(1).evaluate((part) => part.tagName)).toBe('TABLE');
   const table = page.locator('#explanation table').first();
   expect(await table.locator('tbody tr').allTextContents()).toEqual([
     expect.stringMatching(/^float32New York Times0\.633$/),
@@ -323,6 +307,7 @@ test('the second visit needs no network', async () => {
       timeout: 20_000,
     })
     .toBeGreaterThan(2);
+  await page.evaluate(async () => void (await navigator.serviceWorker.ready)); // it starts when the answer is there
   own.close();
   await web.context.setOffline(true);
   await page.reload();
@@ -391,7 +376,7 @@ test('what is typed stays: after a reload, in a link, among the last questions',
   await page.getByRole('button', { name: 'Copy the answer' }).click();
   await status(page, /^Copied the answer\.$/);
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(found);
-  await page.getByRole('button', { name: 'Copy a link to this' }).click();
+  await page.getByRole('button', { name: 'Copy a link' }).click();
   await status(page, /^Copied a link/);
   const link = await page.evaluate(() => navigator.clipboard.readText());
   await looksRight(page, 'asked');

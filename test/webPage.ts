@@ -24,6 +24,8 @@ export interface PageTests {
   servers: Record<'isolated' | 'plain', PageServer>;
   /** What the browser complained of; a test that provokes complaints empties it. */
   complaints: string[];
+  /** The addresses that the page under way has asked for. */
+  requests: string[];
   /** A visitor's browser, with nothing kept from other visits. */
   visit(server?: PageServer, options?: Parameters<Browser['newContext']>[0]): Promise<Page>;
   /**
@@ -37,12 +39,15 @@ export interface PageTests {
 export function pageTests(folder: string): PageTests {
   const tests = {
     complaints: [] as string[],
+    requests: [] as string[],
     async visit(server = tests.servers.isolated, options = {}) {
       await tests.context?.close();
       tests.complaints.length = 0;
+      tests.requests.length = 0;
       tests.context = await tests.browser.newContext({ viewport: VIEWPORT, ...options });
       const page = await tests.context.newPage();
       page.setDefaultTimeout(60_000);
+      page.on('request', (request) => tests.requests.push(request.url()));
       page.on('pageerror', ({ message }) => tests.complaints.push(message));
       page.on('console', (message) => message.type() === 'error' && tests.complaints.push(message.text()));
       await page.goto(server.url);
@@ -109,20 +114,18 @@ const SCREENS = { phone: [390, 844], small: [1280, 800], large: [1920, 1080] } a
 /** A picture of every state on every screen in both themes, for people to look at: BERTLET_PICTURES=1. */
 const ALL_PICTURES = Boolean(process.env.BERTLET_PICTURES);
 
-/**
- * Nothing is wider than the screen, whatever the screen. Without a violation of axe's rules, on a phone in light and on a large
- * screen in dark: which rules hold depends on the theme and on the layout, and there are two of each.
- */
+/** In any state, on each screen and in both themes: nothing is wider than the screen, no text has backticks, axe finds nothing. */
 export async function looksRight(page: Page, name: string): Promise<void> {
   await page.evaluate(axe);
   for (const [screen, [width, height]] of Object.entries(SCREENS)) {
     await page.setViewportSize({ width, height });
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), `${name}, ${screen}`).toBeLessThanOrEqual(
-      width,
-    );
+    const { widest, text } = await page.evaluate(() => ({
+      widest: document.documentElement.scrollWidth,
+      text: document.body.textContent,
+    }));
+    expect(widest, `${name}, ${screen}`).toBeLessThanOrEqual(width);
+    expect(text).not.toContain('`');
     for (const colorScheme of ['light', 'dark'] as const) {
-      const checked = { phone: 'light', small: '', large: 'dark' }[screen] === colorScheme;
-      if (!checked && !ALL_PICTURES) continue;
       await page.emulateMedia({ colorScheme });
       if (ALL_PICTURES)
         await picture(page, { path: join(PICTURES, `${name}-${width}-${colorScheme}.png`), fullPage: true });
@@ -134,11 +137,31 @@ export async function looksRight(page: Page, name: string): Promise<void> {
 }
 const violations = (page: Page): Promise<string[]> =>
   page.evaluate(async () => {
-    type Axe = {
-      run: () => Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }>;
-    };
-    const { violations } = await (window as unknown as { axe: Axe }).axe.run();
+    type Result = { violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] };
+    type Axe = { run: (options: object) => Promise<Result> };
+    const { violations } = await (window as unknown as { axe: Axe }).axe.run({
+      resultTypes: ['violations'],
+      preload: false,
+    });
     return violations.flatMap(({ id, nodes }) =>
       nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
     );
   });
+
+/** The longest task of the page's main thread while something runs, in milliseconds of CPU: a machine may be busy with other things. */
+export async function longestTask(browser: Browser, page: Page, run: () => Promise<void>): Promise<number> {
+  const categories = ['toplevel', 'disabled-by-default-devtools.timeline', 'devtools.timeline'];
+  await browser.startTracing(page, { categories });
+  await run();
+  type Event = { name: string; pid: number; tid: number; tdur?: number; args: { name?: string } };
+  const trace = JSON.parse((await browser.stopTracing()).toString()) as { traceEvents: Event[] };
+  const mains = trace.traceEvents.filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain');
+  const tasks = trace.traceEvents.filter(
+    ({ name, pid, tid }) => name === 'RunTask' && mains.some((main) => main.pid === pid && main.tid === tid),
+  );
+  expect(tasks.length).toBeGreaterThan(100);
+  const longest = Math.max(...tasks.map(({ tdur = 0 }) => tdur / 1000));
+  console.log(`longest task of the main thread: ${longest.toFixed(1)} ms of CPU`);
+  expect(longest).toBeGreaterThan(0);
+  return longest;
+}

@@ -38,9 +38,14 @@ test('loading shows how far it is, also where the server does not say; can be ca
   // The bar is close to a half some megabytes before the half that the server sends has come.
   await expect.poll(() => page.locator('#step').textContent(), { timeout: 30_000 }).toBe('17 MB of 33 MB');
   await looksRight(page, 'loading');
+  // The place of the answer is there before the answer is.
+  const card = page.locator('#result', { hasText: 'The answer comes here.' });
+  expect((await card.boundingBox())!.height).toBeGreaterThan(180);
+  expect(await card.locator('#bar').count()).toBe(1);
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. No model is loaded\.$/);
   expect(await page.locator('#progress').isVisible()).toBe(false);
+  await looksRight(page, 'cancelled');
   own.halves.clear();
   rest();
   await page.getByRole('button', { name: 'Load the model' }).click();
@@ -236,4 +241,10 @@ test('webgpu answers; a lost device is said in words, and the CPU takes over', a
   await looksRight(page, 'lost');
   await page.getByRole('button', { name: 'Use the CPU' }).click();
   await status(page, /^Answered in .* on the CPU/);
+
+  const files = () => new Set(web.requests.filter((one) => one.endsWith('.safetensors')));
+  expect(files().size).toBe(1);
+  await choice(page, 'auto').check();
+  await choice(page, 'fp16').check();
+  await expect.poll(() => files().size).toBe(2); // float16 is made of the float weights
 });

@@ -15,8 +15,9 @@ export function showStep(text: string, share?: number): void {
 
 /** The place for the bar: of the part of the page that an element belongs to, or else beside the answer. */
 function placeBeside(element: Element | null): HTMLElement {
-  const own = element?.closest('[data-busy]')?.querySelector<HTMLElement>('.place');
-  return own?.checkVisibility?.() === false || !own ? byId('result').querySelector<HTMLElement>('.place')! : own;
+  const part = element?.closest('[data-busy]');
+  const shown = part?.checkVisibility() ? part : byId('result'); // what was pressed may have gone since
+  return shown.querySelector<HTMLElement>('.place')!;
 }
 
 let cancel: (() => void) | null = null;

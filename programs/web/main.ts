@@ -81,7 +81,6 @@ const isCancelled = (error: unknown) => error instanceof EngineError && error.co
 function showError(error: unknown, ...actions: Action[]): void {
   if (isCancelled(error)) return;
   const { title, text } = inWords(error);
-  setStale(true);
   const buttons = actions.map(([name, run]) => element('button', { type: 'button', click: run }, name));
   say('');
   const box = byId('error');
@@ -210,7 +209,8 @@ async function showPace(): Promise<void> {
   const input = { model: addressOf(INT8), threads, texts: ARTICLE };
   const { int8, fp32 } = await engine.call('pace', input, { signal });
   const on = `${threads} ${threads === 1 ? 'thread' : 'threads'}`;
-  byId('pace').textContent = `int8 ${milliseconds(int8)}, float32 ${milliseconds(fp32)}, on ${on} of this CPU.`;
+  byId('pace').textContent =
+    `Measured here: int8 ${milliseconds(int8)}, float32 ${milliseconds(fp32)}, on ${on} of this CPU.`;
 }
 
 /** The question under way: the next one takes its place. */
@@ -443,6 +443,7 @@ byId('explain').addEventListener('click', async () => {
     const how = { beside: byId('explain'), focus, onCancel: () => stop.abort() };
     const explanation = await busy('Comparing every layer in float and in int8 …', how, run);
     await showExplanation(explanation, (linear) => engine.call('slide', { ...input, linear }));
+    byId('explanation').scrollIntoView({ block: 'nearest' });
     say('Compared: see “What quantization did”.');
   } catch (error) {
     if (isCancelled(error)) say('Cancelled.');

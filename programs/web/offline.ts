@@ -1,13 +1,9 @@
 /** The service worker (sw.js): keeps the page for the next visit, and says when there is a newer one. */
 
-/**
- * Waits a moment for the service worker, so that it sees the model go by and keeps it.
- * @param onUpdate told that a new version is ready, and what takes it
- */
+/** @param onUpdate told that a new version is ready, and what takes it */
 export async function keepForOffline(onUpdate: (reload: () => void) => void): Promise<void> {
   if (!import.meta.env.PROD || !navigator.serviceWorker) return;
   const workers = navigator.serviceWorker;
-  const controlled = new Promise((resolve) => workers.addEventListener('controllerchange', resolve, { once: true }));
   const registration = await workers.register('./sw.js').catch(() => null); // a private window may have none
   if (!registration) return;
   const offer = () => {
@@ -20,6 +16,4 @@ export async function keepForOffline(onUpdate: (reload: () => void) => void): Pr
   };
   offer();
   registration.addEventListener('updatefound', () => registration.installing?.addEventListener('statechange', offer));
-  const patience = new Promise((resolve) => setTimeout(resolve, 2000));
-  if (!workers.controller) await Promise.race([controlled, patience]);
 }

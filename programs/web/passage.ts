@@ -20,6 +20,7 @@ export const texts = (): Texts => ({ question: question.value, context: passage.
 export function fill({ question: text, context }: Texts): void {
   question.value = text;
   passage.value = context;
+  passage.dir = 'auto';
   growQuestion();
   mark(context);
 }
@@ -36,6 +37,8 @@ addEventListener('resize', growQuestion);
 /** Shows a text with its answers marked, the best first; without any, only the text. */
 export function mark(context: string, answers: readonly Answer[] = []): void {
   box.classList.toggle('long', isLong(context));
+  // With `auto`, the browser would order the characters of a long paragraph anew at each key.
+  passage.dir = isLong(context) ? getComputedStyle(passage).direction : 'auto';
   if (isLong(context)) {
     if (mirror.firstChild) mirror.replaceChildren();
     return;

@@ -82,7 +82,7 @@ const links: Plugin = {
   transformIndexHtml(html) {
     const { repository } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
     const source = (repository?.url ?? repository)?.replace(/^git\+|\.git$/g, '');
-    const filled = html.replace('%FLOAT_MB%', megabytes(FLOAT16.bytes, 0));
+    const filled = html.replace('%FLOAT_MB%', megabytes(FLOAT16.bytes, 0).replace(' ', '&nbsp;'));
     return source ? filled.replaceAll('%SOURCE%', source) : filled.replace(/.*%SOURCE%.*\n/g, '');
   },
   generateBundle() {
