@@ -1,6 +1,8 @@
 /** The contents and the size of a checkpoint file in each precision, computed without writing the file. */
 
-import { type BertConfig, type HostTensor, type Precision, planSafetensors, tensorShapes } from '../src/tensor.ts';
+import { tensorShapes } from '../src/checkpoint/config.ts';
+import { planSafetensors } from '../src/checkpoint/write.ts';
+import type { BertConfig, HostTensor, Precision } from '../src/tensor.ts';
 
 type Entry = readonly [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
 export type Embeddings = 'F32' | 'F16' | 'I8';

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { normal } from '../kernels/op.ts';
+import { tensorShapes } from '../src/checkpoint/config.ts';
 import type { Precision } from '../src/tensor.ts';
 import {
   Bert,
@@ -12,7 +13,6 @@ import {
   type LinearWeight,
   quantizeWeight,
   Runtime,
-  tensorShapes,
   toFloat16,
   type WeightForm,
   type Weights,

@@ -1,5 +1,6 @@
 /** The size of a model, as all programs give it: of the file that `bertlet convert` writes, in MB of 2^20 bytes. */
-import { type Checkpoint, type Precision, tensorShapes } from '../src/tensor.ts';
+import { tensorShapes } from '../src/checkpoint/config.ts';
+import type { Checkpoint, Precision } from '../src/tensor.ts';
 import { checkpointBytes, type Embeddings } from './layout.ts';
 
 /** How an int8 file has the embeddings: as the checkpoint does. */

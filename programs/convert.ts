@@ -30,7 +30,7 @@ import { fault, inputError, messageOf } from '../src/errors.ts';
 import { filesOf } from '../src/files/hub.ts';
 import { type Files, type OnProgress, readWhole } from '../src/files/index.ts';
 import type { Dtype } from '../src/index.ts';
-import { boolean, callback, type GivenOf, oneOf, optionsOf, required, string } from '../src/options.ts';
+import { boolean, callback, check, type GivenOf, oneOf, optionsOf, required, rule, string } from '../src/options.ts';
 import { isOfSystem } from '../src/platform.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import type { HostTensor, Scheme } from '../src/runtime.ts';
@@ -95,6 +95,11 @@ export async function convert(model: string | URL | Files, out: string, given: C
     const advice = 'Leave it out, or ask for int8.';
     throw inputError('int8Embeddings', `none with precision ${options.precision}`, true, advice);
   }
+  check(
+    'out',
+    out,
+    rule('a name for the folder', (value) => typeof value === 'string' && value !== ''),
+  );
   checkTarget(model, out);
   const files = await filesOf(model, { revision });
   const checkpoint = await openCheckpoint(files, { onProgress });

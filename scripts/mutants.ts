@@ -244,6 +244,12 @@ export const MUTANTS: Mutant[] = [
   ...mutants('src/checkpoint/config.ts', 'checkpoints', undefined, [
     ['positionsAfterPadding: true', 'positionsAfterPadding: false'],
   ]),
+  ...mutants('src/text/tokenizer.ts', 'checkpoints', 'one space', [['if (begin < end) yield', 'yield']]),
+  ...mutants('src/text/json.ts', 'checkpoints', 'more ids than tokens', [['ids.length, tokens.length', '1, 1']]),
+  ...mutants('src/files/index.ts', 'sources', 'cut while it is open', [['if (got === 0) throw', 'if (got < 0) throw']]),
+  ...mutants('src/checkpoint/precision.ts', 'doors', 'weightsOf', [
+    ["check('precision', precision", "check('precision', 'fp32'"],
+  ]),
   ...mutants('src/text/json.ts', 'checkpoints', 'opened or refused', [
     ['do_lower_case: lowercase', 'do_lower_case: lowercase = false'],
     ['trim_offsets: trimOffsets', 'trim_offsets: trimOffsets = false'],
@@ -320,8 +326,8 @@ export const MUTANTS: Mutant[] = [
   ]),
   ...mutants('src/files/hub.ts', 'hub.test', undefined, [
     ['isHash && !digests.includes(etag)', 'false'],
-    ['if (loaded !== size) throw', 'if (false) throw'],
-    ['?.size !== size', ' === undefined'],
+    ['if (size !== request.most) throw', 'if (false) throw'],
+    ['?.size === size', ' !== undefined'],
     ['> DAY', '< DAY'],
     ['isRefusal(cause) || this.#isReached', 'isRefusal(cause)'],
     ["note(this.#absence(file), '');", ''],
@@ -330,6 +336,7 @@ export const MUTANTS: Mutant[] = [
   ...mutants('src/files/http.ts', 'hub.test', undefined, [
     ['Math.min(at - from, part.value.length)', '0'],
     ['wait > MAX_WAIT * 1000', 'false'],
+    ['at > most', 'false'],
   ]),
   ...mutants('programs/convert.ts', 'checkpoint.test', 'nothing', [["process.once('exit', remove);", '']]),
   // The metric

@@ -10,7 +10,7 @@ import { parseSync, Visitor } from 'oxc-parser';
 const ROOT = join(import.meta.dirname, '..');
 /** The rooms, and the most code lines of each. Caps only fall: what does not fit removes something in its room first. */
 const ROOMS: { name: string; files: string[]; cap: number }[] = [
-  { name: 'engine core', files: ['src/{runtime,bert,quantize}.ts', 'src/devices/reference.ts'], cap: 838 },
+  { name: 'engine core', files: ['src/{runtime,bert,quantize}.ts', 'src/devices/reference.ts'], cap: 836 },
   {
     name: 'questions, doors',
     files: ['src/{qa,queue,spans,index,tensor,errors,options,platform,float16}.ts'],
@@ -18,14 +18,14 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   },
   { name: 'text', files: ['src/text/*.ts'], cap: 640 },
   { name: 'pickles', files: ['src/checkpoint/pytorch.ts'], cap: 226 },
-  { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 680 },
-  { name: 'files, Hub', files: ['src/files/*.ts'], cap: 560 },
+  { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 679 },
+  { name: 'files, Hub', files: ['src/files/*.ts'], cap: 535 },
   { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1204 },
   { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2101 },
   { name: 'op table', files: ['kernels/*.ts'], cap: 570 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
-const [ALL, CLOSURE, FUNCTION] = [7572, 1514, 78];
+const [ALL, CLOSURE, FUNCTION] = [7542, 1514, 78];
 /** From question to answer on the reference device: these files, and what they import. */
 const PATH = ['text/tokenizer', 'text/wordpiece', 'qa', 'devices/reference'].map((name) => `src/${name}.ts`);
 

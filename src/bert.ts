@@ -10,7 +10,7 @@
  * checkpoint/config.ts has their names.
  */
 import { inputError } from './errors.ts';
-import { preview } from './options.ts';
+import { array, callback, check, object, preview } from './options.ts';
 import {
   checkArray,
   type HostTensor,
@@ -104,6 +104,8 @@ export class Bert {
 
   /** Uploads the weights. Query, key and value read the same input, so they become one linear [3 hidden, hidden]. */
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
+    const isRight = object.allows(config) && [runtime?.linearLayer, weights?.describe].every(callback().allows);
+    if (!isRight) throw inputError('Bert', 'a Runtime, sizes and Weights', [runtime, config, weights].map(preview));
     this.#runtime = runtime;
     this.config = config;
     const { hidden, embedding = hidden, types } = config;
@@ -195,8 +197,7 @@ export class Bert {
     typeIds: readonly Int32Array[],
     options?: ReadOptions,
   ): Promise<Float32Array[]> {
-    for (const list of [ids, typeIds])
-      if (!Array.isArray(list)) throw inputError('forwardBatch', 'arrays', preview(list));
+    for (const list of [ids, typeIds]) check('forwardBatch', list, array);
     for (const [i, one] of ids.entries()) {
       checkArray(`forwardBatch: ids[${i}]`, one, 'Int32Array');
       checkArray(`forwardBatch: typeIds[${i}]`, typeIds[i]!, 'Int32Array', one.length);

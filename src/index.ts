@@ -90,13 +90,13 @@ export async function load(model: string | URL | Files, given: LoadOptions = {})
 }
 
 async function loadModel(model: string | URL | Files, options: ValuesOf<typeof OPTIONS>): Promise<QuestionAnswering> {
-  const { device, dtype, signal } = options;
+  const { device, dtype, signal, onProgress, revision, endpoint } = options;
   check('dtype', dtype, option.oneOf(dtypesOf(device), `on ${device}`));
   const int8 = dtype === 'int8';
   if (options.scheme && !int8) {
     throw inputError('scheme', `none with dtype ${dtype}`, preview(options.scheme), 'Leave it out, or load int8.');
   }
-  const checkpoint = await openCheckpoint(model, options);
+  const checkpoint = await openCheckpoint(model, { signal, onProgress, revision, endpoint });
   const scheme = options.scheme ?? checkpoint.scheme ?? 'accurate';
   try {
     signal?.throwIfAborted();

@@ -33,6 +33,7 @@ const ofType = <V>(type: string) => rule<V>(`a ${type}`, (value) => typeof value
 export const string = ofType<string>('string');
 export const boolean = ofType<boolean>('boolean');
 export const callback = <F>() => ofType<F>('function');
+export const array = rule<readonly unknown[]>('an array', Array.isArray);
 export const finite = rule<number>('a finite number', Number.isFinite);
 export const integer = (least: number, most = Infinity) =>
   rule<number>(
@@ -46,7 +47,10 @@ export const strings = rule<readonly string[]>(
 /** @param where for the words: `on cpu` */
 export const oneOf = <V>(names: readonly V[], where = '') =>
   rule<V>(`${names.join(', ')}${where && ` ${where}`}`, (value) => names.includes(value as V));
-/** Known by its name: another realm, as of a test runner, has a class of its own. */
+/** Known by its name, as all that may come from another realm, such as that of a test runner, which has classes of its own. */
+export const isObject = (value: unknown): value is Record<string, unknown> =>
+  Object.prototype.toString.call(value) === '[object Object]';
+export const object = rule<object>('an object', isObject);
 export const abortSignal = rule<AbortSignal>(
   'an AbortSignal',
   (value) => Object.prototype.toString.call(value) === '[object AbortSignal]',
@@ -69,9 +73,7 @@ export function check(name: string, value: unknown, { expected, allows }: Option
  * @throws BertletError `input` if `given` is not an object, or has an option that is unknown or of a wrong value
  */
 export function optionsOf<T extends object>(what: string, given: unknown, table: T): ValuesOf<T> {
-  if (Object.prototype.toString.call(given) !== '[object Object]') {
-    throw inputError(`${what}: options`, 'an object', preview(given));
-  }
+  check(`${what}: options`, given, object);
   const known = Object.keys(table);
   const unknown = Object.keys(given as object).find((name) => !known.includes(name));
   if (unknown !== undefined) {

@@ -328,10 +328,7 @@ export class Runtime {
     same('embedding', 'columns of position', hidden, position.shape[1]);
     same('embedding', 'columns of type', hidden, type.shape[1]);
     checkIds('embedding: ids', ids, words);
-    checkIds('embedding: typeIds', typeIds, types);
-    if (typeIds.length !== ids.length) {
-      throw inputError('embedding', `as many typeIds as ids (${ids.length})`, typeIds.length);
-    }
+    checkIds('embedding: typeIds', typeIds, types, ids.length);
     const own = lengthsOf(ids.length, lengths);
     const long = own.find((tokens) => tokens > positions);
     if (long !== undefined) throw inputError('embedding', `1 to ${positions} tokens, the positions`, long);
@@ -556,8 +553,8 @@ function lengthOf({ shape: [rows, columns] }: Tensor): number | string {
 }
 
 /** @throws BertletError `input` unless the ids are an Int32Array of integers in [0, limit) */
-function checkIds(what: string, ids: Int32Array, limit: number): void {
-  checkArray(what, ids, 'Int32Array');
+function checkIds(what: string, ids: Int32Array, limit: number, length?: number): void {
+  checkArray(what, ids, 'Int32Array', length);
   for (let i = 0; i < ids.length; i++) {
     if (!(ids[i]! >= 0 && ids[i]! < limit))
       throw inputError(`${what}[${i}]`, `an integer from 0 to ${limit - 1}`, ids[i]);

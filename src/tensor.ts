@@ -9,13 +9,11 @@ import { check, optionsOf } from './options.ts';
 import { Runtime } from './runtime.ts';
 
 export { Bert, type BertConfig, type WeightForm, type Weights } from './bert.ts';
-export { parseConfig, tensorShapes } from './checkpoint/config.ts';
 export { type Checkpoint, openCheckpoint, type Precision, weightsOf } from './checkpoint/index.ts';
-export { elements, readSafetensors, type StoredTensor, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
-export { planSafetensors, writeSafetensors } from './checkpoint/write.ts';
+export { readSafetensors, type StoredTensor, toFloat16, toFloat32 } from './checkpoint/safetensors.ts';
+export { writeSafetensors } from './checkpoint/write.ts';
 export { type DeviceName, type DeviceOptions, dtypesOf } from './devices/index.ts';
 export { BertletError, type ErrorCode } from './errors.ts';
-export type { Fetch } from './files/http.ts';
 export { filesOf, type HubOptions, hub } from './files/hub.ts';
 export type { Files, OnProgress, OpenFile, OpenOptions, SiteOptions } from './files/index.ts';
 export { blobs, folder, site } from './files/index.ts';

@@ -256,10 +256,10 @@ describe('pytorch_model.bin', () => {
       ],
       [
         'a tensor that is in none',
-        { ...all(one), b: one },
+        { ...all(two), a: two },
         files,
         'weights',
-        /index\.json: expected tensor "b" in a file of it, got none/,
+        /a-tensor-that-is-in-none: 39 tensors differ: missing bert\..* The file has a\. /,
       ],
       [
         'a tensor that is in two',
@@ -276,8 +276,9 @@ describe('pytorch_model.bin', () => {
         /names of weight files beside it, got "\.\.\/\.\./,
       ],
       ['a number', { a: 3 }, files, 'weights', /names of weight files beside it, got 3/],
-      ['no file', {}, files, 'weights', /a weight_map of 1 to 1000 files, got 0/],
-      ['no map', 'x', files, 'weights', /a weight_map of 1 to 1000 files, got 0/],
+      ['no file', {}, files, 'weights', /no-file: 39 tensors differ: missing bert\./],
+      ['no map', 'x', files, 'weights', /names of weight files beside it, got "x"/],
+      ['a map that is null', null, files, 'weights', /39 tensors differ: missing bert\./],
     ])('%s', (name, map, given, code, message) =>
       expectError(code, message, () => openCheckpoint(sharded(name.replaceAll(' ', '-'), map, given))),
     );

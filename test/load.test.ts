@@ -196,7 +196,7 @@ describe('wrong files', () => {
   test('a folder in place of a file', async () => {
     rmSync(join(folder, 'config.json'));
     mkdirSync(join(folder, 'config.json'));
-    await expectError('file', /config\.json: expected a readable file, got no file/, () => load(folder));
+    await expectError('file', /config\.json: expected a readable file, got EISDIR/, () => load(folder));
   });
   test.each([
     [

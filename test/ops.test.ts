@@ -184,7 +184,7 @@ describe('shapes that do not fit are refused with both values', () => {
     ],
     [
       'embedding: lengths',
-      /^embedding: expected as many typeIds as ids \(2\), got 1\.$/,
+      /^embedding: typeIds: expected Int32Array of 2, got Int32Array of 1\.$/,
       () => runtime.embedding(ids(0, 1), ids(0), tables),
     ],
     [

@@ -208,23 +208,21 @@ describe('writer', () => {
     ['none', { dtype: 'F32', shape: [0, 4], data: new Float32Array(0) }],
     ['"quoted"\n', { dtype: 'U8', shape: [1], data: Uint8Array.of(7) }],
   ];
-  test('what is written is read back, as aligned views without a copy', () => {
+  test('what is written is read back, into memory of its own', () => {
     const bytes = writeSafetensors(tensors, { format: 'pt' });
     const read = readSafetensors(bytes);
     expect(read.size).toBe(tensors.length);
     for (const [name, { dtype, shape, data }] of tensors) {
       expect(read.get(name)).toEqual({ dtype, shape, data });
-      expect(read.get(name)!.data.buffer === bytes.buffer, name).toBe(true);
+      expect(read.get(name)!.data.buffer === bytes.buffer, name).toBe(false);
     }
   });
-  test('an unaligned file is copied tensor by tensor', () => {
+  test('a file that is not aligned in memory', () => {
     const bytes = writeSafetensors(tensors);
     const shifted = new Uint8Array(bytes.length + 1).subarray(1);
     shifted.set(bytes);
     const read = readSafetensors(shifted);
     for (const [name, { data }] of tensors) expect(read.get(name)!.data, name).toEqual(data);
-    expect(read.get('float')!.data.buffer).not.toBe(shifted.buffer);
-    expect(read.get('bytes')!.data.buffer).toBe(shifted.buffer);
   });
   test('the same tensors in another order give the same bytes, of the size foretold', () => {
     const bytes = writeSafetensors(tensors);

@@ -2,39 +2,34 @@
 
 import type { BertConfig } from '../bert.ts';
 import { fault, messageOf } from '../errors.ts';
-import { filesOf, type HubOptions } from '../files/hub.ts';
-import { type Files, type OpenFile, type OpenOptions, readPart, readWhole, type WholeFile } from '../files/index.ts';
-import { preview } from '../options.ts';
+import { filesOf, HUB_OPTIONS } from '../files/hub.ts';
+import type { Files, OnProgress, OpenFile, OpenOptions, WholeFile } from '../files/index.ts';
+import { readPart, readWhole } from '../files/index.ts';
+import { abortSignal, callback, type GivenOf, optionsOf, preview, strings } from '../options.ts';
 import { textOf } from '../platform.ts';
-import type { HostTensor } from '../runtime.ts';
 import { BYTE_LEVEL_CLASSES, type Tokenizer, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
 import { checkTensors, FAMILIES, parseConfig, renamed } from './config.ts';
-import type { Tensors } from './precision.ts';
+import type { Checkpoint } from './precision.ts';
 import { pytorchTensorsIn } from './pytorch.ts';
 import { readTensor, type StoredTensor, safetensorsIn } from './safetensors.ts';
 
-export { type Precision, weightsOf } from './precision.ts';
-
-/** An open checkpoint: its sizes and tensors, its tokenizer. */
-export interface Checkpoint extends Required<Tensors> {
-  readonly tokenizer: Tokenizer;
-  /** Reads one tensor into memory of its own. */
-  readonly tensor: (name: string) => HostTensor;
-  /** Closes the files of the weights. */
-  readonly close: () => void;
-}
+export { type Checkpoint, type Precision, weightsOf } from './precision.ts';
 
 /** The files of the weights, the best first. An index names the files that share the tensors. */
 const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
 
-/** Options of `openCheckpoint`. */
-export interface CheckpointOptions extends OpenOptions {
+const OPTIONS = {
   /**
    * Names of the linears of another head than question answering's, as in the file: `['bert.pooler.dense', 'classifier']`. They
    * are `head` of the `Bert`.
    */
-  head?: readonly string[] | undefined;
-}
+  head: strings,
+  onProgress: callback<OnProgress>(),
+  signal: abortSignal,
+  ...HUB_OPTIONS,
+};
+/** Options of `openCheckpoint`. */
+export type CheckpointOptions = GivenOf<typeof OPTIONS>;
 
 /**
  * Opens a checkpoint and checks its contents: config.json, the tokenizer, and the weights last, so that a model that
@@ -43,21 +38,11 @@ export interface CheckpointOptions extends OpenOptions {
  * @throws BertletError `file` if a file is missing; `config`, `safetensors`, `weights` or `tokenizer` if the content of
  * a file is not that of a BERT question answering model
  */
-export async function openCheckpoint(
-  model: string | URL | Files,
-  options: CheckpointOptions & HubOptions = {},
-): Promise<Checkpoint> {
-  const { revision, endpoint } = options;
+export async function openCheckpoint(model: string | URL | Files, given: CheckpointOptions = {}): Promise<Checkpoint> {
+  const { revision, endpoint, ...options } = optionsOf('openCheckpoint', given, OPTIONS);
   const files = await filesOf(model, { revision, endpoint });
-  const { config: sizes, tokenizer } = await openDescription(files, options);
-  const { config, tensors, close } = await openWeights(sizes, files, options);
-  try {
-    const tensor = (name: string) => readTensor(tensors.get(name)!, name);
-    return { config, tokenizer, scheme: checkTensors(config, tensors, files.name), tensors, tensor, close };
-  } catch (error) {
-    close();
-    throw error;
-  }
+  const { config, tokenizer } = await openDescription(files, options);
+  return { tokenizer, ...(await openWeights(config, files, options)) };
 }
 
 /** Reads and checks all but the weights. */
@@ -103,19 +88,16 @@ async function refuseMissing(files: Files, name: string): Promise<never> {
 /** Whether there is a file. It may be large, so its first bytes end its download. */
 async function isThere(files: Files, name: string): Promise<boolean> {
   const stop = new AbortController();
-  try {
-    const file = await files.open(name, { signal: stop.signal, onProgress: () => stop.abort() });
-    file?.close();
-    return file !== null;
-  } catch {
-    return stop.signal.aborted;
-  }
+  const opening = files.open(name, { signal: stop.signal, onProgress: () => stop.abort() });
+  const file = await opening.catch(() => null);
+  file?.close();
+  return file !== null || stop.signal.aborted;
 }
 
 const needed = async (files: Files, name: string, options: OpenOptions): Promise<WholeFile> =>
   (await readWhole(files, name, options)) ?? refuseMissing(files, name);
 
-/** Opens the files of the weights. Tensors are then read one by one. */
+/** Opens and checks the files of the weights. Tensors are then read one by one. */
 async function openWeights(sizes: BertConfig, files: Files, { head, ...options }: CheckpointOptions) {
   const opened: OpenFile[] = [];
   const open = async (name: string) => {
@@ -128,10 +110,10 @@ async function openWeights(sizes: BertConfig, files: Files, { head, ...options }
   };
   try {
     const [name, first] = await firstThere(files, open);
-    const index = name.endsWith('.json') ? parseIndex(first) : null;
+    const shards = name.endsWith('.json') ? shardsOf(first) : null;
     const tensors = new Map<string, StoredTensor>();
-    for (const shard of index?.files ?? [name]) {
-      const file = index ? await open(shard) : first;
+    for (const shard of shards ?? [name]) {
+      const file = shards ? await open(shard) : first;
       if (!file) return await refuseMissing(files, shard);
       for (const [tensor, stored] of shard.endsWith('.bin') ? pytorchTensorsIn(file) : safetensorsIn(file)) {
         if (tensors.has(tensor))
@@ -139,11 +121,11 @@ async function openWeights(sizes: BertConfig, files: Files, { head, ...options }
         tensors.set(tensor, stored);
       }
     }
-    const lost = index?.tensors.find((tensor) => !tensors.has(tensor));
-    if (lost) throw indexError(first.name, `tensor ${preview(lost)} in a file of it`, 'none');
     const outputs = head?.map((name) => [name, tensors.get(`${name}.weight`)?.shape[0] ?? 1]);
     const config = outputs ? { ...sizes, head: Object.fromEntries(outputs) as Record<string, number> } : sizes;
-    return { config, tensors: renamed(config, tensors), close };
+    const all = renamed(config, tensors);
+    const tensor = (name: string) => readTensor(all.get(name), name);
+    return { config, tensors: all, scheme: checkTensors(config, all, files.name), tensor, close };
   } catch (error) {
     close();
     throw error;
@@ -159,23 +141,19 @@ async function firstThere(files: Files, open: (name: string) => Promise<OpenFile
   return refuseMissing(files, WEIGHTS.join(' or '));
 }
 
-const MAX_FILES = 1000; // that share the tensors of one checkpoint
 const indexError = (path: string, expected: string, got: string) =>
   fault('weights', path, expected, got, "Fetch the checkpoint's files anew.");
 
 /**
- * Reads an index of weights: `{ weight_map: { <tensor>: <file> } }`.
- * @throws BertletError `weights` if it is none, or names files outside of its folder
+ * Reads the names of the files from an index of weights: `{ weight_map: { <tensor>: <file> } }`.
+ * @throws BertletError `weights` for names of files outside of its folder
  */
-function parseIndex(file: OpenFile): { tensors: string[]; files: string[] } {
+function shardsOf(file: OpenFile): string[] {
   const { weight_map: map } = json({ name: file.name, bytes: readPart(file, 0, file.size) });
-  const names: unknown[] = typeof map === 'object' && map !== null ? Object.values(map) : [];
+  const names: unknown[] = Object.values(Object(map));
   const wrong = names.find((name) => typeof name !== 'string' || !/^\w[\w.-]*\.(safetensors|bin)$/.test(name));
-  const files = [...new Set(names as string[])].toSorted();
   if (wrong !== undefined) throw indexError(file.name, 'names of weight files beside it', preview(wrong));
-  if (files.length === 0 || files.length > MAX_FILES)
-    throw indexError(file.name, `a weight_map of 1 to ${MAX_FILES} files`, `${files.length}`);
-  return { tensors: Object.keys(map as object), files };
+  return [...new Set(names as string[])].toSorted();
 }
 
 /** Opens the tokenizer's files: tokenizer.json, or else vocab.txt, or else vocab.json and merges.txt. */
@@ -193,8 +171,7 @@ async function openTokenizer(from: Files, model: Json, sizes: BertConfig, option
   }
   // transformers' rule: the tokenizer's own file names its class, or the model's does, or its family has one.
   const names = [config.tokenizer_class, model.tokenizer_class].filter((name) => typeof name === 'string');
-  const japanese = names.find((name) => name.startsWith('BertJapanese'));
-  const className = (japanese ?? names[0] ?? FAMILIES[sizes.family ?? 'bert'].tokenizer).replace(/Fast$/, '');
+  const className = (names[0] ?? FAMILIES[sizes.family ?? 'bert'].tokenizer).replace(/Fast$/, '');
   if (!files.json && BYTE_LEVEL_CLASSES.includes(className)) {
     files.vocab = json(await needed(from, 'vocab.json', options));
     files.merges = text(await needed(from, 'merges.txt', options));

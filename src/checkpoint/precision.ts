@@ -2,21 +2,28 @@
 
 import { type BertConfig, free, type WeightForm, type Weights } from '../bert.ts';
 import { fault, inputError } from '../errors.ts';
+import { check, object, oneOf } from '../options.ts';
 import { quantizeWeight } from '../quantize.ts';
 import type { Device, HostTensor, Scheme } from '../runtime.ts';
+import type { Tokenizer } from '../text/json.ts';
 import { tensorShapes } from './config.ts';
 import { readTensor, type StoredTensor, toFloat16, toFloat32 } from './safetensors.ts';
 
 /** The precision of the linears' weights: float32, float16, or int8 in one of the two schemes. */
 export type Precision = 'fp32' | 'fp16' | Scheme;
 
-/** Sizes of a model, and its tensors in files. */
-export interface Tensors {
+/** An open checkpoint: its sizes and tensors, its tokenizer. */
+export interface Checkpoint {
   readonly config: BertConfig;
+  readonly tokenizer: Tokenizer;
   /** By the names of the model's family. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  /** How the linears of an int8 checkpoint were quantized; null for a float checkpoint, the default. */
-  readonly scheme?: Scheme | null;
+  /** How the linears of an int8 checkpoint were quantized; null for a float checkpoint. */
+  readonly scheme: Scheme | null;
+  /** Reads one tensor into memory of its own. */
+  readonly tensor: (name: string) => HostTensor;
+  /** Closes the files of the weights. */
+  readonly close: () => void;
 }
 
 /**
@@ -26,10 +33,14 @@ export interface Tensors {
  * @throws BertletError `input` for another precision than that; `fill` throws `weights` for values that are not finite
  */
 export function weightsOf(
-  { config, tensors, scheme = null }: Tensors,
+  checkpoint: Pick<Checkpoint, 'config' | 'tensors'> & Partial<Checkpoint>,
   precision: Precision,
   device: Pick<Device, 'float16' | 'quantizeWeight'> = {},
 ): Weights {
+  check('checkpoint', checkpoint?.config, object);
+  check('precision', precision, oneOf<Precision>(['fp32', 'fp16', 'torch', 'accurate']));
+  check('device', device, object);
+  const { config, tensors, scheme = null } = checkpoint;
   if (scheme && scheme !== precision) throw inputError('precision', `${scheme}, the checkpoint's`, precision);
   const shapes = tensorShapes(config);
   const int8 = precision === 'fp32' || precision === 'fp16' ? null : precision;

@@ -7,12 +7,12 @@
  * `SafeTensors::read_metadata`, `Metadata::validate`) and four more, so that no two readers see different tensors in
  * one file: no duplicate keys, no unknown fields, no integers above 2^53 - 1, no dtypes except those in `FILE_DTYPE_BYTES`.
  */
-import { BertletError, fault, messageOf } from '../errors.ts';
-import { type OpenFile, readPart } from '../files/index.ts';
+import { BertletError, fault, inputError, messageOf } from '../errors.ts';
+import { inMemory, type OpenFile, readPart } from '../files/index.ts';
 import { widenHalves } from '../float16.ts';
-import { preview } from '../options.ts';
+import { check, isObject, preview, rule, string } from '../options.ts';
 import { textOf } from '../platform.ts';
-import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
+import { checkArray, DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
 
 /** Bytes of an element. A tensor of these dtypes may be present in a file; reading one is an error, but for F64. */
 const OTHER_DTYPES = { F64: 8, BOOL: 1, I16: 2, U16: 2, U32: 4, U64: 8, F8_E4M3: 1, F8_E5M2: 1, C64: 8 } as const;
@@ -30,10 +30,7 @@ export interface StoredTensor extends TensorForm {
   readonly read: (target: Uint8Array) => void;
 }
 /** Where a tensor lies: `begin` and `end` count from the start of the file. */
-interface TensorEntry extends TensorForm {
-  readonly begin: number;
-  readonly end: number;
-}
+type TensorEntry = TensorForm & Readonly<Record<'begin' | 'end', number>>;
 
 const MAX_HEADER_BYTES = 100_000_000; // the official parser's limit
 const ARRAYS = {
@@ -58,19 +55,13 @@ function refuse(what: string, expected: unknown, got: unknown): never {
  */
 export function safetensorsIn(file: OpenFile): Map<string, StoredTensor> {
   const { name, size } = file;
-  const length = headerLength(readPart(file, 0, Math.min(8, size)), size, name);
-  const entries = parseHeader(readPart(file, 8, length), size, name);
+  if (size < 8) refuse(name, 'at least 8 bytes', size);
+  const length = new DataView(readPart(file, 0, 8).buffer).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES) refuse(name, `a header of at most ${MAX_HEADER_BYTES} bytes`, length);
+  if (8 + Number(length) > size) refuse(name, `a header of ${length} bytes`, size - 8);
+  const entries = parseHeader(readPart(file, 8, Number(length)), size, name);
   const stored = (entry: TensorEntry) => ({ ...entry, read: (target: Uint8Array) => file.read(entry.begin, target) });
   return new Map([...entries].map(([name, entry]) => [name, stored(entry)]));
-}
-
-/** Reads the length of the header from the first 8 bytes of a file. */
-function headerLength(first: Uint8Array, fileBytes: number, file = 'safetensors'): number {
-  if (fileBytes < 8) refuse(file, 'at least 8 bytes', fileBytes);
-  const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
-  if (length > MAX_HEADER_BYTES) refuse(file, `a header of at most ${MAX_HEADER_BYTES} bytes`, length);
-  if (8 + Number(length) > fileBytes) refuse(file, `a header of ${length} bytes`, fileBytes - 8);
-  return Number(length);
 }
 
 /**
@@ -89,7 +80,7 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
     if (cause instanceof BertletError) throw cause; // of the engine, not of the file
     refuse(file, 'a header of JSON in UTF-8', messageOf(cause));
   }
-  if (!isRecord(json)) return refuse(file, 'the header to be an object', preview(json));
+  if (!isObject(json)) return refuse(file, 'the header to be an object', preview(json));
   const syntax = outsideOfStrings(text);
   checkNumbers(syntax, file);
   const { __metadata__: metadata, ...entries } = json;
@@ -112,8 +103,6 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
   return new Map(tensors);
 }
 
-const isRecord = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
-
 /** Removes the strings from valid JSON, up to 100 MB of it. A regular expression of strings would run out of stack in a long one. */
 function outsideOfStrings(json: string): string {
   const parts = json.replace(/\\./g, '').split('"');
@@ -129,7 +118,7 @@ function checkNumbers(syntax: string, file: string): void {
 /** Returns the keys and values of `__metadata__`, which may be absent or null. */
 function metadataStrings(metadata: unknown, file: string): string[] {
   if (metadata === undefined || metadata === null) return [];
-  const strings = isRecord(metadata) ? Object.entries(metadata).flat() : [null];
+  const strings = isObject(metadata) ? Object.entries(metadata).flat() : [null];
   if (strings.every((value) => typeof value === 'string')) return strings;
   return refuse(file, '__metadata__ to map strings to strings', preview(metadata));
 }
@@ -139,7 +128,7 @@ const cut = (text: string) => (text.length > 60 ? `${text.slice(0, 60)}...` : te
 
 /** Validates the header's entry of one tensor. `what`: the file and the tensor, for errors. */
 function parseEntry(what: string, value: unknown, dataStart: number): TensorEntry {
-  if (!isRecord(value)) return refuse(what, 'an object', preview(value));
+  if (!isObject(value)) return refuse(what, 'an object', preview(value));
   const { dtype, shape, data_offsets: offsets, ...unknown } = value;
   const [field] = Object.keys(unknown);
   if (field !== undefined) refuse(what, 'dtype, shape and data_offsets', `the unknown field ${preview(field)}`);
@@ -161,44 +150,40 @@ function parseEntry(what: string, value: unknown, dataStart: number): TensorEntr
 /** Number of elements of a shape; 1 for a scalar's `[]`. */
 export const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
-/** Bytes of a tensor. */
-export const byteLength = ({ dtype, shape }: TensorForm): number => elements(shape) * FILE_DTYPE_BYTES[dtype];
-
 const isIntegers = (x: unknown): x is number[] => Array.isArray(x) && x.every(Number.isSafeInteger);
+/** A tensor in memory, of another realm too. */
+export const hostTensor = rule<HostTensor>('a tensor: a dtype, a shape, and as many elements in data', (value) => {
+  const { dtype, shape, data } = Object(value) as HostTensor;
+  const isOfType = Object.hasOwn(DTYPE_BYTES, dtype) && data?.[Symbol.toStringTag] === ARRAYS[dtype].name;
+  return isOfType && isIntegers(shape) && data.length === elements(shape);
+});
 
 /**
- * Makes a tensor from bytes of a file: a view if the bytes are aligned for the dtype, otherwise a copy. F64 is rounded to
- * F32.
+ * Reads a tensor of a file. Its memory is the caller's. F64 is rounded to F32.
  * @throws BertletError `weights` for a dtype that bertlet has no numbers of
  */
-export function viewTensor({ dtype, shape }: TensorForm, bytes: Uint8Array, name = 'tensor'): HostTensor {
+export function readTensor(stored: StoredTensor | undefined, name: string): HostTensor {
+  if (!stored) throw inputError('tensor', 'the name of one in the file', preview(name));
+  const { dtype, shape, read } = stored;
   const Numbers = Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype as keyof typeof ARRAYS] : null;
   if (!Numbers) {
     const known = `dtype ${Object.keys(ARRAYS).join(', ')}`;
     throw fault('weights', `tensor ${preview(name)}`, known, dtype, 'Convert the checkpoint.');
   }
-  const aligned = bytes.byteOffset % Numbers.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
-  const data = new Numbers(aligned.buffer as ArrayBuffer, aligned.byteOffset, elements(shape));
+  const data = new Numbers(elements(shape));
+  read(new Uint8Array(data.buffer));
   if (dtype === 'F64') return { dtype: 'F32', shape, data: Float32Array.from(data as Float64Array) };
   return { dtype: dtype as DType, shape, data: data as HostTensor['data'] };
 }
 
-/** Reads a tensor of a file. Its memory is the caller's. */
-export function readTensor(stored: StoredTensor, name: string): HostTensor {
-  const bytes = new Uint8Array(byteLength(stored));
-  stored.read(bytes);
-  return viewTensor(stored, bytes, name);
-}
-
 /**
- * Reads all tensors of a file that is in memory. The tensors are views of `bytes` where alignment permits; F64 is
- * rounded to F32.
+ * Reads all tensors of a file that is in memory.
  * @throws BertletError `safetensors`; `weights` for a dtype that bertlet has no numbers of
  */
 export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<string, HostTensor> {
-  const length = headerLength(bytes, bytes.length, file);
-  const entries = parseHeader(bytes.subarray(8, 8 + length), bytes.length, file);
-  return new Map([...entries].map(([name, e]) => [name, viewTensor(e, bytes.subarray(e.begin, e.end), name)]));
+  check('file', file, string);
+  checkArray(file, bytes, 'Uint8Array');
+  return new Map([...safetensorsIn(inMemory(file, bytes))].map(([name, one]) => [name, readTensor(one, name)]));
 }
 
 /**
@@ -207,7 +192,10 @@ export function readSafetensors(bytes: Uint8Array, file = 'safetensors'): Map<st
  * @throws BertletError `weights` for an integer tensor
  */
 export function toFloat32(tensor: HostTensor, name = 'tensor', target?: Float32Array): Float32Array {
+  check('name', name, string);
+  check(name, tensor, hostTensor);
   const { dtype, data } = tensor;
+  if (target !== undefined) checkArray(`${name}: target`, target, 'Float32Array', data.length);
   if (dtype === 'F16') return widenHalves(data as Uint16Array, target);
   if (dtype === 'F32' && !target) return data as Float32Array;
   const values = target ?? new Float32Array(data.length);
@@ -223,7 +211,11 @@ export function toFloat32(tensor: HostTensor, name = 'tensor', target?: Float32A
  * to any.
  * @throws BertletError `weights` for values outside the range of float16
  */
-export function toFloat16({ data, shape }: HostTensor<Float32Array>, name = 'tensor'): HostTensor<Uint16Array> {
+export function toFloat16(tensor: HostTensor<Float32Array>, name = 'tensor'): HostTensor<Uint16Array> {
+  check('name', name, string);
+  check(name, tensor, hostTensor);
+  const { data, shape } = tensor;
+  checkArray(name, data, 'Float32Array');
   const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
   const halves = new Uint16Array(bits.length);
   for (let i = 0; i < bits.length; i++) {

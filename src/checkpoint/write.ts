@@ -1,8 +1,10 @@
 /** Writes safetensors files, or plans one that is written in parts. */
+import { check, object, string } from '../options.ts';
 import { DTYPE_BYTES, type DType, type HostTensor } from '../runtime.ts';
-import { byteLength } from './safetensors.ts';
+import { elements, hostTensor } from './safetensors.ts';
 
 type Entry = readonly [name: string, Pick<HostTensor, 'dtype' | 'shape'>];
+type Tensors = ReadonlyMap<string, HostTensor> | readonly (readonly [name: string, HostTensor])[];
 
 /**
  * Plans a file with tensors of these dtypes and shapes. Their order does not matter: they are sorted as Hugging Face's
@@ -17,7 +19,7 @@ export function planSafetensors(tensors: Iterable<Entry>, metadata: Record<strin
   let end = 0;
   for (const [name, { dtype, shape }] of sorted) {
     const begin = end;
-    end += byteLength({ dtype, shape });
+    end += elements(shape) * DTYPE_BYTES[dtype];
     places.set(name, { dtype, begin, end });
     json.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
   }
@@ -29,7 +31,14 @@ export function planSafetensors(tensors: Iterable<Entry>, metadata: Record<strin
 }
 
 /** Makes a safetensors file in memory. */
-export function writeSafetensors(tensors: Iterable<readonly [string, HostTensor]>, metadata?: Record<string, string>) {
+export function writeSafetensors(tensors: Tensors, metadata: Record<string, string> = {}): Uint8Array<ArrayBuffer> {
+  const list = typeof tensors?.entries === 'function' ? [...tensors] : [null];
+  for (const one of list) {
+    check('the name of a tensor', one?.[0], string);
+    check(`tensor ${one![0]}`, one![1], hostTensor);
+  }
+  check('metadata', metadata, object);
+  for (const text of Object.values(metadata)) check('metadata', text, string);
   const all = new Map(tensors);
   const { head, places, total } = planSafetensors(all, metadata);
   const bytes = new Uint8Array(total);

@@ -1,6 +1,6 @@
 /** The devices: the dtypes that each device supports, and how one is started, by its name or by `auto`. */
 import { BertletError, fault, messageOf } from '../errors.ts';
-import { boolean, type GivenOf, oneOf } from '../options.ts';
+import { boolean, check, type GivenOf, oneOf } from '../options.ts';
 import type { Device, DeviceInfo } from '../runtime.ts';
 import { startCpu, THREADS } from './cpu/start.ts';
 import { ReferenceDevice } from './reference.ts';
@@ -24,12 +24,6 @@ export const DEVICE_OPTIONS = {
 /** Options of all devices. A device ignores the options of the others. */
 export type DeviceOptions = GivenOf<typeof DEVICE_OPTIONS>;
 
-/** A started device. `info` returns the values at the time of the call. */
-interface Started {
-  readonly device: Device;
-  readonly info: () => DeviceInfo;
-}
-
 /** A device that may be started. */
 interface Entry {
   readonly dtypes: readonly Dtype[];
@@ -37,7 +31,7 @@ interface Entry {
    * @param int8 the linears will be int8: only then are their kernels tested and named
    * @param auto `auto` tries the device: webgpu then refuses software adapters
    */
-  start(options: DeviceOptions, int8: boolean, auto: boolean): Promise<Started>;
+  start(options: DeviceOptions, int8: boolean, auto: boolean): Promise<{ device: Device; info: () => DeviceInfo }>;
 }
 
 /** The devices, fastest first (the order in which `auto` tries them). */
@@ -66,8 +60,10 @@ const DEVICES: Readonly<Record<DeviceName, Entry>> = {
 const NAMES: readonly DeviceName[] = ['webgpu', 'cpu', 'reference'];
 
 /** The dtypes that a device supports; those of `auto` are the dtypes that some device supports. */
-export const dtypesOf = (device: DeviceName | 'auto'): readonly Dtype[] =>
-  DEVICES[device === 'auto' ? 'webgpu' : device].dtypes;
+export function dtypesOf(device: DeviceName | 'auto'): readonly Dtype[] {
+  check('device', device, deviceName);
+  return DEVICES[device === 'auto' ? 'webgpu' : device].dtypes;
+}
 
 /** The option that names a device. */
 export const deviceName = oneOf<DeviceName | 'auto'>(['auto', ...NAMES]);

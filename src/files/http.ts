@@ -46,16 +46,18 @@ export interface RequestOptions extends RequestInit {
   fetch?: Fetch | undefined;
   /** Seconds without a byte after which a connection is given up. Default 10. */
   seconds?: number | undefined;
+  /** Most bytes of the body. */
+  most?: number;
 }
-/** Takes a part of a file as it came. `total`: bytes of the file, as far as the server says. */
-type Take = (chunk: Uint8Array<ArrayBuffer>, total: number) => void;
+/** Takes a part of a file as it came. `loaded`: bytes so far. `total`: bytes of the file, as far as the server says. */
+type Take = (chunk: Uint8Array<ArrayBuffer>, loaded: number, total: number) => void;
 
 /**
  * Sends a request, and hands on the body of its answer in parts.
  * @throws HttpError, or what `fetch` or `take` throws, after the last try; the reason of the request's signal
  */
 export async function send(url: string, options: RequestOptions, take: Take = () => {}): Promise<Response> {
-  const { fetch = globalThis.fetch, seconds = 10, signal, ...init } = options;
+  const { fetch = globalThis.fetch, seconds = 10, most = Infinity, signal, ...init } = options;
   let at = 0;
   for (let tries = 1; ; tries++) {
     const stop = new AbortController();
@@ -84,7 +86,8 @@ export async function send(url: string, options: RequestOptions, take: Take = ()
         if (chunk.length === 0) continue;
         at = from;
         tries = 0;
-        take(chunk, Math.max(total, at));
+        if (at > most) throw new Error(`more than ${most} bytes`);
+        take(chunk, at, Math.max(total, at));
       }
       return response;
     } catch (error) {
@@ -93,18 +96,13 @@ export async function send(url: string, options: RequestOptions, take: Take = ()
       const mayPass = stop.signal.aborted || isPassing(error);
       stop.abort(); // what is left of the answer
       if (!mayPass || tries >= TRIES || wait > MAX_WAIT * 1000) throw error;
-      await pause(wait, signal ?? undefined);
+      clearTimeout(timer);
+      const pause = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, wait);
+      });
+      await unlessAborted(pause, signal ?? undefined); // a timer left behind would keep the process
     } finally {
       clearTimeout(timer);
     }
   }
-}
-
-/** Waits so many milliseconds, or rejects when the signal aborts: a timer left behind would keep the process. */
-async function pause(wait: number, signal?: AbortSignal): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, wait);
-  });
-  await unlessAborted(over, signal).finally(() => clearTimeout(timer));
 }

@@ -13,7 +13,7 @@
 
 import { BertletError, fault, inputError, messageOf } from '../errors.ts';
 import { type GivenOf, optionsOf, preview, string } from '../options.ts';
-import { inNode, variables } from '../platform.ts';
+import { inNode, isOfSystem, variables } from '../platform.ts';
 import { type Fetch, isRefusal, type RequestOptions, reasonOf, send } from './http.ts';
 import { type Files, folder, maxSize, type OpenFile, type OpenOptions, placeOf, readWhole, site } from './index.ts';
 
@@ -185,7 +185,6 @@ function requestOf({ signal = null as AbortSignal | null }): RequestOptions {
 /** Node: writes a small file of the cache. A cache that cannot be written works without it. */
 function note(path: string, text: string): void {
   try {
-    if (isThere(path) && fs.readFileSync(path, 'utf8') === text) return;
     fs.mkdirSync(parentOf(path), { recursive: true });
     fs.writeFileSync(path, text);
   } catch {}
@@ -272,31 +271,29 @@ class CachedModel implements Files {
   }
 
   /** Puts a file into the cache, if its content is not there by another name. */
-  async #download(file: string, remote: Remote, options: OpenOptions): Promise<void> {
-    const { etag, size } = remote;
+  async #download(file: string, { etag, size }: Remote, options: OpenOptions): Promise<void> {
     const url = addressOf(this.#model, this.#commit!, file);
     if (!/^[\w.-]+$/.test(etag) || !(size <= maxSize(file))) {
       throw fault('file', url, `an ETag, and at most ${maxSize(file)} bytes`, `${preview(etag)} and ${size}`);
     }
     const blob = `${this.#store}/blobs/${etag}`;
     const link = `${this.#store}/snapshots/${this.#commit}/${file}`;
+    const told = (loaded: number) => options.onProgress?.({ file, loaded, total: size });
     try {
       for (const path of [blob, link]) fs.mkdirSync(parentOf(path), { recursive: true });
       removeAbandoned(parentOf(blob));
-      if (fs.statSync(blob, { throwIfNoEntry: false })?.size !== size)
-        await fetchBlob({ url, blob, file, ...remote }, options);
+      const isKept = fs.statSync(blob, { throwIfNoEntry: false })?.size === size;
+      if (!isKept) await fetchBlob(blob, url, { ...requestOf(options), most: size }, told);
       fs.rmSync(link, { force: true });
       try {
         fs.symlinkSync(`${'../'.repeat(file.split('/').length + 1)}blobs/${etag}`, link);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'EEXIST') return; // another process was first
-        fs.copyFileSync(blob, link); // Windows without permission to make links
+      } catch {
+        if (!isThere(link)) fs.copyFileSync(blob, link); // Windows without permission to make links
       }
     } catch (cause) {
       options.signal?.throwIfAborted();
       if (cause instanceof BertletError) throw cause;
-      const isOfDisk = typeof (cause as { code?: unknown }).code === 'string';
-      if (!isOfDisk) throw notWhole(url, `${size} bytes`, reasonOf(cause), cause);
+      if (!isOfSystem(cause)) throw notWhole(url, `${size} bytes`, reasonOf(cause), cause);
       const room = `a cache with room for the ${size} bytes of ${file}`;
       throw fault('file', this.#store, room, messageOf(cause), 'Set HF_HOME to a folder that can be written.', cause);
     }
@@ -316,25 +313,21 @@ const notWhole = (url: string, expected: string, got: unknown, cause?: unknown) 
   fault('file', url, expected, got, adviceOf(cause, 'Nothing is kept of it: try again.'), cause);
 
 /** Node: downloads a file under another name, and renames it to its blob after its size and hash were checked. */
-async function fetchBlob(
-  { url, blob, file, etag, size }: Remote & Record<'url' | 'blob' | 'file', string>,
-  options: OpenOptions,
-): Promise<void> {
+async function fetchBlob(blob: string, url: string, request: RequestOptions, told: (loaded: number) => void) {
   const { createHash, randomUUID } = process.getBuiltinModule('node:crypto');
-  const git = createHash('sha1').update(`blob ${size}\0`);
+  const etag = blob.slice(blob.lastIndexOf('/') + 1);
+  const git = createHash('sha1').update(`blob ${request.most}\0`);
   const hashes = etag.length === 64 ? [createHash('sha256')] : [git, createHash('sha1')]; // a mirror may tell the plain one
   const temporary = `${blob}.${randomUUID()}.incomplete`;
   const output = fs.openSync(temporary, 'wx');
-  let loaded = 0;
   try {
-    await send(url, requestOf(options), (chunk) => {
+    await send(url, request, (chunk, loaded) => {
       for (let at = 0; at < chunk.length; ) at += fs.writeSync(output, chunk, at); // a full disk may take a part
       for (const hash of hashes) hash.update(chunk);
-      loaded += chunk.length;
-      if (loaded > size) throw notWhole(url, `${size} bytes`, 'more');
-      options.onProgress?.({ file, loaded, total: size });
+      told(loaded);
     });
-    if (loaded !== size) throw notWhole(url, `${size} bytes`, loaded);
+    const { size } = fs.fstatSync(output);
+    if (size !== request.most) throw notWhole(url, `${request.most} bytes`, size);
     const digests = hashes.map((hash) => hash.digest('hex'));
     const isHash = /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
     if (isHash && !digests.includes(etag)) throw notWhole(url, `the hash ${etag}`, digests[0]);
@@ -365,20 +358,19 @@ const keeping: Fetch = async (url, init) => {
 /** A page: the files of the commit that the revision has now, or had at the last visit. */
 function inPage(model: Model): Files {
   const { id, revision } = model;
-  const url = addressOf(model, revision, 'config.json');
   let files: Files | undefined;
+  const find = async (signal: AbortSignal | null) => {
+    const answer = await send(addressOf(model, revision, 'config.json'), { fetch: keeping, signal });
+    const commit = answer.headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
+    return site(addressOf(model, commit), { fetch: keeping });
+  };
   return {
     name: `${id}, revision ${revision}`,
     open: async (file, options = {}) => {
-      const { signal = null } = options;
-      const answer = files
-        ? null
-        : await send(url, { fetch: keeping, signal }).catch((cause: unknown) => {
-            signal?.throwIfAborted();
-            throw refusal(model, cause);
-          });
-      const commit = answer?.headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
-      files ??= site(addressOf(model, commit), { fetch: keeping });
+      files ??= await find(options.signal ?? null).catch((cause: unknown) => {
+        options.signal?.throwIfAborted();
+        throw refusal(model, cause);
+      });
       return files.open(file, options);
     },
   };

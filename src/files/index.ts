@@ -1,7 +1,7 @@
 /** Files of a checkpoint, wherever they are: in a folder, at an address, in memory. hub.ts has the Hub's. */
 
 import { BertletError, fault, inputError } from '../errors.ts';
-import { callback, type GivenOf, optionsOf, preview, rule } from '../options.ts';
+import { callback, check, type GivenOf, type Option, object, optionsOf, preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { type Fetch, HttpError, reasonOf, send } from './http.ts';
 
@@ -70,12 +70,28 @@ export function readPart(file: OpenFile, begin: number, length: number): Uint8Ar
   return bytes;
 }
 
-/** @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS */
-function refusePointer(file: OpenFile): OpenFile {
-  const begin = readPart(file, 0, file.size < 1000 ? Math.min(file.size, 40) : 0);
-  if (!textOf(begin).startsWith('version https://git-lfs.github.com/spec/')) return file;
+/**
+ * Makes a file of a function that fills the beginning of `target`, and returns how many bytes it could: a system may read a
+ * part of what is asked for.
+ * @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS
+ */
+function fileOf(name: string, size: number, fill: (target: Uint8Array, begin: number) => number, close = () => {}) {
+  const read = (begin: number, target: Uint8Array) => {
+    try {
+      for (let at = 0; at < target.length; ) {
+        const got = fill(target.subarray(at), begin + at);
+        if (got === 0) throw new Error(`${at} of ${target.length} bytes at ${begin}`);
+        at += got;
+      }
+    } catch (cause) {
+      throw unreadable(name, cause);
+    }
+  };
+  const file: OpenFile = { name, size, read, close };
+  const first = readPart(file, 0, size < 1000 ? Math.min(size, 40) : 0);
+  if (!textOf(first).startsWith('version https://git-lfs.github.com/spec/')) return file;
   const advice = 'Run `git lfs pull` in that folder, or download the file itself.';
-  throw fault('file', file.name, "the file's content", 'a Git LFS pointer to it', advice);
+  throw fault('file', name, "the file's content", 'a Git LFS pointer to it', advice);
 }
 
 /** The text of a path or an address. */
@@ -94,16 +110,15 @@ export const folder = (path: string): Files => ({
     let descriptor = -1;
     try {
       descriptor = fs.openSync(name, 'r');
-      const about = fs.fstatSync(descriptor);
-      if (!about.isFile()) throw new Error('no file');
-      const { size } = about;
+      const { size } = fs.fstatSync(descriptor);
       let loaded = 0;
-      const read = (begin: number, target: Uint8Array) => {
-        readFully(name, descriptor, begin, target);
-        loaded += target.length;
+      const fill = (target: Uint8Array, begin: number) => {
+        const got = fs.readSync(descriptor, target, 0, target.length, begin);
+        loaded += got;
         onProgress?.({ file, loaded, total: size });
+        return got;
       };
-      return refusePointer({ name, size, read, close: () => fs.closeSync(descriptor) });
+      return fileOf(name, size, fill, () => fs.closeSync(descriptor));
     } catch (cause) {
       if (descriptor !== -1) fs.closeSync(descriptor);
       if (['ENOENT', 'ENOTDIR'].includes((cause as { code?: string }).code!)) return null;
@@ -112,56 +127,33 @@ export const folder = (path: string): Files => ({
   },
 });
 
-/** Node: fills `target` from a file. The system may read a part of what is asked for. */
-function readFully(name: string, descriptor: number, begin: number, target: Uint8Array): void {
-  const { readSync } = process.getBuiltinModule('node:fs');
-  try {
-    for (let at = 0; at < target.length; ) {
-      const got = readSync(descriptor, target, at, target.length - at, begin + at);
-      if (got === 0) throw new Error(`${at} of ${target.length} bytes at ${begin}`);
-      at += got;
-    }
-  } catch (cause) {
-    throw unreadable(name, cause);
-  }
-}
-
 /** A file that is in memory as a whole. */
 export const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
-  refusePointer({
-    name,
-    size: bytes.length,
-    read: (begin, target) => {
-      const part = bytes.subarray(begin, begin + target.length);
-      if (part.length < target.length) throw unreadable(name, `${part.length} of ${target.length} bytes at ${begin}`);
-      target.set(part);
-    },
-    close: () => {},
+  fileOf(name, bytes.length, (target, begin) => {
+    const part = bytes.subarray(begin, begin + target.length);
+    target.set(part);
+    return part.length;
   });
+
+const isContent = (file: unknown) => ArrayBuffer.isView(file) || typeof (file as Blob)?.arrayBuffer === 'function';
+/** Of any realm, as all that `isContent` takes. */
+const isFile = ([name, file]: [unknown, unknown]) => typeof name === 'string' && isContent(file);
 
 /**
  * Files that a program has already: `File`s, as the visitor of a page chooses them, or bytes by name.
  * @throws BertletError `input` for anything else, and for two files of one name
  */
 export function blobs(files: Iterable<File> | Record<string, Blob | Uint8Array>): Files {
-  if (!isObject(files)) throw inputError('blobs', 'an array of File, or bytes by name', preview(files));
-  const entries: [string, Blob | Uint8Array][] =
-    Symbol.iterator in files
-      ? Array.from(files as Iterable<File>, (file) => [file?.name, file])
-      : Object.entries(files);
-  for (const [name, file] of entries) {
-    const isContent = ArrayBuffer.isView(file) || typeof file?.arrayBuffer === 'function'; // of any realm
-    if (!isContent || typeof name !== 'string') {
-      throw inputError(`blobs: ${name}`, 'a File, or a name with a Blob or a Uint8Array', preview(file));
-    }
+  const isList = typeof files === 'object' && Symbol.iterator in Object(files);
+  if (!isList) check('blobs', files, object);
+  const entries = isList
+    ? Array.from(files as Iterable<File>, (file): [string, File] => [file?.name, file])
+    : Object.entries(files as Record<string, Blob | Uint8Array>);
+  const byName = new Map<string, Blob | Uint8Array>(entries);
+  if (!entries.every(isFile) || byName.size < entries.length) {
+    const got = entries.map(([name, file]) => `${name}: ${preview(file)}`);
+    throw inputError('blobs', 'a File, Blob or Uint8Array of each name, once', got.join(', '));
   }
-  const byName = new Map(entries);
-  if (byName.size < entries.length)
-    throw inputError(
-      'blobs',
-      'one file of each name',
-      entries.map(([name]) => name),
-    );
   return {
     name: 'the given files',
     open: async (name, { onProgress } = {}) => {
@@ -175,13 +167,12 @@ export function blobs(files: Iterable<File> | Record<string, Blob | Uint8Array>)
     },
   };
 }
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 const SITE = {
   /** In place of the global `fetch`. */
   fetch: callback<Fetch>(),
   /** Sent with each request. */
-  headers: rule<Record<string, string>>('an object of headers', isObject),
+  headers: object as Option<Record<string, string> | undefined>,
 };
 export type SiteOptions = GivenOf<typeof SITE>;
 
@@ -202,14 +193,11 @@ export function site(address: string | URL, options: SiteOptions = {}): Files {
   return {
     name,
     open: async (file, { signal, onProgress } = {}) => {
-      const request = { fetch: fetchFile, headers, signal: signal ?? null };
+      const request = { fetch: fetchFile, headers, signal: signal ?? null, most: maxSize(file) };
       const chunks: Uint8Array<ArrayBuffer>[] = [];
-      let loaded = 0;
       try {
-        await send(`${name}/${file}${query}`, request, (chunk, total) => {
+        await send(`${name}/${file}${query}`, request, (chunk, loaded, total) => {
           chunks.push(chunk);
-          loaded += chunk.length;
-          if (loaded > maxSize(file)) throw new Error(`more than ${maxSize(file)} bytes`);
           onProgress?.({ file, loaded, total });
         });
         return inMemory(`${name}/${file}`, new Uint8Array(await new Blob(chunks).arrayBuffer()));

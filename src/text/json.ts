@@ -9,7 +9,7 @@
  */
 
 import { BertletError, fault, messageOf } from '../errors.ts';
-import { check, optionsOf, preview, string } from '../options.ts';
+import { check, isObject, optionsOf, preview, string } from '../options.ts';
 import { type BpeOptions, ByteLevelBpe, type Merges } from './bpe.ts';
 import type { AddedToken, PairPart, TokenizerOptions } from './tokenizer.ts';
 import { pairOf, TOKENIZER_OPTIONS, Tokenizer as TokenizerOfModel } from './tokenizer.ts';
@@ -59,7 +59,6 @@ function refuse(what: string, expected: string, got: unknown, advice = OURS): ne
   const isContent = typeof got === 'object' && got !== null;
   throw fault('tokenizer', what, expected, isContent ? JSON.stringify(got).slice(0, 60) : preview(got), advice);
 }
-const isObject = (value: unknown): value is Json => Object.prototype.toString.call(value) === '[object Object]';
 const expectEqual = (what: string, expected: unknown, got: unknown): boolean =>
   got === expected || refuse(FILE, `${what} ${preview(expected)}`, got);
 /** The values of an object, or a list. */
@@ -132,6 +131,7 @@ function pairOfFile(processor: Json, vocab: Vocabulary): readonly PairPart[] {
   const parts = pair.flatMap(({ SpecialToken: special, Sequence: text }): PairPart[] => {
     if (text) return [{ sequence: text.id === 'A' ? 0 : 1, type: text.type_id }];
     const { ids, tokens } = specials[special!.id]!;
+    expectEqual(`tokens of ${preview(special!.id)}, as many as its ids,`, ids.length, tokens.length);
     return tokens.map((token, i) => ({ token: checked(token, ids[i]), type: special!.type_id }));
   });
   const order = parts.map((part) => ('token' in part ? '.' : part.sequence)).join('');
@@ -232,8 +232,8 @@ export class Tokenizer extends TokenizerOfModel {
    */
   static fromVocab(vocabText: string, given: WordPieceOptions & TokenizerOptions = {}): Tokenizer {
     check('vocabText', vocabText, string);
-    const options = optionsOf('Tokenizer', given, { ...WORD_PIECE_OPTIONS, ...TOKENIZER_OPTIONS });
-    const { added, pair, maxTokens, ...pieces } = options;
+    const all = { ...WORD_PIECE_OPTIONS, ...TOKENIZER_OPTIONS };
+    const { added, pair, maxTokens, ...pieces } = optionsOf('Tokenizer', given, all);
     const vocab = vocabularyOf(fromOldFiles(vocabText));
     return new Tokenizer(vocab, new WordPiece(vocab, pieces), { added, pair, maxTokens });
   }
@@ -257,7 +257,6 @@ export class Tokenizer extends TokenizerOfModel {
  */
 export function tokenizerOf(files: TokenizerFiles, className: string, size = { types: 2, vocab: Infinity }): Tokenizer {
   try {
-    const { types, vocab: rows } = size;
     const { special = {}, json: given = fromOldFiles(files.vocab, files.merges) } = files;
     const config = { ...files.config, ...special }; // as in transformers 5, whatever is in it
     const json: TokenizerJson = typeof given === 'string' ? JSON.parse(given) : given;
@@ -271,7 +270,7 @@ export function tokenizerOf(files: TokenizerFiles, className: string, size = { t
     const named = Object.values(names).map((name) => addedToken(name, true));
     const own = json.added_tokens ?? [];
     const added = addedTokensOf(files, own, followsFile ? own : [], named);
-    const all = numbered(vocab, added, named, rows);
+    const all = numbered(vocab, added, named, size.vocab);
     const file = describe(json, all);
     const made = followsFile ? file : describeClass(className, config, names);
     if (files.json && !followsFile) expectSame(className, made, file);
@@ -280,7 +279,7 @@ export function tokenizerOf(files: TokenizerFiles, className: string, size = { t
       const advice = 'transformers 4 takes it from here, transformers 5 from tokenizer.json.';
       refuse(CONFIG, `add_prefix_space ${options.prefixSpace}`, config.add_prefix_space, advice);
     }
-    const typed = givesTypes(config.model_input_names, className, types > 0 && pair.some((part) => part.type > 0));
+    const typed = givesTypes(config.model_input_names, className, size.types > 0 && pair.some((part) => part.type > 0));
     const merges = listOf(json.model?.merges).map((merge) => (typeof merge === 'string' ? merge.split(' ') : merge));
     const longest = Number(config.model_max_length ?? config.max_len);
     const model = type === 'BPE' ? new ByteLevelBpe(vocab, merges as Merges, options) : new WordPiece(vocab, options);

@@ -123,12 +123,12 @@ export class Tokenizer {
     // Of tokens that are listed twice the last one counts, as in the reference.
     const last = [...new Map(added.map((token) => [token.content, token])).values()];
     const known = last.filter(({ content }) => vocab.has(content));
-    const [literal, normalized] = [
-      known.filter((token) => !token.normalized),
+    const formOf = (content: string) => model.normalize(content, 0)[0];
+    this.#splitText = splitter(known.filter((token) => !token.normalized));
+    this.#splitNormalized = splitter(
       known.filter((token) => token.normalized),
-    ];
-    this.#splitText = splitter(literal, (content) => content);
-    this.#splitNormalized = splitter(normalized, (content) => model.normalize(content, 0)[0]);
+      formOf,
+    );
     this.#isCuttable = !added.some(({ content, rstrip }) => rstrip || SPACE.test(content));
   }
 
@@ -181,6 +181,7 @@ export class Tokenizer {
 
   /** Joins two encodings, or parts of encodings, as `[CLS] first [SEP] second [SEP]`. */
   pair(first: Encoding, second: Encoding): PairEncoding {
+    for (const one of [first, second]) option.check('pair: ids', one?.ids, option.array);
     const parts = this.#pair.map((part) => {
       const sequence = 'sequence' in part ? part.sequence : null;
       const special = 'token' in part ? part.token : '';
@@ -209,7 +210,7 @@ const SPACE = /\p{White_Space}/u; // all are of one UTF-16 unit
  * Makes a function that cuts a text at added tokens: at the leftmost, of those that begin there at the longest.
  * @param formOf what the content of a token becomes in the text that is cut
  */
-function splitter(tokens: readonly AddedToken[], formOf: (content: string) => string): Splitter {
+function splitter(tokens: readonly AddedToken[], formOf = (content: string) => content): Splitter {
   const byForm = new Map(tokens.map((token) => [formOf(token.content), token]));
   const longestFirst = [...byForm.keys()].filter((form) => form !== '').sort((a, b) => b.length - a.length);
   const source = longestFirst.map((form) => form.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|') || '(?!)';
@@ -228,7 +229,7 @@ function splitter(tokens: readonly AddedToken[], formOf: (content: string) => st
       if (token.lstrip) begin = Math.max(begin, done);
       while (token.rstrip && end < text.length && SPACE.test(text[end]!)) end++;
       yield [done, begin, null];
-      yield [begin, end, token];
+      if (begin < end) yield [begin, end, token]; // the spaces of the one before may be all that it is
       done = end;
     }
     yield [done, text.length, null];
@@ -258,9 +259,9 @@ export function expectToken(vocab: ReadonlyMap<string, number>, token: string, w
  */
 export function sizeOf(vocab: ReadonlyMap<string, number>): number {
   const ids = new Set(vocab.values());
-  const wrong = [...ids].find((id) => !Number.isSafeInteger(id) || id < 0);
-  if (wrong !== undefined || ids.size < vocab.size) {
-    const got = wrong === undefined ? `${ids.size} ids for ${vocab.size} tokens` : option.preview(wrong);
+  const wrong = [...ids].filter((id) => !option.integer(0).allows(id)).map(option.preview);
+  if (wrong.length > 0 || ids.size < vocab.size) {
+    const got = wrong[0] ?? `${ids.size} ids for ${vocab.size} tokens`;
     throw fault('tokenizer', 'vocabulary', 'ids that are integers from 0, each once', got);
   }
   return [...ids].reduce((size, id) => Math.max(size, id + 1), 0);

@@ -176,6 +176,9 @@ def cases():
     turned = copy.deepcopy(types)
     turned["pair"][1]["Sequence"]["id"], turned["pair"][3]["Sequence"]["id"] = "B", "A"
     yield "a template in the other order", "bert", {"tokenizer.json": uncased(post_processor=turned), "tokenizer_config.json": fast}, "expected a pair like"
+    several = json.loads(with_template(wordpiece(VOCAB)).to_str())["post_processor"]
+    several["special_tokens"]["[CLS]"]["ids"].append(2)
+    yield "a template with more ids than tokens", "bert", {"tokenizer.json": uncased(post_processor=several), "tokenizer_config.json": fast}, "as many as its ids"
     for label, config in (("BertTokenizer", classes), ("PreTrainedTokenizerFast", fast)):
         yield f"no post-processor, {label}", "bert", {"tokenizer.json": {**uncased(), "post_processor": None}, "tokenizer_config.json": config}, "expected (pair|a post_processor)"
 
@@ -297,6 +300,10 @@ def cases():
         decoder = {str(len(VOCAB) + i): t for i, t in enumerate(ends)}
         yield f"an added token that begins in the spaces of another, {'normalized' if normalized else 'literal'}", "bert", {**TXT, "tokenizer_config.json": {"added_tokens_decoder": decoder}}, [
             ("<ent> Beta", "x Beta <ent> <ent>  Beta"), ("Alpha\U0001f4a9 ALPHA\U0001f4a9", "<ent>  Alpha\U0001f4a9 BetaAlpha\U0001f4a9")]
+    for normalized in (False, True):
+        flags = {"lstrip": True, "rstrip": True, "normalized": normalized}
+        yield f"an added token of one space, {'normalized' if normalized else 'literal'}", "bert", {**TXT, "tokenizer_config.json": {
+            "added_tokens_decoder": {str(len(VOCAB)): special(" ", **flags)}}}, [("the  Ada", " Who   wrote \u3000  it "), ("   ", " a \t b")]
     inside = [special("Bab", single_word=True, special=False), special("##zz", special=False)]
     yield "an added token is no piece of a word", "bert", {**TXT, "tokenizer_config.json": {"do_lower_case": False, "added_tokens_decoder": {str(len(VOCAB) + i): t for i, t in enumerate(inside)}}}, [("Babble Bab", "qzz ##zz q##zz Babs")]
 
