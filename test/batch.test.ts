@@ -56,7 +56,7 @@ describe('refusals', () => {
       /^embedding: ids: expected Int32Array, got an array/,
       () => runtime.embedding([two] as never, two, tables),
     ],
-    ['a batch of one array', /^forwardBatch: expected arrays/, () => bert.forwardBatch(two as never, [two])],
+    ['a batch of one array', /^forwardBatch: expected an array/, () => bert.forwardBatch(two as never, [two])],
     [
       'lengths that are not all rows',
       /lengths of at least 1, 3 together, got \[1,1\]/,
