@@ -21,11 +21,11 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 679 },
   { name: 'files, Hub', files: ['src/files/*.ts'], cap: 535 },
   { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1204 },
-  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2101 },
+  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2099 },
   { name: 'op table', files: ['kernels/*.ts'], cap: 570 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
-const [ALL, CLOSURE, FUNCTION] = [7542, 1514, 78];
+const [ALL, CLOSURE, FUNCTION] = [7521, 1514, 60];
 /** From question to answer on the reference device: these files, and what they import. */
 const PATH = ['text/tokenizer', 'text/wordpiece', 'qa', 'devices/reference'].map((name) => `src/${name}.ts`);
 
