@@ -368,7 +368,7 @@ describe('the program', () => {
         page.on('request', (request) => requests.push(request.url().replace(/^data:.*/, 'data:')));
         await page.goto(`file://${folder}/explain.html`);
         expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-        expect(await page.locator('figure svg:visible').count()).toBe(4);
+        expect(await page.locator('figure svg:visible').count()).toBe(3);
         expect(await page.locator('mark:visible').count()).toBe(4);
         expect(await page.locator('tbody tr').count()).toBe(3 + 2 * 25 + 2 * 5);
         expect(await page.locator('.microscope h3').textContent()).toMatch(/^layer 0 output, token \d+, "new", output/);

@@ -66,35 +66,6 @@ export function wholeChart(linears: readonly LinearReport[], narrow: boolean): P
   };
 }
 
-/** The ranges of the input features that reach the furthest, and of all others. */
-function featuresChart({ outliers, others, in: features }: LinearReport): string {
-  const rest = `all other ${features - outliers.length}`;
-  const rows = [
-    ...outliers.map(({ feature, ...range }) => ({ name: `feature ${feature}`, ...range })),
-    { name: rest, ...others },
-  ];
-  return figure(
-    'Range of the input features that reach the furthest from 0, over all tokens.',
-    `Bars from the smallest to the largest value of ${outliers.length} features and of all others.`,
-    ({ narrow }) => ({
-      height: rows.length * 22 + 50,
-      marginLeft: 100,
-      marginRight: 12,
-      x: { label: null, grid: true, ticks: narrow ? 5 : 10 },
-      y: { label: null, domain: rows.map(({ name }) => name), padding: 0.3 },
-      marks: [
-        Plot.barX(rows, {
-          x1: 'low',
-          x2: 'high',
-          y: 'name',
-          fill: ({ name }: (typeof rows)[0]) => (name === rest ? 'var(--series-3)' : 'var(--muted)'),
-        }),
-        Plot.ruleX([0]),
-      ],
-    }),
-  );
-}
-
 const several = ({ low, median, high }: Spread, digits: number) =>
   low === high
     ? median.toFixed(digits)
@@ -172,14 +143,12 @@ is at ${escapeHtml(nameOf(gained.linear))}.</p>
 costs up to half a step, and the step grows with the range. In the input of ${escapeHtml(nameOf(bad))} feature ${outlier.feature}
 reaches ${short(reach)}; all but ${bad.outliers.length} of the ${bad.in} features stay within ${short(bad.others.low)} to
 ${short(bad.others.high)}.</p>
-${featuresChart(bad)}
 <p>${torch} spreads its levels over the whole range, where they meet values or not: the median token has
 ${before.alone.levels} different integers, and a typical value (root mean square) is ${before.alone.steps.toFixed(1)} steps from 0.
 With a scale for each token only the tokens that hold an outlier pay for it. The median token then has
 ${after.alone.levels} different integers, a typical value is ${after.alone.steps.toFixed(1)} steps from 0, and
 ${decibels(before.alone.output.sqnr)} dB become ${decibels(after.alone.output.sqnr)}.</p>
 
-<h2>Under the microscope: one token through one linear</h2>
 ${stillLife(slide, spot)}
 
 <h2>How the error adds up</h2>

@@ -135,7 +135,7 @@ export function numberLine(
     bar('torch', torch, 93) +
     label('accurate', 'accurate: the range of this token', 119) +
     `<path d="${lens}" style="fill: var(--panel); stroke: var(--line)"/>${bar('accurate', accurate, 126)}` +
-    text(width - PAD, 153, zoom > 1.05 ? `magnified ${digits(zoom, 2)} ×` : '', `text-anchor="end" ${MUTED}`) +
+    text(width - PAD, 146, zoom > 1.05 ? `magnified ${digits(zoom, 2)} ×` : '', `text-anchor="end" ${MUTED}`) +
     axis(near, own, values, 192, width) +
     lane(torch, 'torch', near, 276, width) +
     lane(accurate, 'accurate', near, 358, width) +
