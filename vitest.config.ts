@@ -5,7 +5,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Tests that need no GPU, no browser and no process of their own: the loop of a developer. */
 const UNIT =
-  'batch bert checkpoints cpu doors files hub load ops options qa quantize queue runtime safetensors squad tokenizer webParts'.split(
+  'batch bert checkpoints cpu doors files hub load ops options qa quantize queue runtime safetensors sizes squad tokenizer webParts'.split(
     ' ',
   );
 

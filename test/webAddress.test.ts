@@ -1,5 +1,6 @@
 /** `npm run web`: the page is at the address that is printed, whatever other servers there are. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,4 +31,13 @@ test('where the port is in use, on the same or on another address of this machin
     await server.close();
     await new Promise((done) => other.close(done));
   }
+});
+
+test('`npm run web -- --help` shows help, and serves nothing', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  const [build, serve] = scripts.web.split(' && '); // npm puts what is given behind the last
+  expect(build).toBe(scripts['build:web']);
+  expect(execSync(`npx ${serve} --help`, { cwd: ROOT, encoding: 'utf8', timeout: 60_000 })).toMatch(
+    /^Usage:\n {2}\$ vite preview/m,
+  );
 });
