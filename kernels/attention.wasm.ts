@@ -47,10 +47,10 @@ function packKeys(from: usize, stride: usize, to: usize, tokens: i32, headDim: i
 }
 
 /**
- * s = exp((s - max s) * scale) in place on `padded` floats, a multiple of 16. Returns 1 / sum: the caller scales
- * headDim results, instead of `padded` weights here. `t`: 32 bytes of scratch.
+ * y = exp((s - max s) * scale) on `padded` floats, a multiple of 16; y may be s. Returns 1 / sum: the caller scales headDim
+ * results, instead of `padded` weights here. `t`: 32 bytes of scratch.
  */
-export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
+export function softmaxRow(s: usize, y: usize, padded: i32, scale: f32, t: usize): f32 {
   const end = s + (<usize>padded << 2);
   // Pass 1: the maximum. Two accumulators become one 256-bit register in the revectorizer.
   let m0 = v128.load(s, 0), m1 = v128.load(s, 16);
@@ -62,11 +62,11 @@ export function softmaxRow(s: usize, padded: i32, scale: f32, t: usize): f32 {
   const most = f32x4.splat(largestOfPair(m0, m1, t)), factor = f32x4.splat(scale);
   // Pass 2: the exponentials and their sum. After the maximum is subtracted, exp cannot overflow.
   let s0 = f32x4.splat(0), s1 = s0;
-  for (let at = s; at < end; at += 32) {
+  for (let at = s; at < end; at += 32, y += 32) {
     const a = exp(f32x4.mul(f32x4.sub(v128.load(at, 0), most), factor));
     const b = exp(f32x4.mul(f32x4.sub(v128.load(at, 16), most), factor));
-    v128.store(at, b, 16);
-    v128.store(at, a, 0);
+    v128.store(y, b, 16);
+    v128.store(y, a, 0);
     s0 = f32x4.add(s0, a);
     s1 = f32x4.add(s1, b);
   }
@@ -116,7 +116,7 @@ export function attention(command: usize, chunk: i32, chunks: i32, thread: i32):
       const s = scores + <usize>i * sStride;
       // The keys beyond the last get a score whose exponential is negligible.
       for (let token = tokens; token < padded; token++) store<f32>(s + <usize>(token << 2), -1e30);
-      store<f32>(t + 32 + <usize>(i << 2), softmaxRow(s, padded, scale, t));
+      store<f32>(t + 32 + <usize>(i << 2), softmaxRow(s, s, padded, scale, t));
     }
     // mixed = p v, 16 columns of the head at a time. The loop over k ends at the last token, before the padding.
     for (let panel = 0; panel < width >> 4; panel++) {

@@ -4,7 +4,8 @@
  * x, y [rows][stride], other [rows][stride] or one row: row-major float32, columns padded to 16 by zeros.
  *   for each row of this chunk: y = x + other, x other, or f(x)
  */
-import { activate, share } from './math.wasm';
+import { activateRow, share } from './math.wasm';
+import { scaleRow } from './softmax.wasm';
 
 const ADD: i32 = 0;
 
@@ -37,40 +38,29 @@ export function elementwise(command: usize, chunk: i32, chunks: i32, thread: i32
     const a = x + <usize>row * stride, to = y + <usize>row * stride;
     if (how < 2) pairRow(a, other + <usize>row * otherStride, to, stride, how);
     else {
-      memory.copy(to, a, stride);
-      activate(to, stride, 1, stride, how - 1);
+      activateRow(a, to, stride, how - 1);
       memory.fill(to + columns, 0, stride - columns); // sigmoid of the padding's zeros is none
     }
   }
 }
 
+/** Bytes of a row that a thread adds up at a time: they stay in the cache, and x is read as it lies. */
+const BLOCK: usize = 4096;
+
 /**
- * Means of the rows of each sequence. Command, 5 words: x, y, the first row of each sequence and the end of the last, sequences,
- * stride (in floats). The work is divided into (sequence, 16 columns).
+ * Means of the rows of each sequence. Command, 6 words: x, y, the first row of each sequence and the end of the last, sequences,
+ * stride (in floats), blocks of a row. The work is divided into (sequence, block).
  */
 export function mean(command: usize, chunk: i32, chunks: i32, thread: i32): void {
   const x = load<usize>(command, 0), y = load<usize>(command, 4), firsts = load<usize>(command, 8);
-  const panels = load<i32>(command, 16) >> 4, stride = <usize>panels << 6, items = load<i32>(command, 12) * panels;
+  const stride = load<usize>(command, 16) << 2, blocks = load<i32>(command, 20), items = load<i32>(command, 12) * blocks;
   const end = share(items, chunk + 1, chunks);
   for (let item = share(items, chunk, chunks); item < end; item++) {
-    const sequence = item / panels, column = <usize>(item % panels) << 6;
-    const row = load<usize>(firsts + <usize>(sequence << 2)), last = load<usize>(firsts + <usize>(sequence << 2), 4);
-    meanColumns(x + row * stride + column, stride, <i32>(last - row), y + <usize>sequence * stride + column);
+    const sequence = <usize>(item / blocks), column = <usize>(item % blocks) * BLOCK, bytes = min(BLOCK, stride - column);
+    const row = load<usize>(firsts + (sequence << 2)), last = load<usize>(firsts + (sequence << 2), 4);
+    const to = y + sequence * stride + column;
+    memory.fill(to, 0, bytes);
+    for (let from = row; from < last; from++) pairRow(to, x + from * stride + column, to, bytes, ADD);
+    scaleRow(to, bytes, <f32>1 / <f32>(last - row));
   }
-}
-
-/** The means of 16 columns over `rows` rows. */
-export function meanColumns(x: usize, stride: usize, rows: i32, y: usize): void {
-  let a = f32x4.splat(0), b = a, c = a, d = a;
-  for (let row = 0; row < rows; row++, x += stride) {
-    a = f32x4.add(a, v128.load(x, 0));
-    b = f32x4.add(b, v128.load(x, 16));
-    c = f32x4.add(c, v128.load(x, 32));
-    d = f32x4.add(d, v128.load(x, 48));
-  }
-  const n = f32x4.splat(<f32>rows);
-  v128.store(y, f32x4.div(d, n), 48);
-  v128.store(y, f32x4.div(c, n), 32);
-  v128.store(y, f32x4.div(b, n), 16);
-  v128.store(y, f32x4.div(a, n), 0);
 }

@@ -5,7 +5,7 @@
  * them the revectorizer makes 256 bits wide.
  */
 export { attention, softmaxRow } from './attention.wasm';
-export { elementwise, mean, meanColumns, pairRow } from './elementwise.wasm';
+export { elementwise, mean, pairRow } from './elementwise.wasm';
 export { groupPanel } from './grouping.wasm';
 export { halfToFloat } from './halfToFloat.wasm';
 export { addSum, layerNorm, normalize, squares } from './layerNorm.wasm';
@@ -13,8 +13,8 @@ export { linear, tile6x16, tile6x8 } from './linear.wasm';
 export { int16Tile } from './linearInt16.wasm';
 export { linearInt8, relaxed6x16, relaxed6x8 } from './linearInt8.wasm';
 export { groupedTile } from './linearInt8Grouped.wasm';
-export { activate, geluRows } from './math.wasm';
-export { packRows, transpose } from './matmul.wasm';
+export { activateRow, geluRows } from './math.wasm';
+export { copyLines, packRows, transpose } from './matmul.wasm';
 export { pack, rowSum } from './pack.wasm';
 export { dotOf128, isFused } from './probe.wasm';
 export { minMax, quantize, range, toBytes } from './quantize.wasm';

@@ -22,7 +22,7 @@
  * With 128-bit registers 6 x 8 takes as many, so that tile covers a panel in two halves; ARM has 32 such registers, enough
  * for 6 x 16. Chunks divide the panels, not the rows, so that each weight is read by one thread.
  */
-import { activate, geluRows, madd, share } from './math.wasm';
+import { activate, madd, share } from './math.wasm';
 
 /**
  * Products that are added up before their sum is added to c: 256, or all of a row that is not much longer. The fewer, the
@@ -152,8 +152,7 @@ export function linear(command: usize, chunk: i32, chunks: i32, thread: i32): vo
       const c = y + <usize>row * yStride + <usize>(panel << 6);
       tile(shape, x + <usize>row * xStride, xStride, b, features, bias + <usize>(panel << 6), c, yStride);
       // The activation while the tile is still in the cache, and only for the rows that exist.
-      if (activation == 1) geluRows(c, yStride, min(TILE_ROWS, tokens - row));
-      else if (activation) activate(c, yStride, min(TILE_ROWS, tokens - row), 64, activation);
+      if (activation) activate(c, yStride, min(TILE_ROWS, tokens - row), activation);
     }
   }
 }

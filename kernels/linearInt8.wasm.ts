@@ -29,7 +29,7 @@ import { storeRow } from './dequantize.wasm';
 import { TILE_6X16 } from './linear.wasm';
 import { groupedTile, TILE_ROWS as GROUPED_ROWS } from './linearInt8Grouped.wasm';
 import { int16Tile, TILE_ROWS as INT16_ROWS } from './linearInt16.wasm';
-import { activate, geluRows, share } from './math.wasm';
+import { activate, share } from './math.wasm';
 
 /** The inner products by their numbers in a command; `relaxed`, 0, is the other one. */
 export const SIGNED: i32 = 1, GROUPED: i32 = 2, INT16: i32 = 3;
@@ -142,9 +142,7 @@ export function linearInt8(command: usize, chunk: i32, chunks: i32, thread: i32)
           relaxed6x8(a, xStride, w + 32, k + 32, s, z, c + 32, yStride);
         }
       }
-      const left = min(rows, tokens - row);
-      if (activation == 1) geluRows(c, yStride, left);
-      else if (activation) activate(c, yStride, left, 64, activation);
+      if (activation) activate(c, yStride, min(rows, tokens - row), activation);
     }
   }
 }

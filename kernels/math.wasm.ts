@@ -196,26 +196,30 @@ function relu(x: v128): v128 {
   return f32x4.pmax(x, f32x4.splat(0));
 }
 
-/** GELU, relu, tanh or sigmoid (1 to 4) in place on `rows` rows of `bytes` bytes, a multiple of 64, `stride` bytes apart. */
-export function activate(at: usize, stride: usize, rows: i32, bytes: usize, which: i32): void {
-  for (let row = 0; row < rows; row++, at += stride) {
-    if (which == 1) for (let x: usize = 0; x < bytes; x += 64) geluRows(at + x, stride, 1);
-    else {
-      for (let x = at; x < at + bytes; x += 32) {
-        const a = v128.load(x, 0), b = v128.load(x, 16);
-        let low = relu(a), high = relu(b);
-        if (which == 3) {
-          low = tanh(a);
-          high = tanh(b);
-        } else if (which == 4) {
-          low = sigmoid(a);
-          high = sigmoid(b);
-        }
-        v128.store(x, high, 16);
-        v128.store(x, low, 0);
-      }
+/** y = GELU, relu, tanh or sigmoid (1 to 4) of x on `bytes` bytes, a multiple of 32; y may be x. */
+export function activateRow(x: usize, y: usize, bytes: usize, which: i32): void {
+  for (const end = x + bytes; x < end; x += 32, y += 32) {
+    const a = v128.load(x, 0), b = v128.load(x, 16);
+    let low = relu(a), high = relu(b);
+    if (which == 1) {
+      low = gelu(a);
+      high = gelu(b);
+    } else if (which == 3) {
+      low = tanh(a);
+      high = tanh(b);
+    } else if (which == 4) {
+      low = sigmoid(a);
+      high = sigmoid(b);
     }
+    v128.store(y, high, 16);
+    v128.store(y, low, 0);
   }
+}
+
+/** The activation of a tile in place: `rows` rows of 16 floats, `stride` bytes apart. */
+export function activate(at: usize, stride: usize, rows: i32, which: i32): void {
+  if (which == 1) return geluRows(at, stride, rows);
+  for (let row = 0; row < rows; row++, at += stride) activateRow(at, at, 64, which);
 }
 
 /**

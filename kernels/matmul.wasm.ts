@@ -35,18 +35,22 @@ export function packRows(command: usize, chunk: i32, chunks: i32, thread: i32): 
 
 /**
  * y[j][i] = x[i][j], in blocks of 4 x 4. Command, 6 words: x, y, rows and columns of x, stride of x, stride of y (in floats). A
- * chunk is a range of groups of 4 columns of x, which are rows of y.
+ * chunk is a range of panels of 16 columns of x, a line of the cache, which are rows of y.
  */
 export function transpose(command: usize, chunk: i32, chunks: i32, thread: i32): void {
-  const x = load<usize>(command, 0), y = load<usize>(command, 4), rows = load<i32>(command, 8);
-  const groups = load<i32>(command, 12) + 3 >> 2;
-  const xStride = load<usize>(command, 16) << 2, yStride = load<usize>(command, 20) << 2;
-  const end = share(groups, chunk + 1, chunks);
-  for (let group = share(groups, chunk, chunks); group < end; group++) {
-    const column = x + (<usize>group << 4), to = y + <usize>(group << 2) * yStride;
-    for (let row = 0; row < rows; row += 4) transposeBlock(column + <usize>row * xStride, xStride, to + <usize>(row << 2), yStride);
-    for (let i: usize = 0; i < 4; i++) {
-      const padding = to + i * yStride + (<usize>rows << 2); // the last block wrote rows there that x does not have
+  const x = load<usize>(command, 0), y = load<usize>(command, 4), rows = load<i32>(command, 8), columns = load<i32>(command, 12);
+  const xStride = load<usize>(command, 16) << 2, yStride = load<usize>(command, 20) << 2, panels = columns + 15 >> 4;
+  const end = share(panels, chunk + 1, chunks);
+  for (let panel = share(panels, chunk, chunks); panel < end; panel++) {
+    const last = min(16, columns - (panel << 4) + 3 & ~3); // y has room for a multiple of 4 rows
+    const from = x + (<usize>panel << 6), to = y + <usize>(panel << 4) * yStride;
+    for (let row = 0; row < rows; row += 4) {
+      for (let j: usize = 0; j < <usize>last; j += 4) {
+        transposeBlock(from + <usize>row * xStride + (j << 2), xStride, to + j * yStride + <usize>(row << 2), yStride);
+      }
+    }
+    for (let j: usize = 0; j < <usize>last; j++) {
+      const padding = to + j * yStride + (<usize>rows << 2); // the last block wrote rows there that x does not have
       memory.fill(padding, 0, yStride - (<usize>rows << 2));
     }
   }

@@ -13,7 +13,7 @@ export interface MeanInputs {
 export const mean: Op<MeanInputs> = {
   name: 'mean',
   run: (runtime, { x, lengths }) => runtime.mean(runtime.tensor(x, lengths)),
-  // A sum of n rows and a division; and the rounding of the reference's result.
+  // A sum of n rows, 1 / n and a product; and the rounding of the reference's result.
   bound({ x, lengths }) {
     const columns = x.shape[1]!;
     let row = 0;

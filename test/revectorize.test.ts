@@ -7,7 +7,7 @@ import { HAS_AVX2, ROOT } from './support.ts';
 const KERNELS = [
   ...['tile6x16', 'tile6x8', 'relaxed6x16', 'relaxed6x8', 'int16Tile', 'groupedTile'],
   ...['geluRows', 'minMax', 'toBytes', 'softmaxRow', 'addSum', 'squares', 'normalize', 'halfToFloat'],
-  ...['addRows', 'pairRow', 'activate', 'meanColumns', 'scaleRow', 'packRows'],
+  ...['addRows', 'pairRow', 'activateRow', 'scaleRow', 'copyLines'],
 ];
 const FLAGS = [
   ...['--experimental-wasm-revectorize', '--trace-wasm-revectorize'],

@@ -142,13 +142,14 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
   mean({ reads: [x] }, reads, y) {
     const { sequences, shape } = x!;
     const firsts = filled(Int32Array.from([...sequences.map(({ first }) => first), shape[0]]));
-    const args = [reads[0]!, y, firsts, sequences.length, y.stride];
-    return [{ kernel: 'mean', chunks: chunksOf((sequences.length * y.stride) / 16, shape[0] * y.stride, 8192), args }];
+    const blocks = Math.ceil(y.stride / 1024);
+    const chunks = chunksOf(sequences.length * blocks, shape[0] * y.stride, 8192);
+    return [{ kernel: 'mean', chunks, args: [reads[0]!, y, firsts, sequences.length, y.stride, blocks] }];
   },
 
   transpose({ reads: [x] }, reads, y) {
     const [rows, columns] = x!.shape;
-    const chunks = chunksOf(Math.ceil(columns / 4), rows * columns, 8192);
+    const chunks = chunksOf(Math.ceil(columns / 16), rows * columns, 8192);
     return [{ kernel: 'transpose', chunks, args: [reads[0]!, y, rows, columns, reads[0]!.stride, y.stride] }];
   },
 
