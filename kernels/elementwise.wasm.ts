@@ -4,8 +4,7 @@
  * x, y [rows][stride], other [rows][stride] or one row: row-major float32, columns padded to 16 by zeros.
  *   for each row of this chunk: y = x + other, x other, or f(x)
  */
-import { activateRow, share } from './math.wasm';
-import { scaleRow } from './softmax.wasm';
+import { activateRow, scaleRow, share } from './math.wasm';
 
 const ADD: i32 = 0;
 

@@ -222,6 +222,16 @@ export function activate(at: usize, stride: usize, rows: i32, which: i32): void 
   for (let row = 0; row < rows; row++, at += stride) activateRow(at, at, 64, which);
 }
 
+/** y = y factor on `bytes` bytes, a multiple of 64. */
+export function scaleRow(y: usize, bytes: usize, factor: f32): void {
+  const all = f32x4.splat(factor);
+  for (const end = y + bytes; y < end; y += 32) {
+    const low = f32x4.mul(v128.load(y, 0), all), high = f32x4.mul(v128.load(y, 16), all);
+    v128.store(y, high, 16);
+    v128.store(y, low, 0);
+  }
+}
+
 /**
  * `count` items are divided evenly: chunk i of n has the items [share(count, i, n), share(count, i + 1, n)). In 64 bits:
  * 1,100,000 rows times 2,000 chunks are more than 31.

@@ -3,7 +3,7 @@
  *   for each row of this chunk: p = exp(x - max), x's padding taken as -Infinity; y = p / sum p (softmaxRow)
  */
 import { softmaxRow } from './attention.wasm';
-import { share } from './math.wasm';
+import { scaleRow, share } from './math.wasm';
 
 /** Command, 5 words: x, y, rows, columns, scratch [threads][64 bytes]. */
 export function softmax(command: usize, chunk: i32, chunks: i32, thread: i32): void {
@@ -18,15 +18,5 @@ export function softmax(command: usize, chunk: i32, chunks: i32, thread: i32): v
     }
     scaleRow(y, stride, softmaxRow(isWhole ? x : y, y, padded, 1, t));
     memory.fill(padding, 0, stride - (<usize>columns << 2));
-  }
-}
-
-/** y = y factor on `bytes` bytes, a multiple of 64. */
-export function scaleRow(y: usize, bytes: usize, factor: f32): void {
-  const all = f32x4.splat(factor);
-  for (const end = y + bytes; y < end; y += 32) {
-    const low = f32x4.mul(v128.load(y, 0), all), high = f32x4.mul(v128.load(y, 16), all);
-    v128.store(y, high, 16);
-    v128.store(y, low, 0);
   }
 }

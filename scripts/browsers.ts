@@ -26,7 +26,7 @@ interface Report {
   loaded?: number;
   median?: number;
   start?: number[];
-  info?: { kernels?: string; threads?: number; adapter?: string; reason?: string };
+  info?: { kernels?: string; threads?: number; adapter?: string; reason?: string; measured?: Record<string, number> };
 }
 
 /** Serves a folder, and hands on what its pages post to /report. */
@@ -135,6 +135,8 @@ for (const browser of Object.keys(BROWSERS)) {
           `  ${name}: ${text} (${score.toFixed(3)})${comparison(report)}; load ${loaded.toFixed(0)} ms, answer ${median.toFixed(1)} ms; ${with_}`,
         );
         if (info?.reason) console.log(`    ${info.reason}`);
+        const measured = Object.entries(info?.measured ?? {}).map(([kernel, ms]) => `${kernel} ${ms.toFixed(2)} ms`);
+        if (measured.length > 0) console.log(`    timed at start: ${measured.join(', ')}`);
       }
     });
     await browse(browser, `${url}/test/page/report.html`, done).finally(close);

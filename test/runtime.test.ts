@@ -72,7 +72,7 @@ test('a memory that cannot grow fails that read and that upload only', async () 
   expect(await rt.read(y)).toEqual(before);
 });
 
-test('a loop that uploads, computes, reads and disposes needs no more memory than its largest round', async () => {
+test(`a loop of ${2000 * PROGRAMS} uploads that are computed with, read and disposed of needs no more memory than its largest round`, async () => {
   const own = memory();
   const rt = new Runtime(cpu(own));
   const layer = rt.linearLayer(normal([48, 64], 1), constant([48], 0));
@@ -87,12 +87,16 @@ test('a loop that uploads, computes, reads and disposes needs no more memory tha
   const kept = Array.from({ length: 20 }, (_, i) => rt.tensor(normal([1 + i, 64], i)));
   await round(300);
   const before = own.buffer.byteLength;
-  for (let i = 0; i < 2000; i++) {
+  const megabytes: number[] = [];
+  for (let i = 0; i < 2000 * PROGRAMS; i++) {
     await round(1 + Math.floor(next() * 300));
-    if (i % 100 === 0) kept[i / 100]!.dispose();
+    if (i % 100 === 0) kept[i / 100]?.dispose();
+    if ((i + 1) % (500 * PROGRAMS) === 0) megabytes.push(Math.round(process.memoryUsage.rss() / 2 ** 20));
   }
   expect(own.buffer.byteLength).toBe(before);
-});
+  console.log(`RSS after each quarter of ${2000 * PROGRAMS} rounds: ${megabytes.join(', ')} MB`);
+  expect(megabytes[3]! - megabytes[1]!).toBeLessThan(50); // garbage that is not collected yet
+}, 3_600_000);
 
 test('an upload after a read takes the place of its activations', async () => {
   const own = memory();
