@@ -1,7 +1,8 @@
 /** docs/quantization.md: its code is this code, its worked example is computed again, its figures are today's. */
 import { existsSync, globSync, readFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { tensor } from '../kernels/op.ts';
 import {
   articlePictures,
@@ -13,6 +14,8 @@ import {
   withFamilies,
 } from '../scripts/docs.ts';
 import { withResults } from '../scripts/results.ts';
+import { readWhole } from '../src/files/index.ts';
+import { blobs, type Files, folder, hub, site } from '../src/index.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import type { Scheme } from '../src/runtime.ts';
 import { ROOT } from './support.ts';
@@ -141,6 +144,40 @@ describe('links', () => {
       },
     );
     expect(lost).toEqual([]);
+  });
+});
+
+describe('docs/use.md, Files', () => {
+  const [, section] = /\n### Files\n(.*?)\n## /s.exec(readFileSync(join(ROOT, 'docs/use.md'), 'utf8'))!;
+  const examples = [...section!.matchAll(/```ts\n(\/\/ .*?)\n(.*?)```/gs)].map(
+    ([, title, code]) => [title!, code!] as const,
+  );
+  test('a folder and the Hub, files of a visitor, bytes, a private store', () => expect(examples.length).toBe(4));
+  test.each(examples)('%s', async (_, code) => {
+    const config = readFileSync(join(ROOT, 'weights/minilm-l6-qa/config.json'));
+    const fetched = async (url: string) => new Response(/\/config\.json\?|\/config\.json$/.test(url) ? config : null);
+    vi.stubGlobal('fetch', fetched);
+    vi.stubEnv('HF_HUB_CACHE', '/nowhere');
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    const made: Files[] = [];
+    const scope = {
+      ...{ blobs, folder, hub, site, load: async (files: Files) => made.push(files) },
+      ...{ readFileSync: () => config, token: 'secret', fetchSigned: fetched },
+      document: { querySelector: () => ({ files: [new File([config], 'config.json')] }) },
+    };
+    const Code = async () => {};
+    const run = Code.constructor as FunctionConstructor;
+    await run(...Object.keys(scope), stripTypeScriptTypes(code))(...Object.values(scope));
+    expect(made.length).toBeGreaterThan(0);
+    for (const files of made) {
+      if (files.name.startsWith('deepset/'))
+        await expect(files.open('config.json')).rejects.toThrow(
+          /deepset\/tinyroberta-squad2: .* HF_HUB_OFFLINE is set/,
+        );
+      else expect((await readWhole(files, 'config.json'))!.bytes).toEqual(new Uint8Array(config));
+    }
+    vi.unstubAllGlobals();
+    vi.unstubAllEnvs();
   });
 });
 

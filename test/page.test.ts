@@ -195,11 +195,14 @@ describe('a page', () => {
   test('owner/name is a folder beside the page, if there is one, and otherwise of the Hub', async () => {
     const hub = await hubServer(TINY);
     const page = await open(false);
-    await page.route(/\/test\/page\/owner\/name\//, (route) =>
-      route
-        .fulfill({ path: join(TINY, route.request().url().split('/').at(-1)!) })
-        .catch(() => route.fulfill({ status: 404 })),
-    );
+    const queries = new Set<string>();
+    await page.route(/\/test\/page\/owner\/name\//, (route) => {
+      const { pathname, search } = new URL(route.request().url());
+      queries.add(search);
+      return route
+        .fulfill({ path: join(TINY, pathname.split('/').at(-1)!) })
+        .catch(() => route.fulfill({ status: 404 }));
+    });
     const ask = (model: string) =>
       page.evaluate(
         ([model, endpoint]) => {
@@ -210,6 +213,10 @@ describe('a page', () => {
         [model, hub.endpoint] as const,
       );
     expect((await ask('owner/name')).length).toBe(4);
+    expect([...queries]).toEqual(['']);
+    queries.clear();
+    expect((await ask('./owner/name?sig=a')).length).toBe(4);
+    expect([...queries], 'a signature is that of each file').toEqual(['?sig=a']);
     expect(hub.requests).toEqual([]);
     expect(await ask('owner/other')).toMatch(
       /^BertletError: owner\/other: expected a folder here or a model of http.*, revision main, got HTTP status 404\. Check/,

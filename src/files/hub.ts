@@ -63,7 +63,6 @@ export async function filesOf(model: string | URL | Files, options: HubOptions =
     if (revision && named !== revision) throw inputError('revision', `${named}, as in the address`, preview(revision));
     return hub(id, { revision: named, endpoint });
   }
-  if (isUrl) return site(text);
   if (behind) {
     throw inputError('model', id, preview(text), `Give the revision as an option: { revision: ${preview(behind)} }.`);
   }
@@ -71,8 +70,8 @@ export async function filesOf(model: string | URL | Files, options: HubOptions =
     const beside = inNode ? null : await readWhole(site(text), 'config.json').catch(() => null);
     return beside ? site(text) : hub(id, { revision, endpoint });
   }
-  if (/^\w{2,}:/.test(text)) throw inputError('model', expected, preview(text));
-  return inNode ? folder(text) : site(text);
+  if (!isUrl && /^\w{2,}:/.test(text)) throw inputError('model', expected, preview(text));
+  return inNode && !isUrl ? folder(text) : site(text);
 }
 
 /** Node: the path of a `file:` address. */
@@ -360,7 +359,8 @@ function inPage(model: Model): Files {
   const { id, revision } = model;
   let files: Files | undefined;
   const find = async (signal: AbortSignal | null) => {
-    const answer = await send(addressOf(model, revision, 'config.json'), { fetch: keeping, signal });
+    const request = { fetch: keeping, signal, most: maxSize('config.json') };
+    const answer = await send(addressOf(model, revision, 'config.json'), request);
     const commit = answer.headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
     return site(addressOf(model, commit), { fetch: keeping });
   };
