@@ -16,7 +16,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
     files: ['src/{qa,queue,spans,index,tensor,errors,options,platform,float16}.ts'],
     cap: 732,
   },
-  { name: 'text', files: ['src/text/*.ts'], cap: 640 },
+  { name: 'text', files: ['src/text/*.ts'], cap: 631 },
   { name: 'pickles', files: ['src/checkpoint/pytorch.ts'], cap: 226 },
   { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 679 },
   { name: 'files, Hub', files: ['src/files/*.ts'], cap: 535 },

@@ -135,8 +135,8 @@ export const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
     return part.length;
   });
 
+/** Whether it is bytes, or a Blob of any realm. */
 const isContent = (file: unknown) => ArrayBuffer.isView(file) || typeof (file as Blob)?.arrayBuffer === 'function';
-/** Of any realm, as all that `isContent` takes. */
 const isFile = ([name, file]: [unknown, unknown]) => typeof name === 'string' && isContent(file);
 
 /**

@@ -43,9 +43,6 @@ export const WORDS = new RegExp(
   'gv',
 );
 
-/** Longest word whose pieces are kept. */
-const KEPT = 32;
-
 /** Splits words into the pairs of bytes that a vocabulary has learned to join. */
 export class ByteLevelBpe implements TokenModel {
   readonly #vocab: ReadonlyMap<string, number>;
@@ -57,8 +54,6 @@ export class ByteLevelBpe implements TokenModel {
   /** By `left id * size + right id`: the pair's place among the merges, and the id of the joined token. */
   readonly #merges = new Map<number, readonly [rank: number, id: number]>();
   readonly #size: number;
-  /** Pieces by word, because words repeat. */
-  readonly #known = new Map<string, number[]>();
 
   /**
    * @param vocab the id of each token
@@ -101,7 +96,7 @@ export class ByteLevelBpe implements TokenModel {
         at += char.length;
       }
       let byte = 0;
-      for (const id of this.#pieces(bytes)) {
+      for (const id of this.#merged(Array.from(bytes, (char) => this.#vocab.get(char)!))) {
         const token = this.#tokens[id]!;
         push(id, token, sources[byte]!, sources[byte + token.length - 1]!);
         byte += token.length;
@@ -121,15 +116,6 @@ export class ByteLevelBpe implements TokenModel {
     for (; leading > 0 && from < end; leading--) from += widthAt(text, from);
     for (; trailing > 0 && to > 0; trailing--) to -= widthAt(text, to - 2);
     return [from, trailing > 0 ? end : Math.max(from, to)];
-  }
-
-  /** Ids of a word's pieces. */
-  #pieces(word: string): number[] {
-    const known = this.#known.get(word);
-    if (known) return known;
-    const pieces = this.#merged(Array.from(word, (char) => this.#vocab.get(char)!));
-    if (word.length <= KEPT) this.#known.set(word, pieces);
-    return pieces;
   }
 
   /**
