@@ -123,15 +123,12 @@ async function loadModel(model: string | URL | Files, options: ValuesOf<typeof O
 async function upload(checkpoint: Checkpoint, runtime: Runtime, precision: Precision) {
   const weights = weightsOf(checkpoint, precision, runtime.device);
   let weightBytes = 0;
-  const counted: Weights = {
-    describe: weights.describe,
-    fill: (name, target, scale) => {
-      weights.fill(name, target, scale);
-      weightBytes += target.byteLength + (scale?.byteLength ?? 0);
-    },
+  const fill: Weights['fill'] = (name, target, scale) => {
+    weights.fill(name, target, scale);
+    weightBytes += target.byteLength + (scale?.byteLength ?? 0);
   };
   try {
-    const bert = new Bert(runtime, checkpoint.config, counted);
+    const bert = new Bert(runtime, checkpoint.config, { ...weights, fill });
     await bert.forward(Int32Array.of(0), Int32Array.of(0));
     return { bert, runtime, weightBytes };
   } catch (error) {

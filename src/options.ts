@@ -91,10 +91,8 @@ export function optionsOf<T extends object>(what: string, given: unknown, table:
 /** A promise's value; or the reason of `signal` if it aborts first. */
 export async function unlessAborted<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (!signal) return promise;
-  let abort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-  });
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
   signal.addEventListener('abort', abort);
   try {
     signal.throwIfAborted();

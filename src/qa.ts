@@ -151,10 +151,10 @@ export class QuestionAnswering {
       this.#refusePadding('inputIds', ids);
       let logits: Float32Array = new Float32Array();
       const told = (values: Float32Array) => {
-        logits = finite(values);
+        logits = values;
       };
       await this.#queue.read({ count: 1, sequence: () => ({ ids, typeIds }), told, signal });
-      return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
+      return startsAndEnds(logits);
     });
   }
 
@@ -209,10 +209,9 @@ export class QuestionAnswering {
         },
         told: (logits, i) => {
           const { passage, begin, end } = parts[i]!;
-          const values = finite(logits);
-          const of = (which: 0 | 1) =>
-            Float32Array.from({ length: end - begin }, (_, j) => values[2 * (first + j) + which]!);
-          add(passage, { begin, none: [values[0]!, values[1]!], start: of(0), end: of(1) });
+          const { start, end: stop } = startsAndEnds(logits);
+          const own = (values: Float32Array) => values.subarray(first, first + end - begin);
+          add(passage, { begin, none: [start[0]!, stop[0]!], start: own(start), end: own(stop) });
           onProgress?.({ done: ++done, total, tokens });
         },
         signal,
@@ -287,12 +286,12 @@ function windowsOf(passage: Passage, room: number, stride: number): Part[] {
   });
 }
 
-/** Returns logits. @throws BertletError `weights` if one is not finite */
-function finite(logits: Float32Array): Float32Array {
+/** The logits of a window [tokens, 2]. @throws BertletError `weights` if one is not finite */
+function startsAndEnds(logits: Float32Array): { start: Float32Array; end: Float32Array } {
   const wrong = logits.find((value) => !Number.isFinite(value));
-  if (wrong === undefined) return logits;
   const advice = 'The weights are damaged, or an activation overflowed; try dtype fp32.';
-  throw fault('weights', 'logits', 'finite numbers', wrong, advice);
+  if (wrong !== undefined) throw fault('weights', 'logits', 'finite numbers', wrong, advice);
+  return { start: logits.filter((_, i) => i % 2 === 0), end: logits.filter((_, i) => i % 2 === 1) };
 }
 
 function contextsOf({ context, contexts }: ValuesOf<typeof QUESTION>): readonly string[] {

@@ -95,7 +95,7 @@ export class Passage {
   /** The margin that a span needs to be among them. */
   #least = Number.NEGATIVE_INFINITY;
   /** The first window that was added. */
-  first: Window | undefined;
+  first: Pick<Span, 'window' | 'nullScore'> | undefined;
   /** `log(sum exp(logit))` of each window, over [CLS] and the tokens of the passage. */
   readonly #sums: { start: number[]; end: number[] } = { start: [], end: [] };
 
@@ -116,11 +116,11 @@ export class Passage {
   /** Adds a window. */
   add(window: Window): void {
     const { begin, none, start, end } = window;
-    this.first ??= window;
     this.#sums.start.push(logSumExp([none[0], ...start]));
     this.#sums.end.push(logSumExp([none[1], ...end]));
     const { overlap, maxAnswerTokens } = this.#options;
     const nullScore = none[0] + none[1];
+    this.first ??= { window, nullScore };
     for (let j = 0; j < end.length; j++) {
       for (let i = Math.max(0, j - maxAnswerTokens + 1); i <= j; i++) {
         const [startLogit, endLogit] = [start[i]!, end[j]!];
@@ -154,9 +154,8 @@ export class Passage {
   /** Adds the window of `around`, which decides for its spans and moves the others. */
   addAgain(window: Window): void {
     const [before] = this.#spans;
-    const others = this.#spans.filter(({ first, last }) => {
-      return first < window.begin || last >= window.begin + window.start.length;
-    });
+    const end = window.begin + window.start.length;
+    const others = this.#spans.filter(({ first, last }) => first < window.begin || last >= end);
     this.#spans = [];
     this.#least = Number.NEGATIVE_INFINITY;
     this.#count = this.#options.topK;
@@ -211,9 +210,8 @@ export function answersOf(passages: readonly Passage[], options: SpanOptions): [
   const sure = (over: number) => 1 / (1 + Math.exp(-over / temperature));
   const answers = spans.map(({ passage, context, span }) => passage.answer(span, context, sure(margin(span)), false));
   const { passage, context, span } = spans[0] ?? { passage: passages[0]!, context: 0, span: null };
-  const window = span?.window ?? passage.first!;
+  const { window, nullScore } = span ?? passage.first!;
   const { none } = window;
-  const { nullScore } = span ?? { nullScore: none[0] + none[1] };
   const cls = { first: 0, last: 0, startLogit: none[0], endLogit: none[1], nullScore, window };
   const noAnswer = passage.answer(cls, context, sure(span ? -margin(span) : Infinity), true);
   const before = spans.filter((one) => margin(one.span) > -nullThreshold).length;

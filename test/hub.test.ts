@@ -166,7 +166,7 @@ describe('faults: an error that says what, nothing kept, and the next try succee
   test.each([
     [401, /got HTTP status 401\. Set HF_TOKEN/],
     [403, /got HTTP status 403\. Set HF_TOKEN .* accept its terms/],
-    [404, /got HTTP status 404\. Check the name and the revision/],
+    [404, /got HTTP status 404\. Check the name and the revision\. A package with weights is found in Node alone\./],
     [500, /got HTTP status 500, and nothing in the cache .*\. Check the network/],
   ] as const)('the model: %d', async (fault, message) => {
     server.faults.set('*', fault);

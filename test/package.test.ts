@@ -27,14 +27,17 @@ const MOST_BYTES = 1e6;
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-package-'));
 const project = join(folder, 'project');
 const inProject = join(project, 'node_modules', 'bertlet');
+const OFFLINE = ['--cache', join(folder, 'cache'), '--offline', '--no-audit', '--no-fund'];
 let tarball: string;
+let weights: string;
 
 /** Runs a program in the project, with nothing of this repository on its way. */
 const run = (file: string, ...args: string[]) => spawnSync(file, args, { cwd: project, encoding: 'utf8' });
-/** A tarball of a package's folder. */
-function pack(path: string): string {
-  const args = ['pack', path, '--ignore-scripts', '--silent', '--pack-destination', folder];
-  return join(folder, execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8' }).trim().split('\n').at(-1)!);
+/** Tarballs of packages' folders. */
+function pack(...paths: string[]): string[] {
+  const args = ['pack', ...paths, '--ignore-scripts', '--silent', '--pack-destination', folder];
+  const names = execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8' }).trim().split('\n');
+  return names.slice(-paths.length).map((name) => join(folder, name));
 }
 /** Names of all that a package needs to run. */
 function needed(name: string, path = join(ROOT, 'node_modules', name)): string[] {
@@ -47,14 +50,13 @@ const [, example, printed] = /```ts\n(import \{ load \} from 'bertlet';.*?\/\/ (
 )!;
 
 beforeAll(() => {
-  tarball = pack('.');
+  [tarball, weights] = pack('.', './weights/minilm-l6-qa') as [string, string];
   const dependencies = needed('bertlet', ROOT);
-  const tarballs = dependencies.map((name) => pack(`./node_modules/${name}`));
+  const tarballs = dependencies.flatMap((name) => pack(`./node_modules/${name}`));
   mkdirSync(project);
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module' }));
-  const cache = ['--cache', join(folder, 'cache'), '--offline', '--no-audit', '--no-fund'];
   const begin = performance.now();
-  const { status, stderr } = run('npm', 'install', ...cache, tarball, ...tarballs);
+  const { status, stderr } = run('npm', 'install', ...OFFLINE, tarball, ...tarballs);
   const seconds = ((performance.now() - begin) / 1000).toFixed(1);
   expect(stderr).not.toMatch(/install.scripts/i);
   expect(status, stderr).toBe(0);
@@ -196,4 +198,25 @@ test("README's first example in a page: Vite without configuration, while develo
     built.close();
     plain.close();
   }
+});
+
+test("the weights as a package of their own, which load finds by its name from the program's folder and from the current one", () => {
+  const megabytes = (statSync(weights).size / 1e6).toFixed(1);
+  console.log(`weights: ${megabytes} MB`);
+  const { status, stderr } = run('npm', 'install', ...OFFLINE, weights);
+  expect(status, stderr).toBe(0);
+  writeFileSync(
+    join(project, 'named.js'),
+    `import { load } from 'bertlet';
+    const qa = await load('bertlet-minilm-l6-qa');
+    const [best] = await qa.answer({ question: 'Who came yesterday?', context: 'Ada came yesterday.' });
+    console.log(best.text);
+    await qa.dispose();`,
+  );
+  expect(run(process.execPath, 'named.js')).toMatchObject({ stdout: 'Ada\n', stderr: '' });
+  const elsewhere = { cwd: tmpdir(), encoding: 'utf8' } as const;
+  expect(spawnSync(process.execPath, [join(project, 'named.js')], elsewhere)).toMatchObject({ stdout: 'Ada\n' });
+  const ask = ['--question', 'Who came yesterday?', '--context', 'Ada came yesterday.', '--dtype', 'int8', '--json'];
+  const asked = run('npx', '--offline', 'bertlet', 'qa', '--model', 'bertlet-minilm-l6-qa', '--samples', '1', ...ask);
+  expect(JSON.parse(asked.stdout).answers.int8.text).toBe('Ada');
 });

@@ -13,7 +13,7 @@
 
 import { BertletError, fault, inputError, messageOf } from '../errors.ts';
 import { type GivenOf, optionsOf, preview, string } from '../options.ts';
-import { inNode, isOfSystem, variables } from '../platform.ts';
+import { inNode, isOfSystem, packageOf, variables } from '../platform.ts';
 import { type Fetch, isRefusal, type RequestOptions, reasonOf, send } from './http.ts';
 import { type Files, folder, maxSize, type OpenFile, type OpenOptions, placeOf, readWhole, site } from './index.ts';
 
@@ -48,15 +48,15 @@ export async function filesOf(model: string | URL | Files, options: HubOptions =
   const expected = 'a folder, an address, owner/name, or Files';
   const text = placeOf('model', model, expected);
   if (text.startsWith('file:')) return folder(pathOf(text));
-  if (inNode && isThere(text)) {
-    if (fs.statSync(text).isDirectory()) return folder(text);
+  const path = inNode && (isThere(text) ? text : packageOf(text));
+  if (path && !fs.statSync(path).isDirectory())
     throw fault('file', text, "a checkpoint's folder", 'a file', 'Load the folder that it is in.');
-  }
+  if (path) return folder(path);
   const isUrl = /^https?:/.test(text);
   const own = isUrl ? `${endpoint ?? variables.HF_ENDPOINT}/` : '';
-  const path = text.replace(HUB_HOST, '').replace(own, '');
-  const isAddress = path !== text;
-  const [, id, inAddress, behind] = MODEL.exec(isAddress ? path.replace(/[?#].*/, '') : text) ?? [];
+  const behindHost = text.replace(HUB_HOST, '').replace(own, '');
+  const isAddress = behindHost !== text;
+  const [, id, inAddress, behind] = MODEL.exec(isAddress ? behindHost.replace(/[?#].*/, '') : text) ?? [];
   if (isAddress) {
     if (!id || behind) throw inputError('model', `the address of a model, as ${HUB}/owner/name`, preview(text));
     const named = inAddress?.replaceAll('%2F', '/') ?? revision;
@@ -115,7 +115,7 @@ const addressOf = ({ id, endpoint }: Model, revision: string, file = '') =>
 const ADVICE: Record<number, string> = {
   401: 'Set HF_TOKEN to a token that may read it, and check the name.',
   403: 'Set HF_TOKEN to a token that may read it, and accept its terms on the Hub.',
-  404: 'Check the name and the revision.',
+  404: 'Check the name and the revision. A package with weights is found in Node alone.',
 };
 /** What to do about an answer of the Hub, or none. */
 function adviceOf(cause: unknown, otherwise: string): string {
