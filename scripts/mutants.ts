@@ -340,6 +340,11 @@ export const MUTANTS: Mutant[] = [
   ...mutants('programs/convert.ts', 'checkpoint.test', 'nothing', [["process.once('exit', remove);", '']]),
   // The metric
   // Files of questions
+  ...mutants('programs/explain/microscope.ts', 'microscope.test', undefined, [
+    ['[x, token] : [alone, 0]', '[x, 0] : [alone, 0]'],
+    ['zeroPoint[0]! * weightSum', 'zeroPoint[0]!'],
+    ['data[token * slide.x.shape[1]! + feature] = value;', ''],
+  ]),
   ...mutants('programs/lines.ts', 'answer.test', 'wherever the chunks end|blank lines', [
     ['      parts = [];\n', ''],
     ['byte === 0x0d', 'byte === 0x0c'],
