@@ -40,7 +40,7 @@ test('loading shows how far it is, also where the server does not say; can be ca
   await looksRight(page, 'loading');
   // The place of the answer is there before the answer is.
   const card = page.locator('#result', { hasText: 'The answer comes here.' });
-  expect((await card.boundingBox())!.height).toBeGreaterThan(180);
+  expect((await card.boundingBox())!.height).toBeGreaterThan(250);
   expect(await card.locator('#bar').count()).toBe(1);
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. No model is loaded\.$/);

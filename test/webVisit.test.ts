@@ -316,7 +316,15 @@ test('progress and Cancel stand beside what was pressed, on a phone in view, nev
     ['fieldset:has(#examples)', () => page.getByRole('button', { name: DEATH }).click()],
     ['#settings', () => choice(page, 'torch').check()],
     ['section:has(#measure)', () => page.locator('#measure').click()],
-    ['section:has(#explain)', () => page.locator('#explain').click()],
+    // The button at the lower edge: the bar below it is out of view.
+    [
+      'section:has(#explain)',
+      () =>
+        page.locator('#explain').evaluate((button: HTMLButtonElement) => {
+          button.scrollIntoView({ block: 'end' });
+          button.click();
+        }),
+    ],
     ['#hub', () => page.getByRole('button', { name: 'Load', exact: true }).click()],
   ];
   await page.getByText('Another model').click();
@@ -380,6 +388,10 @@ test('other browsers: the question is as high as its lines; isolation without sh
     await expect.poll(async () => (await hidden())[0]).toBeLessThanOrEqual(0);
     expect((await hidden())[1]).toBeGreaterThan(50); // two lines or more
   }
+  await page.locator('#ask').evaluate((form) => {
+    form.style.width = '320px'; // as where the style comes late
+  });
+  await expect.poll(async () => (await hidden())[0]).toBeLessThanOrEqual(0);
   await page.locator('#question').fill('Who?');
   expect((await hidden())[1]).toBeLessThan(50);
 });

@@ -32,7 +32,8 @@ export function growQuestion(): void {
   const { offsetHeight, clientHeight, scrollHeight } = question;
   question.style.height = `${scrollHeight + offsetHeight - clientHeight}px`;
 }
-addEventListener('resize', growQuestion);
+// Also when its width or its style has come late.
+new ResizeObserver(() => requestAnimationFrame(growQuestion)).observe(question);
 
 /** Shows a text with its answers marked, the best first; without any, only the text. */
 export function mark(context: string, answers: readonly Answer[] = []): void {
