@@ -1,7 +1,7 @@
 /**
  * Questions under way at once, and a context of 2.2 MB: when each of ten answers is there, how late the caller's events
  * are while the context is read, and the peak of the memory. Compares checkouts of this repository, in turns:
- * `node bench/answers.ts [--rounds N] [FOLDER ...]`, by default this one alone.
+ * `npx node bench/answers.ts [--rounds N] [FOLDER ...]`, by default this one alone.
  */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const SHORT = passage(12);
 const LONG = passage(1200); // some 40 windows
 const HUGE = passage(75_000);
 
-/** What one process measures: milliseconds, or MB. */
+/** Figures of one process: milliseconds, or MB. */
 type Figures = Record<string, number>;
 
 /** Asks questions at once; when each answer is there, in milliseconds from then. */

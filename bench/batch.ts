@@ -1,5 +1,5 @@
 /**
- * Times of batches: `node bench/batch.ts [--device webgpu] [--dtype fp32] [--model FOLDER]`. Sequences of 16 and of 133 tokens,
+ * Times of batches: `npx node bench/batch.ts [--device webgpu] [--dtype fp32] [--model FOLDER]`. Sequences of 16 and of 133 tokens,
  * one after another and in batches of 2, 8 and 32, in turns; first that the logits are the same bits. Prints medians for each
  * sequence.
  */

@@ -1,4 +1,4 @@
-/** What a benchmark ran on. Nothing here names the host or a folder of it. */
+/** The machine and the software of a benchmark. Nothing here names the host or a folder of it. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from 'node:os';
@@ -7,11 +7,11 @@ import { VERSION } from './version.ts';
 
 export interface Environment {
   readonly bertlet: string;
-  /** Of the sources, "-dirty" where they differ from it; null outside a repository. */
+  /** Commit of the sources, "-dirty" where they differ from it; null outside a repository. */
   readonly commit: string | null;
   readonly date: string;
   readonly cpu: string;
-  /** That this process may use. */
+  /** Cores that this process may use. */
   readonly cores: number;
   readonly memoryBytes: number;
   /** Runnable processes, mean of the minute before. */

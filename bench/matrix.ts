@@ -27,7 +27,7 @@ export interface MatrixOptions {
   readonly folder: string;
   /** How the result calls it. */
   readonly name: string;
-  /** What to run to repeat it. */
+  /** Command that repeats it. */
   readonly command: string;
   readonly devices: readonly Variant['device'][];
   readonly dtypes: readonly Dtype[];
@@ -39,7 +39,7 @@ export interface MatrixOptions {
   readonly sweep: boolean;
   readonly question: string;
   readonly context: string;
-  /** Told what is under way, and how much of it is done. */
+  /** Called with the name of the step under way, and how much of it is done. */
   readonly onProgress?: (what: string, done: number, total: number) => void;
 }
 
@@ -126,7 +126,7 @@ function variantsOf({ devices, dtypes, schemes }: MatrixOptions, stored: Scheme 
   );
 }
 
-/** So that the first variant does not load from the disk, and the others from the system's cache. */
+/** Reads the weights once: else the first variant would load from the disk, and the others from the system's cache. */
 async function readOnce(folder: string): Promise<void> {
   for (const file of await readdir(folder)) {
     if (/^(model\.safetensors|pytorch_model\.bin)$/.test(file))
@@ -269,7 +269,7 @@ function threadCounts(cores = availableParallelism()): number[] {
   return counts.toSorted((a, b) => a - b);
 }
 
-/** What the engine says of the machine; of the CPU what an int8 model says, which names the kernels of both. */
+/** Facts that the engine tells of the machine; an int8 model's of the CPU, which name the kernels of both dtypes. */
 function seenBy(infos: readonly Info[]) {
   const int8First = infos.toSorted((a, b) => Number(b.dtype === 'int8') - Number(a.dtype === 'int8'));
   const [cpu, gpu] = (['cpu', 'webgpu'] as const).map((name) => int8First.find(({ device }) => device === name));

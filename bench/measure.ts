@@ -14,7 +14,7 @@ export interface Protocol {
 
 /** Times one forward over and over, a few at a time. */
 export class Sampler {
-  /** Of each forward that counts, from the call to its logits read back. */
+  /** Times of the forwards that count, from the call to its logits read back. */
   readonly milliseconds: number[] = [];
   warmups = 0;
   readonly #forward: () => Promise<unknown>;
@@ -37,7 +37,7 @@ export class Sampler {
     return this.milliseconds.length >= samples || (this.milliseconds.length > 0 && this.#spent >= seconds * 1000);
   }
 
-  /** So many forwards, or those that are left. */
+  /** Runs so many forwards, or those that are left. */
   async turn(forwards: number): Promise<void> {
     const { warmups, seconds } = this.#protocol;
     for (let i = 0; i < forwards && !this.done; i++) {
@@ -77,7 +77,7 @@ export interface Latency {
 export const median = (values: ArrayLike<number>): number => Float64Array.from(values).sort()[values.length >> 1]!;
 
 /**
- * What optimum-benchmark makes of measured times (its `Latency.from_values`).
+ * Statistics of measured times, as optimum-benchmark has them (its `Latency.from_values`).
  * @param milliseconds at least one
  */
 export function latencyOf(milliseconds: readonly number[]): Latency {

@@ -16,7 +16,7 @@ export const workersFor = (threads: number): number => Math.max(1, Math.floor(av
 export class Pool {
   readonly models: readonly QuestionAnswering[];
   readonly #free: QuestionAnswering[];
-  /** Those who wait for a model, the first first. */
+  /** Callers that wait for a model, the first first. */
   readonly #waiting: ((model: QuestionAnswering) => void)[] = [];
 
   private constructor(models: QuestionAnswering[]) {
@@ -44,7 +44,7 @@ export class Pool {
     }
   }
 
-  /** Of the first model; the others are the same. */
+  /** Facts of the first model; the others are the same. */
   get info(): Info {
     return this.models[0]!.info;
   }

@@ -62,7 +62,7 @@ export interface Row {
   readonly warmups: number;
   /** Median of `cpu fp32` at this length / median of this one; null where that was not run. */
   readonly speedup: number | null;
-  /** Of the model in this precision, as `bertlet convert` writes it. */
+  /** Size of the model in this precision, as `bertlet convert` writes it. */
   readonly file_bytes: number;
   readonly gpu_bytes: number | null;
   /** The adapter computes on the CPU: this says nothing about a GPU. */
@@ -91,7 +91,7 @@ export interface Result {
     readonly gpuKernels: string | null;
     readonly software: boolean | null;
   };
-  /** What was run. */
+  /** Command that was run. */
   readonly command: string;
   readonly model: { readonly name: string; readonly config: BertConfig; readonly parameters: number };
   readonly protocol: Protocol;
@@ -109,7 +109,7 @@ export interface Result {
 /** An adapter that computes on the CPU. */
 export const isSoftware = ({ adapter }: Pick<Info, 'adapter'>): boolean => adapter?.endsWith('(software)') ?? false;
 
-/** What a row needs to know besides what was measured. */
+/** Facts of a row besides its measurements. */
 interface About {
   readonly model: string;
   readonly tokens: number;

@@ -60,7 +60,7 @@ export const disturbedLine = (others: number, cores: number): string | undefined
     ? undefined
     : `The machine is busy: other processes took ${others.toFixed(1)} of its ${cores} cores. The times of an idle one are shorter.`;
 
-/** What the times are of. */
+/** Meaning of the times. */
 export const LEGEND =
   'Times are of one forward, batch 1, from the ids to the logits read back; tokenization is outside. first: the first ' +
   "answer, to the article's question, with tokenization, after load. load: from a file in the system's cache. file: of the " +

@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BertletError } from '../src/errors.ts';
 
 export interface Child {
-  /** Its next line. @throws BertletError `device` where it ends without one */
+  /** Reads the next line. @throws BertletError `device` where it ends without one */
   next<T>(): Promise<T>;
-  /** Its answer to a line. */
+  /** Writes a line, and reads the answer to it. */
   ask<T>(line: string): Promise<T>;
   /** The last that it wrote on stderr. */
   said(): string;

@@ -8,20 +8,20 @@ import { peakBytes } from './environment.ts';
 import { type Protocol, Sampler } from './measure.ts';
 import { randomIds } from './model.ts';
 
-/** What it is started with. */
+/** Argument of the process. */
 export interface Job {
   readonly model: string;
   readonly options: LoadOptions;
-  /** Of its first answer; without them there is none. */
+  /** Question of the first answer; without it there is none. */
   readonly question?: string;
   readonly context?: string;
 }
 
-/** What it says first. */
+/** First line of output. */
 export type Hello =
   | { readonly info: Info; readonly load: number; readonly first: number; readonly peakBytes: number }
   | Failure;
-/** What it says last where it cannot go on. */
+/** Last line of output where it cannot go on. */
 export type Failure = { readonly error: string; readonly code: ErrorCode };
 
 export type Order =
@@ -32,7 +32,7 @@ export type Order =
   /** Mean times of so many forwards in each kind of kernel. */
   | { readonly order: 'stages'; readonly tokens: number; readonly forwards: number };
 
-/** Its answer to `turn`: how far it is. */
+/** Answer to `turn`: how far the process is. */
 export interface State {
   readonly done: boolean;
   readonly warmups: number;
@@ -40,7 +40,7 @@ export interface State {
   readonly peakBytes: number;
 }
 
-/** Its answer to `stages`: mean milliseconds of one forward in each kind of kernel. */
+/** Answer to `stages`: mean milliseconds of one forward in each kind of kernel. */
 export type Stages = Record<string, number>;
 
 const say = (value: object) => console.log(JSON.stringify(value));

@@ -44,12 +44,12 @@ const NO_RANGE: u32 = 0xffffffffu;
 fn vectors(columns: u32) -> u32 {
   return (columns + 3u) / 4u;
 }
-// Which of the four columns of a vec4 of y are columns, and not padding.
+// True for those of a vec4's four columns that are columns of y, and not padding.
 fn inside(column4: u32) -> vec4<bool> {
   return 4u * column4 + vec4u(0u, 1u, 2u, 3u) < vec4u(step.outColumns);
 }
 
-// Which numbers are NaN, by their bits: a compiler may take any number for one.
+// True for numbers that are NaN, by their bits: a compiler may take any number for one.
 fn isNaN(value: vec4f) -> vec4<bool> {
   return (bitcast<vec4u>(value) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
 }

@@ -1,5 +1,5 @@
 /**
- * What an entry of the op table is, and the helpers that the entries share.
+ * Type of an entry of the op table, and the helpers that the entries share.
  */
 import type { HostTensor, Runtime, Tensor } from '../src/runtime.ts';
 

@@ -1,5 +1,5 @@
 /**
- * What the engine and the CPU make of instructions whose result the standard of relaxed SIMD leaves open: not commands, but
+ * Probes of instructions whose result the standard of relaxed SIMD leaves to the engine and the CPU: not commands, but
  * called by the host.
  */
 import { dot } from './linearInt8.wasm';

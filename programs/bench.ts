@@ -91,7 +91,7 @@ export async function run(options: BenchOptions, argv: readonly string[], io: Io
   printer(io.stdout)(options.json === true ? json : textOf(result));
 }
 
-/** What `bertlet evaluate --json` wrote. */
+/** Reads a file that `bertlet evaluate --json` wrote. */
 async function readEvaluation(file: string): Promise<Accuracy> {
   const advice = 'It is what `bertlet evaluate --json FILE` writes.';
   const text = decode(await readFile(file), file);

@@ -225,7 +225,7 @@ Examples:
     .action(async (options) => (await import('./explain.ts')).run(options, io));
 };
 
-/** These options are int8's: with other dtypes they would do nothing, and whoever gave them would not know. */
+/** Refuses options of int8 with other dtypes: they would do nothing, and whoever gave them would not know. */
 function checkInt8Options(called: Command): void {
   const options = called.opts<Record<string, string | string[] | undefined>>();
   const { dtype } = options;

@@ -77,7 +77,7 @@ const OPTIONS = {
 };
 /** Options of `convert`. */
 export type ConvertOptions = GivenOf<typeof OPTIONS>;
-/** What config.json says of int8 word embeddings, which are no part of compressed-tensors' format. */
+/** config.json's note on int8 word embeddings, which are no part of compressed-tensors' format. */
 const NOTE = 'word_embeddings is int8 with a scale for each row, which bertlet reads and transformers does not.';
 
 /**

@@ -1,5 +1,5 @@
 /**
- * What dynamic quantization does to one question, linear by linear: a table, JSON, or a page with charts and the microscope.
+ * Effects of dynamic quantization on one question, linear by linear: a table, JSON, or a page with charts and the microscope.
  * `bertlet explain --help`
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
@@ -27,7 +27,7 @@ interface ExplainOptions extends QuestionOptions {
 /** Whether a path is that of the page, and not of its folder: by its name, or as a pipe or a device is there. */
 const isFile = (path: string): boolean => path.endsWith('.html') || (existsSync(path) && !statSync(path).isDirectory());
 
-/** What the report's microscope looks at: `layer 0 output:47:68`, or where there is most to see. */
+/** Place that the report's microscope looks at: `layer 0 output:47:68`, or where there is most to see. */
 async function specimen(
   checkpoint: Checkpoint,
   { question, context, linears, answers }: Explanation,

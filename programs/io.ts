@@ -1,4 +1,4 @@
-/** What a program reads and where it writes; `process` is one. */
+/** Streams that a program reads and writes; `process` is one. */
 import type { Readable } from 'node:stream';
 
 export interface Io {

@@ -40,7 +40,7 @@ export async function* questionLines(stream: AsyncIterable<Uint8Array | string>)
   for await (const line of linesOf(stream)) if (!line.bytes.every(isSpace)) yield line;
 }
 
-/** What a line asks. */
+/** Question of a line. */
 type Asked = { readonly question: string } & (
   | { readonly context: string; readonly contexts?: undefined }
   | { readonly contexts: readonly string[]; readonly context?: undefined }
@@ -117,9 +117,9 @@ export async function answerLine(pool: Pool, line: Line, { topK, threshold }: An
 export interface Written {
   /** Whole lines. */
   readonly lines: number;
-  /** Those with an error. */
+  /** Lines with an error. */
   readonly failed: number;
-  /** Of the whole lines: what follows was torn when the process was killed. */
+  /** Length of the whole lines: what follows was torn when the process was killed. */
   readonly bytes: number;
   /** The last whole line. */
   readonly last: string | null;

@@ -47,7 +47,7 @@ function tell(error: Error & { code?: unknown }, { stderr }: Pick<Io, 'stderr'>)
   return wrongCall ? 2 : 1;
 }
 
-/** What people cannot guess from the system's own words. */
+/** Words for errors of the system whose own words leave people guessing. */
 const EXPECTED: Record<string, string> = {
   ENOENT: 'a file or folder, got none of this name. Check the path',
   EISDIR: 'a file, got a folder',

@@ -35,7 +35,7 @@ export function progressBars({ stderr }: Io): { onProgress: NonNullable<LoadOpti
   };
 }
 
-/** What a program does now, and how far it is with all: a bar on a terminal. */
+/** A bar on a terminal: the present step, and how far the program is with all. */
 export function stepBar(stream: Output) {
   if (!stream.isTTY) return { onProgress: () => {}, stop: () => {} };
   const format = '{bar} {value}/{total} {what}';

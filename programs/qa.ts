@@ -97,7 +97,7 @@ function schemeOf({ scheme }: QaOptions, { scheme: stored }: Checkpoint, asked: 
 
 type Load = (device: DeviceName | 'auto', dtype: Dtype) => Promise<Model>;
 
-/** What loads a model of this call. */
+/** Makes the function that loads a model of this call. */
 function loader(folder: string, scheme: Scheme, { threads, revision, ...options }: QaOptions, io: Io): Load {
   return (device, dtype) => {
     const { onProgress, stop } = progressBars(io);
@@ -139,7 +139,7 @@ function textOf({ dtype, tokens, best, others }: Answered, bold: (text: string) 
   return [`${KINDS[dtype]}Model Answer: `, tokens ?? bold('no answer'), ...lines].join('\n');
 }
 
-/** What is timed: question and passage, or as much as the model has positions for. */
+/** The input that is timed: question and passage, or as much as the model has positions for. */
 function inputOf({ tokenizer, config }: Checkpoint, { question, context }: Texts): Tokens {
   const { ids, typeIds } = tokenizer.encodePair(question, context);
   return { inputIds: ids.slice(0, config.positions), tokenTypeIds: typeIds.slice(0, config.positions) };
@@ -163,7 +163,7 @@ const described = ({ device, threads, adapter, kernels }: Info): string =>
     .filter(Boolean)
     .join(', ');
 
-/** What times models of one device in turns, and tells it. */
+/** Makes the function that times models of one device in turns, and tells it. */
 function timer(
   input: Tokens,
   latencies: Record<string, Latency>,

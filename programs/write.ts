@@ -22,7 +22,7 @@ function targetOf(path: string): Target {
   }
 }
 
-/** What cannot be written is said before the work, not after it. @throws BertletError `file` for a folder; an error of the file system */
+/** Refuses what cannot be written, before the work and not after it. @throws BertletError `file` for a folder; an error of the file system */
 export async function checkWritable(path: string): Promise<void> {
   const target = targetOf(path);
   if ('descriptor' in target) return;

@@ -80,7 +80,7 @@ const withoutComments = (wgsl: string): string =>
     .replace(/^\s+|\s+$/gm, '')
     .replace(/\n+/g, '\n');
 
-/** What the library has as text, from the tree at `root`, whose WebAssembly modules are built. */
+/** Files that the library has as text, from the tree at `root`, whose WebAssembly modules are built. */
 export async function assetsOf(root: string) {
   const folder = join(root, 'wasm');
   const named = (pattern: string, from: string, textOf: (path: string) => string) =>

@@ -116,14 +116,14 @@ ${await steps('torch', layer, y)}
 ${await steps('accurate', layer, y)}`;
 }
 
-/** Of both editions of the embedded checkpoint: the first's figures are in a file, for git's history alone has its weights. */
+/** Outliers of both editions of the embedded checkpoint: the first's figures are in a file, for git's history alone has its weights. */
 async function outliers(): Promise<string> {
   const first = JSON.parse(readFileSync(join(ROOT, 'bench/results/outliers-first-edition.json'), 'utf8')) as Outliers[];
   return `first edition\n${outliersText(first)}\n\nsecond edition\n${outliersText(await outliersOf(CHECKPOINT))}`;
 }
 
 let explanation: Promise<Explanation> | undefined;
-/** What `bertlet explain` finds in the article's question; the reference device computes it: the same digits on every machine. */
+/** Explanation of the article's question by `bertlet explain`; the reference device computes it: the same digits on every machine. */
 export function articleExplained(): Promise<Explanation> {
   explanation ??= withCheckpoint((checkpoint) => explain(checkpoint, ARTICLE, async () => new ReferenceDevice()));
   return explanation;

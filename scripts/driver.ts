@@ -1,7 +1,7 @@
 /**
  * A Vulkan driver that computes on the CPU, SwiftShader, and a headless Chromium: both from the npm package
  * `@sparticuz/chromium`, unpacked to node_modules/.cache, without root and without a package manager.
- * `node scripts/driver.ts COMMAND ...` runs a command with the driver.
+ * `npx node scripts/driver.ts COMMAND ...` runs a command with the driver.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
@@ -26,7 +26,7 @@ function unpack(): void {
   }
 }
 
-/** What a process needs in its environment before it starts, for Dawn to find SwiftShader. */
+/** Variables that a process needs before it starts, for Dawn to find SwiftShader. */
 export function driverEnvironment(): Record<'LD_LIBRARY_PATH' | 'VK_DRIVER_FILES', string> {
   unpack();
   const libraries = [FOLDER, ...(process.env.LD_LIBRARY_PATH ? [process.env.LD_LIBRARY_PATH] : [])];

@@ -1,4 +1,4 @@
-/** What docs/engine.md shows of examples/ladder: the figures of one machine (bench/results/ladder.json) and each step's drawing. */
+/** The part of examples/ladder that docs/engine.md shows: the figures of one machine (bench/results/ladder.json) and each step's drawing. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { aligned } from '../bench/columns.ts';

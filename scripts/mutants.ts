@@ -2,9 +2,9 @@
  * Breaks the product on purpose, one place at a time, and asks that a test notices. A suite that was made faster must
  * still catch what the slower one caught, and a test that cannot fail is a defect.
  *
- * `node scripts/mutants.ts [TEXT]` runs all mutants, or those whose file or change contains TEXT, in a copy of the tree
- * (10 to 15 minutes); `--markdown` prints the table that test/README.md holds. Exit code 1 where a mutant survives, or
- * where a test fails on the unbroken product. Run by hand: it is too slow for every commit; test/mutants.test.ts finds each place.
+ * `npx node scripts/mutants.ts [TEXT]` runs all mutants, or those whose file or change contains TEXT, in a copy of the tree
+ * (10 to 15 minutes). Exit code 1 where a mutant survives, or where a test
+ * fails on the unbroken product. Run by hand: it is too slow for every commit; test/mutants.test.ts finds each place.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -427,8 +427,7 @@ function runTest(copy: string, { test, title }: Mutant): { passed: boolean; fail
 }
 
 async function run(): Promise<void> {
-  const only = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
-  const markdown = process.argv.includes('--markdown');
+  const only = process.argv.slice(2);
   const chosen = MUTANTS.filter(({ file, from }) => only.every((text) => file.includes(text) || from.includes(text)));
   for (const { file, from } of chosen) {
     if (readFileSync(join(ROOT, file), 'utf8').split(from).length === 2) continue;
@@ -443,7 +442,6 @@ async function run(): Promise<void> {
       if (!passed)
         throw new Error(`${name}: expected a test that passes on the unbroken product, but it fails: ${failed}`);
     }
-    if (markdown) console.log('| file | change | caught by |\n|---|---|---|');
     for (const mutant of chosen) {
       const path = join(copy, mutant.file);
       const original = readFileSync(path, 'utf8');
@@ -454,11 +452,7 @@ async function run(): Promise<void> {
       await buildCopy(copy, mutant.file.endsWith('.wasm.ts'));
       const { passed, failed } = runTest(copy, mutant);
       if (passed) survived++;
-      const [from, to] = [mutant.from, mutant.to].map((text) => `\`${text.trim().replaceAll('|', '\\|') || ' '}\``);
-      const caught = passed ? '**survived**' : failed.replaceAll('|', '\\|');
-      console.log(
-        markdown ? `| ${mutant.file} | ${from} -> ${to} | ${caught} |` : `${mutant.file}: ${from} -> ${to}: ${caught}`,
-      );
+      console.log(`${mutant.file}: ${mutant.from} -> ${mutant.to}: ${passed ? '**survived**' : failed}`);
       writeFileSync(path, original);
       copyBuilt(copy);
     }

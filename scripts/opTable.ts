@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ALL_OPS } from '../kernels/index.ts';
 
 const KERNELS = join(import.meta.dirname, '..', 'kernels');
-/** What several ops share, arithmetic, declarations, the module itself, and what uploads call. */
+/** Files that several ops share: arithmetic, declarations, the module itself, and what uploads call. */
 const SHARED =
   /^(math|engine|grouping|pack|probe|quantizeWeight|halfToFloat)\.wasm\.ts$|^(common|activation|range|total)\.wgsl$/;
 /** Commands of the CPU that an op is made of, where it is not one of its own name alone. */

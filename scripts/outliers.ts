@@ -1,6 +1,6 @@
 /**
- * What outlier weights do to int8: of each layer's output.dense, where they sit, how far its largest weight is out, and what
- * either scheme makes of the others. `node scripts/outliers.ts FOLDER > bench/results/outliers-first-edition.json` wrote the
+ * Effects of outlier weights on int8: of each layer's output.dense, where they sit, how far its largest weight is out, and what
+ * either scheme makes of the others. `npx node scripts/outliers.ts FOLDER > bench/results/outliers-first-edition.json` wrote the
  * file of the checkpoint's first edition, which is in git's history only; docs.ts shows it beside today's.
  */
 import { aligned } from '../bench/columns.ts';

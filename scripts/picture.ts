@@ -1,4 +1,4 @@
-/** `node scripts/picture.ts`: docs/page.png, the page (dist-web) when it has answered the article's question and measured itself: on a quiet machine. */
+/** `npx node scripts/picture.ts`: docs/page.png, the page (dist-web) when it has answered the article's question and measured itself: on a quiet machine. */
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { pageServer } from '../bench/pageServer.ts';

@@ -86,7 +86,7 @@ const files = new Map(
     .map((path) => [path, measure(path)]),
 );
 
-/** These files and all that they import, by value. */
+/** Finds all files that these import, by value. */
 function closureOf(paths: readonly string[]): File[] {
   const found = new Map<string, File>();
   const queue = [...paths];

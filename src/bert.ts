@@ -54,7 +54,7 @@ export interface BertConfig {
   readonly head?: Readonly<Record<string, number>>;
   /** Whether an int8 checkpoint leaves the head, qa_outputs, in float32. Default false. */
   readonly floatHead?: boolean;
-  /** What logits are divided by for `confidence`, so that it is right as often as it says (Guo et al. 2017). Default 1. */
+  /** Divisor of logits for `confidence`, so that it is right as often as it says (Guo et al. 2017). Default 1. */
   readonly temperature?: number;
 }
 

@@ -44,6 +44,6 @@ export const fault = (
 export const inputError = (what: string, expected: unknown, got: unknown, advice = ''): BertletError =>
   fault('input', what, expected, got, advice);
 
-/** What the error of another program says, for a place within a sentence: without the full stop at its end. */
+/** Message of another program's error, for a place within a sentence: without the full stop at its end. */
 export const messageOf = (cause: unknown): string =>
   ((cause as Error | undefined)?.message ?? String(cause)).trim().replace(/\.+$/, '');

@@ -10,7 +10,7 @@ export function preview(value: unknown): string {
   return String(value);
 }
 
-/** What a value may be, in words and as a test. `otherwise` counts where the caller gives none. */
+/** Description of a value, in words and as a test. `otherwise` counts where the caller gives none. */
 export interface Option<V> {
   readonly expected: string;
   readonly allows: (value: unknown) => boolean;
@@ -21,7 +21,7 @@ export interface Option<V> {
 /** The value of each option of a table; undefined where an option has no default and the caller gives none. */
 export type ValuesOf<T> = { [K in keyof T]: T[K] extends Option<infer V> ? V : never };
 type RequiredOf<T> = { [K in keyof T]: T[K] extends { required: true } ? K : never }[keyof T];
-/** What a caller gives: the required options of a table, and some of the others. */
+/** Options as a caller gives them: the required options of a table, and some of the others. */
 export type GivenOf<T> = { [K in RequiredOf<T>]: ValuesOf<T>[K] } & {
   [K in Exclude<keyof T, RequiredOf<T>>]?: ValuesOf<T>[K] | undefined;
 };
@@ -55,7 +55,7 @@ export const abortSignal = rule<AbortSignal>(
   'an AbortSignal',
   (value) => Object.prototype.toString.call(value) === '[object AbortSignal]',
 );
-/** Its value is checked elsewhere. */
+/** Rule for a value that is checked elsewhere. */
 export const anything = <V>() => rule<V>('anything', () => true);
 export const required = <V>(option: Option<V | undefined>) =>
   ({ ...option, required: true }) as Option<V> & { required: true };

@@ -62,7 +62,7 @@ const QUESTION = {
   nullThreshold: option.byDefault(0, option.finite),
   /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
   signal: option.abortSignal,
-  /** Told of each window that was read: how many of all are done. While the tokens of a long passage are counted, `total` is 0. */
+  /** Called for each window that was read: how many of all are done. While the tokens of a long passage are counted, `total` is 0. */
   onProgress: option.callback<(progress: { done: number; total: number; tokens: number }) => void>(),
 };
 /** A question to a passage or to several, and the options of `answer`. */

@@ -141,7 +141,7 @@ export interface Tensor {
   readonly lengths: readonly number[];
   /** Where each sequence begins, and how many rows it has. */
   readonly sequences: readonly Rows[];
-  /** What the device's `upload` returned; null for the result of an op. */
+  /** Return value of the device's `upload`; null for the result of an op. */
   readonly buffer: unknown;
   /** The step that makes the tensor; null for an upload. */
   readonly step: Step | null;
@@ -162,7 +162,7 @@ export interface Linear {
   readonly runtime: Runtime;
   readonly out: number;
   readonly features: number;
-  /** What the device's `uploadLinear` returned. */
+  /** Return value of the device's `uploadLinear`. */
   readonly buffer: unknown;
 }
 

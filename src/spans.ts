@@ -59,7 +59,7 @@ export interface SpanOptions {
   readonly overlap: boolean;
   readonly maxAnswerTokens: number;
   readonly nullThreshold: number;
-  /** What logits are divided by for `confidence`. */
+  /** Divisor of logits for `confidence`. */
   readonly temperature: number;
 }
 

@@ -1,3 +1,4 @@
+// @unit
 /**
  * The float ops on `cpu` are at least as exact as PyTorch's own: both are compared with float64 on the inputs of the
  * goldens. Rounding errors of float ops flip quantized values, and so move the logits of an int8 model.

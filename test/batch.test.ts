@@ -1,3 +1,4 @@
+// @unit
 /** Batches on the reference and on the CPU device: each sequence has the bits that it has alone. webgpu: webgpu/batch.ts. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';

@@ -1,3 +1,4 @@
+// @unit
 /** The reference against PyTorch: every layer of a tiny random BERT, and every linear of the embedded checkpoint. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// @unit
 /** Checkpoints in the forms that people's repositories have: ids, offsets, types and logits of transformers, or refused. */
 import { createHash } from 'node:crypto';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

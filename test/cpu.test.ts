@@ -1,3 +1,4 @@
+// @unit
 /** The CPU backend on one thread, in this process: every op, kernel and tile against the reference. cpuLife.test.ts has threads, cpuSelfTest.test.ts broken kernels. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,3 +1,4 @@
+// @unit
 /** Both doors with wrong arguments: every public function refuses every kind of value that it does not take, in words. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,4 @@
+// @unit
 /** Files of people: their encodings (bench/files.ts), and where a program's output goes (programs/write.ts). */
 import { spawnSync } from 'node:child_process';
 import {

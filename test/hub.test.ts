@@ -1,3 +1,4 @@
+// @unit
 /** Downloads from a local server in place of the Hugging Face Hub: the cache, and everything that can go wrong. */
 import { createHash } from 'node:crypto';
 import fs, {

@@ -1,3 +1,4 @@
+// @unit
 /** Opening a checkpoint: the embedded one's manifest, and every way in which a folder can be wrong. */
 import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+// @unit
 /** The microscope: its integers are PyTorch's, the outlier does what it says, and each number's line of code stands where it says. */
 import { describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';

@@ -1,4 +1,5 @@
-/** The list of mutants is in step with the product: `node scripts/mutants.ts` would not start otherwise, and is run by hand. */
+// @unit
+/** The list of mutants is in step with the product: `npx node scripts/mutants.ts` would not start otherwise, and is run by hand. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';

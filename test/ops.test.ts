@@ -1,3 +1,4 @@
+// @unit
 /** The reference ops against PyTorch's, each within the bound that kernels/ derives for float32 arithmetic. */
 import { describe, expect, test } from 'vitest';
 import { ALL_OPS, OPS } from '../kernels/index.ts';

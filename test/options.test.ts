@@ -1,3 +1,4 @@
+// @unit
 /** Nothing is accepted in silence: options that nobody knows, values of another type, calls without their arguments. */
 import { getEventListeners } from 'node:events';
 import { pathToFileURL } from 'node:url';

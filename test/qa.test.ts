@@ -1,3 +1,4 @@
+// @unit
 /** Windows, spans and no-answer on a model whose logits the tests choose; then answers of the embedded checkpoint. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';

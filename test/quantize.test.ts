@@ -1,3 +1,4 @@
+// @unit
 /** The quantizer and the integer product: equal to PyTorch's, bit for bit. */
 import { describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';

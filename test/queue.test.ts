@@ -1,3 +1,4 @@
+// @unit
 /** The order in which questions under way at once read their sequences, on a forward that takes a turn of the event loop. */
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';

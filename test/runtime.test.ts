@@ -1,3 +1,4 @@
+// @unit
 /** The runtime on the reference and on the CPU: values, refusals, failures that leave nothing behind, random programs. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

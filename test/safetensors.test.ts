@@ -1,3 +1,4 @@
+// @unit
 /** The safetensors reader against the official parser's rules (S1-S24 of its test list) and verdicts; the writer. */
 import { describe, expect, test } from 'vitest';
 import { uniform } from '../kernels/op.ts';

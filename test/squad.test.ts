@@ -1,3 +1,4 @@
+// @unit
 /** The SQuAD metric: each rule by hand, then Hugging Face's squad_v2 and squad metrics as goldens (make_squad.py). */
 import { describe, expect, test } from 'vitest';
 import { bootstrap } from '../bench/squad/bootstrap.ts';

@@ -1,3 +1,4 @@
+// @unit
 /** The tokenizer against Hugging Face's fast BertTokenizer: every id and every offset. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// @unit
 /** Parts of the page (web/) that need no browser: spans, excerpts, and problems in words. */
 import { describe, expect, test } from 'vitest';
 import { csv } from '../programs/web/csv.ts';

@@ -25,9 +25,9 @@ export interface Peers {
 
 /** An engine's figures on SQuAD. */
 export interface Answerer extends Omit<Hello, 'start' | 'again'> {
-  /** Of all questions, as SQuAD 2.0; null where an engine has no score of "no answer". */
+  /** Figures of all questions, as SQuAD 2.0; null where an engine has no score of "no answer". */
   readonly two: Result | null;
-  /** Of the questions that have an answer, as SQuAD 1.1; null where that was not asked for. */
+  /** Figures of the questions that have an answer, as SQuAD 1.1; null where that was not asked for. */
   readonly one: Result | null;
 }
 export interface Squad {

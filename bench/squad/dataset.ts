@@ -13,7 +13,7 @@ export interface Question {
   readonly context: string;
   /** The right answers; none where the passage has none. */
   readonly answers: readonly string[];
-  /** Which of the file's articles the passage is from. */
+  /** Index of the article that the passage is from. */
   readonly article: number;
 }
 

@@ -36,7 +36,7 @@ export function documentsOf(questions: readonly Question[], size: number): Map<s
   return documents;
 }
 
-/** What a window says: the best span, the two scores, and `log(sum exp)` of the logits that may be an answer. */
+/** Result of a window: the best span, the two scores, and `log(sum exp)` of the logits that may be an answer. */
 interface Said {
   text: string;
   best: number;
@@ -127,7 +127,7 @@ async function answered(
   return { text, noAnswerScore: Math.fround(nullScore - (startLogit + endLogit)), windows };
 }
 
-/** What came of one way, in percent. */
+/** Result of one way, in percent. */
 export interface WayResult {
   readonly name: string;
   /** Windows of a question, in the mean. */
@@ -137,7 +137,7 @@ export interface WayResult {
   readonly noAnswer: number;
   /** F1 of each half of the questions with the threshold that is best on the other half. */
   readonly tuned: number;
-  /** Of questions that have an answer, if one must be given. */
+  /** F1 of the questions that have an answer, if one must be given. */
   readonly asked: number;
   /** F1 less that of the first way. */
   readonly difference: Interval & { f1: number };

@@ -4,7 +4,7 @@
  * and `split` mean there is spelled out here, as JavaScript means other characters.
  */
 
-/** What a model says to a question. */
+/** Answer of a model to a question. */
 export interface Prediction {
   /** Text of the best span, '' only where the passage has no words. */
   text: string;
@@ -12,7 +12,7 @@ export interface Prediction {
   noAnswerScore: number;
 }
 
-/** Of one question, from 0 to 1. */
+/** Exact match and F1 of one question, from 0 to 1. */
 export interface Score {
   exact: number;
   f1: number;
@@ -31,7 +31,7 @@ export type Figures = { exact: number; f1: number; total: number } & Partial<
 const PUNCTUATION = /[!-/:-@[-`{-~]/g;
 /** Python's `\b(a|an|the)\b`: its `\w` is a letter, a number or `_` of any script, and no combining mark. */
 const ARTICLES = /(?<![\p{L}\p{N}_])(a|an|the)(?![\p{L}\p{N}_])/gu;
-/** What Python's `split()` splits at: JavaScript's `\s` lacks five of them, and has U+FEFF. */
+/** Separators of Python's `split()`: JavaScript's `\s` lacks five of them, and has U+FEFF. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: U+1C to U+1F are among them
 const SPACES = /[\p{White_Space}\x1c-\x1f]+/u;
 

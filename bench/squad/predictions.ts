@@ -17,7 +17,7 @@ export interface Answered extends Prediction {
   readonly reason?: string | undefined;
 }
 
-/** What the predictions depend on; all must be the same for a run to go on. */
+/** Facts that the predictions depend on; all must be the same for a run to go on. */
 export interface Header {
   readonly version: 1;
   readonly dataset: { readonly name: string; readonly sha256: string };
@@ -25,7 +25,7 @@ export interface Header {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** What decides of a header: no names, nor the number of threads (older files have it), as all give the same answers. */
+/** The part of a header that decides: no names, nor the number of threads (older files have it), as all give the same answers. */
 const identity = ({ version, dataset, model, options: { threads: _, ...options } }: Header) =>
   ({ version, dataset: dataset.sha256, model: model.sha256, ...options }) as Record<string, unknown>;
 

@@ -135,7 +135,7 @@ export interface Result {
   windows: number;
 }
 
-/** What `bertlet evaluate --json` and bench/peers/squad.ts write. */
+/** Output of `bertlet evaluate --json`. */
 export interface Evaluation {
   version: 1;
   environment: Environment & { torch?: string; kernels?: string | undefined; threads?: number };
@@ -187,7 +187,7 @@ export function resultsOf(
 const MODEL_FILE =
   /^((config|tokenizer|tokenizer_config|model\.safetensors\.index)\.json|vocab\.txt|.+\.(safetensors|bin))$/;
 
-/** What a checkpoint's folder is called, and one hash of all that decides what it answers. */
+/** Name of a checkpoint's folder, and one hash of all files that decide its answers. */
 export async function identify(model: string, folder: string): Promise<{ name: string; sha256: string }> {
   const hash = createHash('sha256');
   for (const file of (await readdir(folder)).filter((name) => MODEL_FILE.test(name)).toSorted()) {

@@ -39,7 +39,7 @@ export interface LadderResult {
   readonly cpu: string;
   readonly node: string;
   readonly threads: number;
-  /** Of a register: 256 where V8 joins pairs. */
+  /** Bits of a register: 256 where V8 joins pairs. */
   readonly bits: 128 | 256;
   readonly shape: { readonly tokens: number; readonly features: number; readonly out: number };
   readonly steps: readonly {
@@ -82,7 +82,7 @@ async function rateOf(macs: number, seconds: number, run: () => unknown): Promis
   return macs / least / 1e6;
 }
 
-/** What loops over registers alone reach, in GMAC/s. */
+/** Rates of loops over registers alone, in GMAC/s. */
 async function limits(): Promise<Record<'int16' | 'relaxed' | 'grouped', number>> {
   const memory = new WebAssembly.Memory({ initial: 2, maximum: 1024, shared: true });
   const module = await compile('../../bench/peak.wasm.ts');
@@ -139,7 +139,7 @@ async function ladder(tokens: number, seconds: number, bits: 128 | 256): Promise
     await close();
   }
   const gpu = await onGpu(problem, want, seconds).catch((error: Error) => {
-    console.error(`GPU: ${error.message}. \`node scripts/driver.ts npm run ladder\` brings one in software.`);
+    console.error(`GPU: ${error.message}. \`npx node scripts/driver.ts npm run ladder\` brings one in software.`);
     return null;
   });
   const cpu = cpus()[0]!.model;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { main as asc } from 'assemblyscript/asc';
 
-/** What all steps compute: y [tokens][out] = (x [tokens][features] - zeroPoint) w [out][features]^T */
+/** The product that all steps compute: y [tokens][out] = (x [tokens][features] - zeroPoint) w [out][features]^T */
 export interface Problem {
   readonly x: Uint8Array;
   readonly w: Int8Array;
@@ -18,7 +18,7 @@ type Multiply = (x: number, w: number, y: number, tokens: number, features: numb
 interface Step {
   readonly multiply: Multiply;
   readonly pack: (from: number, to: number, features: number, out: number) => void;
-  /** Of step 7: before a product. */
+  /** Step 7's signal before a product. */
   readonly open?: (w: number) => void;
 }
 
@@ -59,7 +59,7 @@ export async function compile(file: string, edit = (text: string, _file: string)
   return new WebAssembly.Module(bytes);
 }
 
-/** What a thread needs. */
+/** Memory and module that a thread needs. */
 export interface Shared {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;

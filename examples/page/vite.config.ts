@@ -1,6 +1,6 @@
 import { defineConfig } from 'vite';
 
-/** What threads need; without these headers a model computes in one. */
+/** Headers that threads need; without them a model computes in one. */
 const headers = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 
 export default defineConfig({

@@ -1,5 +1,5 @@
 /**
- * What dynamic quantization does to one question, linear by linear: float32 against both int8 schemes. Runs wherever
+ * Effects of dynamic quantization on one question, linear by linear: float32 against both int8 schemes. Runs wherever
  * the engine does; the program, the HTML page and the web page show what it returns.
  */
 
@@ -29,7 +29,7 @@ export interface Quality {
   readonly cosine: number;
 }
 
-/** Of several numbers; all three are one where there is one: the `torch` scheme has one scale for all tokens. */
+/** Least, median and largest of several numbers; all three are one where there is one: the `torch` scheme has one scale for all tokens. */
 export interface Spread {
   readonly low: number;
   readonly median: number;
@@ -64,7 +64,7 @@ export interface Quantized {
 export interface SchemeReport {
   /** Over the output features. */
   readonly weightScale: Spread;
-  /** This linear alone in int8, fed with float32's own input: what it costs by itself. */
+  /** Result with this linear alone in int8, fed with float32's own input: what it costs by itself. */
   readonly alone: Quantized;
   /** The whole model in int8, its input included: what has come together up to here. */
   readonly whole: Quantized;
@@ -183,7 +183,7 @@ const quantized = (x: HostTensor<Float32Array>, scheme: Scheme, y: Float32Array,
   output: compare(want, y),
 });
 
-/** Of `bert.encoder.layer.0.attention.self.query` and its like: layer 0, what follows it. */
+/** Parses names such as `bert.encoder.layer.0.attention.self.query`: layer 0, then its kind. */
 export function place(names: readonly string[]): Pick<LinearReport, 'layer' | 'kind'> {
   const layer = /\.layer\.(\d+)\./.exec(names[0]!)?.[1];
   const kind = names.map((name) => name.replace(/^.*\.layer\.\d+\.(attention\.self\.)?/, '').replace(/\.dense$/, ''));

@@ -19,9 +19,9 @@ import {
 import { compare, range } from './explain.ts';
 import { traced } from './trace.ts';
 
-/** What lies under the microscope: a linear, with its input on one question. */
+/** A linear under the microscope, with its input on one question. */
 export interface Slide {
-  /** Its name in the checkpoint. */
+  /** Name in the checkpoint. */
   readonly name: string;
   readonly tokens: readonly string[];
   /** Where each token begins in the passage; null for those that are not of it. */
@@ -51,7 +51,7 @@ export interface Through {
   readonly weightScale: number;
   /** [in], of the output feature */
   readonly weights: Int8Array;
-  /** Of integers times weights, then of the weights alone; `accumulator` is the first less zeroPoint times the second. */
+  /** Sums of integers times weights, then of the weights alone; `accumulator` is the first less zeroPoint times the second. */
   readonly sum: number;
   readonly weightSum: number;
   readonly accumulator: number;

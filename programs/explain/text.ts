@@ -106,7 +106,7 @@ const LEGEND = `range, scale, zero point: of float32's input to the linear; accu
 0..127. levels: different integers in the median token, of 128. steps: root mean square of x / scale. alone: only this
 linear in int8; whole: all of them. dB: 10 log10(sum y^2 / sum (y - yq)^2), its output against float32's; * lowest.`;
 
-/** What `bertlet explain --flip` prints. */
+/** Output of `bertlet explain --flip`. */
 export function flipText({ tokens, first, growth, logits, answers }: Flip, names: readonly [string, string]): string {
   const percentOf = ({ different, integers }: Flip['growth'][0]) => percent(different / integers);
   const said = answers.map(({ text, score }, i) => {
@@ -144,7 +144,7 @@ export const OTHER_SCORES =
   'by device, as those of PyTorch by CPU. `bertlet explain --flip` shows where.';
 
 /**
- * What `bertlet explain` prints.
+ * Output of `bertlet explain`.
  * @param device what computed it
  */
 export const explainText = (explanation: Explanation, device: string): string =>

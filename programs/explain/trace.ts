@@ -27,7 +27,7 @@ export interface LinearCall {
   readonly x: HostTensor<Float32Array>;
   /** [tokens, out], after GELU where the model asks this linear for it */
   readonly y: HostTensor<Float32Array>;
-  /** What the same linear makes of another input [tokens, in]: [tokens, out]. */
+  /** Applies the same linear to another input [tokens, in]: [tokens, out]. */
   readonly run: (x: HostTensor<Float32Array>) => Promise<Float32Array>;
 }
 

@@ -29,7 +29,7 @@ const tokensOf = ({ config }: Row): number => config.scenario.input_shapes.seque
 const STAGES = ['linear', 'attention', 'layerNorm', 'quantize', 'range', 'embedding'];
 const stageOf = (kernel: string): string => (kernel.startsWith('linear') ? 'linear' : kernel);
 
-/** Which series has which colour. */
+/** Legend: the colour of each series. */
 function legend(entries: readonly { name: string; colour: string; dash?: string }[]): string {
   const line = (colour: string, dash: string) =>
     `<line x1="0" y1="6" x2="24" y2="6" style="stroke: ${colour}" stroke-width="3" stroke-dasharray="${dash}"/>`;
@@ -199,7 +199,7 @@ const megabyteBars = (title: string, all: readonly Omit<Bar, 'text'>[]): string 
   return rows.length > 0 ? bars(title, 'MB →', rows, Math.max(...rows.map(({ value }) => value))) : '';
 };
 
-/** What the page shows of an evaluation. */
+/** The part of an evaluation that the page shows. */
 export type Accuracy = Pick<Evaluation, 'dataset' | 'model' | 'variants'>;
 
 /** The accuracy of an evaluation, a row for each variant. */

@@ -9,7 +9,7 @@ import { stillLife } from './microscope.ts';
 import { type Cell, escapeHtml, htmlPage, table } from './page.ts';
 
 const COLOUR = { domain: [...SCHEMES], range: COLOURS.slice(0, 2) };
-/** Their names in their colours, instead of a legend. */
+/** Names of the schemes in their colours, instead of a legend. */
 const NAMES = SCHEMES.map((scheme, i) => `<b style="color: ${COLOURS[i]}">${scheme}</b>`) as [string, string];
 /** The narrower space has room for short names only. */
 const label = (linear: LinearReport, narrow: boolean) =>

@@ -283,7 +283,7 @@ export function steps(view: View): string {
   return `<ol>${items.join('')}</ol>`;
 }
 
-/** What the outlier is, and what it does to the token. */
+/** Describes the outlier, and what it does to the token. */
 export function caption(slide: Slide, token: number): string {
   const outlier = outlierOf(slide);
   const name = `token ${outlier.token}, ${JSON.stringify(slide.tokens[outlier.token])}`;

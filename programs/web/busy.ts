@@ -1,4 +1,4 @@
-/** What is going on: a line of status, and beside the button that was pressed a bar and the way out. */
+/** The work under way: a line of status, and beside the button that was pressed a bar and the way out. */
 import { byId } from './dom.ts';
 
 export const say = (text: string): void => {

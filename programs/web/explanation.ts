@@ -1,4 +1,4 @@
-/** What int8 did to one question: the three answers, and for each linear its range, scale, zero point and error. */
+/** Effects of int8 on one question: the three answers, and for each linear its range, scale, zero point and error. */
 
 import type { Answer, Scheme } from '../../src/index.ts';
 import type { Explanation, LinearReport } from '../explain/explain.ts';
@@ -14,7 +14,7 @@ export const NAMES: Record<'fp32' | Scheme, string> = {
   accurate: `int8, ${SCHEMES.accurate}`,
 };
 const shown = ({ noAnswer, text }: Answer): string => (noAnswer ? 'no answer' : `“${text}”`);
-/** What it comes to, before any table. */
+/** Summary before any table. */
 function sentence({ answers: { fp32, torch, accurate } }: Explanation): string {
   const [float, like, own] = [fp32, torch, accurate].map(shown);
   if (float === like && float === own)

@@ -1,10 +1,10 @@
-/** What the browser keeps for a visitor: the texts, the last questions, and what "back" goes to. And links with texts in them. */
+/** State that the browser keeps for a visitor: the texts, the last questions, and what "back" goes to. And links with texts in them. */
 import type { Texts } from './protocol.ts';
 
 interface Kept {
-  /** What the fields held when the page was left. */
+  /** Contents of the fields when the page was left. */
   texts: Texts | null;
-  /** What was asked, the latest first. */
+  /** Questions that were asked, the latest first. */
   asked: Texts[];
 }
 
@@ -46,7 +46,7 @@ export function keepAsked(texts: Texts): void {
 /** Long passages, which the browser's history has no room for: until the page is left. */
 const long = new Map<string, Texts>();
 
-/** What an entry of the browser's history stands for, or null. */
+/** Texts that an entry of the browser's history stands for, or null. */
 export function textsOf(state: unknown): Texts | null {
   const { texts, key } = Object(state) as { texts?: unknown; key?: unknown };
   return isTexts(texts) ? texts : (long.get(String(key)) ?? null);

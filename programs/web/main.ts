@@ -33,7 +33,7 @@ let loading: Promise<boolean> = Promise.resolve(false);
 /** The embedded model's file for these settings: int8 as the page rounds it is a smaller one. */
 const fileFor = ({ dtype, scheme }: Settings) => (dtype === 'int8' && scheme === 'accurate' ? INT8 : FLOAT16);
 const addressOf = ({ address }: { address: string }): Model => new URL(address, document.baseURI).href;
-/** What a model's float weights are made of. */
+/** Source of a model's float weights. */
 const floats = ({ source }: Chosen): Model => source ?? addressOf(FLOAT16);
 
 function settings(): Settings {
@@ -61,7 +61,7 @@ function change(some: Partial<Settings>): void {
   void loadAndAsk(settingsForm);
 }
 
-/** What cannot be chosen together is off: fp16 is the GPU's, scales are int8's, threads the CPU's. */
+/** Disables choices that do not go together: fp16 is the GPU's, scales are int8's, threads the CPU's. */
 function suit(): void {
   const { device, dtype } = settings();
   const half = settingsForm.querySelector<HTMLInputElement>('[value=fp16]')!;
@@ -215,7 +215,7 @@ async function showPace(): Promise<void> {
 
 /** The question under way: the next one takes its place. */
 let asking: AbortController | null = null;
-/** What was asked last and answered. */
+/** The question that was asked last and answered. */
 let answered: (Texts & { best: Answer }) | null = null;
 
 /** @param beside what was pressed */
@@ -454,7 +454,7 @@ byId('explain').addEventListener('click', async () => {
 // ---------------------------------------------------------------------------------------------------------------------
 // Start
 
-/** As many as there are cores, where memory can be shared. */
+/** Offers as many threads as there are cores, where memory can be shared. */
 function showThreads({ cores, isolated, shared }: Pick<Machine, 'cores' | 'isolated' | 'shared'>): void {
   const select = byId<HTMLSelectElement>('threads');
   const most = shared ? cores : 1;

@@ -15,5 +15,5 @@ export const FLOAT16 = { address: `models/${manifest.name}-${weights.sha256.slic
 export const INT8_PREFIX = `models/${manifest.name}-int8-`;
 /** Filled in by vite.config.ts. */
 declare const INT8_MODEL: { address: string; bytes: number };
-/** What a visitor downloads first: the page's default is made of it, with the same answers. */
+/** The model that a visitor downloads first: the page's default is made of it, with the same answers. */
 export const INT8 = typeof INT8_MODEL === 'undefined' ? FLOAT16 : INT8_MODEL;

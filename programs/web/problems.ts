@@ -1,4 +1,4 @@
-/** What went wrong, in words: a title and what happened; and what the page can do about it. */
+/** Errors in words: a title and what happened; and what the page can do about it. */
 import { EngineError } from './engine.ts';
 import type { Settings } from './protocol.ts';
 
@@ -17,10 +17,10 @@ const TITLES: Partial<Record<EngineError['code'], string>> = {
   device: 'This device cannot be used',
 };
 const MEMORY = /out of memory|allocation|no memory|of memory/i;
-/** What Chromium, Firefox and Safari say of a fetch without network; navigator.onLine often does not know. */
+/** Words of Chromium, Firefox and Safari for a fetch without network; navigator.onLine often does not know. */
 const NETWORK = /failed to fetch|networkerror|load failed/i;
 
-/** What the page says instead of the engine's advice, which is for programs. */
+/** Advice of the page instead of the engine's, which is for programs. */
 const ADVICE: [pattern: RegExp, advice: string][] = [
   [/^question: expected at most/, 'A question is never cut: shorten it.'],
   [/status 40[13]/, 'Its owner lets only some read it: download its files and choose them below.'],
@@ -54,7 +54,7 @@ export function inWords(error: unknown): Problem {
   return { title: title ?? 'Something went wrong', text: advice ? `${message} ${advice}` : message };
 }
 
-/** What a button can do: go to a field, try again, or load otherwise. */
+/** Actions of a button: go to a field, try again, or load otherwise. */
 export type Cure = 'question' | 'passage' | 'again' | 'int8' | 'one thread' | 'cpu' | 'embedded';
 
 /** The ways out of an error that make sense as things are set. */
@@ -78,7 +78,7 @@ export function cures(
 
 const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
 
-/** What a model's files lack, or null. */
+/** Names what a model's files lack, or null. */
 export function missing(names: readonly string[]): string | null {
   const has = (...any: string[]) => any.some((name) => names.includes(name));
   const lacks = [

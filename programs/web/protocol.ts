@@ -1,4 +1,4 @@
-/** What the page and its worker say to each other: a call with an id, then progress, then one result or one error. */
+/** Messages between the page and its worker: a call with an id, then progress, then one result or one error. */
 
 import type { Answer, DeviceName, Dtype, ErrorCode, Info, Scheme } from '../../src/index.ts';
 import type { Explanation } from '../explain/explain.ts';
@@ -19,7 +19,7 @@ export interface Texts {
   context: string;
 }
 
-/** What there is to run on. */
+/** Devices that there are to run on. */
 export interface Machine {
   cores: number;
   /** Whether the page has the headers that threads need. */
@@ -34,10 +34,10 @@ export interface Timing {
   info: Info;
   /** To load the model from where it is kept, in milliseconds. */
   loading: number;
-  /** Of one question to its answer, in milliseconds. */
+  /** Time from one question to its answer, in milliseconds. */
   median: number;
   samples: number;
-  /** Of the model's file in this precision. */
+  /** Size of the model's file in this precision. */
   bytes: number;
   answer: Answer;
 }

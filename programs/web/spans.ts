@@ -27,7 +27,7 @@ export function excerpt(text: string, { start, end }: { start: number; end: numb
 /** Spans of one answer: what overlaps the best of them, or says the same elsewhere. */
 export interface Candidate<A> {
   best: A;
-  /** Its probability among the candidates. Scores are shares of a whole that grows with the passage, these are not. */
+  /** Probability among the candidates. Scores are shares of a whole that grows with the passage, these are not. */
   share: number;
 }
 

@@ -42,7 +42,7 @@ async function loadModel({ model, settings }: Calls['load']['input'], tell: Tell
   return { info: loaded.info, milliseconds: performance.now() - begin };
 }
 
-/** So many spans that those which are no part of the best are among them. */
+/** Number of spans; enough that some are no part of the best. */
 const CANDIDATES = 40;
 
 async function answer(texts: Texts, tell: Tell<'answer'>, signal: AbortSignal) {

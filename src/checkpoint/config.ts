@@ -135,7 +135,7 @@ function readerOf(json: Record<string, unknown>, { keys = {}, synonyms = [] }: F
   };
 }
 
-/** What compressed-tensors says of int8 weights with their scales and int8 activations; `dense`: weights are stored in float. */
+/** compressed-tensors' description of int8 weights with their scales and int8 activations; `dense`: weights are stored in float. */
 const INT8: unknown[] = ['compressed-tensors', 'int-quantized', 'naive-quantized', 'dense', 'int', 8, undefined];
 
 /**
@@ -157,7 +157,7 @@ export const WORD_EMBEDDINGS = 'bert.embeddings.word_embeddings.weight';
 
 /** A tensor of the model. */
 export interface TensorShape {
-  /** Its name in the file. */
+  /** Name in the file. */
   readonly fileName: string;
   readonly shape: number[];
   /** The weight of a linear, which int8 quantizes; an embedding table; or what is always float. */

@@ -30,7 +30,7 @@ const HUB = 'https://huggingface.co';
 const HUB_HOST = /^(https?:\/\/)?(www\.)?(huggingface\.co|hf\.co)\//;
 /** owner/name, maybe with a revision: as the address of a model has it, or as some write it. */
 const MODEL = /^([\w-][\w.-]*(?:\/[\w-][\w.-]*)?)(?:\/(?:tree|blob|resolve)\/([^/]+).*|[@:](\w[\w./-]*)|\/)?$/;
-/** What git allows in the name of a branch or a tag. */
+/** Names that git allows for a branch or a tag. */
 const REVISION = /^(?![-/.])(?!.*(\.\.|\/\/|\/\.|@\{|[./]$))[^\s\p{Cc}~^:?*[\\]+$/u;
 const COMMIT = /^[0-9a-f]{40}$/;
 
@@ -117,7 +117,7 @@ const ADVICE: Record<number, string> = {
   403: 'Set HF_TOKEN to a token that may read it, and accept its terms on the Hub.',
   404: 'Check the name and the revision. A package with weights is found in Node alone.',
 };
-/** What to do about an answer of the Hub, or none. */
+/** Advice about an answer of the Hub, or about none. */
 function adviceOf(cause: unknown, otherwise: string): string {
   const { HTTPS_PROXY, https_proxy, NODE_USE_ENV_PROXY } = variables;
   if (isRefusal(cause)) return ADVICE[cause.response.status] ?? otherwise;

@@ -52,9 +52,9 @@ const ADDED_TOKEN = {
   content: option.required(option.string),
   /** Find it in the normalized text: in an uncased model, in any case. Default false. */
   normalized: option.boolean,
-  /** It takes the spaces before it. Default false. */
+  /** Takes the spaces before it. Default false. */
   lstrip: option.boolean,
-  /** It takes the spaces after it. Default false. */
+  /** Takes the spaces after it. Default false. */
   rstrip: option.boolean,
   /** Find it only where no letter or digit stands beside it. Default false. */
   singleWord: option.boolean,

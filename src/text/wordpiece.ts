@@ -18,7 +18,7 @@ export const WORD_PIECE_OPTIONS = {
   chineseChars: option.byDefault(true, option.boolean),
   /** The token of a word that has no split into pieces. Default [UNK]. */
   unknown: option.byDefault('[UNK]', option.string),
-  /** What pieces begin with that do not begin a word. Default `##`. */
+  /** Prefix of pieces that do not begin a word. Default `##`. */
   prefix: option.byDefault('##', option.string),
   /** Longest word in characters; a longer one is unknown. Default 100. */
   maxWord: option.byDefault(100, option.integer(0)),

@@ -40,7 +40,7 @@ export interface Block {
   readonly stride: number;
   /** Only of an upload: whether its elements are float16. */
   isHalf?: boolean;
-  /** What fills the block before the program runs. */
+  /** Contents of the block before the program runs. */
   readonly data?: Int32Array;
 }
 /** A packed linear. `weight`, `constants` and `offsets` are addresses; layouts: linear.wasm.ts, linearInt8.wasm.ts. */
@@ -61,7 +61,7 @@ interface Command {
   /** The kernel's arguments, at most 14. A block is alive from the first command that names it to the last. */
   readonly args: readonly Argument[];
 }
-/** What commands depend on besides their step. */
+/** Settings that commands depend on besides their step. */
 interface Settings {
   readonly threads: number;
   readonly choice: KernelChoice;

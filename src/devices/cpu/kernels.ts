@@ -12,7 +12,7 @@ import { CpuDevice } from './device.ts';
 import { instantiate, WEIGHTS } from './threads.ts';
 import type { Compilation } from './v8Flags.ts';
 
-/** What the tests and timings of this process found. */
+/** Results of the tests and timings of this process. */
 export interface Kernels {
   readonly module: WebAssembly.Module;
   readonly choice: KernelChoice;
@@ -20,7 +20,7 @@ export interface Kernels {
   readonly simd: string;
   /** Milliseconds of a product with each kernel that was timed, by the kernels' names. */
   readonly measured: Readonly<Record<string, number>>;
-  /** Which kernels were not used, and why. */
+  /** Kernels that were not used, and why. */
   readonly reasons: readonly string[];
 }
 /** Modules of the kernels: with relaxed SIMD, and without. */

@@ -153,7 +153,7 @@ export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memo
   return { ...exports, kernels: KERNELS.map((name) => exports[name] as Kernel) } as unknown as Exports;
 }
 
-/** What a worker receives when it starts. */
+/** Message that a worker receives when it starts. */
 export interface WorkerData {
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;

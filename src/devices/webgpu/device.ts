@@ -74,7 +74,7 @@ export class WebgpuDevice implements Device {
   readonly #layout: GPUBindGroupLayout;
   /** Weights and uploaded tensors. */
   readonly #uploads: GpuMemory[] = [];
-  /** What runs write. */
+  /** Buffers that runs write. */
   readonly #pool: GpuMemory[] = [];
   readonly #pipelines = new Map<Kernel, Promise<GPUComputePipeline>>();
   /** By the place of the dispatch and the numbers of its buffers. */

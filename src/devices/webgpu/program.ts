@@ -81,7 +81,7 @@ type Grid = readonly [number, number?, number?];
 /** One dispatch of one kernel. */
 export interface Dispatch {
   readonly kernel: Kernel;
-  /** What the kernel reads, at bindings 4 to 7. */
+  /** Tensors that the kernel reads, at bindings 4 to 7. */
   readonly reads: readonly GpuTensor[];
   readonly y: GpuTensor;
   /** The values of FIELDS. */

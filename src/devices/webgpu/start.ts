@@ -127,7 +127,7 @@ function noAdapter(wanted?: string): BertletError {
 /** Seconds after which an adapter or a device that has not answered never will. */
 const PATIENCE = 8;
 
-/** What a request gives. @throws BertletError `device` if it fails, or takes longer than PATIENCE */
+/** Waits for a request. @throws BertletError `device` if it fails, or takes longer than PATIENCE */
 async function answered<T>(request: Promise<T>, expected: string, from = ''): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error(`no answer in ${PATIENCE} s`)), PATIENCE * 1000);
