@@ -1,3 +1,4 @@
+// @unit
 /** One definition of a model's size and one unit in all texts for people: of the file in this precision, in MB of 2^20 bytes. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** What ops.ts has every engine compute, and whether what comes out is right. */
+/** Inputs that ops.ts has every engine compute, and the check of their results. */
 import { normal } from '../../kernels/op.ts';
 
 /** Matrices of SIZE x SIZE; each op CHAIN times in a row, so that what it takes to hand numbers in and out counts little. */
