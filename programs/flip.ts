@@ -3,8 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
 import { inputError } from '../src/errors.ts';
 import { type Checkpoint, openRuntime, readSafetensors } from '../src/tensor.ts';
-import { compareTraces, readTrace, type Trace, traceOf } from './explain/flip.ts';
-import { flipText } from './explain/text.ts';
+import { compareTraces, flipText, readTrace, type Trace, traceOf } from './explain/flip.ts';
 import { type Io, printer } from './io.ts';
 
 const DEVICES = ['cpu', 'reference', 'webgpu'] as const;

@@ -33,6 +33,8 @@ interface File {
   path: string;
   lines: number;
   imports: string[];
+  /** Imports of types as well. */
+  all: string[];
   longest: { name: string; lines: number };
 }
 
@@ -63,12 +65,17 @@ function measure(path: string): File {
     FunctionExpression: visit as never,
     ArrowFunctionExpression: visit as never,
   }).visit(program);
-  const imports = module.staticImports
-    .filter(({ entries }) => entries.length === 0 || entries.some(({ isType }) => !isType))
-    .map(({ moduleRequest }) => moduleRequest.value)
-    .filter((request) => request.startsWith('.'))
-    .map((request) => relative(ROOT, join(ROOT, dirname(path), request)));
-  return { path, lines: codeLines(text), imports, longest };
+  const requests = (some: { moduleRequest: { value: string } | null }[]) =>
+    some
+      .flatMap(({ moduleRequest }) => moduleRequest?.value ?? [])
+      .filter((request) => request.startsWith('.'))
+      .map((request) => relative(ROOT, join(ROOT, dirname(path), request)));
+  const { staticImports, staticExports } = module;
+  const imports = requests(
+    staticImports.filter(({ entries }) => entries.length === 0 || entries.some(({ isType }) => !isType)),
+  );
+  const all = requests([...staticImports, ...staticExports.flatMap(({ entries }) => entries)]);
+  return { path, lines: codeLines(text), imports, all, longest };
 }
 
 /** The parser has no WGSL; its functions end with a brace that begins a line. */
@@ -77,7 +84,7 @@ function measureWgsl(path: string): File {
   const functions = [...text.matchAll(/^fn (\w+)[\s\S]*?^}/gm)];
   const sizes = functions.map(([body, name]) => ({ name: name!, lines: codeLines(body) }));
   const longest = sizes.toSorted((a, b) => b.lines - a.lines)[0] ?? { name: '', lines: 0 };
-  return { path, lines: codeLines(text), imports: [], longest };
+  return { path, lines: codeLines(text), imports: [], all: [], longest };
 }
 
 const files = new Map(
@@ -112,6 +119,21 @@ const reading = closureOf(PATH);
 const longest = [...files.values()].map((file) => ({ ...file.longest, path: file.path }));
 longest.sort((a, b) => b.lines - a.lines);
 
+/** Rooms of src, drawn from the imports of values and types: a folder, or a file with those that are its own. */
+const TOGETHER = { doors: 'index tensor', qa: 'qa queue spans', errors: 'errors options' };
+function inHouse(path: string): string {
+  const [, name] = /^src\/(\w+)/.exec(path)!;
+  return Object.entries(TOGETHER).find(([, names]) => names.split(' ').includes(name!))?.[0] ?? name!;
+}
+const arrows = new Set(
+  [...files.values()].flatMap(({ path, all }) =>
+    all
+      .filter((to) => path.startsWith('src/') && to.startsWith('src/') && inHouse(to) !== inHouse(path))
+      .map((to) => `${inHouse(path)} > ${inHouse(to)}`),
+  ),
+);
+const house = new Set([...arrows].flatMap((arrow) => arrow.split(' > ')));
+
 const summary =
   `From question to answer on the reference device: **${sum(reading)} code lines in ${reading.length} files**, counted with all ` +
   `that they import. \`src\` and \`kernels\` are ${sum(files.values())} in all; the longest function has ${longest[0]!.lines} lines.`;
@@ -123,7 +145,9 @@ const table = [
     ...own.map((file) => `| | ${file.path} | ${file.lines} | ${file.longest.lines} |`),
   ]),
 ].join('\n');
-console.log(`${summary}\n\n${table}`);
+console.log(
+  `${summary}\n\n${table}\n\nsrc: ${house.size} rooms, ${arrows.size} arrows: ${[...arrows].toSorted().join(', ')}`,
+);
 
 const check = process.argv.includes('--check');
 const fail = (message: string) => {
@@ -134,6 +158,7 @@ for (const { name, lines, cap } of rooms)
   if (lines > cap) fail(`${name}: expected at most ${cap} code lines, got ${lines}`);
 if (sum(files.values()) > ALL) fail(`src and kernels: expected at most ${ALL} code lines, got ${sum(files.values())}`);
 if (sum(reading) > CLOSURE) fail(`question to answer: expected at most ${CLOSURE} code lines, got ${sum(reading)}`);
+if (house.size > 13 || arrows.size > 46) fail('src: expected at most 13 rooms and 46 arrows, got more');
 for (const { name, path, lines } of longest) {
   if (lines > FUNCTION) fail(`${path}, ${name}: expected a function of at most ${FUNCTION} lines, got ${lines}`);
 }

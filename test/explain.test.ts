@@ -10,7 +10,7 @@ import { tensor } from '../kernels/op.ts';
 import * as explaining from '../programs/explain/explain.ts';
 import { type Explanation, explain } from '../programs/explain/explain.ts';
 import * as flipping from '../programs/explain/flip.ts';
-import { flipText } from '../programs/explain/text.ts';
+import { flipText } from '../programs/explain/flip.ts';
 import { type LinearCall, TraceDevice } from '../programs/explain/trace.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { Bert } from '../src/bert.ts';

@@ -61,11 +61,11 @@ export function peersText({ environment, what, threads, engines, installed }: Pe
     ...(installed ? [each.start.again?.toFixed(0) ?? ''] : []),
   ]);
   const start = installed ? ['start, ms', 'start, CPU ms', 'peak MB', 'again, ms'] : [];
-  const sizes = Object.entries(installed ?? {}).map(([name, size]) => `${name} ${size.toFixed(0)} MB`);
+  const sizes = Object.entries(installed ?? {}).map(([name, size]) => `${name} ${size.toFixed(1)}`);
   return [
     `${what}, ${threads} threads; ${machine(environment)}; bertlet: ${kernelsOf(engines)}`,
     markdown(['engine', 'median ms', 'min ms', 'bertlet / it', ...start], rows),
-    ...(sizes.length > 0 ? [`Installed: ${sizes.join(', ')}`] : []),
+    ...(sizes.length > 0 ? [`Installed, MB: ${sizes.join(', ')}`] : []),
   ].join('\n\n');
 }
 

@@ -3,10 +3,11 @@
  * rounds the other way, and on to the logits. Floats may be added up in any order, so they differ in their last bits; where
  * one lies next to the border between two integers, that is enough. Runs wherever the engine does.
  */
+import { aligned } from '../../bench/columns.ts';
 import { inputError } from '../../src/errors.ts';
 import { type Checkpoint, type Device, type HostTensor, quantizeActivations } from '../../src/tensor.ts';
 import { place } from './explain.ts';
-import { nameOf } from './text.ts';
+import { nameOf, percent, short } from './text.ts';
 import { traced } from './trace.ts';
 
 /** The input of a linear, as a run of the int8 model (scheme `torch`) made integers of it. */
@@ -173,4 +174,36 @@ export function compareTraces(
   const logits = one.logits.reduce((most, value, at) => Math.max(most, Math.abs(value - other.logits[at]!)), 0);
   const answers = [bestOf(checkpoint, input, one.logits), bestOf(checkpoint, input, other.logits)] as const;
   return { tokens: one.logits.length / 2, first, growth, logits, answers };
+}
+
+/** Output of `bertlet explain --flip`. */
+export function flipText({ tokens, first, growth, logits, answers }: Flip, names: readonly [string, string]): string {
+  const percentOf = ({ different, integers }: Flip['growth'][0]) => percent(different / integers);
+  const said = answers.map(({ text, score }, i) => {
+    return `${names[i]}: ${text === '' ? 'no answer' : JSON.stringify(text)}, score ${score.toFixed(3)}`;
+  });
+  const ends = [`logits: ${short(logits)} apart at most`, ...said].join('\n');
+  const title = `${tokens} tokens, int8 torch: ${names.join(' beside ')}`;
+  if (!first) return `${title}\nall integers of all linears are equal\n${ends}`;
+  const [{ zeroPoint, scale }] = first.sides;
+  const rows = first.sides.map(({ x, quotient, integer, ...own }, i) => [
+    names[i]!,
+    x?.toPrecision(9) ?? 'unknown',
+    own.scale.toPrecision(9),
+    quotient?.toPrecision(9) ?? 'unknown',
+    String(integer - own.zeroPoint),
+    String(integer),
+  ]);
+  const border = ['border', first.border.toPrecision(9), '', (first.border / scale).toPrecision(9), '', ''];
+  const head = ['', 'x', 'scale', 'x / scale', 'rounded', `+ ${zeroPoint}`];
+  const table = aligned([head, ...rows, border]).map((cells) => cells.join('  ').trimEnd());
+  const lines = aligned([
+    ['', 'integers', 'differ', '', 'by at most'],
+    ...growth.map((one) => [
+      one.linear,
+      ...[one.integers.toLocaleString('en'), one.different.toLocaleString('en'), percentOf(one), String(one.most)],
+    ]),
+  ]).map((cells) => cells.join('  ').trimEnd());
+  const where = `input of ${first.linear}, token ${first.token}, feature ${first.feature}: the first integer that differs`;
+  return [title, '', where, ...table, '', ...lines, '', ends].join('\n');
 }

@@ -2,7 +2,6 @@
 import { aligned } from '../../bench/columns.ts';
 import type { Scheme } from '../../src/tensor.ts';
 import { type Explanation, type LinearReport, type Quantized, SCHEMES, worst } from './explain.ts';
-import type { Flip } from './flip.ts';
 
 /** `layer 0 output`, `qa_outputs`. */
 export const nameOf = ({ layer, kind }: Pick<LinearReport, 'layer' | 'kind'>): string =>
@@ -105,38 +104,6 @@ export function textTable({ linears }: Explanation): string {
 const LEGEND = `range, scale, zero point: of float32's input to the linear; accurate: of the median token. clipped: rounded beyond
 0..127. levels: different integers in the median token, of 128. steps: root mean square of x / scale. alone: only this
 linear in int8; whole: all of them. dB: 10 log10(sum y^2 / sum (y - yq)^2), its output against float32's; * lowest.`;
-
-/** Output of `bertlet explain --flip`. */
-export function flipText({ tokens, first, growth, logits, answers }: Flip, names: readonly [string, string]): string {
-  const percentOf = ({ different, integers }: Flip['growth'][0]) => percent(different / integers);
-  const said = answers.map(({ text, score }, i) => {
-    return `${names[i]}: ${text === '' ? 'no answer' : JSON.stringify(text)}, score ${score.toFixed(3)}`;
-  });
-  const ends = [`logits: ${short(logits)} apart at most`, ...said].join('\n');
-  const title = `${tokens} tokens, int8 torch: ${names.join(' beside ')}`;
-  if (!first) return `${title}\nall integers of all linears are equal\n${ends}`;
-  const [{ zeroPoint, scale }] = first.sides;
-  const rows = first.sides.map(({ x, quotient, integer, ...own }, i) => [
-    names[i]!,
-    x?.toPrecision(9) ?? 'unknown',
-    own.scale.toPrecision(9),
-    quotient?.toPrecision(9) ?? 'unknown',
-    String(integer - own.zeroPoint),
-    String(integer),
-  ]);
-  const border = ['border', first.border.toPrecision(9), '', (first.border / scale).toPrecision(9), '', ''];
-  const head = ['', 'x', 'scale', 'x / scale', 'rounded', `+ ${zeroPoint}`];
-  const table = aligned([head, ...rows, border]).map((cells) => cells.join('  ').trimEnd());
-  const lines = aligned([
-    ['', 'integers', 'differ', '', 'by at most'],
-    ...growth.map((one) => [
-      one.linear,
-      ...[one.integers.toLocaleString('en'), one.different.toLocaleString('en'), percentOf(one), String(one.most)],
-    ]),
-  ]).map((cells) => cells.join('  ').trimEnd());
-  const where = `input of ${first.linear}, token ${first.token}, feature ${first.feature}: the first integer that differs`;
-  return [title, '', where, ...table, '', ...lines, '', ends].join('\n');
-}
 
 /** Why the scores may not be those that another device prints. */
 export const OTHER_SCORES =
