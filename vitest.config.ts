@@ -13,6 +13,7 @@ export default defineConfig({
     maxWorkers: availableParallelism(), // vitest would leave a core free
     testTimeout: 300_000, // SwiftShader takes seconds to compile a kernel, minutes on a busy machine: only a hang is late
     hookTimeout: 300_000,
+    setupFiles: process.env.BERTLET_MESSAGES ? ['test/messages.ts'] : [],
     projects: [
       { extends: true, test: { name: 'unit', include: unit } },
       {

@@ -105,7 +105,7 @@ export class Bert {
   /** Uploads the weights. Query, key and value read the same input, so they become one linear [3 hidden, hidden]. */
   constructor(runtime: Runtime, config: BertConfig, weights: Weights) {
     const isRight = object.allows(config) && [runtime?.linearLayer, weights?.describe].every(callback().allows);
-    if (!isRight) throw inputError('Bert', 'a Runtime, sizes and Weights', [runtime, config, weights].map(preview));
+    if (!isRight) throw inputError('Bert', 'a Runtime, sizes, Weights', [runtime, config, weights].map(preview));
     this.#runtime = runtime;
     this.config = config;
     const { hidden, embedding = hidden, types } = config;

@@ -46,7 +46,7 @@ export const strings = rule<readonly string[]>(
 );
 /** @param where for the words: `on cpu` */
 export const oneOf = <V>(names: readonly V[], where = '') =>
-  rule<V>(`${names.join(', ')}${where && ` ${where}`}`, (value) => names.includes(value as V));
+  rule<V>(`${names.join(', ').replace(/^,/, 'none,')}${where && ` ${where}`}`, (value) => names.includes(value as V));
 /** Known by its name, as all that may come from another realm, such as that of a test runner, which has classes of its own. */
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   Object.prototype.toString.call(value) === '[object Object]';

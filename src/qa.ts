@@ -147,7 +147,7 @@ export class QuestionAnswering {
       signal?.throwIfAborted();
       const ids = checkedIds('inputIds', inputIds, vocab, positions);
       const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
-      if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length} of them`, typeIds.length);
+      if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length}, as inputIds`, typeIds.length);
       this.#refusePadding('inputIds', ids);
       let logits: Float32Array = new Float32Array();
       const told = (values: Float32Array) => {

@@ -331,7 +331,7 @@ export class Runtime {
     checkIds('embedding: typeIds', typeIds, types, ids.length);
     const own = lengthsOf(ids.length, lengths);
     const long = own.find((tokens) => tokens > positions);
-    if (long !== undefined) throw inputError('embedding', `1 to ${positions} tokens, the positions`, long);
+    if (long !== undefined) throw inputError('embedding', `1 to ${positions} tokens, one for each position`, long);
     const places = Int32Array.from(own.flatMap((tokens) => [...Array(tokens).keys()]));
     // Copies: what is checked here is what `read` computes with. Word, type, position is BertEmbeddings' order of the sum.
     const indices = [ids.slice(), typeIds.slice(), places];
@@ -430,7 +430,7 @@ export class Runtime {
     this.#check('attention', qkv);
     const columns = qkv.shape[1];
     if (!isCount(heads) || columns % (3 * heads) !== 0) {
-      throw inputError('attention', `3 x hidden columns for ${preview(heads)} heads`, columns);
+      throw inputError('attention', `${columns} columns to be 3 x heads x headDim`, `${preview(heads)} heads`);
     }
     return this.#record(qkv.lengths, columns / 3, { op: 'attention', heads, reads: [qkv] });
   }
@@ -505,7 +505,7 @@ export class Runtime {
     this.#last = this.#last.then(() => this.device.free(x.buffer)); // reads that were asked for may need it
   }
   #checkAlive(): void {
-    if (this.#disposed) throw fault('disposed', 'runtime', 'one in use', 'a disposed one');
+    if (this.#disposed) throw fault('disposed', 'runtime', 'a runtime in use', 'a disposed one');
   }
   /** @throws BertletError `input` unless all are tensors of this runtime */
   #check(op: string, ...tensors: readonly Tensor[]): void {

@@ -43,7 +43,7 @@ describe('refusals', () => {
     ],
     [
       'a sequence that is too long',
-      /1 to 3 tokens, the positions, got 4/,
+      /1 to 3 tokens, one for each position, got 4/,
       () => runtime.embedding(new Int32Array(6), new Int32Array(6), tables, [2, 4]),
     ],
     [

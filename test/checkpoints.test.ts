@@ -162,8 +162,8 @@ describe('config.json: transformers computes the same, or it is refused by name'
     ['bert', { num_hidden_layers: 1 }, /unexpected bert\.encoder\.layer\.1\./],
     ['bert', { is_decoder: true }, /expected is_decoder to be false/],
     ['distilbert', { activation: 'relu' }, /expected activation to be gelu, gelu_python, got "relu"/],
-    ['distilbert', { num_attention_heads: 4 }, /expected num_attention_heads to be as n_heads, 2, got 4\. /],
-    ['distilbert', { num_hidden_layers: 1 }, /expected num_hidden_layers to be as n_layers, 2, got 1\. /],
+    ['distilbert', { num_attention_heads: 4 }, /expected num_attention_heads to be equal to n_heads, 2, got 4\. /],
+    ['distilbert', { num_hidden_layers: 1 }, /expected num_hidden_layers to be equal to n_layers, 2, got 1\. /],
     [
       'roberta',
       { pad_token_id: 0 },
@@ -225,7 +225,7 @@ describe('files of weights', () => {
     'module.': /changed-\w+: expected a model's weights, got names that begin with `module\.`/,
     '_orig_mod.': /changed-\w+: expected a model's weights, got names that begin with `_orig_mod\.`/,
     'base_model.model.':
-      /39 tensors differ: missing bert\..* The file has base_model\.model\.bert\.\S+, (base\S+, ){4}and 34 more\. /,
+      /tensors that differ, 39: missing bert\..* The file has base_model\.model\.bert\.\S+, (base\S+, ){4}and 34 more\. /,
   };
   test.each(configs.files.flatMap((one) => ('names' in one ? [[one.names, one] as const] : [])))(
     'names: %s',

@@ -175,12 +175,12 @@ describe('shapes that do not fit are refused with both values', () => {
     ],
     [
       'attention: heads',
-      /^attention: expected 3 x hidden columns for 4 heads, got 18\.$/,
+      /^attention: expected 18 columns to be 3 x heads x headDim, got 4 heads\.$/,
       () => runtime.attention(zeros(2, 18), 4),
     ],
     [
       'attention: no heads',
-      /^attention: expected 3 x hidden columns for 0 heads, got 18\.$/,
+      /^attention: expected 18 columns to be 3 x heads x headDim, got 0 heads\.$/,
       () => runtime.attention(zeros(2, 18), 0),
     ],
     [
@@ -200,7 +200,7 @@ describe('shapes that do not fit are refused with both values', () => {
     ],
     [
       'embedding: positions',
-      /^embedding: expected 1 to 3 tokens, the positions, got 4\.$/,
+      /^embedding: expected 1 to 3 tokens, one for each position, got 4\.$/,
       () => runtime.embedding(ids(0, 0, 0, 0), ids(0, 0, 0, 0), tables),
     ],
     [

@@ -423,7 +423,7 @@ describe('wrong input', () => {
     [{ inputIds: Array(513).fill(1), tokenTypeIds: [] }, /inputIds: expected 1 to 512 tokens, got 513/],
     [{ inputIds: [1, 100], tokenTypeIds: [0, 0] }, /inputIds\[1\]: expected an integer from 0 to 99, got 100/],
     [{ inputIds: [0.5], tokenTypeIds: [0] }, /inputIds\[0\]: expected an integer from 0 to 99, got 0.5/],
-    [{ inputIds: [1, 2], tokenTypeIds: [0] }, /tokenTypeIds: expected 2 of them, got 1/],
+    [{ inputIds: [1, 2], tokenTypeIds: [0] }, /tokenTypeIds: expected 2, as inputIds, got 1/],
     [{ inputIds: [1], tokenTypeIds: [2] }, /tokenTypeIds\[0\]: expected an integer from 0 to 1, got 2/],
   ])('logits: %#', (input, message) => expectError('input', message, () => qa.logits(input)));
   test('weights that give NaN', () =>

@@ -128,7 +128,7 @@ test('after dispose() ops, uploads and reads are refused; dispose() waits for a 
   const disposed = Promise.all([rt.dispose(), rt.dispose()]);
   expect((await reading).length).toBe(36);
   await disposed;
-  const message = /^runtime: expected one in use, got a disposed one\.$/;
+  const message = /^runtime: expected a runtime in use, got a disposed one\.$/;
   await expectError('disposed', message, () => rt.read(x));
   await expectError('disposed', message, () => rt.tensor(normal([1, 1], 1)));
   await expectError('disposed', message, () => rt.attention(x, 1));

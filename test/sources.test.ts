@@ -36,19 +36,25 @@ describe('blobs', () => {
   test('one is missing', () =>
     expectError('file', /^the given files: expected config\.json, got none\./, () => load(blobs(files.slice(1)))));
   test('a file of weights in each folder', () =>
-    expectError('input', /^blobs: expected a File, .* of each name, once, got config\.json: .*, config\.json: /, () =>
-      blobs([...files, files[0]!]),
+    expectError(
+      'input',
+      /^blobs: expected a File, .* for each name, and each name once, got config\.json: .*, config\.json: /,
+      () => blobs([...files, files[0]!]),
     ));
   test.each([null, 'text', 5, {}, [1]])('%j is no content', (content) =>
-    expectError('input', /^blobs: expected a File, Blob or Uint8Array of each name, once, got config\.json: /, () =>
-      blobs({ 'config.json': content as never }),
+    expectError(
+      'input',
+      /^blobs: expected a File, Blob or Uint8Array for each name, and each name once, got config\.json: /,
+      () => blobs({ 'config.json': content as never }),
     ),
   );
   test.each([null, undefined, 'text', 5, [1], [null], [new Blob([])], new Float32Array(2)])(
     '%j are no files',
     (given) =>
-      expectError('input', /^blobs: expected (an object|a File, Blob or Uint8Array of each name, once), got /, () =>
-        blobs(given as never),
+      expectError(
+        'input',
+        /^blobs: expected (an object|a File, Blob or Uint8Array for each name, and each name once), got /,
+        () => blobs(given as never),
       ),
   );
   test('a list as an input has it, and any view of bytes', async () => {

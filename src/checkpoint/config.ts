@@ -130,7 +130,7 @@ function readerOf(json: Record<string, unknown>, { keys = {}, synonyms = [] }: F
     const value = json[familyKey] ?? absent;
     if (!allows(value)) throw configError(file, familyKey, expected, value);
     if (synonyms.includes(key) && json[key] !== undefined && json[key] !== value)
-      throw configError(file, key, `as ${familyKey}, ${value}`, json[key]);
+      throw configError(file, key, `equal to ${familyKey}, ${value}`, json[key]);
     return value as NonNullable<V>;
   };
 }
@@ -279,7 +279,7 @@ function problemsError(file: string, problems: readonly string[], others: readon
   const listed = firstOf(problems, 20, '; ');
   const there = others.length > 0 ? ` The file has ${firstOf(others, 5, ', ')}.` : '';
   const advice = 'Use a question answering checkpoint with its own config.json.';
-  return new BertletError('weights', `${file}: ${problems.length} tensors differ: ${listed}.${there} ${advice}`);
+  return new BertletError('weights', `${file}: tensors that differ, ${problems.length}: ${listed}.${there} ${advice}`);
 }
 
 /** Joins the first lines of a list, and says how many more there are. */

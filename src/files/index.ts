@@ -152,7 +152,7 @@ export function blobs(files: Iterable<File> | Record<string, Blob | Uint8Array>)
   const byName = new Map<string, Blob | Uint8Array>(entries);
   if (!entries.every(isFile) || byName.size < entries.length) {
     const got = entries.map(([name, file]) => `${name}: ${preview(file)}`);
-    throw inputError('blobs', 'a File, Blob or Uint8Array of each name, once', got.join(', '));
+    throw inputError('blobs', 'a File, Blob or Uint8Array for each name, and each name once', got.join(', '));
   }
   return {
     name: 'the given files',

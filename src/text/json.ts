@@ -263,7 +263,7 @@ export function tokenizerOf(files: TokenizerFiles, className: string, size = { t
     const followsFile = FILE_CLASSES.includes(className);
     if (!CLASSES.includes(className)) refuse('tokenizer_class', CLASSES.join(', '), className);
     for (const key of UNKNOWN) if (config[key]) refuse(CONFIG, `no ${key}`, config[key]);
-    if (followsFile && !files.json) refuse(FILE, `one for ${className}`, files.json);
+    if (followsFile && !files.json) refuse(FILE, `a file for ${className}`, 'none');
     const defaults = followsFile ? [] : BYTE_LEVEL_CLASSES.includes(className) ? ROBERTA : BERT;
     const names = namesOf(config, special, defaults);
     const vocab = vocabularyOf(json);
