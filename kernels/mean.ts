@@ -29,7 +29,7 @@ export const mean: Op<MeanInputs> = {
   cases: {
     '1x1': () => ({ x: normal([1, 1], 1), lengths: [1] }),
     '5x17': () => ({ x: normal([5, 17], 2), lengths: [5] }),
-    '133x40': () => ({ x: normal([133, 40], 3, 100), lengths: [133] }),
+    '33x2100': () => ({ x: normal([33, 2100], 3, 100), lengths: [33] }),
     'three sequences': () => ({ x: normal([20, 33], 4), lengths: [1, 12, 7] }),
     'no numbers': () => {
       const x = constant([3, 3], 1);

@@ -86,6 +86,7 @@ export const MUTANTS: Mutant[] = [
     ['<f32>(last - row)', '<f32>last'],
     ['row = load<usize>(firsts + (sequence << 2))', 'row = <usize>0'],
     ['memory.fill(to, 0, bytes);', ''],
+    ['<usize>(item % blocks) * BLOCK', '<usize>(item % blocks) * 64'],
   ]),
   ...mutants('kernels/elementwise.wasm.ts', 'runtime.test', 'to the bit', [
     ['memory.fill(to + columns, 0, stride - columns)', ''],
