@@ -412,10 +412,10 @@ describe('a bad network', () => {
         file
       ]!;
       const asked = (line: string) => of.test(line);
-      await expect.poll(() => server.requests.some((line) => asked(line))).toBe(true);
+      await expect.poll(() => server.requests.some((line) => asked(line)), { timeout: 20_000 }).toBe(true);
       stop.abort(reason);
       await expect(opened).rejects.toBe(reason);
-      await expect.poll(() => server.left.some(asked)).toBe(true);
+      await expect.poll(() => server.left.some(asked), { timeout: 20_000 }).toBe(true);
       expect(kept().filter((path) => /incomplete|safetensors/.test(path))).toEqual([]);
       server.faults.clear();
       await open();

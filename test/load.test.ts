@@ -68,7 +68,7 @@ describe('a good folder', () => {
       if (loaded > total / 2) stop.abort(null);
     };
     await expect(load(folder, { threads: 2, signal: stop.signal, onProgress })).rejects.toBe(null);
-    await expect.poll(() => dispose.mock.calls.length).toBe(1);
+    await expect.poll(() => dispose.mock.calls.length, { timeout: 20_000 }).toBe(1);
     dispose.mockRestore();
   });
   test('the accurate scheme is nearer to float32 than torch', async () => {
