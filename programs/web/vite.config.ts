@@ -1,8 +1,8 @@
 /** Builds the page to dist-web/, and serves it with the headers that threads need. */
 import { createHash } from 'node:crypto';
-import { cpSync, createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
-import { type Connect, defineConfig, type Plugin } from 'vite';
+import { cpSync, createReadStream, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { defineConfig, type Plugin } from 'vite';
 import { megabytes } from '../../bench/sizes.ts';
 import { convert } from '../convert.ts';
 import { FLOAT16, HASH, INT8_PREFIX, PAGE_FILES } from './model.ts';
@@ -36,25 +36,9 @@ async function int8Model(): Promise<PageModel> {
   return { address: `${INT8_PREFIX}${sha256.slice(0, HASH)}`, folder, bytes };
 }
 
-/** Serves files as they are. Vite would compress them at each visit: what it knows no type of, it takes for text. */
-const served =
-  (models: readonly PageModel[]): Connect.NextHandleFunction =>
-  (request, response, next) => {
-    const path = request.url!.replace(/^\/|[?#].*/g, '');
-    const found = models.find(({ address }) => path.startsWith(`${address}/`));
-    const name = found && MODEL_FILES.find((file) => path === `${found.address}/${file}`);
-    if (!name) return next();
-    const file = join(name === 'README.md' ? WEIGHTS : found.folder, name);
-    response.setHeader('content-type', 'application/octet-stream');
-    response.setHeader('content-length', statSync(file).size);
-    for (const [header, value] of Object.entries(HEADERS)) response.setHeader(header, value);
-    createReadStream(file).pipe(response);
-  };
-
-/** The embedded checkpoint in both precisions, each at its address: served while developing, copied when built. */
+/** The embedded checkpoint in both precisions, each at its address. */
 const models = (all: readonly PageModel[]): Plugin => ({
   name: 'models',
-  configureServer: ({ middlewares }) => void middlewares.use(served(all)),
   writeBundle({ dir }) {
     for (const { address, folder } of all) {
       for (const file of MODEL_FILES) {
@@ -64,15 +48,19 @@ const models = (all: readonly PageModel[]): Plugin => ({
   },
 });
 
-/** The built page's models, served from where they were copied to. */
+/** Serves the built page's models as they are. Vite would compress them at each visit: what it knows no type of, it takes for text. */
 const preview: Plugin = {
   name: 'preview',
   configurePreviewServer({ middlewares, config }) {
-    const root = join(config.root, config.build.outDir);
-    const out = isAbsolute(config.build.outDir) ? config.build.outDir : root;
-    const folder = join(out, 'models');
-    const names = existsSync(folder) ? readdirSync(folder) : [];
-    middlewares.use(served(names.map((name) => ({ address: `models/${name}`, folder: join(folder, name), bytes: 0 }))));
+    middlewares.use((request, response, next) => {
+      const [, model = '', name = ''] = /^\/models\/([^/]+)\/([^/?#]+)/.exec(request.url!) ?? [];
+      const file = join(resolve(config.root, config.build.outDir), 'models', model, name);
+      if (!MODEL_FILES.includes(name) || !existsSync(file)) return next();
+      response.setHeader('content-type', 'application/octet-stream');
+      response.setHeader('content-length', statSync(file).size);
+      for (const [header, value] of Object.entries(HEADERS)) response.setHeader(header, value);
+      createReadStream(file).pipe(response);
+    });
   },
 };
 
@@ -122,7 +110,6 @@ export default defineConfig(async ({ isPreview }) => {
     define: { INT8_MODEL: JSON.stringify(int8 ? { address: int8.address, bytes: int8.bytes } : null) },
     worker: { format: 'es' as const },
     build: { outDir: OUT, emptyOutDir: true, target: 'es2024' },
-    server: { headers: HEADERS },
     // By number: `localhost` may be another address for the browser, with another server. A port in use is passed over, and said.
     preview: { headers: HEADERS, host: '127.0.0.1', port: 8080 },
   };

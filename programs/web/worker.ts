@@ -1,5 +1,5 @@
 /** The engine, in a worker of its own: whatever it computes, the page stays free to be typed in. */
-import { median, Sampler } from '../../bench/measure.ts';
+import { median, type Protocol, Sampler } from '../../bench/measure.ts';
 import { fileBytes } from '../../bench/sizes.ts';
 import { describeAdapter } from '../../src/devices/webgpu/start.ts';
 import { type Answer, BertletError, load, type QuestionAnswering } from '../../src/index.ts';
@@ -66,29 +66,22 @@ const PACED = { warmups: 2, samples: 7, seconds: 1 };
  */
 async function pace({ model, threads, texts }: Calls['pace']['input'], _: Tell<'pace'>, signal: AbortSignal) {
   const checkpoint = await openCheckpoint(filesOf(model));
-  const runtimes = [];
+  const runtime = await openRuntime('cpu', { threads });
   try {
     const { tokenizer, config, tensors, scheme } = checkpoint;
     const { ids, typeIds } = tokenizer.encodePair(texts.question, texts.context);
-    const medians: number[] = [];
-    for (const precision of [scheme ?? 'accurate', 'fp32'] as const) {
-      const runtime = await openRuntime('cpu', { threads });
-      runtimes.push(runtime);
+    const forwards = ([scheme ?? 'accurate', 'fp32'] as const).map((precision) => {
       const own = precision === 'fp32' ? { config, tensors } : checkpoint;
       const bert = new Bert(runtime, config, weightsOf(own, precision, runtime.device));
-      const forward = () => bert.forward(Int32Array.from(ids), Int32Array.from(typeIds));
-      const sampler = new Sampler(forward, PACED, () => performance.now());
-      while (!sampler.done) {
-        signal.throwIfAborted();
-        await sampler.turn(1);
-      }
-      medians.push(median(sampler.milliseconds));
-    }
-    const [int8, fp32] = medians as [number, number];
+      return () => bert.forward(Int32Array.from(ids), Int32Array.from(typeIds));
+    });
+    const times = await sampled(forwards, PACED, signal);
+    signal.throwIfAborted();
+    const [int8, fp32] = times.map(median) as [number, number];
     return { int8, fp32, threads };
   } finally {
     checkpoint.close();
-    for (const runtime of runtimes) await runtime.dispose();
+    await runtime.dispose();
   }
 }
 
@@ -133,20 +126,25 @@ async function measure(
   return null;
 }
 
-/** Samples after some that are not counted, for so many seconds at most; null if stopped before the first. */
+/** An answer and the median time of it; null if stopped before the first. */
 async function time(qa: QuestionAnswering, texts: Texts, signal: AbortSignal) {
   let answer: Answer | undefined;
   const ask = async () => {
     [answer] = await qa.answer(texts);
   };
-  const sampler = new Sampler(ask, { warmups: WARM_UPS, samples: SAMPLES, seconds: SECONDS }, () => performance.now());
-  while (!signal.aborted && !sampler.done) {
-    await sampler.turn(1);
+  const protocol = { warmups: WARM_UPS, samples: SAMPLES, seconds: SECONDS };
+  const [times = []] = await sampled([ask], protocol, signal);
+  return times.length === 0 ? null : { median: median(times), samples: times.length, answer: answer! };
+}
+
+/** Milliseconds of each, in turns, until all are done or the signal ends them. */
+async function sampled(runs: (() => Promise<unknown>)[], protocol: Protocol, signal: AbortSignal): Promise<number[][]> {
+  const samplers = runs.map((run) => new Sampler(run, protocol, () => performance.now()));
+  while (!signal.aborted && samplers.some(({ done }) => !done)) {
+    for (const sampler of samplers) await sampler.turn(1);
     await new Promise((resolve) => setTimeout(resolve)); // so that `cancel` is heard
   }
-  const samples = sampler.milliseconds.length;
-  if (samples === 0) return null;
-  return { median: sampler.milliseconds.toSorted((a, b) => a - b)[samples >> 1]!, samples, answer: answer! };
+  return samplers.map(({ milliseconds }) => milliseconds);
 }
 
 /** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
