@@ -11,6 +11,7 @@ const unit = globSync('test/*.test.ts', { cwd: import.meta.dirname }).filter((fi
 export default defineConfig({
   test: {
     maxWorkers: availableParallelism(), // vitest would leave a core free
+    expect: { poll: { timeout: 60_000 } },
     testTimeout: 300_000, // SwiftShader takes seconds to compile a kernel, minutes on a busy machine: only a hang is late
     hookTimeout: 300_000,
     setupFiles: process.env.BERTLET_MESSAGES ? ['test/messages.ts'] : [],
