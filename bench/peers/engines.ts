@@ -50,10 +50,11 @@ const AVX2 = { ATEN_CPU_CAPABILITY: 'avx2', FBGEMM_ENABLE_INSTRUCTIONS: 'AVX2', 
 
 export function programsOf(what: What, { dir, threads, tokens, model, checkout, only, avx2 }: Options): Program[] {
   const asked = [`${threads}`, QUESTION, TEXT];
+  const folder = dir === undefined ? '' : resolve(dir);
   const of = (name: string, dtypes: string[], file: string, argsOf: (dtype: string) => string[], place?: string) =>
     dtypes.map((dtype): Program => {
       const python = file.endsWith('.py');
-      const command = python ? join(resolve(dir!), 'venv/bin/python') : process.execPath;
+      const command = python ? join(folder, 'venv/bin/python') : process.execPath;
       const env = python && avx2 ? { ...process.env, ...AVX2 } : process.env;
       const label = [name, dtype, place].filter(Boolean).join(' ');
       const start = async () => {
@@ -65,7 +66,6 @@ export function programsOf(what: What, { dir, threads, tokens, model, checkout, 
       return { name: label, start };
     });
   const forward = (dtype: string) => [`${tokens}`, dtype, `${threads}`];
-  const folder = dir === undefined ? '' : resolve(dir);
   const page = ['isolated', 'plain'].flatMap((kind) => [
     ...of('bertlet', OWN, 'page.ts', (dtype) => [folder, dtype, ...asked, 'bertlet', kind]),
     ...of('transformers.js', PEER, 'page.ts', (dtype) => [folder, dtype, ...asked, 'transformers.js', kind]),
