@@ -242,7 +242,7 @@ export const MUTANTS: Mutant[] = [
   ]),
   ...mutants('src/text/tokenizer.ts', 'checkpoints', 'one space', [['if (begin < end) yield', 'yield']]),
   ...mutants('src/text/json.ts', 'checkpoints', 'more ids than tokens', [['ids.length, tokens.length', '1, 1']]),
-  ...mutants('src/files/index.ts', 'sources', 'cut while it is open', [['if (got === 0) throw', 'if (got < 0) throw']]),
+  ...mutants('src/files/index.ts', 'sources', 'cut while it is open', [['at += got;', 'at += target.length;']]),
   ...mutants('src/checkpoint/precision.ts', 'doors', 'weightsOf', [
     ["check('precision', precision", "check('precision', 'fp32'"],
   ]),
@@ -333,7 +333,7 @@ export const MUTANTS: Mutant[] = [
   ...mutants('src/files/http.ts', 'hub.test', undefined, [
     ['Math.min(at - from, part.value.length)', '0'],
     ['wait > MAX_WAIT * 1000', 'false'],
-    ['at > most', 'false'],
+    ['at > most', 'at > 2 * most'],
   ]),
   ...mutants('programs/convert.ts', 'checkpoint.test', 'nothing', [["process.once('exit', remove);", '']]),
   // The metric

@@ -214,6 +214,7 @@ describe('a process that may not, or has not', () => {
       await load(${JSON.stringify(TINY)}, options);
       await load(blobs({})).catch(() => {});
       await load(site('http://localhost:1')).catch(() => {});
+      await load('http://localhost:1/model').catch(() => {});
       await load('./nowhere').catch(() => {});
       console.log(JSON.stringify(read.filter((name) => /^(HF|XDG|HOME|TRANSFORMERS|HTTPS)/.test(name))));`;
     expect(run(code)).toBe('[]\n');

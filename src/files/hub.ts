@@ -28,6 +28,8 @@ type Model = Readonly<Record<'id' | 'revision' | 'endpoint', string>>;
 
 const HUB = 'https://huggingface.co';
 const HUB_HOST = /^(https?:\/\/)?(www\.)?(huggingface\.co|hf\.co)\//;
+/** The address of a model on another endpoint has an owner and a name. */
+const MAY_BE_OWN = /^https?:\/\/[^/]+\/[\w.-]+\/[\w.-]+/;
 /** owner/name, maybe with a revision: as the address of a model has it, or as some write it. */
 const MODEL = /^([\w-][\w.-]*(?:\/[\w-][\w.-]*)?)(?:\/(?:tree|blob|resolve)\/([^/]+).*|[@:](\w[\w./-]*)|\/)?$/;
 /** Names that git allows for a branch or a tag. */
@@ -49,11 +51,11 @@ export async function filesOf(model: string | URL | Files, options: HubOptions =
   const text = placeOf('model', model, expected);
   if (text.startsWith('file:')) return folder(pathOf(text));
   const path = inNode && (isThere(text) ? text : packageOf(text));
-  if (path && !fs.statSync(path).isDirectory())
+  if (path === text && isThere(text) && !fs.statSync(text).isDirectory())
     throw fault('file', text, "a checkpoint's folder", 'a file', 'Load the folder that it is in.');
   if (path) return folder(path);
   const isUrl = /^https?:/.test(text);
-  const own = isUrl ? `${endpoint ?? variables.HF_ENDPOINT}/` : '';
+  const own = MAY_BE_OWN.test(text) ? `${endpoint ?? variables.HF_ENDPOINT}/` : '';
   const behindHost = text.replace(HUB_HOST, '').replace(own, '');
   const isAddress = behindHost !== text;
   const [, id, inAddress, behind] = MODEL.exec(isAddress ? behindHost.replace(/[?#].*/, '') : text) ?? [];
@@ -208,9 +210,8 @@ class CachedModel implements Files {
   }
 
   get name(): string {
-    const { id, revision } = this.#model;
     const cache = this.#alone ? `, of the cache ${this.#store} alone (${reasonOf(this.#alone)})` : '';
-    return `${id}, revision ${revision}${cache}`;
+    return `${this.#model.id}, revision ${this.#model.revision}${cache}`;
   }
 
   async open(file: string, options: OpenOptions = {}): Promise<OpenFile | null> {
