@@ -100,7 +100,7 @@ const evaluate: Add = (program, io) => {
       'only so many questions: with and without an answer as in the file, of all articles',
       positive,
     )
-    .option('--seed <n>', 'of the sample and of the bootstrap', positive, 1)
+    .option('--seed <n>', 'of sample, bootstrap and documents', positive, 1)
     .option(
       '--threshold <x>',
       'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more; default 0',

@@ -40,7 +40,7 @@ async function withPool<T>(
   }
 }
 
-/** Has several ways answer the questions of a dataset, each asked of `size` paragraphs of its article; 0: of all. */
+/** Has several ways answer the questions of a dataset, each asked of `size` paragraphs of its article; 0: of all. The seed moves documents. */
 export async function documents(
   { name, questions: all }: Dataset,
   questions: readonly Question[],
@@ -51,7 +51,7 @@ export async function documents(
 ): Promise<void> {
   const print = printer(io.stdout);
   const total = questions.length * WAY_NAMES.length;
-  const found = documentsOf(all, size);
+  const found = documentsOf(all, size, options.seed - 1);
   const results = await withPool(options, variant, total, io, (pool, onAnswer) =>
     tryWays(pool, questions, found, { ...options, onAnswer }),
   );

@@ -37,8 +37,20 @@ describe('documents', () => {
     expect(documents.get('a0 p4.')!.paragraphs).toEqual(['a0 p3.', 'a0 p4.']);
     expect(documents.get('a0 p3.')!.paragraphs).toEqual(['a0 p2.', 'a0 p3.']);
   });
+  test('documents that begin a paragraph earlier', () => {
+    const documents = documentsOf(questions, 2, 3);
+    const of = (i: number) => documents.get(`a0 p${i}.`)!.paragraphs;
+    expect([0, 1, 2, 3, 4].map(of)).toEqual([
+      ['a0 p0.', 'a0 p1.'],
+      ['a0 p1.', 'a0 p2.'],
+      ['a0 p1.', 'a0 p2.'],
+      ['a0 p3.', 'a0 p4.'],
+      ['a0 p3.', 'a0 p4.'],
+    ]);
+  });
   test.each([0, 9])('%d: a whole article', (size) => {
     expect(documentsOf(questions, size).get('a1 p2.')!.paragraphs).toEqual(paragraphs(1, 5));
+    expect(documentsOf(questions, size, 3).get('a1 p4.')!.paragraphs).toEqual(paragraphs(1, 5));
   });
 });
 

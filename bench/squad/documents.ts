@@ -18,19 +18,20 @@ export interface Document {
 /**
  * The document of each paragraph.
  * @param questions of the file, whose articles have their paragraphs in order
- * @param size paragraphs of a document; the last of an article has as many, some of them of the one before; 0: all
+ * @param size paragraphs of a document; those at an article's ends have as many, some of them of the next; 0: all
+ * @param shift how many paragraphs earlier documents begin: the same questions have others around theirs
  */
-export function documentsOf(questions: readonly Question[], size: number): Map<string, Document> {
+export function documentsOf(questions: readonly Question[], size: number, shift = 0): Map<string, Document> {
   const articles = Map.groupBy(questions, ({ article }) => article);
   const documents = new Map<string, Document>();
   for (const asked of articles.values()) {
     const paragraphs = [...new Set(asked.map(({ context }) => context))];
     const count = size === 0 ? paragraphs.length : Math.min(size, paragraphs.length);
-    for (let i = 0; i < paragraphs.length; i += count) {
-      const begin = Math.min(i, paragraphs.length - count);
+    for (let i = -(shift % count); i < paragraphs.length; i += count) {
+      const begin = Math.max(0, Math.min(i, paragraphs.length - count));
       const own = paragraphs.slice(begin, begin + count);
       const document = { text: own.join('\n\n'), paragraphs: own };
-      for (const paragraph of paragraphs.slice(i, i + count)) documents.set(paragraph, document);
+      for (const paragraph of paragraphs.slice(Math.max(0, i), i + count)) documents.set(paragraph, document);
     }
   }
   return documents;
