@@ -149,6 +149,12 @@ console.log(
   `${summary}\n\n${table}\n\nsrc: ${house.size} rooms, ${arrows.size} arrows: ${[...arrows].toSorted().join(', ')}`,
 );
 
+const beside = ['bench', 'programs', 'scripts'].map((folder) => {
+  const paths = globSync(`${folder}/**/*.{ts,mjs,js}`, { cwd: ROOT });
+  return `${folder} ${sum(paths.map(measure))}`;
+});
+console.log(`Beside them: ${beside.join(', ')}.`);
+
 const check = process.argv.includes('--check');
 const fail = (message: string) => {
   console.error(message);
