@@ -4,7 +4,7 @@
  * `npx node bench/answers.ts [--rounds N] [FOLDER ...]`, by default this one alone.
  */
 import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { aligned } from './columns.ts';
@@ -35,7 +35,7 @@ const summary = (name: string, times: readonly number[]): Figures => ({
 
 /** Runs in a process of its own, with the library of a checkout. */
 async function measure(folder: string): Promise<Figures> {
-  const { load } = (await import(join(folder, 'dist/src/index.js'))) as typeof import('../src/index.ts');
+  const { load } = (await import(resolve(folder, 'dist/src/index.js'))) as typeof import('../src/index.ts');
   await using qa = await load(join(ROOT, 'weights/minilm-l6-qa'));
   const answer = (context: string) => qa.answer({ question: QUESTION, context });
   for (let i = 0; i < 3; i++) await answer(SHORT);
