@@ -14,6 +14,11 @@ const [dir, squad, ...names] = process.argv.slice(2);
 if (!dir || !squad) throw new Error('expected the folder of the peers and a file of SQuAD, got fewer arguments');
 
 const bench = ['programs/main.ts', 'bench', '--device', 'cpu'];
+/** Another seed lets the documents begin at other paragraphs. */
+const documents = (seed: number) => [
+  ...['programs/main.ts', 'evaluate', squad],
+  ...`--documents 4 --dtype int8 --limit 600 --seed ${seed}`.split(' '),
+];
 const STEPS: Record<string, string[]> = {
   'bench.json': [...bench, '--sweep', '--json'],
   'bench-bert-base-cased.json': [...bench, '--shape', 'bert-base-cased', '--json'],
@@ -25,6 +30,9 @@ const STEPS: Record<string, string[]> = {
   'memory.md': ['bench/memory.ts'],
   'batch.md': ['bench/batch.ts'],
   'rates.md': ['bench/ops.ts'],
+  'documents.md': documents(1),
+  'documents-moved.md': documents(3),
+  'answers-at-once.md': ['bench/answers.ts'],
 };
 const { commit } = environment();
 if (!commit || commit.endsWith('-dirty'))

@@ -69,6 +69,8 @@ function scaleCost(): string {
 
 const peers = (name: string) => () => peersText(read<Peers>(`peers-${name}`));
 const printed = (name: string) => () => readFileSync(join(FOLDER, `${name}.md`), 'utf8').trim();
+/** The text of a program that prints no Markdown; its first line is about the machine. */
+const fenced = (name: string) => () => printed(name)().replace(/\n+(.*)/s, '\n\n```\n$1\n```');
 const BLOCKS: Record<string, () => string> = {
   latency: () => latency('bench'),
   'bert-base-cased': () => latency('bench-bert-base-cased'),
@@ -79,6 +81,7 @@ const BLOCKS: Record<string, () => string> = {
   accuracy: () => squadText(read<Squad>('peers-squad')),
   compared: () => comparedText(read<Peers>('peers-answers'), read<Squad>('peers-squad')),
   ...Object.fromEntries(['contention', 'memory', 'batch', 'rates'].map((name) => [name, printed(name)])),
+  ...Object.fromEntries(['documents', 'documents-moved', 'answers-at-once'].map((name) => [name, fenced(name)])),
   ops: opTable,
   ladder: ladderText,
 };
