@@ -95,5 +95,6 @@ if (values.one) {
   const rows = Object.keys(results[0]![0]!).map((name) => {
     return [name, ...results.map((rounds) => median(rounds.map((figures) => figures[name]!)).toFixed(0))];
   });
-  for (const cells of aligned([['', ...folders], ...rows])) console.log(cells.join('  '));
+  const names = positionals.length > 0 ? positionals : ['here'];
+  for (const cells of aligned([['', ...names], ...rows])) console.log(cells.join('  '));
 }

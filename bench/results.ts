@@ -50,7 +50,7 @@ try {
     const command = [...args, ...(isJson ? [out] : [])];
     const { status, stdout } = spawnSync(process.execPath, command, { cwd: ROOT, stdio: [...stdio], encoding: 'utf8' });
     if (status !== 0) throw new Error(`${file}: expected exit code 0, got ${status}`);
-    if (!isJson) writeFileSync(out, `${about}\n\n${stdout.trim()}\n`);
+    if (!isJson) writeFileSync(out, `${stdout.includes(commit) ? '' : `${about}\n\n`}${stdout.trim()}\n`);
   }
   cpSync(temporary, join(ROOT, 'bench/results'), { recursive: true });
 } finally {
