@@ -17,7 +17,7 @@ const commands = [...`${readme}${use}`.matchAll(/```sh\n(.*?)```/gs)]
   .map((line) => line.replace(/ +#.*/, ''));
 
 /** README is read in two minutes. */
-const MOST_LINES = 165;
+const MOST_LINES = 160;
 /** Run elsewhere, by the file that is named. */
 const ELSEWHERE: Record<string, string> = {
   'npm install && npm run qa': '.ci/run',
