@@ -172,7 +172,7 @@ function timer(
   io: Io,
 ) {
   return async (models: readonly Model[]): Promise<void> => {
-    const { info } = models[0]!;
+    const { info } = models.at(-1)!; // int8's, if there is one: it names the kernels of both
     say(`${described(info)}; ${input.inputIds.length} tokens`);
     if (info.reason) say(info.reason);
     const { onProgress, stop } = stepBar(io.stderr);
