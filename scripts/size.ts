@@ -21,7 +21,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 679 },
   { name: 'files, Hub', files: ['src/files/*.ts'], cap: 535 },
   { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1204 },
-  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2095 },
+  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2084 },
   { name: 'op table', files: ['kernels/*.ts'], cap: 570 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */

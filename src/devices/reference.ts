@@ -104,7 +104,7 @@ function eachSequence(
   const parts = x.sequences.map(({ first, tokens }) => {
     return op(values.subarray(first * columns, (first + tokens) * columns), tokens);
   });
-  return Float32Array.from(parts.flatMap((part) => Array.from(part)));
+  return parts.length === 1 ? parts[0]! : Float32Array.from(parts.flatMap((part) => Array.from(part)));
 }
 
 /** The sum of one row of each table: `y[i] = sum_t table_t[indices_t[i]]`: [n] of each table -> [n, columns] */

@@ -171,13 +171,8 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
   attention({ heads, y: made }, reads, y, { threads, choice }) {
     const [qkv] = reads as [Block];
     const headDim = made.shape[1] / heads;
-    const [longest, width] = [
-      pad(
-        made.lengths.reduce((a, b) => Math.max(a, b)),
-        16,
-      ),
-      pad(headDim, 16),
-    ];
+    const most = made.lengths.reduce((a, b) => Math.max(a, b));
+    const [longest, width] = [pad(most, 16), pad(headDim, 16)];
     const each = (longest * headDim + longest * width + 6 * longest + 6 * width) * 4 + 64; // bytes of a thread
     const rest = [heads, headDim, qkv.stride, y.stride, scratch(each * threads), each, TILES.indexOf(choice.tile)];
     return made.sequences.map(({ first, tokens }) => ({

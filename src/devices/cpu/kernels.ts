@@ -96,7 +96,8 @@ export const int8Name = ({ int8, tile }: KernelChoice): string =>
   `int8 ${int8} ${{ relaxed: tile, signed: tile, grouped: '4x16', int16: '4x8' }[int8]}`;
 
 /** The tests and timings of a module's kernels. */
-interface Trial extends Pick<Kernels, 'module' | 'reasons' | 'measured'> {
+interface Trial {
+  readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly compilation: Compilation;
   readonly examples: readonly Example[];
@@ -115,25 +116,18 @@ interface Trial extends Pick<Kernels, 'module' | 'reasons' | 'measured'> {
 async function choose(trial: Trial): Promise<KernelChoice | null> {
   const dot = instantiate(trial.module, trial.memory).dotOf128();
   const tiles = dot > 0 && !trial.compilation.revectorized ? (['6x8'] as const) : TILES;
-  const float = await best(
-    trial,
-    tiles.map((tile) => ({ int8: 'int16', tile })),
-    floatName,
-  );
+  const floats = tiles.map((tile) => ({ int8: 'int16', tile }) as const);
+  const float = await best(trial, floats, false);
   if (!float) return null;
   const products = dot === 0 ? [] : dot > 0 ? (['grouped', 'relaxed'] as const) : (['signed'] as const);
   const { tile } = float;
   const choices = products.map((int8) => ({ int8, tile }));
-  return (await best(trial, choices, int8Name)) ?? best(trial, [float], int8Name);
+  return (await best(trial, choices, true)) ?? best(trial, [float], true);
 }
 
-/** The fastest of those choices that pass the self-test; null if none does. */
-async function best(
-  trial: Trial,
-  choices: readonly KernelChoice[],
-  nameOf: typeof int8Name,
-): Promise<KernelChoice | null> {
-  const int8 = nameOf === int8Name;
+/** The fastest of those choices by their int8 or float32 products, of those that pass the self-test; null if none does. */
+async function best(trial: Trial, choices: readonly KernelChoice[], int8: boolean): Promise<KernelChoice | null> {
+  const nameOf = int8 ? int8Name : floatName;
   const examples = trial.examples.filter(({ op }) => int8 === (op.name === 'linearInt8'));
   const works = [];
   for (const choice of choices) {
