@@ -12,7 +12,7 @@ import { SHAPES } from './shapes.ts';
 const { folder, remove } = randomCheckpoint(SHAPES['bert-base-cased']!);
 /** Imported by a program, it prints the most memory that the program had, at its end. */
 const PEAK = `import { peakBytes } from '${new URL('environment.ts', import.meta.url)}';
-  process.on('exit', () => console.log((peakBytes() / 1e6).toFixed(0)));`;
+  process.on('exit', () => console.log((peakBytes() / 2 ** 20).toFixed(0)));`;
 const converted = ['int8', 'fp16', 'fp32'].map((dtype) => {
   const program = ['programs/main.ts', 'convert', folder, '--out', join(folder, dtype), '--dtype', dtype];
   const begin = performance.now();

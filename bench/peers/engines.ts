@@ -27,7 +27,7 @@ export interface Hello {
   readonly kernels?: string;
   /** Where it runs, if not in Node or Python. */
   readonly place?: string;
-  /** From import to the first answer: wall and CPU time, and the most memory (MB of 10^6 bytes). */
+  /** From import to the first answer: wall and CPU time, and the most memory (MB of 2^20 bytes). */
   readonly start: { readonly milliseconds: number; readonly cpu: number; readonly megabytes: number };
   /** Milliseconds of a second load and first answer in the same process. */
   readonly again?: number;

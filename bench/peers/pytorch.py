@@ -41,7 +41,7 @@ def answer(question, context):
 
 with torch.inference_mode():
     answer(question, context)
-    peak = int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) * 1024 / 1e6
+    peak = int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) / 1024
     start = {"milliseconds": (time.perf_counter() - wall) * 1e3, "cpu": (time.process_time() - cpu) * 1e3, "megabytes": peak}
     print(json.dumps({"engine": "PyTorch", "version": torch.__version__, "dtype": dtype, "start": start}), flush=True)
     for line in sys.stdin:

@@ -19,7 +19,7 @@ export interface Peers {
   readonly what: string;
   readonly threads: number;
   readonly engines: Timed[];
-  /** MB of 10^6 bytes that each takes where it is installed. */
+  /** MB of 2^20 bytes that each takes where it is installed. */
   readonly installed: Record<string, number> | null;
 }
 
@@ -50,21 +50,18 @@ export const label = ({ engine, version, dtype, place }: Omit<Hello, 'start'>): 
 const kernelsOf = (engines: readonly Omit<Hello, 'start'>[]) =>
   engines.find(({ engine, dtype }) => engine === 'bertlet' && dtype !== 'fp32')?.kernels ?? '';
 
-/** MB as all texts have them, of 2^20 bytes, from those of 10^6. */
-const binary = (megabytes: number) => (megabytes * 1e6) / 2 ** 20;
-
 export function peersText({ environment, what, threads, engines, installed }: Peers): string {
   const rows = engines.map((each) => [
     label(each),
     ...[each.median, each.best].map((value) => value.toFixed(1)),
     each.ratio?.toFixed(2) ?? '',
     ...(installed
-      ? [each.start.milliseconds, each.start.cpu, binary(each.start.megabytes)].map((value) => value.toFixed(0))
+      ? [each.start.milliseconds, each.start.cpu, each.start.megabytes].map((value) => value.toFixed(0))
       : []),
     ...(installed ? [each.start.again?.toFixed(0) ?? ''] : []),
   ]);
   const start = installed ? ['start, ms', 'start, CPU ms', 'peak MB', 'again, ms'] : [];
-  const sizes = Object.entries(installed ?? {}).map(([name, size]) => `${name} ${binary(size).toFixed(1)}`);
+  const sizes = Object.entries(installed ?? {}).map(([name, size]) => `${name} ${size.toFixed(1)}`);
   return [
     `${what}, ${threads} threads; ${machine(environment)}; bertlet: ${kernelsOf(engines)}`,
     markdown(['engine', 'median ms', 'min ms', 'bertlet / it', ...start], rows),
@@ -120,9 +117,9 @@ export function comparedText({ environment, engines, installed }: Peers, squad: 
     ),
     row(
       'peak memory, MB',
-      times(({ start }) => binary(start.megabytes).toFixed(0)),
+      times(({ start }) => start.megabytes.toFixed(0)),
     ),
-    row('installed, MB', (name) => binary(installed![name]!).toFixed(name === 'bertlet' ? 1 : 0)),
+    row('installed, MB', (name) => installed![name]!.toFixed(name === 'bertlet' ? 1 : 0)),
     row('F1, SQuAD 1.1', (name) => both(squad.engines, name, ({ one }) => one!.figures.f1.toFixed(1)).join(' / ')),
   ];
   const versions = names.slice(1).map((name) => `${name} ${engines.find(({ engine }) => engine === name)!.version}`);

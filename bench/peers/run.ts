@@ -97,7 +97,7 @@ function installs(dir: string): Record<string, number> {
   };
   const tarball = join(temporary, run('npm', 'pack', '--silent', '--pack-destination', temporary));
   run('npm', 'install', '--silent', '--omit=peer', '--prefix', temporary, tarball);
-  const megabytes = (folder: string) => Number(run('du', '-sb', folder).split('\t')[0]) / 1e6;
+  const megabytes = (folder: string) => Number(run('du', '-sb', folder).split('\t')[0]) / 2 ** 20;
   const folders = { bertlet: join(temporary, 'node_modules'), 'transformers.js': join(dir, 'node_modules') };
   const sizes = Object.entries({ ...folders, PyTorch: join(dir, 'venv') }).map(([name, at]) => [name, megabytes(at)]);
   rmSync(temporary, { recursive: true });

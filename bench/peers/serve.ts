@@ -35,7 +35,7 @@ export async function serve(open: () => Promise<Engine>, first: Omit<Asked, 'tim
   await answer({ ...first, times: 1 });
   const milliseconds = performance.now() - begin;
   const { user, system } = process.cpuUsage(before);
-  const start = { milliseconds, cpu: (user + system) / 1000, megabytes: peakBytes() / 1e6 };
+  const start = { milliseconds, cpu: (user + system) / 1000, megabytes: peakBytes() / 2 ** 20 };
   const second = performance.now();
   await again?.();
   report({ ...about, start, ...(again && { again: performance.now() - second }) });

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { environment } from '../environment.ts';
 import { answerable, readSquad, sample } from '../squad/dataset.ts';
 import { type Answered, Predictions } from '../squad/predictions.ts';
-import { type Answerer, identify, resultsOf, takeTurns, WINDOWS } from '../squad/run.ts';
+import { type Answerer, headerOf, identify, resultsOf, takeTurns, WINDOWS } from '../squad/run.ts';
 import { MODEL, type Options, programsOf } from './engines.ts';
 import { type Squad, squadText } from './result.ts';
 
@@ -41,12 +41,7 @@ const answerers = running.map(({ hello, child }, i): Answerer => {
 });
 const { name, sha256 } = dataset;
 const model = await identify(MODEL, MODEL);
-const predictions = new Predictions(options.predictions, {
-  version: 1,
-  dataset: { name, sha256 },
-  model,
-  options: WINDOWS,
-});
+const predictions = new Predictions(options.predictions, headerOf(dataset, model));
 await takeTurns(answerers, questions, predictions);
 predictions.close();
 await Promise.all(running.map(({ child }) => child.end()));
