@@ -1,4 +1,5 @@
 /** A file that becomes the passage: its text, and of HTML the text without the tags. */
+import { decode } from '../../bench/files.ts';
 import { EngineError } from './engine.ts';
 
 const MOST_BYTES = 10 * 2 ** 20;
@@ -11,16 +12,15 @@ export async function textOfFile(file: File): Promise<string> {
   if (size > MOST_BYTES) throw refuse(name, `${(size / 2 ** 20).toFixed(0)} MB`, 'At most 10 MB can be read.');
   if (/^(image|audio|video)\//.test(type)) throw refuse(name, type, 'A picture or a sound has no text to read.');
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const begin = String.fromCharCode(...bytes.subarray(0, 4));
-  if (begin === '%PDF') throw refuse(name, 'a PDF', 'Open it, copy its text, and paste that.');
-  const encoding = { '\xff\xfe': 'utf-16le', '\xfe\xff': 'utf-16be' }[begin.slice(0, 2)] ?? 'utf-8';
+  if (String.fromCharCode(...bytes.subarray(0, 4)) === '%PDF') {
+    throw refuse(name, 'a PDF', 'Open it, copy its text, and paste that.');
+  }
   let text: string;
   try {
-    text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
+    text = decode(bytes, name);
   } catch {
-    text = '\0';
+    throw refuse(name, 'a file of another kind', 'Save it as text in UTF-8.');
   }
-  if (text.includes('\0')) throw refuse(name, 'a file of another kind', 'Save it as text in UTF-8.');
   const isHtml = /\.x?html?$/i.test(name) || type === 'text/html';
   return isHtml ? textOfHtml(new DOMParser().parseFromString(text, 'text/html').body) : text;
 }
