@@ -9,6 +9,7 @@ import { answerable, readSquad, sample } from '../bench/squad/dataset.ts';
 import { Predictions } from '../bench/squad/predictions.ts';
 import {
   type Evaluation,
+  headerOf,
   identify,
   type Loaded,
   loadVariant,
@@ -16,7 +17,6 @@ import {
   resultsOf,
   takeTurns,
   variantsOf,
-  WINDOWS,
 } from '../bench/squad/run.ts';
 import { inputError, printable } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
@@ -78,12 +78,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   const variants = variantsOf(options.device, options.dtype, options.scheme, checkpoint.scheme);
   const model = await identify(options.model, folder);
   const { name, sha256 } = dataset;
-  const predictions = new Predictions(options.predictions, {
-    version: 1,
-    dataset: { name, sha256 },
-    model,
-    options: WINDOWS,
-  });
+  const predictions = new Predictions(options.predictions, headerOf(dataset, model));
 
   const loaded: Loaded[] = [];
   const format = '{bar} {percentage} % of {total} answers, {rate}/s, {eta_formatted} left'; // of all variants together

@@ -13,10 +13,17 @@ import { nameOf } from '../result.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
 import type { Dataset, Question } from './dataset.ts';
 import { type Figures, figures, type Prediction, score } from './metric.ts';
-import type { Answered, Predictions } from './predictions.ts';
+import type { Answered, Header, Predictions } from './predictions.ts';
 
 /** Windows and answers as in Hugging Face's run_qa.py. */
 export const WINDOWS = { maxTokens: 384, stride: 128, maxAnswerTokens: 30 };
+/** Header of predictions that a model makes of a dataset in these windows. */
+export const headerOf = ({ name, sha256 }: Header['dataset'], model: Header['model']): Header => ({
+  version: 1,
+  dataset: { name, sha256 },
+  model,
+  options: WINDOWS,
+});
 
 export interface Variant {
   readonly device: DeviceName;

@@ -1,7 +1,7 @@
 /**
  * One token through one linear, number by number: from a row of floats to the integers, their product, and back. All
- * integers are made by the engine's own quantizer; `STEPS` names the line of code behind each number. Runs wherever the
- * engine does.
+ * integers are made by the engine's own quantizer; `STEPS` of report/microscope.ts has the line of code behind each
+ * number. Runs wherever the engine does.
  */
 import { inputError } from '../../src/errors.ts';
 import {

@@ -62,7 +62,7 @@ export class TraceDevice implements Device {
   }
 
   uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Uploaded {
-    const weightScale = 'scale' in weight ? weight.scale.slice() : null; // a weight is good until the next is asked for
+    const weightScale = 'scale' in weight ? weight.scale : null;
     return { buffer: this.#inner.uploadLinear(weight, bias, name), weightScale };
   }
 

@@ -33,12 +33,7 @@ export async function busy<T>(
   { beside, focus, onCancel }: { beside: Element | null; focus: () => void; onCancel: () => void },
   run: () => Promise<T>,
 ): Promise<T> {
-  const [status, progress, error, button] = ['status', 'progress', 'error', 'cancel'].map((id) => byId(id)) as [
-    HTMLElement,
-    HTMLElement,
-    HTMLElement,
-    HTMLElement,
-  ];
+  const [status, progress, error, button] = [byId('status'), byId('progress'), byId('error'), byId('cancel')];
   say(text);
   if (error.contains(document.activeElement)) focus();
   error.replaceChildren();
