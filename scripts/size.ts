@@ -25,7 +25,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'op table', files: ['kernels/*.ts'], cap: 570 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
-const [ALL, CLOSURE, FUNCTION] = [7521, 1514, 60];
+const [ALL, CLOSURE, FUNCTION] = [7497, 1509, 60];
 /** From question to answer on the reference device: these files, and what they import. */
 const PATH = ['text/tokenizer', 'text/wordpiece', 'qa', 'devices/reference'].map((name) => `src/${name}.ts`);
 
