@@ -21,10 +21,8 @@ export interface Op<Inputs> {
    * the standard model (Higham 2002, sections 2.2, 3.1), by which a sum of n products errs by at most `n U sum |a b|`.
    */
   bound(inputs: Inputs): Float64Array;
-  /** Hard inputs by name: sizes that fill no tile, extreme values. */
-  readonly cases: Readonly<Record<string, () => Inputs>>;
-  /** The cases that a device must pass when it starts: few and small. */
-  readonly selfTest: readonly string[];
+  /** Inputs that a device must compute rightly when it starts: few, small and hard. Tests have many more (test/opCases.ts). */
+  readonly selfTest: Readonly<Record<string, () => Inputs>>;
 }
 
 /** Runs one op as a program of its own and reads the result. */
@@ -53,11 +51,6 @@ export function normal(shape: number[], seed: number, size = 1, mean = 0): Float
     data[i] = mean + size * (Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()));
   }
   return tensor(shape, data);
-}
-
-/** A tensor with one element replaced. */
-export function withValue(from: Float32Tensor, index: number, value: number): Float32Tensor {
-  return tensor([...from.shape], from.data.with(index, value));
 }
 
 /** A tensor whose elements all have one value. */

@@ -21,8 +21,8 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'checkpoint', files: ['src/checkpoint/*.ts'], cap: 679 },
   { name: 'files, Hub', files: ['src/files/*.ts'], cap: 535 },
   { name: 'webgpu', files: ['src/devices/webgpu/*.ts', 'kernels/*.wgsl'], cap: 1204 },
-  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2084 },
-  { name: 'op table', files: ['kernels/*.ts'], cap: 570 },
+  { name: 'devices, cpu', files: ['src/devices/*.ts', 'src/devices/cpu/*.ts', 'kernels/*.wasm.ts'], cap: 2082 },
+  { name: 'op table', files: ['kernels/*.ts'], cap: 394 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
 const [ALL, CLOSURE, FUNCTION] = [7497, 1509, 60];

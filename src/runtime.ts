@@ -173,8 +173,8 @@ export type Tables = { readonly word: Tensor; readonly position: Tensor; readonl
 export type Norm = { readonly gamma: Tensor; readonly beta: Tensor };
 
 /** A function of each element: gelu is the exact one, as PyTorch's default. */
-export type Activation = 'gelu' | 'relu' | 'tanh' | 'sigmoid';
-const ACTIVATIONS = ['gelu', 'relu', 'tanh', 'sigmoid'] as const;
+export const ACTIVATIONS = ['gelu', 'relu', 'tanh', 'sigmoid'] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
 
 /** An op with its arguments. `reads`: the tensors that the op reads. */
 type Op = { readonly reads: readonly Tensor[] } & (

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { OPS } from '../kernels/index.ts';
-import { normal, type Op, tensor, uniform } from '../kernels/op.ts';
+import { normal, tensor, uniform } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, weightsOf } from '../src/checkpoint/index.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
@@ -14,6 +14,7 @@ import { startCpu } from '../src/devices/cpu/start.ts';
 import { instantiate, WEIGHTS } from '../src/devices/cpu/threads.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import { Runtime, type Tensor } from '../src/runtime.ts';
+import type { TestedOp } from './opCases.ts';
 import {
   ACCUMULATOR_SIZES,
   CHECKPOINT,
@@ -48,7 +49,7 @@ describe('every op within its bound of the reference', () => {
   const sixes = { '19 tokens, heads of 6': () => ({ qkv: normal([19, 54], 22), heads: 3 }) };
   for (const [name, make] of CHOICES) {
     test(`${name}: attention, heads of 6`, async () => {
-      const op = { ...OPS.attention, cases: sixes } as Op<unknown>;
+      const op = { ...OPS.attention, cases: sixes } as unknown as TestedOp<unknown>;
       expect(await shareOfBound(make(), '19 tokens, heads of 6', op)).toBeLessThanOrEqual(1);
     });
     test.each(OP_CASES)(`${name}: %s, %s`, async (_, key, op) => {

@@ -1,7 +1,6 @@
 // @unit
 /** The microscope: its integers are PyTorch's, the outlier does what it says, and each number's line of code stands where it says. */
 import { describe, expect, test } from 'vitest';
-import { OPS } from '../kernels/index.ts';
 import { tensor } from '../kernels/op.ts';
 import { beginning, look, moved, outlierOf, type Slide, slideOf } from '../programs/explain/microscope.ts';
 import { caption, numberLine, reachOf, STEPS, steps, stillLife } from '../programs/report/microscope.ts';
@@ -11,6 +10,7 @@ import { openCheckpoint, weightsOf } from '../src/checkpoint/index.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight } from '../src/quantize.ts';
 import { type HostTensor, Runtime } from '../src/runtime.ts';
+import { TESTED } from './opCases.ts';
 import { expectError, float32, goldenCases, goldenTensors, TINY } from './support.ts';
 
 const SCHEMES = ['torch', 'accurate'] as const;
@@ -53,7 +53,7 @@ describe("PyTorch's numbers", () => {
 });
 
 test.each(SCHEMES)("%s: the engine's integers and the reference's outputs, bit for bit", async (scheme) => {
-  const { x, weight, bias } = OPS.linearInt8.cases.accurate!();
+  const { x, weight, bias } = TESTED.linearInt8.cases.accurate!();
   const float = tensor(
     [...weight.shape],
     Float32Array.from(weight.data, (value) => value / 100),

@@ -1,11 +1,11 @@
 // @unit
 /** The quantizer and the integer product: equal to PyTorch's, bit for bit. */
 import { describe, expect, test } from 'vitest';
-import { OPS } from '../kernels/index.ts';
 import { constant, tensor } from '../kernels/op.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { matmulInt8, quantizeActivations, quantizeWeight, roundHalfEven } from '../src/quantize.ts';
 import { type QuantizedTensor, Runtime } from '../src/runtime.ts';
+import { TESTED } from './opCases.ts';
 import { expectError, float32, goldenCases, goldenTensors, largestDifference } from './support.ts';
 
 const goldens = goldenTensors('quantizer');
@@ -20,7 +20,7 @@ describe('activations equal fbgemm', () => {
   });
 
   test('accurate: each row as if it were alone', () => {
-    const { x } = OPS.linearInt8.cases.accurate!();
+    const { x } = TESTED.linearInt8.cases.accurate!();
     const [rows, columns] = x.shape as [number, number];
     const all = quantizeActivations(x, 'accurate');
     for (let row = 0; row < rows; row++) {

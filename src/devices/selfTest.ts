@@ -7,7 +7,7 @@ import { type Op, runOp } from '../../kernels/op.ts';
 import { widenHalves } from '../float16.ts';
 import { fromBase64 } from '../platform.ts';
 import { quantizeWeight } from '../quantize.ts';
-import { type Device, Runtime, type Scheme } from '../runtime.ts';
+import { type Device, Runtime } from '../runtime.ts';
 
 /** One case of one op. */
 export interface Case {
@@ -16,9 +16,11 @@ export interface Case {
   readonly inputs: unknown;
 }
 
-/** The cases that a device must pass, those that `selfTest` of each op names. */
+/** The cases that a device must pass, by their ops' `selfTest`. */
 export const selfTestCases = (): Case[] =>
-  ALL_OPS.flatMap((op) => op.selfTest.map((key) => ({ name: `${op.name}, ${key}`, op, inputs: op.cases[key]!() })));
+  ALL_OPS.flatMap((op) =>
+    Object.entries(op.selfTest).map(([key, inputs]) => ({ name: `${op.name}, ${key}`, op, inputs: inputs() })),
+  );
 
 /** A case, the reference's result, and the largest error allowed for each element. */
 export interface Example extends Case {
@@ -51,13 +53,9 @@ export type Quantizing = Device & Required<Pick<Device, 'quantizeWeight'>>;
 export function quantizesRight(device: Quantizing): boolean {
   const half = Uint16Array.from({ length: 120 }, (_, i) => (i * 523) & 0xbfff); // float16 of both signs, up to 2
   const weight = { dtype: 'F32', shape: [3, 40], data: widenHalves(half) } as const;
-  const isRight = (scheme: Scheme) => {
-    const [want, got] = [
-      quantizeWeight(weight, scheme),
-      device.quantizeWeight({ ...weight, dtype: 'F16', data: half }, scheme),
-    ];
-    const equal = (of: 'data' | 'scale') => want[of].every((value, i) => value === got[of][i]);
-    return equal('data') && equal('scale');
-  };
-  return isRight('torch') && isRight('accurate');
+  return (['torch', 'accurate'] as const).every((scheme) => {
+    const want = quantizeWeight(weight, scheme);
+    const got = device.quantizeWeight({ ...weight, dtype: 'F16', data: half }, scheme);
+    return (['data', 'scale'] as const).every((of) => want[of].every((value, i) => value === got[of][i]));
+  });
 }
