@@ -24,19 +24,6 @@ export const inNode = typeof process === 'object' && Boolean(process.versions?.n
 export const variables: Readonly<Record<string, string | undefined>> = inNode ? globalThis.process.env : {};
 
 /**
- * Node: the folder of an installed package that is a checkpoint, such as bertlet-minilm-l6-qa, seen from the program or from
- * the folder that the program runs in; null: there is none.
- */
-export function packageOf(name: string): string | null {
-  try {
-    const { resolve } = process.getBuiltinModule('node:module').createRequire(`${process.cwd()}/`);
-    return resolve(`${name}/config.json`, { paths: [process.argv[1] ?? '.', '.'] }).slice(0, -'/config.json'.length);
-  } catch {
-    return null;
-  }
-}
-
-/**
  * Node: whether this is an error of the file system or the network, and not of a program. By its property: in Jest's vm
  * contexts Node's errors are of another class `Error`.
  */

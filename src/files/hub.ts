@@ -13,9 +13,9 @@
 
 import { BertletError, fault, inputError, messageOf } from '../errors.ts';
 import { type GivenOf, optionsOf, preview, string } from '../options.ts';
-import { inNode, isOfSystem, packageOf, variables } from '../platform.ts';
+import { inNode, isOfSystem, variables } from '../platform.ts';
 import { type Fetch, isRefusal, type RequestOptions, reasonOf, send } from './http.ts';
-import { type Files, folder, maxSize, type OpenFile, type OpenOptions, placeOf, readWhole, site } from './index.ts';
+import { type Files, folder, maxSize, type OpenOptions, placeOf, readWhole, site } from './index.ts';
 
 export const HUB_OPTIONS = {
   /** Only for a model of the Hub: branch, tag or commit. Default main. */
@@ -31,13 +31,26 @@ const HUB_HOST = /^(https?:\/\/)?(www\.)?(huggingface\.co|hf\.co)\//;
 /** The address of a model on another endpoint has an owner and a name. */
 const MAY_BE_OWN = /^https?:\/\/[^/]+\/[\w.-]+\/[\w.-]+/;
 /** owner/name, maybe with a revision: as the address of a model has it, or as some write it. */
-const MODEL = /^([\w-][\w.-]*(?:\/[\w-][\w.-]*)?)(?:\/(?:tree|blob|resolve)\/([^/]+).*|[@:](\w[\w./-]*)|\/)?$/;
+const MODEL =
+  /^([\w-]+(?:\.[\w-]+)*(?:\/[\w-]+(?:\.[\w-]+)*)?)(?:\/(?:tree|blob|resolve)\/([^/]+).*|[@:](\w[\w./-]*)|\/)?$/;
 /** Names that git allows for a branch or a tag. */
 const REVISION = /^(?![-/.])(?!.*(\.\.|\/\/|\/\.|@\{|[./]$))[^\s\p{Cc}~^:?*[\\]+$/u;
 const COMMIT = /^[0-9a-f]{40}$/;
 
 /** Node's; in a page nothing asks for it. */
 const fs = inNode ? process.getBuiltinModule('node:fs') : (undefined as never);
+
+/** Runs what may fail without harm. Undefined: it did. */
+function tried<T>(run: () => T): T | undefined {
+  try {
+    return run();
+  } catch {
+    return undefined;
+  }
+}
+const parentOf = (path: string) => path.slice(0, path.lastIndexOf('/'));
+/** Node: whether there is something of this name. Node's permissions hide what may not be read. */
+const isThere = (path: string) => tried(() => fs.existsSync(path)) ?? false;
 
 /**
  * Makes the files that `model` means: those given; a folder or an address; or a model of the Hub, by `owner/name` or its
@@ -50,27 +63,25 @@ export async function filesOf(model: string | URL | Files, options: HubOptions =
   const expected = 'a folder, an address, owner/name, or Files';
   const text = placeOf('model', model, expected);
   if (text.startsWith('file:')) return folder(pathOf(text));
-  const path = inNode && (isThere(text) ? text : packageOf(text));
-  if (path === text && isThere(text) && !fs.statSync(text).isDirectory())
+  if (isThere(text) && !fs.statSync(text).isDirectory())
     throw fault('file', text, "a checkpoint's folder", 'a file', 'Load the folder that it is in.');
+  const path = isThere(text) ? text : packageOf(text);
   if (path) return folder(path);
   const isUrl = /^https?:/.test(text);
   const own = MAY_BE_OWN.test(text) ? `${endpoint ?? variables.HF_ENDPOINT}/` : '';
   const behindHost = text.replace(HUB_HOST, '').replace(own, '');
-  const isAddress = behindHost !== text;
-  const [, id, inAddress, behind] = MODEL.exec(isAddress ? behindHost.replace(/[?#].*/, '') : text) ?? [];
-  if (isAddress) {
-    if (!id || behind) throw inputError('model', `the address of a model, as ${HUB}/owner/name`, preview(text));
+  const isOfHub = behindHost !== text;
+  const [, id, inAddress, behind] = MODEL.exec(isOfHub ? behindHost.replace(/[?#].*/, '') : text) ?? [];
+  if (isOfHub && (!id || behind))
+    throw inputError('model', `the address of a model, as ${HUB}/owner/name`, preview(text));
+  if (behind)
+    throw inputError('model', id, preview(text), `Give the revision as an option: { revision: ${preview(behind)} }.`);
+  if (id && (isOfHub || !inAddress)) {
+    const beside = inNode || isOfHub ? null : await readWhole(site(text), 'config.json').catch(() => null);
+    if (beside) return site(text);
     const named = inAddress?.replaceAll('%2F', '/') ?? revision;
     if (revision && named !== revision) throw inputError('revision', `${named}, as in the address`, preview(revision));
     return hub(id, { revision: named, endpoint });
-  }
-  if (behind) {
-    throw inputError('model', id, preview(text), `Give the revision as an option: { revision: ${preview(behind)} }.`);
-  }
-  if (id && !inAddress && !id.includes('..')) {
-    const beside = inNode ? null : await readWhole(site(text), 'config.json').catch(() => null);
-    return beside ? site(text) : hub(id, { revision, endpoint });
   }
   if (!isUrl && /^\w{2,}:/.test(text)) throw inputError('model', expected, preview(text));
   return inNode && !isUrl ? folder(text) : site(text);
@@ -78,22 +89,21 @@ export async function filesOf(model: string | URL | Files, options: HubOptions =
 
 /** Node: the path of a `file:` address. */
 function pathOf(address: string): string {
-  try {
-    return process.getBuiltinModule('node:url').fileURLToPath(address);
-  } catch (cause) {
-    const why = inNode ? messageOf(cause) : 'A page cannot read files: serve the folder';
-    throw inputError('model', 'a file: address of this machine', preview(address), `${why}.`);
-  }
+  const path = tried(() => process.getBuiltinModule('node:url').fileURLToPath(address));
+  if (path) return path;
+  const advice = inNode ? '' : 'A page cannot read files: serve the folder.';
+  throw inputError('model', 'a file: address of this machine', preview(address), advice);
 }
 
-/** Node: whether there is something of this name. Node's permissions hide what may not be read. */
-function isThere(path: string): boolean {
-  try {
-    return fs.existsSync(path);
-  } catch {
-    return false;
-  }
-}
+/**
+ * Node: the folder of an installed package that is a checkpoint, such as bertlet-minilm-l6-qa, seen from the program or from
+ * the folder that the program runs in; undefined: there is none.
+ */
+const packageOf = (name: string): string | undefined =>
+  tried(() => {
+    const { resolve } = process.getBuiltinModule('node:module').createRequire(`${process.cwd()}/`);
+    return resolve(`${name}/config.json`, { paths: [process.argv[1] ?? '.', '.'] }).slice(0, -'/config.json'.length);
+  });
 
 /**
  * A model of the Hub, or of a mirror. In Node its files are kept in the cache of Python's huggingface_hub, by its
@@ -104,11 +114,10 @@ function isThere(path: string): boolean {
  */
 export function hub(id: string, options: HubOptions = {}): Files {
   const { revision = 'main', endpoint = variables.HF_ENDPOINT || HUB } = optionsOf('hub', options, HUB_OPTIONS);
-  const isName = MODEL.exec(placeOf('model', id, 'owner/name'))?.[1] === id && !id.includes('..');
-  if (!isName) throw inputError('model', 'owner/name', preview(id));
+  if (MODEL.exec(placeOf('model', id, 'owner/name'))?.[1] !== id) throw inputError('model', 'owner/name', preview(id));
   if (!REVISION.test(revision)) throw inputError('revision', 'a branch, a tag or a commit', preview(revision));
   const model = { id, revision, endpoint: endpoint.replace(/\/$/, '') };
-  return inNode ? new CachedModel(model) : inPage(model);
+  return inNode ? inCache(model) : inPage(model);
 }
 
 const addressOf = ({ id, endpoint }: Model, revision: string, file = '') =>
@@ -160,10 +169,7 @@ const isSet = (variable: string | undefined) => /^(1|on|yes|true)$/i.test(variab
 /** Node: a path of an environment variable. */
 function expanded(path: string): string {
   if (!/^~(?=[/\\]|$)/.test(path)) return path;
-  let home = '';
-  try {
-    home = process.getBuiltinModule('node:os').homedir();
-  } catch {} // a user whom the machine does not know, as in a container
+  const home = tried(() => process.getBuiltinModule('node:os').homedir()); // a container may have a user without one
   if (!home) throw fault('file', 'the cache of models', 'a home folder', 'none', 'Set HF_HOME to a folder for it.');
   return home + path.slice(1);
 }
@@ -171,132 +177,108 @@ const homeFolder = () => expanded(variables.HF_HOME || `${variables.XDG_CACHE_HO
 
 /** Node: the token and the patience of each request. The token is that of HF_TOKEN, or else of `hf auth login`. */
 function requestOf({ signal = null as AbortSignal | null }): RequestOptions {
-  let token = variables.HF_TOKEN ?? '';
-  try {
-    token ||= fs.readFileSync(expanded(variables.HF_TOKEN_PATH || `${homeFolder()}/token`), 'utf8');
-  } catch {} // nobody has logged in
-  token = isSet(variables.HF_HUB_DISABLE_IMPLICIT_TOKEN) ? '' : token.trim();
-  if (!/^[!-~]*$/.test(token)) {
+  const login = () => fs.readFileSync(expanded(variables.HF_TOKEN_PATH || `${homeFolder()}/token`), 'utf8');
+  const isUnasked = isSet(variables.HF_HUB_DISABLE_IMPLICIT_TOKEN);
+  const token = isUnasked ? '' : (variables.HF_TOKEN || tried(login) || '').trim();
+  if (!/^[!-~]*$/.test(token))
     throw inputError('HF_TOKEN', 'a token of printable characters, here or of `hf auth login`', 'others');
-  }
   const headers: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
   return { headers, signal, seconds: Number(variables.HF_HUB_DOWNLOAD_TIMEOUT || 10) };
 }
 
 /** Node: writes a small file of the cache. A cache that cannot be written works without it. */
-function note(path: string, text: string): void {
-  try {
+const note = (path: string, text: string) =>
+  tried(() => {
     fs.mkdirSync(parentOf(path), { recursive: true });
     fs.writeFileSync(path, text);
-  } catch {}
-}
-const parentOf = (path: string) => path.slice(0, path.lastIndexOf('/'));
+  });
 
 /** Node: the files of a model in the cache. A file is downloaded when it is first opened. */
-class CachedModel implements Files {
-  readonly #model: Model;
-  /** The model's folder in the cache. */
-  readonly #store: string;
-  #commit: string | null;
-  #isReached = false;
+function inCache(model: Model): Files {
+  const { id, revision } = model;
+  const cache = expanded(variables.HF_HUB_CACHE || `${homeFolder()}/hub`);
+  const store = `${cache}/models--${id.replaceAll('/', '--')}`;
+  const ref = `${store}/refs/${revision}`;
+  let commit = COMMIT.test(revision) ? revision : '';
+  let isReached = false;
   /** Why the cache must do. */
-  #alone: unknown = isSet(variables.HF_HUB_OFFLINE || variables.TRANSFORMERS_OFFLINE) ? 'HF_HUB_OFFLINE is set' : null;
+  let alone: unknown = isSet(variables.HF_HUB_OFFLINE || variables.TRANSFORMERS_OFFLINE) && 'HF_HUB_OFFLINE is set';
+  const absence = (file: string) => `${store}/.no_exist/${commit}/${file}`;
 
-  constructor(model: Model) {
-    this.#model = model;
-    const cache = expanded(variables.HF_HUB_CACHE || `${homeFolder()}/hub`);
-    this.#store = `${cache}/models--${model.id.replaceAll('/', '--')}`;
-    this.#commit = COMMIT.test(model.revision) ? model.revision : null;
-  }
-
-  get name(): string {
-    const cache = this.#alone ? `, of the cache ${this.#store} alone (${reasonOf(this.#alone)})` : '';
-    return `${this.#model.id}, revision ${this.#model.revision}${cache}`;
-  }
-
-  async open(file: string, options: OpenOptions = {}): Promise<OpenFile | null> {
-    let remote = this.#commit ? undefined : await this.#ask(file, options);
-    this.#commit ??= this.#lastCommit();
-    const snapshot = `${this.#store}/snapshots/${this.#commit}`;
-    if (!isThere(`${snapshot}/${file}`)) {
-      if (remote === undefined && !isThere(this.#absence(file))) remote = await this.#ask(file, options);
-      if (!remote) return null;
-      await this.#download(file, remote, options);
-    }
-    return folder(snapshot).open(file, options);
-  }
-
-  /** The commit that the revision had when the Hub was last asked. */
-  #lastCommit(): string {
-    const path = `${this.#store}/refs/${this.#model.revision}`;
-    const commit = isThere(path) ? fs.readFileSync(path, 'utf8').trim() : '';
-    if (COMMIT.test(commit)) return commit;
-    throw refusal(this.#model, this.#alone, `, and nothing in the cache ${this.#store}`);
-  }
-
+  /** Takes the commit of an answer for that of the revision: all files are of one commit. */
+  const learn = (answered: string) => {
+    if (!COMMIT.test(answered)) throw new Error('an answer without X-Repo-Commit');
+    isReached = true;
+    if (commit) return;
+    commit = answered;
+    note(ref, commit);
+  };
   /** Asks the Hub for a file. Null: there is none, or the cache must do. */
-  async #ask(file: string, options: OpenOptions): Promise<Remote | null> {
-    if (this.#alone) return null;
+  const ask = async (file: string, options: OpenOptions): Promise<Remote | null> => {
+    if (alone) return null;
     const request = requestOf(options);
     try {
-      const remote = await describe(addressOf(this.#model, this.#commit ?? this.#model.revision, file), request);
-      this.#learn(remote.commit);
+      const remote = await describe(addressOf(model, commit || revision, file), request);
+      learn(remote.commit);
       return remote;
     } catch (cause) {
       options.signal?.throwIfAborted();
-      const known = isThere(`${this.#store}/snapshots/${this.#commit}`) ? this.#commit : null;
+      const known = isThere(`${store}/snapshots/${commit}`) ? commit : '';
       const isAbsent = isRefusal(cause) && cause.response.status === 404;
-      const commit = isAbsent ? (cause.response.headers.get('x-repo-commit') ?? known) : null;
-      if (!commit && (isRefusal(cause) || this.#isReached)) throw refusal(this.#model, cause);
-      if (commit) {
-        this.#learn(commit);
-        note(this.#absence(file), '');
-      } else this.#alone = cause; // no network, or an answer that is not the Hub's
+      const answered = isAbsent && (cause.response.headers.get('x-repo-commit') ?? known);
+      if (!answered && (isRefusal(cause) || isReached)) throw refusal(model, cause);
+      if (answered) {
+        learn(answered);
+        note(absence(file), '');
+      } else alone = cause; // no network, or an answer that is not the Hub's
       return null;
     }
-  }
-
-  /** Takes the commit of an answer for that of the revision: all files are of one commit. */
-  #learn(commit: string): void {
-    if (!COMMIT.test(commit)) throw new Error('an answer without X-Repo-Commit');
-    this.#isReached = true;
-    if (this.#commit) return;
-    this.#commit = commit;
-    note(`${this.#store}/refs/${this.#model.revision}`, commit);
-  }
-
-  /** Where it is noted that the commit has no such file. */
-  #absence(file: string): string {
-    return `${this.#store}/.no_exist/${this.#commit}/${file}`;
-  }
-
-  /** Puts a file into the cache, if its content is not there by another name. */
-  async #download(file: string, { etag, size }: Remote, options: OpenOptions): Promise<void> {
-    const url = addressOf(this.#model, this.#commit!, file);
-    if (!/^[\w.-]+$/.test(etag) || !(size <= maxSize(file))) {
-      throw fault('file', url, `an ETag, and at most ${maxSize(file)} bytes`, `${preview(etag)} and ${size}`);
-    }
-    const blob = `${this.#store}/blobs/${etag}`;
-    const link = `${this.#store}/snapshots/${this.#commit}/${file}`;
-    const told = (loaded: number) => options.onProgress?.({ file, loaded, total: size });
-    try {
-      for (const path of [blob, link]) fs.mkdirSync(parentOf(path), { recursive: true });
-      removeAbandoned(parentOf(blob));
-      const isKept = fs.statSync(blob, { throwIfNoEntry: false })?.size === size;
-      if (!isKept) await fetchBlob(blob, url, { ...requestOf(options), most: size }, told);
-      fs.rmSync(link, { force: true });
-      try {
-        fs.symlinkSync(`${'../'.repeat(file.split('/').length + 1)}blobs/${etag}`, link);
-      } catch {
-        if (!isThere(link)) fs.copyFileSync(blob, link); // Windows without permission to make links
+  };
+  return {
+    get name() {
+      return `${id}, revision ${revision}${alone ? `, of the cache ${store} alone (${reasonOf(alone)})` : ''}`;
+    },
+    open: async (file, options = {}) => {
+      let remote = commit ? undefined : await ask(file, options);
+      commit ||= tried(() => COMMIT.exec(fs.readFileSync(ref, 'utf8').trim())?.[0]) ?? '';
+      if (!commit) throw refusal(model, alone, `, and nothing in the cache ${store}`);
+      const snapshot = `${store}/snapshots/${commit}`;
+      if (!isThere(`${snapshot}/${file}`)) {
+        if (remote === undefined && !isThere(absence(file))) remote = await ask(file, options);
+        if (!remote) return null;
+        const place = { url: addressOf(model, commit, file), store, link: `${snapshot}/${file}`, file };
+        await download(place, remote, options);
       }
-    } catch (cause) {
-      options.signal?.throwIfAborted();
-      if (cause instanceof BertletError) throw cause;
-      if (!isOfSystem(cause)) throw notWhole(url, `${size} bytes`, reasonOf(cause), cause);
-      const room = `a cache with room for the ${size} bytes of ${file}`;
-      throw fault('file', this.#store, room, messageOf(cause), 'Set HF_HOME to a folder that can be written.', cause);
-    }
+      return folder(snapshot).open(file, options);
+    },
+  };
+}
+
+const notWhole = (url: string, expected: string, got: unknown, cause?: unknown) =>
+  fault('file', url, expected, got, adviceOf(cause, 'Nothing is kept of it: try again.'), cause);
+
+type Place = Readonly<Record<'url' | 'store' | 'link' | 'file', string>>;
+/** Node: puts a file into the cache, if its content is not there by another name. */
+async function download({ url, store, link, file }: Place, { etag, size }: Remote, options: OpenOptions) {
+  const most = maxSize(file);
+  if (!/^[\w.-]+$/.test(etag) || !(size <= most))
+    throw fault('file', url, `an ETag, and at most ${most} bytes`, `${preview(etag)} and ${size}`);
+  const blob = `${store}/blobs/${etag}`;
+  const told = (loaded: number) => options.onProgress?.({ file, loaded, total: size });
+  try {
+    for (const path of [blob, link]) fs.mkdirSync(parentOf(path), { recursive: true });
+    removeAbandoned(parentOf(blob));
+    const isKept = fs.statSync(blob, { throwIfNoEntry: false })?.size === size;
+    if (!isKept) await fetchBlob(blob, url, { ...requestOf(options), most: size }, told);
+    fs.rmSync(link, { force: true });
+    tried(() => fs.symlinkSync(`${'../'.repeat(file.split('/').length + 1)}blobs/${etag}`, link));
+    if (!isThere(link)) fs.copyFileSync(blob, link); // Windows without permission to make links
+  } catch (cause) {
+    options.signal?.throwIfAborted();
+    if (cause instanceof BertletError) throw cause;
+    if (!isOfSystem(cause)) throw notWhole(url, `${size} bytes`, reasonOf(cause), cause);
+    const room = `a cache with room for the ${size} bytes of ${file}`;
+    throw fault('file', store, room, messageOf(cause), 'Set HF_HOME to a folder that can be written.', cause);
   }
 }
 
@@ -309,9 +291,6 @@ function removeAbandoned(blobs: string): void {
   }
 }
 
-const notWhole = (url: string, expected: string, got: unknown, cause?: unknown) =>
-  fault('file', url, expected, got, adviceOf(cause, 'Nothing is kept of it: try again.'), cause);
-
 /** Node: downloads a file under another name, and renames it to its blob after its size and hash were checked. */
 async function fetchBlob(blob: string, url: string, request: RequestOptions, told: (loaded: number) => void) {
   const { createHash, randomUUID } = process.getBuiltinModule('node:crypto');
@@ -322,7 +301,7 @@ async function fetchBlob(blob: string, url: string, request: RequestOptions, tol
   const output = fs.openSync(temporary, 'wx');
   try {
     await send(url, request, (chunk, loaded) => {
-      for (let at = 0; at < chunk.length; ) at += fs.writeSync(output, chunk, at); // a full disk may take a part
+      fs.writeFileSync(output, chunk); // all of it: a full disk may take a part
       for (const hash of hashes) hash.update(chunk);
       told(loaded);
     });
@@ -351,7 +330,7 @@ const keeping: Fetch = async (url, init) => {
   const { status } = response;
   if (status >= 500 && kept) return kept;
   if (status === 404) storage?.put(url, new Response(null, { status })).catch(() => {});
-  if (status === 200 && storage) storage.put(url, response.clone()).catch(() => {});
+  if (status === 200) storage?.put(url, response.clone()).catch(() => {});
   return response;
 };
 
