@@ -62,6 +62,15 @@ describe('blobs', () => {
     const views = Object.fromEntries(NAMES.map((name) => [name, new DataView(bytes[name]!.buffer)]));
     expect(await logits(blobs(views as never))).toEqual(want);
   });
+  test('a file that is gone since it was chosen: an error that names it', () => {
+    const gone = new File([], 'config.json');
+    gone.arrayBuffer = () => Promise.reject(new DOMException('The file could not be read', 'NotReadableError'));
+    return expectError(
+      'file',
+      /^the given files\/config\.json: expected a readable file, got The file could not be read\.$/,
+      () => load(blobs([gone])),
+    );
+  });
   test('reading beyond the end', async () => {
     const file = (await blobs(bytes).open('vocab.txt'))!;
     await expectError('file', /^vocab\.txt: expected a readable file, got 8 of 9 bytes at \d+\.$/, () =>

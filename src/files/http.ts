@@ -42,8 +42,9 @@ export function reasonOf(error: unknown): string {
 /** Sends a request: the global `fetch`, or one that adds what a private store asks for. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-export interface RequestOptions extends RequestInit {
+export interface RequestOptions extends Omit<RequestInit, 'signal'> {
   fetch?: Fetch | undefined;
+  signal?: AbortSignal | undefined;
   /** Seconds without a byte after which a connection is given up. Default 10. */
   seconds?: number | undefined;
   /** Most bytes of the body. */
@@ -59,13 +60,14 @@ type Take = (chunk: Uint8Array<ArrayBuffer>, loaded: number, total: number) => v
 export async function send(url: string, options: RequestOptions, take: Take = () => {}): Promise<Response> {
   const { fetch = globalThis.fetch, seconds = 10, most = Infinity, signal, ...init } = options;
   let at = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const after = (seconds: number, run: () => void) => {
+    clearTimeout(timer);
+    timer = setTimeout(run, seconds * 1000);
+  };
   for (let tries = 1; ; tries++) {
     const stop = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const expectByte = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => stop.abort(new Error(`no byte for ${seconds} s`)), seconds * 1000);
-    };
+    const expectByte = () => after(seconds, () => stop.abort(new Error(`no byte for ${seconds} s`)));
     try {
       expectByte();
       // Sizes and ranges are those of the file, and not of a compressed form of it. A page decides that by itself.
@@ -92,17 +94,13 @@ export async function send(url: string, options: RequestOptions, take: Take = ()
       return response;
     } catch (error) {
       signal?.throwIfAborted();
-      const wait = ((error as Partial<HttpError>).wait || 2 ** tries / 8) * 1000;
+      const wait = (error as Partial<HttpError>).wait || 2 ** tries / 8;
       const mayPass = stop.signal.aborted || isPassing(error);
       stop.abort(); // what is left of the answer
-      if (!mayPass || tries >= TRIES || wait > MAX_WAIT * 1000) throw error;
-      clearTimeout(timer);
-      const pause = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, wait);
-      });
-      await unlessAborted(pause, signal ?? undefined); // a timer left behind would keep the process
+      if (!mayPass || tries >= TRIES || wait > MAX_WAIT) throw error;
+      await unlessAborted(new Promise<void>((resolve) => after(wait, resolve)), signal);
     } finally {
-      clearTimeout(timer);
+      clearTimeout(timer); // left behind, it would keep the process
     }
   }
 }

@@ -176,7 +176,7 @@ function expanded(path: string): string {
 const homeFolder = () => expanded(variables.HF_HOME || `${variables.XDG_CACHE_HOME || '~/.cache'}/huggingface`);
 
 /** Node: the token and the patience of each request. The token is that of HF_TOKEN, or else of `hf auth login`. */
-function requestOf({ signal = null as AbortSignal | null }): RequestOptions {
+function requestOf({ signal }: OpenOptions): RequestOptions {
   const login = () => fs.readFileSync(expanded(variables.HF_TOKEN_PATH || `${homeFolder()}/token`), 'utf8');
   const isUnasked = isSet(variables.HF_HUB_DISABLE_IMPLICIT_TOKEN);
   const token = isUnasked ? '' : (variables.HF_TOKEN || tried(login) || '').trim();
@@ -338,7 +338,7 @@ const keeping: Fetch = async (url, init) => {
 function inPage(model: Model): Files {
   const { id, revision } = model;
   let files: Files | undefined;
-  const find = async (signal: AbortSignal | null) => {
+  const find = async ({ signal }: OpenOptions) => {
     const request = { fetch: keeping, signal, most: maxSize('config.json') };
     const answer = await send(addressOf(model, revision, 'config.json'), request);
     const commit = answer.headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
@@ -347,7 +347,7 @@ function inPage(model: Model): Files {
   return {
     name: `${id}, revision ${revision}`,
     open: async (file, options = {}) => {
-      files ??= await find(options.signal ?? null).catch((cause: unknown) => {
+      files ??= await find(options).catch((cause: unknown) => {
         options.signal?.throwIfAborted();
         throw refusal(model, cause);
       });

@@ -3,7 +3,7 @@
 import { BertletError, fault, inputError } from '../errors.ts';
 import { callback, check, type GivenOf, type Option, object, optionsOf, preview } from '../options.ts';
 import { textOf } from '../platform.ts';
-import { type Fetch, HttpError, reasonOf, send } from './http.ts';
+import { type Fetch, type HttpError, reasonOf, send } from './http.ts';
 
 /** Called while a file is downloaded or read. `loaded` and `total` are bytes. */
 export type OnProgress = (progress: { file: string; loaded: number; total: number }) => void;
@@ -73,7 +73,6 @@ export function readPart(file: OpenFile, begin: number, length: number): Uint8Ar
 /**
  * Makes a file of a function that fills the beginning of `target`, and returns how many bytes it could: a system may read a
  * part of what is asked for.
- * @throws BertletError `file` for what stands in place of a large file in a git repository cloned without Git LFS
  */
 function fileOf(name: string, size: number, fill: (target: Uint8Array, begin: number) => number, close = () => {}) {
   const read = (begin: number, target: Uint8Array) => {
@@ -87,12 +86,38 @@ function fileOf(name: string, size: number, fill: (target: Uint8Array, begin: nu
       throw unreadable(name, cause);
     }
   };
-  const file: OpenFile = { name, size, read, close };
-  const first = readPart(file, 0, size < 1000 ? Math.min(size, 40) : 0);
-  if (!textOf(first).startsWith('version https://git-lfs.github.com/spec/')) return file;
-  const advice = 'Run `git lfs pull` in that folder, or download the file itself.';
-  throw fault('file', name, "the file's content", 'a Git LFS pointer to it', advice);
+  return { name, size, read, close } satisfies OpenFile;
 }
+
+/** Whether this is what stands in place of a large file in a git repository cloned without Git LFS. */
+const isPointer = (file: OpenFile) =>
+  file.size < 1000 &&
+  textOf(readPart(file, 0, Math.min(file.size, 40))).startsWith('version https://git-lfs.github.com/');
+
+/** Whether an error says that there is no such file: one of the file system, or an answer. */
+function isAbsence(cause: unknown): boolean {
+  const { code, response } = Object(cause) as { code?: string } & Partial<HttpError>;
+  return code === 'ENOENT' || code === 'ENOTDIR' || response?.status === 404 || response?.status === 410;
+}
+
+/** Makes files of a function that opens one, and returns null or throws what its source does where there is none. */
+const filesBy = (name: string, openOne: (file: string, options: OpenOptions) => Promise<OpenFile | null>): Files => ({
+  name,
+  open: async (file, options = {}) => {
+    let opened: OpenFile | null = null;
+    try {
+      opened = await openOne(file, options);
+      if (!opened || !isPointer(opened)) return opened;
+      const advice = 'Run `git lfs pull` in that folder, or download the file itself.';
+      throw fault('file', opened.name, "the file's content", 'a Git LFS pointer to it', advice);
+    } catch (cause) {
+      opened?.close();
+      options.signal?.throwIfAborted();
+      if (isAbsence(cause)) return null;
+      throw unreadable(`${name}/${file}`, cause);
+    }
+  },
+});
 
 /** The text of a path or an address. */
 export function placeOf(what: string, value: unknown, expected: string): string {
@@ -102,30 +127,21 @@ export function placeOf(what: string, value: unknown, expected: string): string 
 }
 
 /** A folder of the disk, in Node. Its files are read in parts, so none is in memory as a whole. */
-export const folder = (path: string): Files => ({
-  name: placeOf('folder', path, 'a path'),
-  open: async (file, { onProgress } = {}) => {
+export const folder = (path: string): Files =>
+  filesBy(placeOf('folder', path, 'a path'), async (file, { onProgress }) => {
     const fs = process.getBuiltinModule('node:fs');
     const name = `${path}/${file}`;
-    let descriptor = -1;
-    try {
-      descriptor = fs.openSync(name, 'r');
-      const { size } = fs.fstatSync(descriptor);
-      let loaded = 0;
-      const fill = (target: Uint8Array, begin: number) => {
-        const got = fs.readSync(descriptor, target, 0, target.length, begin);
-        loaded += got;
-        onProgress?.({ file, loaded, total: size });
-        return got;
-      };
-      return fileOf(name, size, fill, () => fs.closeSync(descriptor));
-    } catch (cause) {
-      if (descriptor !== -1) fs.closeSync(descriptor);
-      if (['ENOENT', 'ENOTDIR'].includes((cause as { code?: string }).code!)) return null;
-      throw unreadable(name, cause);
-    }
-  },
-});
+    const descriptor = fs.openSync(name, 'r');
+    const { size } = fs.fstatSync(descriptor);
+    let loaded = 0;
+    const fill = (target: Uint8Array, begin: number) => {
+      const got = fs.readSync(descriptor, target, 0, target.length, begin);
+      loaded += got;
+      onProgress?.({ file, loaded, total: size });
+      return got;
+    };
+    return fileOf(name, size, fill, () => fs.closeSync(descriptor));
+  });
 
 /** A file that is in memory as a whole. */
 export const inMemory = (name: string, bytes: Uint8Array): OpenFile =>
@@ -154,18 +170,15 @@ export function blobs(files: Iterable<File> | Record<string, Blob | Uint8Array>)
     const got = entries.map(([name, file]) => `${name}: ${preview(file)}`);
     throw inputError('blobs', 'a File, Blob or Uint8Array for each name, and each name once', got.join(', '));
   }
-  return {
-    name: 'the given files',
-    open: async (name, { onProgress } = {}) => {
-      const file = byName.get(name);
-      if (!file) return null;
-      const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(file)
-        ? file
-        : new Uint8Array(await file.arrayBuffer());
-      onProgress?.({ file: name, loaded: byteLength, total: byteLength });
-      return inMemory(name, new Uint8Array(buffer, byteOffset, byteLength));
-    },
-  };
+  return filesBy('the given files', async (name, { onProgress }) => {
+    const file = byName.get(name);
+    if (!file) return null;
+    const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(file)
+      ? file
+      : new Uint8Array(await file.arrayBuffer());
+    onProgress?.({ file: name, loaded: byteLength, total: byteLength });
+    return inMemory(name, new Uint8Array(buffer, byteOffset, byteLength));
+  });
 }
 
 const SITE = {
@@ -190,22 +203,13 @@ export function site(address: string | URL, options: SiteOptions = {}): Files {
     isReached ||= response.ok;
     return isAbsent ? new Response(null, { status: 404 }) : response;
   };
-  return {
-    name,
-    open: async (file, { signal, onProgress } = {}) => {
-      const request = { fetch: fetchFile, headers, signal: signal ?? null, most: maxSize(file) };
-      const chunks: Uint8Array<ArrayBuffer>[] = [];
-      try {
-        await send(`${name}/${file}${query}`, request, (chunk, loaded, total) => {
-          chunks.push(chunk);
-          onProgress?.({ file, loaded, total });
-        });
-        return inMemory(`${name}/${file}`, new Uint8Array(await new Blob(chunks).arrayBuffer()));
-      } catch (cause) {
-        signal?.throwIfAborted();
-        if (cause instanceof HttpError && [404, 410].includes(cause.response.status)) return null;
-        throw unreadable(`${name}/${file}`, cause);
-      }
-    },
-  };
+  return filesBy(name, async (file, { signal, onProgress }) => {
+    const request = { fetch: fetchFile, headers, signal, most: maxSize(file) };
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    await send(`${name}/${file}${query}`, request, (chunk, loaded, total) => {
+      chunks.push(chunk);
+      onProgress?.({ file, loaded, total });
+    });
+    return inMemory(`${name}/${file}`, new Uint8Array(await new Blob(chunks).arrayBuffer()));
+  });
 }
