@@ -63,8 +63,8 @@ fn scoresOf(t: u32, head: u32, first: u32, begin: u32, end: u32, isFirst: bool) 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
   // The workgroup's sequence and its first query; the grid has as many blocks of queries as the longest sequence.
-  let start = tables[step.starts + at.z];
-  let end = tables[step.starts + at.z + 1u];
+  let start = tables[step.table + at.z];
+  let end = tables[step.table + at.z + 1u];
   let first = start + 16u * at.x;
   if (first >= end) {
     return;

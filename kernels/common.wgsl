@@ -3,7 +3,8 @@
 //
 //   common.wgsl        step, tables, vectors, inside, put, reduceRange, writeRanges  | for every kernel
 //   activation.wgsl    activate                                                      | for linear.wgsl, elementwise.wgsl
-//   total.wgsl         tree, total                                                   | for layerNorm.wgsl, softmax.wgsl
+//   row.wgsl           main          | wants prepareRow, valueOf                     | for kernels that make y row by row
+//   reduce.wgsl        reduce, total                                                 | for layerNorm.wgsl, softmax.wgsl
 //   linear.wgsl        x, main        | wants Element, Sum, BLOCK, prepareRows, loadX, loadWeight, products, finish:
 //   linear.float.wgsl  these, for float weights                                      | wants weightAt
 //   weight.*.wgsl      weight, weightAt
@@ -15,7 +16,7 @@
 // Bindings of the bind group: 0 to 3 are declared here, 4 to 7 by the kernel that reads them.
 
 struct Step {
-  rows: u32,       // of y; range.wgsl: of x
+  rows: u32,       // of y
   inRows: u32,     // of x
   inColumns: u32,  // columns of x
   outColumns: u32, // columns of y
@@ -23,11 +24,8 @@ struct Step {
   activation: u32, // its number in activation.wgsl; elementwise.wgsl has two more
   second: u32,     // 1: there is a residual, a bias, a second and a third table; the other has one row for all
   eps: f32,
-  indicesA: u32,   // where these tables begin in `tables`:  [rows]: rows of the first table
-  indicesB: u32,   // [rows]: of the second
-  indicesC: u32,   // [rows]: of the third
-  starts: u32,     // [sequences + 1]: the first row of each sequence, and the number of rows
-  firsts: u32,     // [rows]: the first row of the sequence that a row belongs to
+  table: u32,      // where the op's own numbers begin in `tables`. rows: the indices; attention, mean: [sequences + 1], the
+                   // first row of each sequence, and the number of rows
   rangeOfX: u32,   // the first pair of x's ranges
   pairsOfX: u32,   // [rows]: which pair, from there on, is the row's
   rangeOfY: u32,   // the same for y; or NO_RANGE

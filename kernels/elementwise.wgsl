@@ -1,24 +1,21 @@
-// add, mul and the activations, element by element. Formula, bound, cases: elementwise.ts. One workgroup of 64 threads per row.
+// add, mul and the activations, element by element. Formula, bound, cases: elementwise.ts.
 
 const ADD = 5u;
 const MUL = 6u;
 @group(0) @binding(4) var<storage, read> x: array<vec4f>;
 @group(0) @binding(5) var<storage, read> other: array<vec4f>; // as many rows as x, or one row for all: step.second
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
-  let row = at.x;
-  let stride = vectors(step.outColumns);
-  for (var i = t; i < stride; i += 64u) {
-    let value = x[row * stride + i];
-    let second = other[select(row * stride, 0u, step.second == 1u) + i];
-    var result = activate(value);
-    if (step.activation == ADD) {
-      result = value + second;
-    } else if (step.activation == MUL) {
-      result = value * second;
-    }
-    put(row, 0u, i, result);
+fn prepareRow(thread: u32, row: u32) {}
+
+fn valueOf(row: u32, i: u32) -> vec4f {
+  let begin = row * vectors(step.outColumns);
+  let value = x[begin + i];
+  let second = other[select(begin, 0u, step.second == 1u) + i];
+  if (step.activation == ADD) {
+    return value + second;
   }
-  writeRanges(t, row, 1u);
+  if (step.activation == MUL) {
+    return value * second;
+  }
+  return activate(value);
 }

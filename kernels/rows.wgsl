@@ -1,21 +1,17 @@
-// rows: y[i] = a[indicesA[i]], or with three tables a[indicesA[i]] + b[indicesB[i]] + c[indicesC[i]]: embeddings. Formula,
-// bound, cases: rows.ts, embedding.ts. Tables [rows][stride] as in common.wgsl. One workgroup of 64 threads per row of y; thread t
-// adds every 64th vec4 from t on.
+// rows: y[i] = a[indices[i]], or with three tables a[indices[3 i]] + b[indices[3 i + 1]] + c[indices[3 i + 2]]: embeddings.
+// Formula, bound, cases: rows.ts, embedding.ts. Tables [rows][stride] as in common.wgsl.
 
 @group(0) @binding(4) var<storage, read> a: array<vec4f>;
 @group(0) @binding(5) var<storage, read> b: array<vec4f>;
 @group(0) @binding(6) var<storage, read> c: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) t: u32) {
-  let row = at.x;
+fn prepareRow(thread: u32, row: u32) {}
+
+fn valueOf(row: u32, i: u32) -> vec4f {
   let stride = vectors(step.outColumns);
-  for (var i = t; i < stride; i += 64u) {
-    var sum = a[tables[step.indicesA + row] * stride + i];
-    if (step.second == 1u) {
-      sum = sum + b[tables[step.indicesB + row] * stride + i] + c[tables[step.indicesC + row] * stride + i];
-    }
-    put(row, 0u, i, sum);
+  if (step.second == 0u) {
+    return a[tables[step.table + row] * stride + i];
   }
-  writeRanges(t, row, 1u);
+  let at = step.table + 3u * row;
+  return a[tables[at] * stride + i] + b[tables[at + 1u] * stride + i] + c[tables[at + 2u] * stride + i];
 }

@@ -6,7 +6,7 @@ import { ALL_OPS } from '../kernels/index.ts';
 const KERNELS = join(import.meta.dirname, '..', 'kernels');
 /** Files that several ops share: arithmetic, declarations, the module itself, and what uploads call. */
 const SHARED =
-  /^(math|engine|grouping|pack|probe|quantizeWeight|halfToFloat)\.wasm\.ts$|^(common|activation|range|total)\.wgsl$/;
+  /^(math|engine|grouping|pack|probe|quantizeWeight|halfToFloat)\.wasm\.ts$|^(common|activation|row|reduce)\.wgsl$/;
 /** Commands of the CPU that an op is made of, where it is not one of its own name alone. */
 const COMMANDS: Record<string, string[]> = {
   ...{ linearInt8: ['quantize', 'linearInt8'], embedding: ['rows'], matmul: ['packRows', 'linear'] },

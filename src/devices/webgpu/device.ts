@@ -19,15 +19,7 @@
 import { BertletError, fault, messageOf } from '../../errors.ts';
 import { rowSums } from '../../quantize.ts';
 import type { Device, LinearWeight, Step, Tensor } from '../../runtime.ts';
-import {
-  type Dispatch,
-  type GpuLinear,
-  type GpuMemory,
-  type GpuTensor,
-  type Kernel,
-  Program,
-  sourceOf,
-} from './program.ts';
+import { type GpuLinear, type GpuMemory, type GpuTensor, type Kernel, Program, sourceOf } from './program.ts';
 
 /** Flags from the WebGPU specification, sections 5.1.2 and 7.3.1. Node has no globals for them. */
 const MAP_READ = 1;
@@ -37,7 +29,10 @@ const UNIFORM = 64;
 const STORAGE = 128;
 const QUERY_RESOLVE = 512;
 const COMPUTE = 4;
-const POOL = UNIFORM | STORAGE | COPY_SRC | COPY_DST;
+/** Buffers by their use: what is uploaded, what a run writes, what it copies its results to. */
+const UPLOAD = STORAGE | COPY_SRC;
+const POOL = UNIFORM | STORAGE | COPY_SRC | COPY_DST | QUERY_RESOLVE;
+const STAGING = MAP_READ | COPY_DST;
 
 const pad = (n: number, to: number) => Math.ceil(n / to) * to;
 const bytesOf = ({ rows, columns }: GpuTensor): number => rows * pad(columns, 4) * 4;
@@ -47,46 +42,39 @@ const rounded = (bytes: number): number => pad(bytes, 2 ** Math.max(8, Math.floo
 
 /** Bytes from the uniform of a step to the next: WebGPU's default limit of alignment. */
 const STEP_BYTES = 256;
-/** Bytes of the two timestamps of a dispatch. */
-const STAMP_BYTES = 16;
 /** Bindings of every kernel: step, tables, ranges, y, and up to four that it reads. */
 const BINDINGS = 8;
 
 /** The buffers of a run, besides those of its tensors. */
 interface Placed {
-  /** | the steps of the dispatches, `STEP_BYTES` each | tables | */
+  /** | the steps of the dispatches, `STEP_BYTES` each | tables |; after the dispatches, timestamps | */
   readonly data: GpuMemory;
   readonly ranges: GpuMemory;
-  /** | results | with `profile`: timestamps of the dispatches | */
+  /** | results | timestamps of the dispatches | */
   readonly staging: GpuMemory;
-  /** With `profile`: where timestamps are written. */
-  readonly stamps: GpuMemory | null;
 }
 
 export class WebgpuDevice implements Device {
   readonly adapter: string;
-  /** Only with `profile`: milliseconds on the GPU so far, for each kernel. */
+  /** Milliseconds on the GPU so far, for each kernel, where the GPU device has timestamps. */
   readonly milliseconds: Record<string, number> = {};
   /** Bytes of GPU memory in use. */
   bytes = 0;
   readonly #device: GPUDevice;
-  readonly #profile: boolean;
+  /** Bytes of the timestamps of a dispatch; with timestamps, each dispatch is a pass of its own. */
+  readonly #stamp: number;
   readonly #layout: GPUBindGroupLayout;
-  /** Weights and uploaded tensors. */
-  readonly #uploads: GpuMemory[] = [];
-  /** Buffers that runs write. */
-  readonly #pool: GpuMemory[] = [];
+  readonly #memories = new Set<GpuMemory>();
   readonly #pipelines = new Map<Kernel, Promise<GPUComputePipeline>>();
   /** By the place of the dispatch and the numbers of its buffers. */
   readonly #bindGroups = new Map<string, GPUBindGroup>();
   #serial = 0;
   #dead: BertletError | null = null;
 
-  /** @param profile whether to measure each kernel; the device must have timestamps */
-  constructor(device: GPUDevice, adapter: string, profile = false) {
+  constructor(device: GPUDevice, adapter: string) {
     this.#device = device;
     this.adapter = adapter;
-    this.#profile = profile;
+    this.#stamp = device.features.has('timestamp-query') ? 16 : 0;
     const types: GPUBufferBindingType[] = ['uniform', 'read-only-storage', 'storage', 'storage'];
     const entries = Array.from({ length: BINDINGS }, (_, binding) => {
       return { binding, visibility: COMPUTE, buffer: { type: types[binding] ?? 'read-only-storage' } };
@@ -109,38 +97,36 @@ export class WebgpuDevice implements Device {
     if (bytes > max) throw this.#error(`a limit of ${max} bytes for a buffer (${what} has ${bytes})`);
     try {
       const buffer = this.#device.createBuffer({ label: what, size: bytes, usage, mappedAtCreation });
+      const memory = { id: ++this.#serial, bytes, usage, buffer };
+      this.#memories.add(memory);
       this.bytes += bytes;
-      return { id: ++this.#serial, bytes, usage, buffer };
+      return memory;
     } catch (cause) {
       throw this.#error(`no memory for ${bytes} bytes of ${what} (${messageOf(cause)})`);
     }
   }
 
-  #free(memories: readonly GpuMemory[]): void {
-    for (const { id, bytes, buffer } of memories) {
-      this.bytes -= bytes;
-      buffer.destroy();
-      for (const key of this.#bindGroups.keys()) if (key.includes(`,${id},`)) this.#bindGroups.delete(key);
-    }
+  #free(memory: GpuMemory): void {
+    this.#memories.delete(memory);
+    this.bytes -= memory.bytes;
+    memory.buffer.destroy();
+    for (const key of this.#bindGroups.keys()) if (key.includes(`,${memory.id},`)) this.#bindGroups.delete(key);
   }
 
   /** Uploads rows, padded to `stride` elements each. Memory is mapped, because `writeBuffer` would copy twice. */
   #upload(what: string, data: Float32Array | Uint16Array | Int8Array, columns: number, stride: number): GpuTensor {
     const rows = data.length / columns;
-    const memory = this.#memory(what, rows * stride * data.BYTES_PER_ELEMENT, STORAGE | COPY_SRC, true);
+    const memory = this.#memory(what, rows * stride * data.BYTES_PER_ELEMENT, UPLOAD, true);
     const to = new (data.constructor as typeof Int8Array)(memory.buffer.getMappedRange() as ArrayBuffer);
     if (columns === stride) to.set(data);
     else for (let row = 0; row < rows; row++) to.set(data.subarray(row * columns, (row + 1) * columns), row * stride);
     memory.buffer.unmap();
     this.#device.queue.submit([]); // starts the upload now, so that mapped copies do not pile up
-    this.#uploads.push(memory);
     return { rows, columns, memory };
   }
 
   free(buffer: unknown): void {
-    const memory = (buffer as GpuTensor).memory!;
-    this.#uploads.splice(this.#uploads.indexOf(memory), 1);
-    this.#free([memory]);
+    this.#free((buffer as GpuTensor).memory!);
   }
 
   upload(rows: number, columns: number, data: Float32Array): GpuTensor {
@@ -191,8 +177,8 @@ export class WebgpuDevice implements Device {
    * Gives each tensor of a program a buffer, and the run what else it needs.
    * @throws BertletError `device` without memory; the pool is then empty, so that later programs have more
    */
-  async #place({ dispatches, tables, pairs, longest }: Program, results: readonly GpuTensor[]): Promise<Placed> {
-    const free = [...this.#pool];
+  async #place({ dispatches, tables, pairs, results, longest }: Program): Promise<Placed> {
+    const free = [...this.#memories].filter(({ usage }) => usage !== UPLOAD);
     const shortages: Promise<GPUError | null>[] = [];
     const take = (bytes: number, usage = POOL): GpuMemory => {
       const fitting = free.filter((each) => each.usage === usage && each.bytes >= bytes);
@@ -200,41 +186,36 @@ export class WebgpuDevice implements Device {
       if (smallest) return free.splice(free.indexOf(smallest), 1)[0]!;
       this.#device.pushErrorScope('out-of-memory');
       try {
-        const memory = this.#memory("a program's buffers", rounded(bytes), usage);
-        this.#pool.push(memory);
-        return memory;
+        return this.#memory("a program's buffers", rounded(bytes), usage);
       } finally {
         shortages.push(this.#device.popErrorScope().catch(() => null)); // it rejects where the device is lost
       }
     };
     /** Bytes of a tensor. What a run makes has room for the longest input, so that a longer one finds its buffers, too. */
     const room = (x: GpuTensor) => bytesOf({ ...x, rows: Math.max(x.rows, longest) });
-    const stamps = this.#profile ? STAMP_BYTES * dispatches.length : 0;
     try {
       const placed: Placed = {
         data: take(STEP_BYTES * dispatches.length + 4 * tables.length + 4),
         ranges: take(8 * pairs + 8),
-        staging: take(sum(results.map(room)) + stamps, MAP_READ | COPY_DST),
-        stamps: stamps > 0 ? take(stamps, QUERY_RESOLVE | COPY_SRC) : null,
+        staging: take(sum(results.map(room)) + this.#stamp * dispatches.length, STAGING),
       };
-      const lastReader = new Map(dispatches.flatMap(({ reads }, i) => reads.map((x) => [x, i] as const)));
-      const passing = new Set<GpuTensor>(); // made by this program, and no result
+      const lastReader = new Map(dispatches.flatMap(({ reads }, i) => reads.map((x) => [x, i])));
+      for (const x of results) lastReader.set(x, Infinity);
       for (const [i, { y, reads }] of dispatches.entries()) {
         y.memory = take(room(y));
-        if (!results.includes(y)) passing.add(y);
-        for (const x of reads) if (lastReader.get(x) === i && passing.delete(x)) free.unshift(x.memory!);
+        for (const x of new Set(reads)) if (lastReader.get(x) === i) free.unshift(x.memory!); // nobody takes an upload's
       }
       const [shortage] = (await Promise.all(shortages)).filter((error) => error !== null);
       if (shortage) throw this.#error(`no memory for a program's buffers (${messageOf(shortage)})`);
       return placed;
     } catch (cause) {
-      this.#free(this.#pool.splice(0));
+      for (const memory of this.#memories) if (memory.usage !== UPLOAD) this.#free(memory);
       throw cause;
     }
   }
 
   /** The bind group of dispatch `i` of a program: the step, the tables, the ranges, y, and what the kernel reads. */
-  #bindGroup(dispatches: readonly Dispatch[], i: number, { data, ranges }: Placed): GPUBindGroup {
+  #bindGroup({ dispatches }: Program, i: number, { data, ranges }: Placed): GPUBindGroup {
     const { y, reads } = dispatches[i]!;
     const memories = [ranges, ...[y, ...reads].map(({ memory }) => memory!)];
     const key = `${i} of ${dispatches.length},${[data, ...memories].map(({ id }) => id)},`;
@@ -254,13 +235,12 @@ export class WebgpuDevice implements Device {
 
   async run(steps: readonly Step[], results: readonly Tensor[]): Promise<Float32Array[]> {
     if (this.#dead) throw this.#dead;
-    const program = new Program(steps);
     try {
-      const read = results.map((x) => program.tensorOf(x));
-      const placed = await this.#place(program, read);
+      const program = new Program(steps, results);
+      const placed = await this.#place(program);
       const pipelines = await Promise.all(program.dispatches.map(({ kernel }) => this.#pipeline(kernel)));
-      this.#submit(program, read, placed, pipelines);
-      const values = await this.#read(program, read, placed);
+      this.#submit(program, placed, pipelines);
+      const values = await this.#read(program, placed);
       if (this.#dead) throw this.#dead;
       return values;
     } catch (cause) {
@@ -270,53 +250,46 @@ export class WebgpuDevice implements Device {
     }
   }
 
-  /** Submits a program: one pass, then copies of the results. With `profile`, a pass for each dispatch. */
-  #submit(
-    { dispatches, tables, pairs }: Program,
-    results: readonly GpuTensor[],
-    placed: Placed,
-    pipelines: readonly GPUComputePipeline[],
-  ): void {
-    const { data, ranges, staging, stamps } = placed;
+  /** Submits a program: one pass, or with timestamps one for each dispatch; then copies of the results. */
+  #submit(program: Program, placed: Placed, pipelines: readonly GPUComputePipeline[]): void {
+    const { dispatches, tables, pairs, results } = program;
+    const [data, ranges, staging] = [placed.data.buffer, placed.ranges.buffer, placed.staging.buffer];
     const words = new Uint32Array((STEP_BYTES / 4) * dispatches.length + tables.length);
-    for (const [i, { step }] of dispatches.entries()) words.set(step, (STEP_BYTES / 4) * i);
+    for (const [i, { step }] of dispatches.entries()) words.set(Object.values(step), (STEP_BYTES / 4) * i);
     words.set(tables, words.length - tables.length);
-    this.#device.queue.writeBuffer(data.buffer, 0, words);
+    this.#device.queue.writeBuffer(data, 0, words);
     const encoder = this.#device.createCommandEncoder();
-    encoder.clearBuffer(ranges.buffer, 0, 8 * pairs);
-    const querySet = stamps && this.#device.createQuerySet({ type: 'timestamp', count: 2 * dispatches.length });
+    encoder.clearBuffer(ranges, 0, 8 * pairs);
+    const count = 2 * dispatches.length;
+    const querySet = this.#stamp > 0 ? this.#device.createQuerySet({ type: 'timestamp', count }) : null;
     let pass = querySet ? null : encoder.beginComputePass();
     for (const [i, { grid }] of dispatches.entries()) {
-      const at = { beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
       if (querySet) {
         pass?.end();
+        const at = { beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
         pass = encoder.beginComputePass({ timestampWrites: { querySet, ...at } });
       }
       pass!.setPipeline(pipelines[i]!);
-      pass!.setBindGroup(0, this.#bindGroup(dispatches, i, placed));
+      pass!.setBindGroup(0, this.#bindGroup(program, i, placed));
       pass!.dispatchWorkgroups(...grid);
     }
     pass?.end();
     let at = 0;
     for (const x of results) {
-      encoder.copyBufferToBuffer(x.memory!.buffer, 0, staging.buffer, at, bytesOf(x));
+      encoder.copyBufferToBuffer(x.memory!.buffer, 0, staging, at, bytesOf(x));
       at += bytesOf(x);
     }
     if (querySet) {
-      encoder.resolveQuerySet(querySet, 0, 2 * dispatches.length, stamps.buffer, 0);
-      encoder.copyBufferToBuffer(stamps.buffer, 0, staging.buffer, at, STAMP_BYTES * dispatches.length);
+      encoder.resolveQuerySet(querySet, 0, count, data, 0);
+      encoder.copyBufferToBuffer(data, 0, staging, at, 8 * count);
     }
     this.#device.queue.submit([encoder.finish()]);
     querySet?.destroy();
   }
 
   /** Waits for the results and takes them out of the staging buffer, without the padding of their columns. */
-  async #read(
-    { dispatches }: Program,
-    results: readonly GpuTensor[],
-    { staging: { buffer }, stamps }: Placed,
-  ): Promise<Float32Array[]> {
-    const bytes = sum(results.map(bytesOf)) + (stamps ? STAMP_BYTES * dispatches.length : 0);
+  async #read({ dispatches, results }: Program, { staging: { buffer } }: Placed): Promise<Float32Array[]> {
+    const bytes = sum(results.map(bytesOf)) + this.#stamp * dispatches.length;
     await buffer.mapAsync(MAP_READ, 0, bytes);
     const mapped = buffer.getMappedRange(0, bytes);
     let at = 0;
@@ -327,7 +300,7 @@ export class WebgpuDevice implements Device {
       return rows.filter((_, i) => i % stride < x.columns);
     });
     const nanoseconds = new BigInt64Array(mapped, at);
-    for (const [i, { kernel }] of stamps ? dispatches.entries() : []) {
+    for (const [i, { kernel }] of nanoseconds.length > 0 ? dispatches.entries() : []) {
       const elapsed = Number(nanoseconds[2 * i + 1]! - nanoseconds[2 * i]!) / 1e6;
       this.milliseconds[kernel] = (this.milliseconds[kernel] ?? 0) + elapsed;
     }
@@ -337,8 +310,7 @@ export class WebgpuDevice implements Device {
 
   /** Frees all uploads and the pool. The device can be used again. */
   clear(): void {
-    this.#free(this.#uploads.splice(0));
-    this.#free(this.#pool.splice(0));
+    for (const memory of this.#memories) this.#free(memory);
   }
 
   async dispose(): Promise<void> {

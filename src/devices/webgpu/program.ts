@@ -3,7 +3,7 @@
  *
  * An int8 linear quantizes its input and needs the input's range for that. The kernel that makes the input records the
  * range as well, so a range costs no dispatch of its own, except for an upload, and for a second linear that quantizes
- * the same tensor by another scheme.
+ * the same tensor by another scheme: these are copied by one more.
  */
 import { WGSL } from '../../../wasm/assets.js';
 import { inputError } from '../../errors.ts';
@@ -11,14 +11,13 @@ import type { Scheme, Step, Tensor } from '../../runtime.ts';
 
 /** The WGSL files that make up each kernel, after common.wgsl. */
 export const KERNELS = {
-  rows: ['rows'],
-  layerNorm: ['total', 'layerNorm'],
+  rows: ['row', 'rows'],
+  layerNorm: ['reduce', 'row', 'layerNorm'],
   attention: ['attention'],
-  range: ['range'],
-  elementwise: ['activation', 'elementwise'],
-  softmax: ['total', 'softmax'],
-  mean: ['mean'],
-  transpose: ['transpose'],
+  elementwise: ['activation', 'row', 'elementwise'],
+  softmax: ['reduce', 'row', 'softmax'],
+  mean: ['row', 'mean'],
+  transpose: ['row', 'transpose'],
   linear: ['activation', 'linear.float', 'weight.fp32', 'linear'],
   linearFp16: ['activation', 'linear.float', 'weight.fp16', 'linear'],
   linearInt8: ['activation', 'quantizer', 'linear.int8', 'linear'],
@@ -64,17 +63,13 @@ const FIELDS = {
   activation: 0,
   second: 0,
   eps: 0,
-  indicesA: 0,
-  indicesB: 0,
-  indicesC: 0,
-  starts: 0,
-  firsts: 0,
+  table: 0,
   rangeOfX: 0,
   pairsOfX: 0,
   rangeOfY: NO_RANGE,
   pairsOfY: 0,
 };
-type Fields = Partial<typeof FIELDS>;
+type Fields = typeof FIELDS;
 /** Columns, rows and layers of the workgroups of a dispatch. */
 type Grid = readonly [number, number?, number?];
 
@@ -84,20 +79,20 @@ export interface Dispatch {
   /** Tensors that the kernel reads, at bindings 4 to 7. */
   readonly reads: readonly GpuTensor[];
   readonly y: GpuTensor;
-  /** The values of FIELDS. */
-  readonly step: readonly number[];
+  readonly step: Fields;
   readonly grid: Grid;
 }
 
-/** Where the tables of sequences are: Step in common.wgsl. `each`: every row is its own. */
-type Sequences = { readonly starts: number; readonly firsts: number; readonly each: number };
-/** The range of a tensor, for linears of one scheme. `recorded`: a dispatch does so already. */
-interface Range {
-  readonly scheme: Scheme;
-  readonly first: number;
-  readonly pairs: number;
-  recorded: boolean;
+/** Where the tables of sequences begin. */
+interface Sequences {
+  /** [sequences + 1]: the first row of each sequence, and the number of rows. */
+  readonly starts: number;
+  /** [rows]: the first row of the sequence that a row belongs to; and the row itself. */
+  readonly firsts: number;
+  readonly each: number;
 }
+/** The range of a tensor, for linears of one scheme: its first pair, and the table of which pair is a row's. */
+type Range = { readonly first: number; readonly pairs: number };
 
 /** WebGPU's default limit, which every adapter has. */
 const MAX_WORKGROUPS = 65535;
@@ -105,6 +100,8 @@ const MAX_WORKGROUPS = 65535;
 const HOW = { gelu: 1, relu: 2, tanh: 3, sigmoid: 4, add: 5, mul: 6 };
 
 const bitsOf = (float: number): number => new Uint32Array(Float32Array.of(float).buffer)[0]!;
+/** The workgroups of linear.wgsl. */
+const tiles = ({ shape: [rows, columns] }: Tensor): Grid => [Math.ceil(columns / 64), Math.ceil(rows / 32)];
 
 type StepOf<Op extends Step['op']> = Extract<Step, { op: Op }>;
 
@@ -116,27 +113,26 @@ export class Program {
   readonly tables: number[] = [];
   /** Pairs of numbers in `ranges`. */
   pairs = 0;
+  readonly results: readonly GpuTensor[];
   /** Rows of the longest position table: tables and tensors of shorter inputs have room for as many. */
   readonly longest: number;
-  readonly #made = new Map<Tensor, GpuTensor>();
+  /** The dispatches that make tensors; an upload has none. */
+  readonly #makers = new Map<Tensor, Dispatch>();
   readonly #sequences = new Map<readonly number[], Sequences>();
-  readonly #ranges = new Map<Tensor, Range[]>();
+  readonly #ranges = { torch: new Map<Tensor, Range>(), accurate: new Map<Tensor, Range>() };
 
   /** @throws BertletError `input` if a size is too large for a kernel */
-  constructor(steps: readonly Step[]) {
+  constructor(steps: readonly Step[], results: readonly Tensor[]) {
     this.longest = Math.max(0, ...steps.map((step) => (step.op === 'rows' ? (step.reads[2]?.shape[0] ?? 0) : 0)));
-    for (const step of steps) if (step.op === 'linear') this.#wantRange(step);
     for (const step of steps) this[step.op](step as never);
-  }
-
-  tensorOf(x: Tensor): GpuTensor {
-    return this.#made.get(x) ?? (x.buffer as GpuTensor);
+    this.results = results.map((x) => this.#tensorOf(x));
   }
 
   rows(step: StepOf<'rows'>): void {
-    const [a, b = a, c = a] = step.indices.map((indices) => this.#table(indices)) as [number, number?, number?];
-    const fields = { indicesA: a, indicesB: b, indicesC: c, second: Number(step.reads.length > 1) };
-    this.#add('rows', step, fields, [step.y.shape[0]]);
+    const [rows] = step.y.shape;
+    const tables = step.indices.length;
+    const indices = Array.from({ length: tables * rows }, (_, i) => step.indices[i % tables]![Math.floor(i / tables)]!);
+    this.#add('rows', step, { table: this.#table(indices, tables), second: Number(tables > 1) }, [rows]);
   }
 
   elementwise(step: StepOf<'elementwise'>): void {
@@ -149,7 +145,7 @@ export class Program {
   }
 
   mean(step: StepOf<'mean'>): void {
-    this.#add('mean', step, { starts: this.#sequencesOf(step.reads[0]!).starts }, [step.y.shape[0]]);
+    this.#add('mean', step, { table: this.#sequencesOf(step.reads[0]!).starts }, [step.y.shape[0]]);
   }
 
   transpose(step: StepOf<'transpose'>): void {
@@ -162,16 +158,12 @@ export class Program {
     const [x, other] = step.reads as readonly [Tensor, Tensor];
     const [inRows, inColumns] = other.shape;
     const weight: GpuTensor = { rows: inColumns, columns: Math.ceil(inRows / 128) * 128, memory: null };
-    const fields = { rows: weight.rows, inRows, inColumns, outColumns: weight.columns };
-    this.#dispatch({ kernel: 'transpose', reads: [this.tensorOf(other)], y: weight, grid: [inColumns] }, fields);
-    const grid = [Math.ceil(inColumns / 64), Math.ceil(step.y.shape[0] / 32)] as const;
-    this.#add('linear', { ...step, reads: [x] }, { inColumns: inRows }, grid, [weight]);
+    this.#dispatch('transpose', [this.#tensorOf(other)], weight, { inRows, inColumns }, [inColumns]);
+    this.#add('linear', { ...step, reads: [x] }, { inColumns: inRows }, tiles(step.y), [weight]);
   }
 
   layerNorm(step: StepOf<'layerNorm'>): void {
-    const [rows, columns] = step.y.shape;
-    if (columns > 1024) throw inputError('webgpu: layerNorm', 'at most 1024 columns', columns, 'Use `cpu`.');
-    this.#add('layerNorm', step, { eps: bitsOf(step.eps), second: Number(step.reads.length > 3) }, [rows]);
+    this.#add('layerNorm', step, { eps: bitsOf(step.eps), second: Number(step.reads.length > 3) }, [step.y.shape[0]]);
   }
 
   attention(step: StepOf<'attention'>): void {
@@ -180,64 +172,56 @@ export class Program {
     if (headDim % 4 !== 0) throw inputError('webgpu: attention', 'headDim a multiple of 4', headDim, 'Use `cpu`.');
     const blocks = Math.ceil(Math.max(...y.lengths) / 16);
     const slices = Math.ceil(headDim / 64);
-    this.#add('attention', step, { heads }, [blocks, heads * slices, y.lengths.length]);
+    const fields = { heads, table: this.#sequencesOf(y).starts };
+    this.#add('attention', step, fields, [blocks, heads * slices, y.lengths.length]);
   }
 
   linear(step: StepOf<'linear'>): void {
-    const { out, features, buffer } = step.linear;
-    const { kernel, weight, constants, scheme } = buffer as GpuLinear;
+    const { kernel, weight, constants, scheme } = step.linear.buffer as GpuLinear;
     const activation = step.activation ? HOW[step.activation] : 0;
     const range = scheme && this.#rangeOf(step.reads[0]!, scheme);
-    const ranges = { rangeOfX: range?.first ?? 0, pairsOfX: range?.pairs ?? 0 };
-    const fields = { inColumns: features, activation, second: 1, ...ranges };
-    this.#add(kernel, step, fields, [Math.ceil(out / 64), Math.ceil(step.y.shape[0] / 32)], [weight, constants]);
+    const ranges = range && { rangeOfX: range.first, pairsOfX: range.pairs };
+    const fields = { inColumns: step.linear.features, activation, second: 1, ...ranges };
+    this.#add(kernel, step, fields, tiles(step.y), [weight, constants]);
   }
 
-  /** Reserves the range of what an int8 linear reads. */
-  #wantRange({ reads: [x], linear }: StepOf<'linear'>): void {
-    const { scheme } = linear.buffer as GpuLinear;
-    const ranges = this.#ranges.get(x!) ?? [];
-    this.#ranges.set(x!, ranges);
-    if (!scheme || ranges.some((range) => range.scheme === scheme)) return;
-    const { firsts, each } = this.#sequencesOf(x!);
-    ranges.push({ scheme, first: this.pairs, pairs: scheme === 'torch' ? firsts : each, recorded: false });
-    this.pairs += Math.max(this.longest, x!.shape[0]);
-  }
-
-  /** The range of x. Adds a dispatch that records it, where the kernel that made x has not. */
+  /** The range of x. The dispatch that makes x records it; that of an upload, or a second one, is recorded by a copy of x. */
   #rangeOf(x: Tensor, scheme: Scheme): Range {
-    const range = this.#ranges.get(x)!.find((each) => each.scheme === scheme)!;
-    if (!range.recorded) {
-      const [rows, inColumns] = x.shape;
-      const step = { rows, inColumns, rangeOfY: range.first, pairsOfY: range.pairs };
-      const none = { rows: 1, columns: 1, memory: null }; // it makes no tensor, but every kernel has a y
-      this.#dispatch({ kernel: 'range', reads: [this.tensorOf(x)], y: none, grid: [rows] }, step);
-      range.recorded = true;
+    const known = this.#ranges[scheme].get(x);
+    if (known) return known;
+    const { firsts, each } = this.#sequencesOf(x);
+    const range = { first: this.pairs, pairs: scheme === 'torch' ? firsts : each };
+    const [rows, columns] = x.shape;
+    this.#ranges[scheme].set(x, range);
+    this.pairs += Math.max(this.longest, rows);
+    let maker = this.#makers.get(x);
+    if (maker?.step.rangeOfY !== NO_RANGE) {
+      maker = this.#dispatch('elementwise', [this.#tensorOf(x)], { rows, columns, memory: null }, {}, [rows]);
     }
+    Object.assign(maker.step, { rangeOfY: range.first, pairsOfY: range.pairs });
     return range;
   }
 
-  /** Adds the dispatch that makes the tensor of a step, and records its range if a linear wants it. */
-  #add(kernel: Kernel, { y, reads }: Step, fields: Fields, grid: Grid, weights: readonly GpuTensor[] = []): void {
-    const [rows, columns] = y.shape;
-    const made: GpuTensor = { rows, columns, memory: null };
-    const inputs = [...reads.map((x) => this.tensorOf(x)), ...weights];
-    this.#made.set(y, made);
-    const { starts, firsts } = this.#sequencesOf(y);
-    const [range] = this.#ranges.get(y) ?? [];
-    if (range) range.recorded = true;
-    const step = { rows, outColumns: columns, starts, firsts, ...fields };
-    const recorded = range && { rangeOfY: range.first, pairsOfY: range.pairs };
-    this.#dispatch({ kernel, reads: inputs, y: made, grid }, { ...step, ...recorded });
+  #tensorOf(x: Tensor): GpuTensor {
+    return this.#makers.get(x)?.y ?? (x.buffer as GpuTensor);
   }
 
-  #dispatch(dispatch: Omit<Dispatch, 'step'>, fields: Fields): void {
-    const { kernel, grid } = dispatch;
+  /** Adds the dispatch that makes the tensor of a step. */
+  #add(kernel: Kernel, { y, reads }: Step, fields: Partial<Fields>, grid: Grid, weights: readonly GpuTensor[] = []) {
+    const inputs = [...reads.map((x) => this.#tensorOf(x)), ...weights];
+    const [rows, columns] = y.shape;
+    this.#makers.set(y, this.#dispatch(kernel, inputs, { rows, columns, memory: null }, fields, grid));
+  }
+
+  #dispatch(kernel: Kernel, reads: readonly GpuTensor[], y: GpuTensor, fields: Partial<Fields>, grid: Grid): Dispatch {
     if (grid.some((size = 1) => size > MAX_WORKGROUPS)) {
       const expected = `at most ${MAX_WORKGROUPS} workgroups in each dimension`;
       throw inputError(`webgpu: ${kernel}`, expected, grid.join(' x '), 'Make batches smaller, or use `cpu`.');
     }
-    this.dispatches.push({ ...dispatch, step: Object.values({ ...FIELDS, ...fields }) });
+    const step = { ...FIELDS, rows: y.rows, outColumns: y.columns, ...fields };
+    const dispatch = { kernel, reads, y, step, grid };
+    this.dispatches.push(dispatch);
+    return dispatch;
   }
 
   /** The tables of a tensor's sequences. */
@@ -251,11 +235,11 @@ export class Program {
     return tables;
   }
 
-  /** Adds a table, with room for the longest input. Returns where it begins. */
-  #table(values: Iterable<number>): number {
+  /** Adds a table, with room for the longest input: for `each` numbers of a row. Returns where it begins. */
+  #table(values: Iterable<number>, each = 1): number {
     const begin = this.tables.length;
     for (const value of values) this.tables.push(value);
-    while (this.tables.length < begin + this.longest) this.tables.push(0);
+    while (this.tables.length < begin + each * this.longest) this.tables.push(0);
     return begin;
   }
 }

@@ -3,7 +3,7 @@
  * that exists (pages, Deno, Electron), and the npm package `webgpu` (Dawn) in Node.
  */
 import { EXPECTED } from '../../../wasm/assets.js';
-import { BertletError, fault, messageOf } from '../../errors.ts';
+import { type BertletError, fault, messageOf } from '../../errors.ts';
 import { inNode, variables } from '../../platform.ts';
 import { firstWrong, selfTestExamples } from '../selfTest.ts';
 import { WebgpuDevice } from './device.ts';
@@ -37,7 +37,7 @@ export async function startWebgpu(options: WebgpuOptions = {}) {
   }
   const gpuDevice = await openDevice(adapter, label, profile);
   try {
-    const device = new WebgpuDevice(gpuDevice, label, gpuDevice.features.has('timestamp-query'));
+    const device = new WebgpuDevice(gpuDevice, label);
     const examples = selfTestExamples(EXPECTED).filter(({ op }) => int8 || op.name !== 'linearInt8');
     const wrong = await firstWrong(device, examples);
     if (wrong) throw error('an adapter that computes right', `${label}, wrong on ${wrong}`, 'Use `cpu`.');
@@ -73,26 +73,18 @@ async function openGpu(profile: boolean, wanted?: string): Promise<GPU> {
     throw error('WebGPU', `none (${where})`, 'Use `cpu`.');
   }
   const driver = hasVulkanLoader();
-  try {
-    const { create } = (await importNamed('webgpu')) as typeof import('webgpu');
-    if (!driver) throw noAdapter(wanted);
-    const gpu = create([
-      ...(wanted ? [`adapter=${wanted}`] : []),
-      `disable-dawn-features=${[...DAWN_WITHOUT, ...(profile ? ['timestamp_quantization'] : [])]}`,
-    ]);
-    kept.push(gpu);
-    return gpu;
-  } catch (cause) {
-    if (cause instanceof BertletError) throw cause;
+  const { create } = await (importNamed('webgpu') as Promise<typeof import('webgpu')>).catch((cause) => {
     const [both, too] = driver ? ['', ''] : [' and a Vulkan driver', `, and ${DRIVER}`];
-    const got = `none that loads (${messageOf(cause)})`;
-    throw error(
-      `the package \`webgpu\`${both}`,
-      got,
-      `Install it: \`npm install webgpu\`${too}. Or use \`cpu\`.`,
-      cause,
-    );
-  }
+    const advice = `Install it: \`npm install webgpu\`${too}. Or use \`cpu\`.`;
+    throw error(`the package \`webgpu\`${both}`, `none that loads (${messageOf(cause)})`, advice, cause);
+  });
+  if (!driver) throw noAdapter(wanted);
+  const gpu = create([
+    ...(wanted ? [`adapter=${wanted}`] : []),
+    `disable-dawn-features=${[...DAWN_WITHOUT, ...(profile ? ['timestamp_quantization'] : [])]}`,
+  ]);
+  kept.push(gpu);
+  return gpu;
 }
 
 /**
