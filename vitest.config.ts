@@ -14,7 +14,10 @@ export default defineConfig({
     expect: { poll: { timeout: 60_000 } },
     testTimeout: 300_000, // SwiftShader takes seconds to compile a kernel, minutes on a busy machine: only a hang is late
     hookTimeout: 300_000,
-    setupFiles: process.env.BERTLET_MESSAGES ? ['test/messages.ts'] : [],
+    ...(process.env.BERTLET_MESSAGES && {
+      setupFiles: ['test/messages.ts'],
+      env: { NODE_OPTIONS: `--import ${join(import.meta.dirname, 'test/messages.ts')}` }, // of what tests start
+    }),
     projects: [
       { extends: true, test: { name: 'unit', include: unit } },
       {
