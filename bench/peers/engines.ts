@@ -19,6 +19,20 @@ export interface Options {
   readonly avx2?: boolean | undefined;
 }
 
+/** An engine to be: the argument of its program, in JSON. */
+export interface Job extends Pick<Options, 'threads' | 'tokens' | 'model'> {
+  readonly what: What;
+  readonly engine: string;
+  readonly dtype: string;
+  readonly dir: string;
+  /** Where bertlet is. */
+  readonly checkout: string;
+  /** With the headers that a page needs for threads. */
+  readonly isolated?: boolean;
+  readonly question: string;
+  readonly context: string;
+}
+
 /** Facts that an engine tells once it has given its first answer. */
 export interface Hello {
   readonly engine: string;
@@ -38,7 +52,7 @@ export interface Running {
   readonly child: Child;
 }
 
-/** A program, its arguments, and what to call it until it tells its name. */
+/** A program, and what to call it until it tells its name. */
 export interface Program {
   readonly name: string;
   readonly start: () => Promise<Running>;
@@ -46,56 +60,60 @@ export interface Program {
 
 const OWN = ['int8 accurate', 'int8 torch', 'fp32'];
 const PEER = ['int8', 'fp32'];
+/** The peers of each comparison, and their dtypes; of a page's engines bertlet is one. */
+const PEERS: Record<What, [engine: string, dtypes: string[], more?: Partial<Job>][]> = {
+  answers: [
+    ['transformers.js', PEER],
+    ['PyTorch', PEER],
+  ],
+  page: [true, false].flatMap((isolated) => [
+    ['bertlet', OWN, { isolated }],
+    ['transformers.js', PEER, { isolated }],
+  ]),
+  forward: [
+    ['PyTorch', ['int8 fbgemm', 'int8 x86', 'int8 onednn', 'fp32']],
+    ['onnxruntime-node', PEER],
+    ['onnxruntime-web', PEER],
+  ],
+};
 const AVX2 = { ATEN_CPU_CAPABILITY: 'avx2', FBGEMM_ENABLE_INSTRUCTIONS: 'AVX2', ONEDNN_MAX_CPU_ISA: 'AVX2' };
 
-export function programsOf(what: What, { dir, threads, tokens, model, checkout, only, avx2 }: Options): Program[] {
-  const asked = [`${threads}`, QUESTION, TEXT];
-  const folder = dir === undefined ? '' : resolve(dir);
-  const of = (name: string, dtypes: string[], file: string, argsOf: (dtype: string) => string[], place?: string) =>
-    dtypes.map((dtype): Program => {
-      const python = file.endsWith('.py');
-      const command = python ? join(folder, 'venv/bin/python') : process.execPath;
-      const env = python && avx2 ? { ...process.env, ...AVX2 } : process.env;
-      const label = [name, dtype, place].filter(Boolean).join(' ');
-      const start = async () => {
-        const child = startChild(label, command, [join(import.meta.dirname, file), ...argsOf(dtype)], env);
-        const hello = await child.next<Hello>();
-        const where = place ?? (python && avx2 ? 'AVX2 only' : undefined);
-        return { child, hello: where ? { place: where, ...hello } : hello };
-      };
-      return { name: label, start };
-    });
-  const forward = (dtype: string) => [`${tokens}`, dtype, `${threads}`];
-  const page = ['isolated', 'plain'].flatMap((kind) => [
-    ...of('bertlet', OWN, 'page.ts', (dtype) => [folder, dtype, ...asked, 'bertlet', kind]),
-    ...of('transformers.js', PEER, 'page.ts', (dtype) => [folder, dtype, ...asked, 'transformers.js', kind]),
-  ]);
-  const peers = {
-    answers: [
-      ...of('transformers.js', PEER, 'transformersjs.mjs', (dtype) => [folder, dtype, ...asked]),
-      ...of('PyTorch', PEER, 'pytorch.py', (dtype) => [MODEL, dtype, ...asked]),
-    ],
-    forward: [
-      ...of('PyTorch', ['int8 fbgemm', 'int8 x86', 'int8 onednn', 'fp32'], 'forward_pytorch.py', forward),
-      ...['node', 'web'].flatMap((kind) =>
-        of(`onnxruntime-${kind}`, PEER, 'forward_ort.mjs', (dtype) => [...forward(dtype), folder, kind]),
-      ),
-    ],
-    page,
+export function programsOf(what: What, { dir = '', threads, tokens, checkout, only, ...options }: Options): Program[] {
+  const program = (engine: string, dtype: string, more: Partial<Job>, place?: string): Program => {
+    const [model, asked] = [MODEL, { question: QUESTION, context: TEXT }];
+    const job: Job = {
+      what,
+      engine,
+      dtype,
+      threads,
+      tokens,
+      model,
+      dir: resolve(dir),
+      checkout: ROOT,
+      ...asked,
+      ...more,
+    };
+    const name = [engine, dtype, place].filter(Boolean).join(' ');
+    const isPython = engine === 'PyTorch';
+    const isHeld = isPython && options.avx2;
+    const file = isPython ? 'pytorch.py' : what === 'page' ? 'page.ts' : 'engine.ts';
+    const start = async () => {
+      const command = isPython ? join(job.dir, 'venv/bin/python') : process.execPath;
+      const env = isHeld ? { ...process.env, ...AVX2 } : process.env;
+      const child = startChild(name, command, [join(import.meta.dirname, file), JSON.stringify(job)], env);
+      const hello = await child.next<Hello>();
+      const where = place ?? (isHeld ? 'AVX2 only' : undefined);
+      return { child, hello: where ? { place: where, ...hello } : hello };
+    };
+    return { name, start };
   };
-  const own = {
-    answers: [ROOT, ...checkout].flatMap((root, i) =>
-      of(
-        'bertlet',
-        OWN,
-        'bertlet.ts',
-        (dtype) => [model, dtype, ...asked, resolve(root)],
-        i ? `checkout ${i}` : undefined,
-      ),
-    ),
-    forward: of('bertlet', OWN, 'forward.ts', forward),
-    page: [],
-  };
-  const all = [...own[what], ...(dir === undefined ? [] : peers[what])];
+  const { model } = options;
+  const own = [ROOT, ...(what === 'answers' ? checkout : [])].flatMap((root, i) =>
+    OWN.map((dtype) => program('bertlet', dtype, { model, checkout: resolve(root) }, i ? `checkout ${i}` : undefined)),
+  );
+  const peers = PEERS[what].flatMap(([engine, dtypes, more = {}]) =>
+    dtypes.map((dtype) => program(engine, dtype, more)),
+  );
+  const all = [...(what === 'page' ? [] : own), ...(dir ? peers : [])];
   return all.filter(({ name }) => !only || only.split(',').some((part) => name.includes(part)));
 }

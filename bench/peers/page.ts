@@ -1,7 +1,4 @@
-/**
- * bertlet or transformers.js in a page of headless Chromium, as an engine of run.ts: with threads, or without the headers that
- * threads need. Usage: page.ts DIR DTYPE THREADS QUESTION CONTEXT bertlet|transformers.js isolated|plain
- */
+/** bertlet or transformers.js in a page of headless Chromium, as an engine of run.ts: with the headers that threads need, or without. Usage: page.ts JOB */
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,9 +6,10 @@ import { chromium } from 'playwright-core';
 import { headlessChromium } from '../../scripts/driver.ts';
 import { pageServer } from '../pageServer.ts';
 import { VERSION } from '../version.ts';
+import { type Job, ROOT } from './engines.ts';
 import { serve } from './serve.ts';
 
-const [dir, dtype, threads, question, context, engine, kind] = process.argv.slice(2) as [string, ...string[]];
+const { engine, dtype, threads, dir, isolated = false, question, context }: Job = JSON.parse(process.argv[2]!);
 const OWN = `import { load } from '/bertlet/dist/src/index.js';
     const [dtype, scheme] = '${dtype}'.split(' ');
     const qa = await load('/bertlet/weights/minilm-l6-qa', { dtype, ...(scheme && { scheme }) });
@@ -42,17 +40,18 @@ const PAGE = `<!doctype html>
     };
   </script>`;
 
+type Asked = Partial<Record<'question' | 'context', string>>;
 interface Window {
   about: { version: string; kernels?: string };
-  answer(asked: { question: string; context: string }): Promise<{ text: string; milliseconds: number }>;
+  answer(asked: Asked): Promise<{ text: string; milliseconds: number }>;
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-page-'));
 process.once('exit', () => rmSync(folder, { recursive: true }));
 writeFileSync(join(folder, 'index.html'), PAGE);
-symlinkSync(join(import.meta.dirname, '..', '..'), join(folder, 'bertlet'));
+symlinkSync(ROOT, join(folder, 'bertlet'));
 symlinkSync(dir, join(folder, 'peers'));
-const server = await pageServer(folder, { isolated: kind === 'isolated' });
+const server = await pageServer(folder, { isolated });
 const browser = await chromium.launch(headlessChromium());
 await serve(
   async () => {
@@ -61,13 +60,10 @@ await serve(
     await page.goto(server.url);
     await page.waitForFunction('window.answer', null, { timeout: 120_000 });
     const about = await page.evaluate(() => (window as unknown as Window).about);
-    const place = `Chromium ${browser.version()}, ${kind === 'isolated' ? 'threads' : '1 thread'}`;
-    const answer = (asked: object) =>
-      page.evaluate(
-        (asked) => (window as unknown as Window).answer(asked),
-        asked as { question: string; context: string },
-      );
-    return { engine: engine!, dtype: dtype!, place, ...about, answer };
+    const place = `Chromium ${browser.version()}, ${isolated ? 'threads' : '1 thread'}`;
+    const answer = ({ question, context }: Asked) =>
+      page.evaluate((asked) => (window as unknown as Window).answer(asked), { question, context } as Asked);
+    return { engine, dtype, place, ...about, answer };
   },
-  { question: question!, context: context! },
+  { question, context },
 );

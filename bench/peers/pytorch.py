@@ -1,21 +1,28 @@
-"""PyTorch as an engine of run.ts: serve.ts has the conversation. Usage: pytorch.py MODEL DTYPE THREADS QUESTION CONTEXT
+"""PyTorch as an engine of run.ts and squad.ts: engines.ts has the job, serve.ts the conversation. Usage: pytorch.py JOB
 
-What run_qa.py of Hugging Face does, one question at a time: windows of 384 tokens with stride 128, answers of at most 30
-tokens, the smallest null score of all windows."""
+Answers are what run_qa.py of Hugging Face gives, one question at a time: windows of 384 tokens with stride 128, answers of at
+most 30 tokens, the smallest null score of all windows. Forwards are of bert-base-cased's shape, with random weights; their int8
+names one of PyTorch's engines."""
 import json, re, sys, time, warnings
 
 warnings.filterwarnings("ignore")
 wall, cpu = time.perf_counter(), time.process_time()
 import numpy as np
 import torch
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, BertConfig, BertForQuestionAnswering
 
-checkpoint, dtype, threads, question, context = sys.argv[1:]
-torch.set_num_threads(int(threads))
-torch.backends.quantized.engine = "x86"
-tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-model = AutoModelForQuestionAnswering.from_pretrained(checkpoint, dtype=torch.float32).eval()
-if dtype == "int8":
+job = json.loads(sys.argv[1])
+precision, engine = f"{job['dtype']} x86".split()[:2]
+torch.set_num_threads(job["threads"])
+torch.backends.quantized.engine = engine
+if job["what"] == "forward":
+    torch.manual_seed(0)
+    model = BertForQuestionAnswering(BertConfig(vocab_size=28996)).eval()
+    ids = torch.randint(1000, 28000, (1, job["tokens"]))
+else:
+    tokenizer = AutoTokenizer.from_pretrained(job["model"])
+    model = AutoModelForQuestionAnswering.from_pretrained(job["model"], dtype=torch.float32).eval()
+if precision == "int8":
     model = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
 ALLOWED = np.triu(np.ones((384, 384), bool)) & ~np.triu(np.ones((384, 384), bool), 30)  # start <= end < start + 30
 
@@ -39,11 +46,17 @@ def answer(question, context):
     return {"text": text, "noAnswerScore": null - best, "windows": len(windows["input_ids"])}
 
 
+def forward(question, context):
+    model(ids)
+    return {}
+
+
+answer = forward if job["what"] == "forward" else answer
 with torch.inference_mode():
-    answer(question, context)
+    answer(job["question"], job["context"])
     peak = int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) / 1024
     start = {"milliseconds": (time.perf_counter() - wall) * 1e3, "cpu": (time.process_time() - cpu) * 1e3, "megabytes": peak}
-    print(json.dumps({"engine": "PyTorch", "version": torch.__version__, "dtype": dtype, "start": start}), flush=True)
+    print(json.dumps({"engine": "PyTorch", "version": torch.__version__, "dtype": job["dtype"], "start": start}), flush=True)
     for line in sys.stdin:
         asked, times = json.loads(line), []
         for _ in range(asked["times"]):

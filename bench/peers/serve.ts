@@ -1,6 +1,7 @@
 /** The conversation of run.ts with an engine, in JavaScript: the engine says who it is and what its start took, then answers lines. */
 import { createInterface } from 'node:readline';
 import { peakBytes } from '../environment.ts';
+import type { Hello } from './engines.ts';
 
 export interface Asked {
   readonly question?: string;
@@ -9,14 +10,11 @@ export interface Asked {
   readonly times: number;
 }
 /** Text of an answer, or nothing where a forward is all that an engine does; other fields are passed on. */
-export type Said = { readonly text?: string; readonly milliseconds?: number } | undefined;
-export interface Engine {
-  readonly engine: string;
-  readonly version: string;
-  readonly dtype: string;
+export type Said =
+  | { readonly text?: string; readonly milliseconds?: number; readonly [other: string]: unknown }
+  | undefined;
+export interface Engine extends Omit<Hello, 'start' | 'again' | 'kernels'> {
   readonly kernels?: string | undefined;
-  /** Where it runs, if not in Node or Python. */
-  readonly place?: string;
   readonly answer: (asked: Asked) => Promise<Said>;
   /** Frees the model and loads it anew. */
   readonly again?: () => Promise<unknown>;
@@ -29,7 +27,7 @@ const report = (value: object) => console.log(JSON.stringify(value));
  * with its input.
  * @param open imports and loads the engine: its time is a part of the start
  */
-export async function serve(open: () => Promise<Engine>, first: Omit<Asked, 'times'> = {}): Promise<never> {
+export async function serve(open: () => Promise<Engine>, first: Omit<Asked, 'times'>): Promise<never> {
   const [begin, before] = [performance.now(), process.cpuUsage()];
   const { answer, again, ...about } = await open();
   await answer({ ...first, times: 1 });
