@@ -56,41 +56,32 @@ export function weightsOf(
     const name = `${fileName}_scale`;
     return float32Of(readTensor(tensors.get(name)!, name), name).data;
   };
-  /** Converts a tensor of the file to the dtype of `target`. */
-  const convert = (name: string, tensor: HostTensor, target: Target, scale: Float32Array) => {
-    if (target.BYTES_PER_ELEMENT === 1) {
-      const quantized = { data: target as Int8Array, scale };
-      if (device.quantizeWeight && (tensor.dtype === 'F16' || tensor.dtype === 'F32'))
-        device.quantizeWeight(tensor as HostTensor<Float32Array | Uint16Array>, int8!, quantized);
-      else {
-        const { data, scale: scales } = quantizeWeight(float32Of(tensor, name), int8!);
-        target.set(data);
-        scale.set(scales);
-      }
-      assertFinite(name, scale);
-    } else if (target.BYTES_PER_ELEMENT === 2) target.set(toFloat16(float32Of(tensor, name), name).data);
-    else if (tensor.dtype !== 'I8') toFloat32(tensor, name, target as Float32Array);
-    else {
-      const scales = scalesOf(name);
-      const columns = target.length / scales.length;
-      for (let i = 0; i < target.length; i++) target[i] = Number(tensor.data[i]) * scales[Math.floor(i / columns)]!;
-    }
+  const quantize = (tensor: HostTensor, name: string, data: Int8Array, scale: Float32Array) => {
+    if (device.quantizeWeight && (tensor.dtype === 'F16' || tensor.dtype === 'F32'))
+      return device.quantizeWeight(tensor as HostTensor<Float32Array | Uint16Array>, int8!, { data, scale });
+    const quantized = quantizeWeight(float32Of(tensor, name), int8!);
+    data.set(quantized.data);
+    scale.set(quantized.scale);
   };
   const fill = (name: string, target: Target, scale = new Float32Array(0)) => {
     const { fileName } = shapes.get(name)!;
     const stored = tensors.get(fileName)!;
     const { dtype } = describe(name);
-    if (stored.dtype === dtype) stored.read(new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
-    else {
+    const scales = stored.dtype === 'I8' ? scalesOf(fileName) : scale;
+    if (stored.dtype === dtype) {
+      stored.read(new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+      for (let i = 0; i < scale.length; i++) scale[i] = scales[i % scales.length]!;
+    } else {
       const tensor = readTensor(stored, fileName);
-      convert(fileName, tensor, target, scale);
+      const columns = target.length / scales.length;
+      if (dtype === 'I8') quantize(tensor, fileName, target as Int8Array, scale);
+      else if (dtype === 'F16') target.set(toFloat16(float32Of(tensor, fileName), fileName).data);
+      else if (stored.dtype !== 'I8') toFloat32(tensor, fileName, target as Float32Array);
+      else
+        for (let i = 0; i < target.length; i++) target[i] = Number(tensor.data[i]) * scales[Math.floor(i / columns)]!;
       free(tensor.data);
     }
-    if (dtype !== 'I8') assertFinite(fileName, target as Float32Array | Uint16Array);
-    else if (stored.dtype === 'I8') {
-      const scales = scalesOf(fileName);
-      for (let i = 0; i < scale.length; i++) scale[i] = scales[i % scales.length]!;
-    }
+    assertFinite(fileName, dtype === 'I8' ? scale : (target as Float32Array | Uint16Array));
   };
   return { describe, fill };
 }

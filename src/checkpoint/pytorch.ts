@@ -11,7 +11,7 @@
  */
 import { fault } from '../errors.ts';
 import { type OpenFile, readPart } from '../files/index.ts';
-import { preview } from '../options.ts';
+import { isObject, preview } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { elements, FILE_DTYPE_BYTES, type FileDType, type StoredTensor } from './safetensors.ts';
 
@@ -45,9 +45,10 @@ export function pytorchTensorsIn(file: OpenFile): Map<string, StoredTensor> {
   if (endian !== 'little') refuse(name, 'little-endian numbers', `byteorder ${preview(endian)}`);
   const tensors = new Map<string, StoredTensor>();
   for (const [key, value] of unpickle(readPart(file, begin, length), name)) {
-    if (typeof key !== 'string' || !isTensor(value))
+    if (typeof key !== 'string' || !isObject(value))
       return refuse(name, 'tensors by name', `${preview(key)}: ${preview(value)}`);
-    tensors.set(key, stored(file, key, value, records.get(`${folder}data/${value.storage}`)));
+    const tensor = value as unknown as PickledTensor; // no opcode makes another object
+    tensors.set(key, stored(file, key, tensor, records.get(`${folder}data/${tensor.storage}`)));
   }
   return tensors;
 }
@@ -132,28 +133,22 @@ interface PickledTensor {
   readonly storage: string;
   readonly offset: number;
 }
-/** A Python name that a pickle refers to. */
-type Global = { readonly global: string };
-// No opcode makes an object with keys of the pickle's choice, so a key tells what an object is.
-const has = (value: unknown, key: string) => typeof value === 'object' && value !== null && Object.hasOwn(value, key);
-const isTensor = (value: unknown): value is PickledTensor => has(value, 'strides');
-const isGlobal = (value: unknown): value is Global => has(value, 'global');
-
 /** The storage classes, and their dtypes. */
-const STORAGES: Record<string, FileDType> = {
-  'torch FloatStorage': 'F32',
-  'torch HalfStorage': 'F16',
-  'torch BFloat16Storage': 'BF16',
-  'torch CharStorage': 'I8',
-  'torch ByteStorage': 'U8',
-  'torch IntStorage': 'I32',
-  'torch LongStorage': 'I64',
-  'torch DoubleStorage': 'F64',
-  'torch ShortStorage': 'I16',
-  'torch BoolStorage': 'BOOL',
-};
+const STORAGES = new Map<unknown, FileDType>([
+  ['torch FloatStorage', 'F32'],
+  ['torch HalfStorage', 'F16'],
+  ['torch BFloat16Storage', 'BF16'],
+  ['torch CharStorage', 'I8'],
+  ['torch ByteStorage', 'U8'],
+  ['torch IntStorage', 'I32'],
+  ['torch LongStorage', 'I64'],
+  ['torch DoubleStorage', 'F64'],
+  ['torch ShortStorage', 'I16'],
+  ['torch BoolStorage', 'BOOL'],
+]);
 /** The only functions that a pickle may call. */
 const CALLABLE = ['collections OrderedDict', 'torch._utils _rebuild_tensor_v2', 'torch._utils _rebuild_parameter'];
+const [DICTIONARY, TENSOR, PARAMETER] = CALLABLE;
 const MARK = Symbol('mark');
 
 /** The machine that runs a pickle: its place in the bytes, its stack and its memo. */
@@ -224,7 +219,7 @@ const OPCODES: Readonly<Record<number, (machine: Machine) => unknown>> = {
   99: (m) => allowed([m.line(), m.line()], m), // GLOBAL
   147: (m) => allowed(m.pop(2), m), // STACK_GLOBAL
   149: (m) => void m.take(8), // FRAME
-  81: (m) => ({ storage: m.pop(1)[0] }), // BINPERSID
+  81: () => undefined, // BINPERSID: the tuple on the stack is a storage
   82: (m) => call(m.pop(2), m), // REDUCE
   98: (m) => void m.pop(1), // BUILD: drops the attributes of the dictionary (torch's _metadata)
 };
@@ -246,29 +241,32 @@ function unpickle(bytes: Uint8Array, file: string): Map<unknown, unknown> {
   return result instanceof Map ? result : refuse(file, 'a dictionary of tensors', preview(result));
 }
 
-/** @throws BertletError `weights` for a Python name that no tensor needs */
-function allowed(words: unknown[], machine: Machine): Global {
+/**
+ * A Python name, as its text: it stands for nothing but what `call` makes of it.
+ * @throws BertletError `weights` for one that no tensor needs
+ */
+function allowed(words: unknown[], machine: Machine): string {
   const name = words.filter((word) => typeof word === 'string').join(' ');
-  if (!CALLABLE.includes(name) && !Object.hasOwn(STORAGES, name)) machine.refuse(`asks for ${name.slice(0, 100)}`);
-  return { global: name };
+  if (!CALLABLE.includes(name) && !STORAGES.has(name)) machine.refuse(`asks for ${name.slice(0, 100)}`);
+  return name;
 }
 
 /**
- * Calls one of `CALLABLE`. `_rebuild_tensor_v2` takes (storage, offset, shape, stride, ...), where storage is torch's
+ * Calls a function. `_rebuild_tensor_v2` takes (storage, offset, shape, stride, ...), where storage is torch's
  * persistent id: ('storage', class, key, device, elements).
  */
 function call([callee, args]: unknown[], machine: Machine): unknown {
-  const name = isGlobal(callee) ? callee.global : 'something else';
-  if (!Array.isArray(args)) return machine.refuse(`calls ${name} with something else than a tuple`);
-  if (name === CALLABLE[0] && args.length === 0) return new Map();
-  if (name === CALLABLE[2]) return args[0] ?? null; // _rebuild_parameter: the tensor of the Parameter
-  const [id, offset, shape, strides] = args as [{ storage?: unknown } | null | undefined, ...unknown[]];
-  const integers = (value: unknown): value is number[] =>
+  const [first, offset, shape, strides] = Array.isArray(args) ? args : [];
+  if (callee === DICTIONARY && first === undefined) return new Map();
+  if (callee === PARAMETER) return first ?? null; // the tensor of the Parameter
+  const integers = (value: unknown) =>
     Array.isArray(value) && value.length <= MAX_DIMENSIONS && value.every((n) => Number.isSafeInteger(n) && n >= 0);
-  const [kind, type, storage] = Array.isArray(id?.storage) ? id.storage : [];
-  const dtype = isGlobal(type) ? STORAGES[type.global] : undefined;
-  const whole = kind === 'storage' && dtype && typeof storage === 'string' && integers([offset]);
-  if (name !== CALLABLE[1] || !whole || !integers(shape) || !integers(strides) || shape.length !== strides.length)
-    return machine.refuse(`calls ${name} in a way that makes no tensor`);
-  return { dtype, shape, strides, storage, offset: offset as number } satisfies PickledTensor;
+  const [kind, type, storage] = Array.isArray(first) ? first : [];
+  const dtype = STORAGES.get(type);
+  const whole = callee === TENSOR && kind === 'storage' && dtype && typeof storage === 'string' && integers([offset]);
+  if (!whole || !integers(shape) || !integers(strides) || shape.length !== strides.length)
+    return machine.refuse(
+      `calls ${CALLABLE.find((name) => name === callee) ?? 'something else'} in a way that makes no tensor`,
+    );
+  return { dtype, shape, strides, storage, offset } satisfies PickledTensor;
 }
