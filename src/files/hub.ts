@@ -203,15 +203,15 @@ function inCache(model: Model): Files {
   let isReached = false;
   /** Why the cache must do. */
   let alone: unknown = isSet(variables.HF_HUB_OFFLINE || variables.TRANSFORMERS_OFFLINE) && 'HF_HUB_OFFLINE is set';
-  const absence = (file: string) => `${store}/.no_exist/${commit}/${file}`;
+  const linkOf = (file: string) => `${store}/snapshots/${commit}/${file}`;
+  const absenceOf = (file: string) => `${store}/.no_exist/${commit}/${file}`;
 
   /** Takes the commit of an answer for that of the revision: all files are of one commit. */
   const learn = (answered: string) => {
     if (!COMMIT.test(answered)) throw new Error('an answer without X-Repo-Commit');
     isReached = true;
-    if (commit) return;
-    commit = answered;
-    note(ref, commit);
+    if (!commit) note(ref, answered);
+    commit ||= answered;
   };
   /** Asks the Hub for a file. Null: there is none, or the cache must do. */
   const ask = async (file: string, options: OpenOptions): Promise<Remote | null> => {
@@ -223,14 +223,14 @@ function inCache(model: Model): Files {
       return remote;
     } catch (cause) {
       options.signal?.throwIfAborted();
-      const known = isThere(`${store}/snapshots/${commit}`) ? commit : '';
       const isAbsent = isRefusal(cause) && cause.response.status === 404;
+      const known = isThere(linkOf('')) ? commit : '';
       const answered = isAbsent && (cause.response.headers.get('x-repo-commit') ?? known);
-      if (!answered && (isRefusal(cause) || isReached)) throw refusal(model, cause);
       if (answered) {
         learn(answered);
-        note(absence(file), '');
-      } else alone = cause; // no network, or an answer that is not the Hub's
+        note(absenceOf(file), '');
+      } else if (isRefusal(cause) || isReached) throw refusal(model, cause);
+      else alone = cause; // no network, or an answer that is not the Hub's
       return null;
     }
   };
@@ -239,17 +239,13 @@ function inCache(model: Model): Files {
       return `${id}, revision ${revision}${alone ? `, of the cache ${store} alone (${reasonOf(alone)})` : ''}`;
     },
     open: async (file, options = {}) => {
-      let remote = commit ? undefined : await ask(file, options);
+      const isKnown = commit && (isThere(linkOf(file)) || isThere(absenceOf(file)));
+      const remote = isKnown ? null : await ask(file, options);
       commit ||= tried(() => COMMIT.exec(fs.readFileSync(ref, 'utf8').trim())?.[0]) ?? '';
       if (!commit) throw refusal(model, alone, `, and nothing in the cache ${store}`);
-      const snapshot = `${store}/snapshots/${commit}`;
-      if (!isThere(`${snapshot}/${file}`)) {
-        if (remote === undefined && !isThere(absence(file))) remote = await ask(file, options);
-        if (!remote) return null;
-        const place = { url: addressOf(model, commit, file), store, link: `${snapshot}/${file}`, file };
-        await download(place, remote, options);
-      }
-      return folder(snapshot).open(file, options);
+      const place = { url: addressOf(model, commit, file), store, link: linkOf(file), file };
+      if (remote && !isThere(place.link)) await download(place, remote, options);
+      return folder(`${store}/snapshots/${commit}`).open(file, options);
     },
   };
 }
@@ -340,17 +336,17 @@ function inPage(model: Model): Files {
   let files: Files | undefined;
   const find = async ({ signal }: OpenOptions) => {
     const request = { fetch: keeping, signal, most: maxSize('config.json') };
-    const answer = await send(addressOf(model, revision, 'config.json'), request);
+    const answer = await send(addressOf(model, revision, 'config.json'), request).catch((cause: unknown) => {
+      signal?.throwIfAborted();
+      throw refusal(model, cause);
+    });
     const commit = answer.headers.get('x-repo-commit') ?? revision; // a mirror may not let a page see it
     return site(addressOf(model, commit), { fetch: keeping });
   };
   return {
     name: `${id}, revision ${revision}`,
     open: async (file, options = {}) => {
-      files ??= await find(options).catch((cause: unknown) => {
-        options.signal?.throwIfAborted();
-        throw refusal(model, cause);
-      });
+      files ??= await find(options);
       return files.open(file, options);
     },
   };
