@@ -64,16 +64,11 @@ const expectEqual = (what: string, expected: unknown, got: unknown): boolean =>
 /** The values of an object, or a list. */
 const listOf = (values: unknown) => (isObject(values) ? Object.values(values) : (values ?? [])) as unknown[];
 
-/** Brings the older files into the form of tokenizer.json, as far as they go: their class says the rest. */
-export function fromOldFiles(vocab: string | Json = '', merges?: string): TokenizerJson {
+/** Brings the older files into the form of tokenizer.json, which is their model alone: their class says the rest. */
+function fromOldFiles(vocab: string | Json = '', merges?: string): TokenizerJson {
   const lines = (text: string) => text.replace(/\r?\n$/, '').split(/\r?\n/);
-  if (merges !== undefined) {
-    const pairs = lines(merges).filter((line) => line !== '' && !line.startsWith('#version'));
-    return { model: { type: 'BPE', vocab, merges: pairs }, pre_tokenizer: { type: 'ByteLevel' } };
-  }
-  const model = { type: 'WordPiece', vocab: lines(vocab as string).map((line) => line.trimEnd()) };
-  const normalizer = { type: 'BertNormalizer', clean_text: true, lowercase: true, handle_chinese_chars: true };
-  return { model, normalizer, pre_tokenizer: { type: 'BertPreTokenizer' } };
+  if (merges === undefined) return { model: { vocab: lines(vocab as string).map((line) => line.trimEnd()) } };
+  return { model: { vocab, merges: lines(merges).filter((line) => line !== '' && !line.startsWith('#version')) } };
 }
 
 /** The vocabulary of a tokenizer.json: an object, or a list of tokens in the order of their ids. */
@@ -268,13 +263,13 @@ export function tokenizerOf(files: TokenizerFiles, className: string, size = { t
     const names = namesOf(config, special, defaults);
     const vocab = vocabularyOf(json);
     const named = Object.values(names).map((name) => addedToken(name, true));
-    const own = json.added_tokens ?? [];
-    const added = addedTokensOf(files, own, followsFile ? own : [], named);
+    const listed = json.added_tokens ?? [];
+    const added = addedTokensOf(files, listed, followsFile ? listed : [], named);
     const all = numbered(vocab, added, named, size.vocab);
-    const file = describe(json, all);
-    const made = followsFile ? file : describeClass(className, config, names);
-    if (files.json && !followsFile) expectSame(className, made, file);
-    const { type, pair = refuse(FILE, 'a post_processor', json.post_processor), ...options } = made;
+    const own = followsFile ? null : describeClass(className, config, names);
+    const file = files.json || !own ? describe(json, all) : own;
+    if (own) expectSame(className, own, file);
+    const { type, pair = refuse(FILE, 'a post_processor', json.post_processor), ...options } = own ?? file;
     if (className === 'PreTrainedTokenizer' && (options.prefixSpace ?? false) !== (config.add_prefix_space ?? false)) {
       const advice = 'transformers 4 takes it from here, transformers 5 from tokenizer.json.';
       refuse(CONFIG, `add_prefix_space ${options.prefixSpace}`, config.add_prefix_space, advice);
