@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { QUESTION, TEXT } from '../bench/article.ts';
-import { aligned } from '../bench/columns.ts';
+import { inColumns } from '../bench/columns.ts';
 import { uniform } from '../kernels/op.ts';
 import { compare, type Explanation, explain, worst } from '../programs/explain/explain.ts';
 import { compareTraces, flipText, readTrace, traceOf } from '../programs/explain/flip.ts';
@@ -178,8 +178,7 @@ function ranges(): string {
     const scale = (high - low) / 127;
     if (chooseScale(low, high).zeroPoint !== roundHalfEven(Math.min(127, -low / scale))) other++;
   }
-  const table = aligned([head, ...rows]).map((cells) => cells.join('  ').trimEnd());
-  return `${table.join('\n')}\n\nof ${RANGES.toLocaleString('en')} ranges from [-10, 0] to [0, 30] at random, ${other} have another zero point than round(-low / scale)`;
+  return `${inColumns([head, ...rows])}\n\nof ${RANGES.toLocaleString('en')} ranges from [-10, 0] to [0, 30] at random, ${other} have another zero point than round(-low / scale)`;
 }
 const RANGES = 2_000_000;
 

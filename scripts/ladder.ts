@@ -1,8 +1,7 @@
 /** The part of examples/ladder that docs/engine.md shows: the figures of one machine (bench/results/ladder.json) and each step's drawing. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { aligned } from '../bench/columns.ts';
-import { GPU_STEPS, type LadderResult, STEPS } from '../examples/ladder/run.ts';
+import { GPU_STEPS, type LadderResult, STEPS, textOf } from '../examples/ladder/run.ts';
 import { COLOURS, Plot } from '../programs/report/chart.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -10,8 +9,6 @@ const FOLDER = 'examples/ladder';
 
 export const ladderResult = (): LadderResult =>
   JSON.parse(readFileSync(join(ROOT, 'bench/results/ladder.json'), 'utf8')) as LadderResult;
-
-const rated = (rate: number): string => rate.toFixed(rate < 10 ? 2 : 1);
 
 /** The steps as bars, and in each the limit of the registers as a line. */
 export function ladderChart({ steps }: LadderResult): Plot.PlotOptions {
@@ -34,26 +31,10 @@ export function ladderChart({ steps }: LadderResult): Plot.PlotOptions {
           stroke: 'var(--background)',
           strokeWidth: 6,
         },
-        text: ({ rate }: (typeof bars)[0]) => rated(rate),
+        text: ({ rate }: (typeof bars)[0]) => rate.toFixed(rate < 10 ? 2 : 1),
       }),
     ],
   };
-}
-
-/** The figures as text. */
-function table({ cpu, node, threads, bits, shape, date, steps, gpu }: LadderResult): string {
-  const { tokens, features, out } = shape;
-  const head = ['', '', 'GMAC/s', 'limit', ''];
-  const rows = steps.map(({ name, title, rate, limit }) => {
-    const share = limit === null ? ['', ''] : [limit.toFixed(0), `${((100 * rate) / limit).toFixed(0)} %`];
-    return [name, title.padEnd(38), rated(rate), ...share];
-  });
-  const lines = aligned([head, ...rows]).map((cells) => cells.join('  ').trimEnd());
-  const machine = `${cpu}, Node ${node}, ${date.slice(0, 10)}: [${tokens}, ${features}] x [${out}, ${features}], registers of ${bits} bits, ${threads} threads in step 7`;
-  const software = gpu && /swiftshader|llvmpipe/i.test(gpu.adapter);
-  const onGpu = gpu?.steps.map(({ name, rate }) => `${name} ${rated(rate)}`).join(', ');
-  const note = software ? ' (software: which step is faster there says nothing about a GPU)' : '';
-  return [machine, '', ...lines, ...(gpu ? ['', `${gpu.adapter}${note}: ${onGpu}`] : [])].join('\n');
 }
 
 /** A step's title, file, size, and the comment that its file begins with. */
@@ -71,4 +52,4 @@ function drawing({ name, title }: { name: string; title: string }): string {
 
 /** The block `ladder` of docs/engine.md. */
 export const ladderText = (): string =>
-  [`\`\`\`\n${table(ladderResult())}\n\`\`\``, ...[...STEPS, ...GPU_STEPS].map(drawing)].join('\n\n');
+  [`\`\`\`\n${textOf(ladderResult())}\n\`\`\``, ...[...STEPS, ...GPU_STEPS].map(drawing)].join('\n\n');

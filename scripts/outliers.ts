@@ -3,7 +3,7 @@
  * either scheme makes of the others. `npx node scripts/outliers.ts FOLDER > bench/results/outliers-first-edition.json` wrote the
  * file of the checkpoint's first edition, which is in git's history only; docs.ts shows it beside today's.
  */
-import { aligned } from '../bench/columns.ts';
+import { inColumns } from '../bench/columns.ts';
 import { median } from '../bench/measure.ts';
 import { compare, SCHEMES } from '../programs/explain/explain.ts';
 import { openCheckpoint } from '../src/checkpoint/index.ts';
@@ -53,9 +53,7 @@ export const outliersText = (found: readonly Outliers[]): string => {
     }),
   ]);
   const titles = ['', 'largest, sd', ...SCHEMES.flatMap((scheme) => [`${scheme}: steps`, 'zeros', 'dB'])];
-  return aligned([titles, ...rows])
-    .map((row) => row.join('  '))
-    .join('\n');
+  return inColumns([titles, ...rows]);
 };
 
 if (import.meta.main) console.log(JSON.stringify(await outliersOf(process.argv[2]!), null, 1));

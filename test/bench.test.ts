@@ -253,6 +253,8 @@ describe('bertlet bench', () => {
       expect([...new Set(sweeps!.tokens.map(({ tokens }) => tokens))]).toEqual([16, 32, 64]);
       expect(new Set(sweeps!.threads.map(({ threads }) => threads)).has(1)).toBe(true);
       expect(stages!.map(({ name }) => name)).toEqual(names);
+      const html = readFileSync(join(report, 'index.html'), 'utf8');
+      for (const kind of ['linear', 'quantize', 'others']) expect(html, 'kernels in the chart').toContain(` ${kind} `);
       for (const name of ['index.html', 'results.json'])
         expect(readFileSync(join(report, name), 'utf8')).not.toContain(ROOT);
     });

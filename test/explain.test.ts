@@ -325,17 +325,23 @@ describe('the program', () => {
   const run = (...args: string[]) => runProgram(['explain', ...args]);
   const ask = ['--model', TINY, '--question', 'a b?', '--context', 'c d e'];
 
-  test('a row for each linear, the lowest dB marked, and a summary that names it', async () => {
+  test('a table for each scheme, a row for each linear, the lowest dB marked, and a summary that names it', async () => {
     const { status, out, error } = await run(...ask);
     expect([status, error]).toEqual([0, '']);
-    const rows = out.split('\n').filter((line) => /^(layer \d|qa_outputs) /.test(line));
+    const tables = ['torch', 'accurate'].map((scheme) => {
+      const lines = out.split(`${scheme}\nlinear `)[1]!.split('\n\n')[0]!.split('\n').slice(1);
+      return lines.map((line) => line.split(/ {2,}/));
+    });
+    expect(tables.map(([first]) => first!.length)).toEqual([13, 13]);
+    const [rows, accurate] = tables.map((table) => table.map((cells) => cells.join('  '))) as [string[], string[]];
+    expect(accurate.length).toBe(rows.length);
     expect(rows.map((row) => row.slice(0, 8).trim())).toEqual([
       ...Array(4).fill('layer 0'),
       ...Array(4).fill('layer 1'),
       'qa_outpu',
     ]);
     const [, name, dB] = /^torch: (.*) costs most, (-?[\d.]+) dB alone; logits .* dB, cosine .*; .*score/m.exec(out)!;
-    expect(rows.filter((row) => row.startsWith(`${name} `) && row.includes(` ${dB}*`)).length).toBe(1);
+    expect(rows.filter((row) => row.startsWith(`${name}  ${dB}*  `)).length).toBe(1);
     expect(out).toMatch(/\naccurate: .* costs most, .*\naccurate gains most at .*, \d.* dB: feature \d+ /);
     expect(out).toMatch(/\n\d+ tokens, computed by cpu\n[\s\S]*int8 scores differ by device.*`bertlet explain --flip`/);
     const reference = await run(...ask, '--device', 'reference');

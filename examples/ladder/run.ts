@@ -155,18 +155,25 @@ async function ladder(tokens: number, seconds: number, bits: 128 | 256): Promise
   };
 }
 
-function print({ cpu, node, threads, bits, shape, steps, gpu }: LadderResult): void {
+/** The figures as text. */
+export function textOf({ cpu, node, date, threads, bits, shape, steps, gpu }: LadderResult): string {
   const { tokens, features, out } = shape;
-  console.log(`${cpu}, Node ${node}, ${threads} threads in step 7, registers of ${bits} bits`);
-  console.log(`[${tokens}, ${features}] x [${out}, ${features}]; all steps give the same integers\n`);
   const line = (name: string, title: string, rate: number, limit: number | null) => {
     const share = limit ? `${limit.toFixed(0).padStart(8)}${((100 * rate) / limit).toFixed(0).padStart(5)} %` : '';
-    console.log(`${name.padEnd(13)} ${title.padEnd(40)} ${rate.toFixed(2).padStart(8)} ${share}`.trimEnd());
+    const shown = rate.toFixed(rate < 10 ? 2 : 1).padStart(8);
+    return `${name.padEnd(13)} ${title.padEnd(40)} ${shown} ${share}`.trimEnd();
   };
-  console.log(`${' '.repeat(57)}GMAC/s   limit of the registers`);
-  for (const { name, title, rate, limit } of steps) line(name, title, rate, limit);
-  if (gpu) console.log(`\n${gpu.adapter}`);
-  for (const { name, title, rate } of gpu?.steps ?? []) line(name, title, rate, null);
+  const software = gpu && /swiftshader|llvmpipe/i.test(gpu.adapter);
+  const note = software ? ' (software: which step is faster there says nothing about a GPU)' : '';
+  return [
+    `${cpu}, Node ${node}, ${date.slice(0, 10)}: ${threads} threads in step 7, registers of ${bits} bits`,
+    `[${tokens}, ${features}] x [${out}, ${features}]; all steps give the same integers`,
+    '',
+    `${' '.repeat(57)}GMAC/s   limit of the registers`,
+    ...steps.map(({ name, title, rate, limit }) => line(name, title, rate, limit)),
+    ...(gpu ? ['', `${gpu.adapter}${note}`] : []),
+    ...(gpu?.steps ?? []).map(({ name, title, rate }) => line(name, title, rate, null)),
+  ].join('\n');
 }
 
 if (import.meta.main) {
@@ -186,6 +193,6 @@ if (import.meta.main) {
   const flags = wide ? ['--experimental-wasm-revectorize'] : [];
   for (const flag of [...flags, '--wasm-sync-tier-up', '--wasm-tiering-budget=1']) setFlagsFromString(flag);
   const result = await ladder(Number(tokens), Number(seconds), wide ? 256 : 128);
-  print(result);
+  console.log(textOf(result));
   if (json) writeFileSync(json, `${JSON.stringify(result, null, 1)}\n`);
 }

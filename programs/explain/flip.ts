@@ -3,7 +3,7 @@
  * rounds the other way, and on to the logits. Floats may be added up in any order, so they differ in their last bits; where
  * one lies next to the border between two integers, that is enough. Runs wherever the engine does.
  */
-import { aligned } from '../../bench/columns.ts';
+import { inColumns } from '../../bench/columns.ts';
 import { inputError } from '../../src/errors.ts';
 import { type Checkpoint, type Device, type HostTensor, quantizeActivations } from '../../src/tensor.ts';
 import { place } from './explain.ts';
@@ -196,14 +196,14 @@ export function flipText({ tokens, first, growth, logits, answers }: Flip, names
   ]);
   const border = ['border', first.border.toPrecision(9), '', (first.border / scale).toPrecision(9), '', ''];
   const head = ['', 'x', 'scale', 'x / scale', 'rounded', `+ ${zeroPoint}`];
-  const table = aligned([head, ...rows, border]).map((cells) => cells.join('  ').trimEnd());
-  const lines = aligned([
+  const table = inColumns([head, ...rows, border]);
+  const lines = inColumns([
     ['', 'integers', 'differ', '', 'by at most'],
     ...growth.map((one) => [
       one.linear,
       ...[one.integers.toLocaleString('en'), one.different.toLocaleString('en'), percentOf(one), String(one.most)],
     ]),
-  ]).map((cells) => cells.join('  ').trimEnd());
+  ]);
   const where = `input of ${first.linear}, token ${first.token}, feature ${first.feature}: the first integer that differs`;
-  return [title, '', where, ...table, '', ...lines, '', ends].join('\n');
+  return [title, '', where, table, '', lines, '', ends].join('\n');
 }

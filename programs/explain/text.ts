@@ -1,7 +1,7 @@
 /** An explanation as text: a table with a row for each linear, and what it says in a few lines. */
-import { aligned } from '../../bench/columns.ts';
+import { inColumns } from '../../bench/columns.ts';
 import type { Scheme } from '../../src/tensor.ts';
-import { type Explanation, type LinearReport, type Quantized, SCHEMES, worst } from './explain.ts';
+import { type Explanation, type LinearReport, SCHEMES, type Spread, worst } from './explain.ts';
 
 /** `layer 0 output`, `qa_outputs`. */
 export const nameOf = ({ layer, kind }: Pick<LinearReport, 'layer' | 'kind'>): string =>
@@ -50,60 +50,35 @@ export function summary(
   ];
 }
 
-/** Scale, zero point, and how far the levels are used. */
-const integers = ({ scale, zeroPoint, clipped, levels, steps }: Quantized) => [
-  scale.median.toFixed(4),
-  String(zeroPoint.median),
-  percent(clipped),
-  String(levels),
-  steps.toFixed(1),
-];
+/** One number, or the median with the least and the largest. */
+const several = ({ low, median, high }: Spread, digits: number): string => {
+  const [least, middle, most] = [low, median, high].map((value) => value.toFixed(digits)) as [string, string, string];
+  return low === high ? middle : `${middle} (${least} to ${most})`;
+};
 
-/** The table: one row for each linear, `*` at the lowest dB of a column. */
-export function textTable({ linears }: Explanation): string {
-  const columns = [
-    (l: LinearReport) => l.schemes.torch.alone,
-    (l: LinearReport) => l.schemes.accurate.alone,
-    (l: LinearReport) => l.schemes.torch.whole,
-    (l: LinearReport) => l.schemes.accurate.whole,
-  ];
-  const lowest = columns.map((at) => Math.min(...linears.map((linear) => at(linear).output.sqnr ?? Infinity)));
-  const rows = linears.map((linear) => {
-    const { torch, accurate } = linear.schemes;
-    const quality = columns.map((at, i) => {
-      const { sqnr } = at(linear).output;
-      return `${decibels(sqnr)}${sqnr === lowest[i] ? '*' : ' '}`;
+/** All figures of one scheme: names of the columns, and a row for each linear; `*` is at the lowest dB of a column. */
+export function figures(linears: readonly LinearReport[], scheme: Scheme): [head: string[], ...rows: string[][]] {
+  const reports = linears.map(({ schemes }) => schemes[scheme]);
+  const [alone, whole] = (['alone', 'whole'] as const).map((kind) => {
+    const lowest = Math.min(...reports.map((report) => report[kind].output.sqnr ?? Infinity));
+    return reports.map((report) => {
+      const { sqnr, cosine } = report[kind].output;
+      return [`${decibels(sqnr)}${sqnr === lowest ? '*' : ' '}`, cosine.toFixed(4)];
     });
-    const cosines = [torch, accurate].map(({ whole }) => whole.output.cosine.toFixed(4));
-    const range = [short(torch.alone.low), short(torch.alone.high)];
-    return [nameOf(linear), ...range, ...integers(torch.alone), ...integers(accurate.alone), ...quality, ...cosines];
-  });
-  const input = ['scale', 'zero', 'clipped', 'levels', 'steps'];
-  const head = ['', 'low', 'high', ...input, ...input, 'torch ', 'acc. ', 'torch ', 'acc. ', 'torch', 'acc.'];
-  const lines = aligned([head, ...rows]);
-  const widths = lines[0]!.map(({ length }) => length);
-  /** Titles over groups of columns. */
-  const groups: [string, number][] = [
-    ['', 1],
-    ['range', 2],
-    ['torch', 5],
-    ['accurate', 5],
-    ['alone, dB', 2],
-    ['whole, dB', 2],
-    ['whole, cosine', 2],
-  ];
-  let at = 0;
-  const titles = groups.map(([title, count]) => {
-    const width = widths.slice(at, at + count).reduce((sum, each) => sum + each, count - 1);
-    at += count;
-    return title.padStart((width + title.length) >> 1).padEnd(width);
-  });
-  return [titles, ...lines].map((cells) => cells.join(' ').trimEnd()).join('\n');
+  }) as [string[][], string[][]];
+  const rows = reports.map(({ alone: { low, high, clipped, levels, steps, scale, zeroPoint }, weightScale }, i) => [
+    ...[nameOf(linears[i]!), ...alone[i]!, ...whole[i]!],
+    ...[short(low), short(high), percent(clipped), String(levels), steps.toFixed(1)],
+    ...[several(scale, 4), several(zeroPoint, 0), several(weightScale, 5)],
+  ]);
+  const input = ['low', 'high', 'clipped', 'levels', 'steps', 'scale', 'zero point', 'weight scale'];
+  return [['linear', 'alone, dB', 'cosine', 'whole, dB', 'cosine', ...input], ...rows];
 }
 
-const LEGEND = `range, scale, zero point: of float32's input to the linear; accurate: of the median token. clipped: rounded beyond
-0..127. levels: different integers in the median token, of 128. steps: root mean square of x / scale. alone: only this
-linear in int8; whole: all of them. dB: 10 log10(sum y^2 / sum (y - yq)^2), its output against float32's; * lowest.`;
+const LEGEND = `alone: only this linear in int8; whole: all of them. dB: 10 log10(sum y^2 / sum (y - yq)^2), its output against float32's;
+* lowest. low, high, scale, zero point: of float32's input to the linear; accurate: of the median token, and from the least to
+the largest. clipped: rounded beyond 0..127. levels: different integers in the median token, of 128. steps: root mean square
+of x / scale.`;
 
 /** Why the scores may not be those that another device prints. */
 export const OTHER_SCORES =
@@ -116,7 +91,7 @@ export const OTHER_SCORES =
  */
 export const explainText = (explanation: Explanation, device: string): string =>
   [
-    textTable(explanation),
+    ...SCHEMES.map((scheme) => `${scheme}\n${inColumns(figures(explanation.linears, scheme))}`),
     LEGEND,
     `${explanation.tokens} tokens, computed by ${device}\n${summary(explanation).join('\n')}`,
     OTHER_SCORES,

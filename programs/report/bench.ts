@@ -20,24 +20,18 @@ import { escapeHtml, facts, htmlPage, table } from './page.ts';
 const PRECISIONS = ['fp32', 'fp16', 'int8 torch', 'int8 accurate'];
 const precisionOf = ({ dtype, scheme }: Variant): string => [dtype, scheme].filter(Boolean).join(' ');
 const colourOf = (variant: Variant): string => COLOURS[PRECISIONS.indexOf(precisionOf(variant))]!;
-/** The GPU's lines are broken. */
-const dashOf = ({ device }: Variant): string => (device === 'cpu' ? '0' : '6 4');
 
 const tokensOf = ({ config }: Row): number => config.scenario.input_shapes.sequence_length;
 
-/** Kernels by what they do, the products first: floats or integers, they have one colour. */
-const STAGES = ['linear', 'attention', 'layerNorm', 'quantize', 'range', 'embedding'];
-const stageOf = (kernel: string): string => (kernel.startsWith('linear') ? 'linear' : kernel);
+/** Kernels by what they do, the products first: floats or integers, they have one colour. Embeddings are among the others. */
+const STAGES = ['linear', 'attention', 'layerNorm', 'quantize', 'range', 'others'];
+const stageOf = (kernel: string): string => STAGES.find((stage) => kernel.startsWith(stage)) ?? 'others';
 
-/** Legend: the colour of each series. */
-function legend(entries: readonly { name: string; colour: string; dash?: string }[]): string {
-  const line = (colour: string, dash: string) =>
-    `<line x1="0" y1="6" x2="24" y2="6" style="stroke: ${colour}" stroke-width="3" stroke-dasharray="${dash}"/>`;
-  const box = (colour: string) => `<rect width="12" height="12" rx="2" style="fill: ${colour}"/>`;
-  const items = entries.map(({ name, colour, dash }) => {
-    const mark = dash === undefined ? box(colour) : line(colour, dash);
-    const width = dash === undefined ? 12 : 24;
-    return `<li><svg width="${width}" height="12" aria-hidden="true">${mark}</svg> ${escapeHtml(name)}</li>`;
+/** Legend: the colour of each series; of a line with its dashes. */
+function legend(entries: readonly { name: string; colour: string; line?: 'solid' | 'dashed' }[]): string {
+  const items = entries.map(({ name, colour, line }) => {
+    const border = line ? `3px ${line}` : '12px solid';
+    return `<li><i style="border-top: ${border} ${colour}"></i> ${escapeHtml(name)}</li>`;
   });
   return `<ul class="legend">${items.join('')}</ul>`;
 }
@@ -69,34 +63,23 @@ function bars(
   const letters = (texts: string[]) => 7 * Math.max(...texts.map((text) => text.length));
   const names = all.map(({ name }) => name);
   const figures = all.map(({ text }) => text);
-  const axis = { label: null, domain: names, tickSize: 0 };
-  return figure(caption, label, ({ narrow }) =>
-    narrow
-      ? {
-          ...{ height: 36 + all.length * 48, marginLeft: 6, marginRight: 18, marginTop: 0, marginBottom: 36 },
-          x: { label: unit, domain: [0, most], ticks: 4, tickFormat: ',~f', grid: true },
-          y: { ...axis, axis: null, padding: 0 },
-          marks: [
-            Plot.barX(all, { x: 'value', y: 'name', fill: 'colour', insetTop: 22, insetBottom: 6 }),
-            ...over(8),
-            Plot.text(all, {
-              ...{ x: 0, y: 'name', dy: -12, textAnchor: 'start', fill: 'currentColor' },
-              text: ({ name, text }: Bar) => `${name}: ${text}`,
-            }),
-          ],
-        }
-      : {
-          ...{ height: 36 + all.length * 34, marginTop: 0, marginBottom: 36 },
-          ...{ marginLeft: letters(names) + 8, marginRight: letters(figures) + 12 },
-          x: { label: unit, domain: [0, most], ticks: 6, grid: true },
-          y: { ...axis, padding: 0.3 },
-          marks: [
-            Plot.barX(all, { x: 'value', y: 'name', fill: 'colour' }),
-            ...over(0),
-            Plot.text(all, { x: most, y: 'name', text: 'text', dx: 8, textAnchor: 'start', fill: 'currentColor' }),
-          ],
-        },
-  );
+  return figure(caption, label, ({ narrow }) => ({
+    ...{ height: 36 + all.length * (narrow ? 48 : 34), marginTop: 0, marginBottom: 36 },
+    ...(narrow
+      ? { marginLeft: 6, marginRight: 18 }
+      : { marginLeft: letters(names) + 8, marginRight: letters(figures) + 12 }),
+    x: { label: unit, domain: [0, most], ticks: narrow ? 4 : 6, tickFormat: ',~f', grid: true },
+    y: { label: null, domain: names, tickSize: 0, ...(narrow ? { axis: null, padding: 0 } : { padding: 0.3 }) },
+    marks: [
+      Plot.barX(all, { x: 'value', y: 'name', fill: 'colour', ...(narrow && { insetTop: 22, insetBottom: 6 }) }),
+      ...over(narrow ? 8 : 0),
+      Plot.text(all, {
+        ...{ y: 'name', textAnchor: 'start', fill: 'currentColor' },
+        ...(narrow ? { x: 0, dy: -12 } : { x: most, dx: 8 }),
+        text: ({ name, text }: Bar) => (narrow ? `${name}: ${text}` : text),
+      }),
+    ],
+  }));
 }
 
 /** The median as a bar, a line to the 90th percentile, each sample as a dot. */
@@ -134,14 +117,16 @@ function latencyChart(rows: readonly Row[]): string {
 function growthChart(points: readonly Point[], key: 'tokens' | 'threads'): string {
   const all = points.map((point) => ({ ...point, at: point[key]!, ms: point.latency.p50 * 1000 }));
   const ticks = [...new Set(all.map(({ at }) => at))].toSorted((a, b) => a - b);
-  const series = [...new Map(points.map(({ name, variant }) => [name, variant]))];
+  const series = [...Map.groupBy(all, ({ name }) => name)].map(([name, own]) => {
+    const { variant } = own[0]!;
+    return { name, own, colour: colourOf(variant), line: variant.device === 'cpu' ? 'solid' : 'dashed' } as const;
+  });
   const [low, high] = [ticks[0]!, ticks.at(-1)!];
   const counted = key === 'tokens' ? 'Tokens of the input' : `Threads; ${points[0]!.tokens} tokens`;
-  const ends = series.map(([name]) => {
-    const line = all.filter((point) => point.name === name);
-    return `${name}: ${line.map(({ at, ms }) => `${at} ${key} ${shown(ms)} ms`).join(', ')}`;
+  const label = series.map(({ name, own }) => {
+    return `${name}: ${own.map(({ at, ms }) => `${at} ${key} ${shown(ms)} ms`).join(', ')}`;
   });
-  const chart = figure(`${counted}; median milliseconds.`, ends.join('; '), ({ narrow }) => ({
+  const chart = figure(`${counted}; median milliseconds.`, label.join('; '), ({ narrow }) => ({
     ...{ height: narrow ? 240 : 300, marginLeft: 46, marginBottom: 40, marginTop: 28 },
     x: {
       label: `${key} →`,
@@ -152,37 +137,29 @@ function growthChart(points: readonly Point[], key: 'tokens' | 'threads'): strin
       inset: key === 'threads' ? 12 : 0,
     },
     y: { label: '↑ milliseconds', domain: [0, Math.max(...all.map(({ ms }) => ms))], grid: true, ticks: 5, nice: true },
-    marks: series.flatMap(([name, variant]) => {
-      const line = all.filter((point) => point.name === name);
-      const stroke = { stroke: colourOf(variant), strokeWidth: 2, strokeDasharray: dashOf(variant) };
-      return [
-        Plot.line(line, { x: 'at', y: 'ms', ...stroke }),
-        Plot.dot(line, { x: 'at', y: 'ms', r: 3, fill: colourOf(variant) }),
-      ];
+    marks: series.flatMap(({ own, colour, line }) => {
+      const stroke = { stroke: colour, strokeWidth: 2, strokeDasharray: line === 'solid' ? '0' : '6 4' };
+      return [Plot.line(own, { x: 'at', y: 'ms', ...stroke }), Plot.dot(own, { x: 'at', y: 'ms', r: 3, fill: colour })];
     }),
   }));
-  return legend(series.map(([name, variant]) => ({ name, colour: colourOf(variant), dash: dashOf(variant) }))) + chart;
+  return legend(series) + chart;
 }
 
 /** Where the time of one forward goes. */
 function stagesChart(stages: readonly Stage[]): string {
-  const parts = stages.flatMap(({ name, milliseconds }) => {
-    const sums = new Map<string, number>();
-    for (const [kernel, ms] of Object.entries(milliseconds)) {
-      sums.set(stageOf(kernel), (sums.get(stageOf(kernel)) ?? 0) + ms);
-    }
-    return STAGES.filter((stage) => sums.has(stage)).map((stage) => ({ name, stage, ms: sums.get(stage)! }));
-  });
   const colour = (stage: string) => COLOURS[STAGES.indexOf(stage)]!;
+  const parts = stages.flatMap(({ name, milliseconds }) =>
+    Object.entries(milliseconds).map(([kernel, ms]) => ({ name, stage: stageOf(kernel), ms })),
+  );
   const label = parts.map(({ name, stage, ms }) => `${name} ${stage} ${shown(ms)} ms`).join(', ');
-  const used = STAGES.filter((stage) => parts.some((part) => part.stage === stage));
+  const used = STAGES.filter((stage) => parts.some((part) => part.stage === stage && part.ms > 0));
   const caption = `Mean milliseconds of one forward of ${stages[0]!.tokens} tokens in each kind of kernel, by the engine's own clock.`;
   const chart = figure(caption, label, ({ narrow }) => ({
     ...{ height: 36 + stages.length * 34, marginTop: 0, marginBottom: 36, marginRight: 24 },
     marginLeft: 8 + 7 * Math.max(...stages.map(({ name }) => name.length)),
     x: { label: 'milliseconds →', grid: true, ticks: narrow ? 3 : 6 },
     y: { label: null, domain: stages.map(({ name }) => name), tickSize: 0, padding: 0.35 },
-    marks: [Plot.barX(parts, { x: 'ms', y: 'name', fill: ({ stage }) => colour(stage), order: null })],
+    marks: [Plot.barX(parts, { x: 'ms', y: 'name', fill: ({ stage }) => colour(stage), order: COLOURS })],
   }));
   return legend(used.map((name) => ({ name, colour: colour(name) }))) + chart;
 }

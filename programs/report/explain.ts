@@ -1,9 +1,9 @@
 /** An explanation as a page in one file: what int8 does to each linear, drawn and said in words. */
 
 import type { Scheme } from '../../src/tensor.ts';
-import { type Explanation, type LinearReport, SCHEMES, type Spread, worst } from '../explain/explain.ts';
+import { type Explanation, type LinearReport, SCHEMES, worst } from '../explain/explain.ts';
 import type { Slide } from '../explain/microscope.ts';
-import { decibels, mostGained, nameOf, OTHER_SCORES, percent, short } from '../explain/text.ts';
+import { decibels, figures, mostGained, nameOf, OTHER_SCORES, short } from '../explain/text.ts';
 import { COLOURS, figure, Plot } from './chart.ts';
 import { stillLife } from './microscope.ts';
 import { type Cell, escapeHtml, htmlPage, table } from './page.ts';
@@ -66,31 +66,15 @@ export function wholeChart(linears: readonly LinearReport[], narrow: boolean): P
   };
 }
 
-const several = ({ low, median, high }: Spread, digits: number) =>
-  low === high
-    ? median.toFixed(digits)
-    : `${median.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
-
-/** All numbers of one scheme; the lowest dB are marked. */
-function numbers(linears: readonly LinearReport[], scheme: Scheme): string {
-  const reports = linears.map(({ schemes }) => schemes[scheme]);
-  const lowest = (['alone', 'whole'] as const).map((kind) =>
-    Math.min(...reports.map((report) => report[kind].output.sqnr ?? Infinity)),
+/** All figures of one scheme; the lowest dB are marked. */
+function allFigures(linears: readonly LinearReport[], scheme: Scheme): string {
+  const [head, ...rows] = figures(linears, scheme);
+  const cell = (text: string): Cell =>
+    text.endsWith('*') ? { html: `<mark>${text.slice(0, -1)}</mark>` } : text.trim();
+  return table(
+    head,
+    rows.map((row) => row.map(cell)),
   );
-  const db = (sqnr: number | null, least: number): Cell =>
-    sqnr === least ? { html: `<mark>${decibels(sqnr)}</mark>` } : decibels(sqnr);
-  const rows = linears.map((linear, i): Cell[] => {
-    const { alone, whole, weightScale } = reports[i]!;
-    return [
-      nameOf(linear),
-      ...[db(alone.output.sqnr, lowest[0]!), alone.output.cosine.toFixed(4)],
-      ...[db(whole.output.sqnr, lowest[1]!), whole.output.cosine.toFixed(4)],
-      ...[short(alone.low), short(alone.high), percent(alone.clipped), String(alone.levels), alone.steps.toFixed(1)],
-      ...[several(alone.scale, 4), several(alone.zeroPoint, 0), several(weightScale, 5)],
-    ];
-  });
-  const input = ['low', 'high', 'clipped', 'levels', 'steps', 'scale', 'zero point', 'weight scale'];
-  return table(['linear', 'alone, dB', 'cosine', 'whole, dB', 'cosine', ...input], rows);
 }
 
 /**
@@ -166,9 +150,9 @@ smallest to the largest. clipped: share of the activations that round beyond 0 t
 integers in the median token. steps: root mean square of x / scale. dB: 10 log<sub>10</sub>(Σ y² / Σ (y − y<sub>int8</sub>)²).
 Marked: the lowest.</p>
 <h3>torch</h3>
-${numbers(linears, 'torch')}
+${allFigures(linears, 'torch')}
 <h3>accurate</h3>
-${numbers(linears, 'accurate')}`;
+${allFigures(linears, 'accurate')}`;
   return htmlPage({
     title: 'What int8 does to one question',
     lead: `${question} · ${tokens} tokens · ${device}`,

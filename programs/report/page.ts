@@ -56,6 +56,7 @@ details { margin: .5rem 0 } summary { cursor: pointer }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.25rem; font-size: .875rem } dt { color: var(--muted) }
 dd { margin: 0; overflow-wrap: anywhere }
 ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; margin: .5rem 0; padding: 0; font-size: .875rem }
+ul.legend i { display: inline-block; vertical-align: middle; min-width: 12px; width: 24px }
 mark { background: color-mix(in srgb, var(--series-5) 35%, transparent); color: inherit }`;
 
 /** The whole document. `body` is HTML; `title` and `lead` are text. */
