@@ -19,20 +19,10 @@ import { Runtime } from '../src/runtime.ts';
 const ROOT = join(import.meta.dirname, '..');
 
 /** Compiles the kernels of a folder; `name` says which variant. */
-export async function buildKernels(folder: string, out: string, name: string): Promise<void> {
+export async function buildKernels(folder: string, out: string, name: string, level = ['-O3', '--converge']) {
   const { error, stderr } = await asc([
     join(folder, 'engine.wasm.ts'),
-    ...[
-      '--outFile',
-      join(out, `${name}.wasm`),
-      '-O3',
-      '--converge',
-      '--noAssert',
-      '--runtime',
-      'stub',
-      '--enable',
-      'simd',
-    ],
+    ...['--outFile', join(out, `${name}.wasm`), ...level, '--noAssert', '--runtime', 'stub', '--enable', 'simd'],
     ...(name.startsWith('relaxed') ? ['--enable', 'relaxed-simd'] : []),
     ...(name.endsWith('shared') ? ['--enable', 'threads', '--sharedMemory'] : []),
     ...['--importMemory', '--initialMemory', '2', '--maximumMemory', '65536'],

@@ -311,7 +311,7 @@ describe('a stream', () => {
     const line = `${' '.repeat(20_000)}no JSON\n`;
     let given = 0;
     async function* many() {
-      for (; given < 40_000; given++) yield line;
+      for (; given < 20_000; given++) yield line;
     }
     Readable.from(many()).pipe(child.stdin);
     await once(child.stdout, 'readable'); // it is at work
@@ -319,13 +319,14 @@ describe('a stream', () => {
       before = given;
       await sleep(500);
     }
-    expect(given).toBeLessThan(10_000); // nobody reads: it has stopped
+    expect(given).toBeLessThan(5_000); // nobody reads: it has stopped
     let [count, peak] = [0, 0];
     for await (const { number } of linesOf(child.stdout)) {
-      if (number % 1000 === 0 && number <= 30_000) peak = Math.max(peak, rss()); // at the end it may be gone
+      if (number % 1000 === 0 && number <= 15_000) peak = Math.max(peak, rss()); // at the end it may be gone
       count = number;
     }
-    expect([count, given]).toEqual([40_000, 40_000]);
+    expect([count, given]).toEqual([20_000, 20_000]);
+    console.log(`peak ${peak}`);
     expect(peak).toBeLessThan(600); // MB, of 800 MB that went through; buffers are garbage for a while
   });
   async function* endless() {

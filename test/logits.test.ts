@@ -1,4 +1,4 @@
-/** The embedded checkpoint's logits against PyTorch's: 30 questions on the CPU device, 5 of them on the reference. */
+/** The embedded checkpoint's logits against PyTorch's: 30 questions on the CPU device, 3 of them on the reference. */
 import { describe, expect, test } from 'vitest';
 import { Bert } from '../src/bert.ts';
 import { openCheckpoint, type Precision, weightsOf } from '../src/checkpoint/index.ts';
@@ -15,7 +15,7 @@ describe('embedded checkpoint, logits of 30 questions', () => {
   const goldens = goldenTensors('minilm-logits');
   const all = items.map((_, question) => question);
   /** The reference takes seconds for each: the CPU device, whose ops are held to it, answers all. */
-  const five = all.filter((question) => question % 6 === 0);
+  const three = all.filter((question) => question % 12 === 0);
 
   /**
    * Of some questions: the largest difference of a logit, and how many have both of PyTorch's argmax tokens. PyTorch's int8
@@ -47,42 +47,39 @@ describe('embedded checkpoint, logits of 30 questions', () => {
     return { median, most, same };
   }
   const LOGITS = { fp32: 'fp32', int8: 'int8Exact' };
-  const CPUS: Record<string, () => Promise<Device>> = {
-    'cpu, 2 threads': async () => (await startCpu({ threads: 2 })).device,
-    'cpu, 1 thread, wide': async () => (await startCpu({ threads: 1, wideSimd: true })).device,
-  };
+  /** As `load` has it: any other kernels and numbers of threads have the same bits (cpu.test.ts, cpuLife.test.ts). */
   const DEVICES: Record<string, () => Promise<Device>> = {
     reference: async () => new ReferenceDevice(),
-    ...CPUS,
+    cpu: async () => (await startCpu({ threads: 2 })).device,
   };
 
   const SLOW = { timeout: 300_000 }; // 9 s on a quiet machine; a hang is what a timeout is for
 
-  test('there are 30', () => expect([all.length, five.length]).toEqual([30, 5]));
-  test('reference, fp32: every logit of 5 questions within 1e-3, every answer the same', SLOW, async () => {
-    const { most, same } = await run('reference', 'fp32', 'fp32', five);
+  test('there are 30', () => expect([all.length, three.length]).toEqual([30, 3]));
+  test('reference, fp32: every logit of 3 questions within 1e-3, every answer the same', SLOW, async () => {
+    const { most, same } = await run('reference', 'fp32', 'fp32', three);
     expect(most).toBeLessThan(1e-3);
-    expect(same).toBe(5);
+    expect(same).toBe(3);
   });
-  test('reference, int8: median of 5 questions within 0.02, every answer the same', SLOW, async () => {
-    const { median, same } = await run('reference', 'int8', 'torch', five);
+  test('reference, int8: median of 3 questions within 0.02, every answer the same', SLOW, async () => {
+    const { median, same } = await run('reference', 'int8', 'torch', three);
     expect(median).toBeLessThanOrEqual(0.02);
-    expect(same).toBe(5);
+    expect(same).toBe(3);
   });
-  test.each(Object.keys(CPUS))('%s, fp32: every logit within 1e-3, every answer the same', async (device) => {
-    const { most, same } = await run(device, 'fp32', 'fp32', all);
+  test('cpu, fp32: every logit within 1e-3, every answer the same', async () => {
+    const { most, same } = await run('cpu', 'fp32', 'fp32', all);
     expect(most).toBeLessThan(1e-3);
     expect(same).toBe(30);
   });
   // Float sums in another order round a few activations the other way (golden/README.md). The reference's limit of 0.02
   // is not met here; this one was set after the fact, to notice a change for the worse. Five of the
   // questions are close in PyTorch's int8 itself (golden/make_numeric.py).
-  test.each(Object.keys(CPUS))('%s, int8: at least 28 answers the same', async (device) => {
-    const { median, same } = await run(device, 'int8', 'torch', all);
+  test('cpu, int8: at least 28 answers the same', async () => {
+    const { median, same } = await run('cpu', 'int8', 'torch', all);
     expect(median).toBeLessThanOrEqual(0.25);
     expect(same).toBeGreaterThanOrEqual(28);
   });
-  test.each(Object.keys(CPUS))('%s, accurate: the answers of float32', async (device) => {
-    expect((await run(device, 'fp32', 'accurate', all)).same).toBeGreaterThanOrEqual(29);
+  test('cpu, accurate: the answers of float32', async () => {
+    expect((await run('cpu', 'fp32', 'accurate', all)).same).toBeGreaterThanOrEqual(29);
   });
 });

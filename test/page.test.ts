@@ -8,7 +8,7 @@ import { type PageServer, pageServer } from '../bench/pageServer.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { load } from '../src/index.ts';
 import { hubServer } from './hubServer.ts';
-import { CHECKPOINT, goldenJson, largestDifference, picture, ROOT, TINY } from './support.ts';
+import { CHECKPOINT, largestDifference, picture, ROOT, TINY } from './support.ts';
 
 interface Busy {
   turns: number[];
@@ -27,9 +27,8 @@ interface Tiny {
   reason?: string;
   start?: number[];
 }
-/** The article's question, and the sentence of its text that has the answer: a third of the tokens. */
-const { question: QUESTION, context: TEXT } = goldenJson<Record<'question' | 'context', string>>('article');
-const CONTEXT = TEXT.slice(TEXT.indexOf('According to the New York Times'), TEXT.indexOf(' Inherited wealth'));
+const QUESTION = 'Who wrote the tests?'; // short: a software adapter takes seconds for the article
+const CONTEXT = 'Ada Brown wrote the tests in Lisbon, and left.';
 
 describe('a page', () => {
   let servers: Record<'isolated' | 'plain', PageServer>;
@@ -88,7 +87,7 @@ describe('a page', () => {
     await picture(page, { path: join(ROOT, 'test-output', 'page.png') });
     const alone = await open(false);
     rows.push(await ask(alone, { device: 'cpu', dtype: 'fp32' }));
-    expect(rows.map(({ text }) => text)).toEqual(Array(4).fill('New York Times'));
+    expect(rows.map(({ text }) => text)).toEqual(Array(4).fill('Ada Brown'));
     expect(rows.map(({ info }) => info.threads ?? info.adapter)).toEqual([
       2,
       expect.any(Number),
@@ -115,7 +114,7 @@ describe('a page', () => {
       const { turns, abort, texts } = await page.evaluate(
         (long) =>
           (window as unknown as { busy: (...args: unknown[]) => Promise<Busy> }).busy({ device: 'cpu' }, 100, long),
-        Array(40).fill(TEXT).join(' '),
+        'It rains all day. '.repeat(1000),
       );
       const at = (part: number) => turns[Math.floor(part * (turns.length - 1))]!;
       console.log(

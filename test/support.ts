@@ -25,6 +25,15 @@ export const goldenTensors = (name: string): Map<string, HostTensor> =>
 
 export const goldenJson = <T>(name: string): T => JSON.parse(readFileSync(`${GOLDEN}/${name}.json`, 'utf8')) as T;
 
+/** Numbers in memory are compared byte by byte first: element by element `toEqual` takes seconds for a weight. */
+expect.addEqualityTesters([
+  (a, b) => {
+    if (!ArrayBuffer.isView(a) || !ArrayBuffer.isView(b) || a.constructor !== b.constructor) return undefined;
+    const [left, right] = [a, b].map((each) => new Uint8Array(each.buffer, each.byteOffset, each.byteLength));
+    return Buffer.compare(left!, right!) === 0 || undefined; // where they differ, `toEqual` says how
+  },
+]);
+
 /** Tensors in memory, as a checkpoint has them in its files. */
 export const storedTensors = (tensors: ReadonlyMap<string, HostTensor>): Map<string, StoredTensor> =>
   new Map(

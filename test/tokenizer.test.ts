@@ -105,7 +105,7 @@ describe('goldens', () => {
   });
 });
 
-describe('every code point is normalized as Hugging Face does', () => {
+describe('every code point that has a meaning, and others, is normalized as Hugging Face does', () => {
   type Ranges = [number, number][];
   type Table = Record<'removed' | 'spaces' | 'padded', Ranges> & { other: Record<string, string> };
   const table = goldenJson<Record<string, Table> & { punctuation: Ranges }>('unicode');
@@ -114,8 +114,11 @@ describe('every code point is normalized as Hugging Face does', () => {
     for (const [first, last] of ranges) for (let c = first; c <= last; c++) set.add(c);
     return set;
   };
+  /** Planes 0 to 3 and 14 whole; Unicode has nothing in the others but their ends and what is private. */
   const codePoints = function* () {
-    for (let c = 0; c <= 0x10ffff; c++) if (c < 0xd800 || c > 0xdfff) yield c;
+    for (let c = 0; c <= 0x10ffff; c += c < 0x40000 || c >> 16 === 14 || c % 256 >= 254 ? 1 : 127) {
+      if (c < 0xd800 || c > 0xdfff) yield c;
+    }
   };
   const hex = (codes: number[]) => codes.slice(0, 20).map((c) => `U+${c.toString(16)}`);
 
@@ -195,15 +198,15 @@ describe('awkward text', () => {
     ['punctuation', '.'],
     ['removed characters', '\u200b'],
     ['added tokens', '[SEP]'],
-  ])('1 MB of %s in linear time', async (_, unit) => {
+  ])('256 kB of %s in linear time', async (_, unit) => {
     const milliseconds = (bytes: number) => {
       const text = unit.repeat(bytes / unit.length);
       return cpuMilliseconds(() => uncased.encode(text));
     };
-    await milliseconds(2 ** 17); // warm-up
-    const [eighth, whole] = [await milliseconds(2 ** 17), await milliseconds(2 ** 20)];
+    await milliseconds(2 ** 15); // warm-up
+    const [eighth, whole] = [await milliseconds(2 ** 15), await milliseconds(2 ** 18)];
     expect(whole).toBeLessThan(8 * eighth * 3 + 500);
-    expect(whole).toBeLessThan(5000);
+    expect(whole).toBeLessThan(2000);
   });
 });
 
@@ -227,15 +230,15 @@ describe('vocabularies', () => {
   );
 });
 
-test('a vocabulary of 500,000 tokens', () => {
-  const tokens = ['[UNK]', '[CLS]', '[SEP]', ...Array.from({ length: 499_997 }, (_, i) => `t${i}`)];
+test('a vocabulary of 200,000 tokens', () => {
+  const tokens = ['[UNK]', '[CLS]', '[SEP]', ...Array.from({ length: 199_997 }, (_, i) => `t${i}`)];
   const model = { ...tokenizerJson.model, vocab: Object.fromEntries(tokens.map((token, id) => [token, id])) };
   for (const tokenizer of [
     Tokenizer.fromVocab(tokens.join('\n')),
     Tokenizer.fromJson({ ...tokenizerJson, model, added_tokens: [], post_processor: BERT_PROCESSING }),
   ]) {
-    expect(tokenizer.vocabSize).toBe(500_000);
-    expect(tokenizer.encode('t499996 t0').ids).toEqual([499_999, 3]);
+    expect(tokenizer.vocabSize).toBe(200_000);
+    expect(tokenizer.encode('t199996 t0').ids).toEqual([199_999, 3]);
   }
 });
 const BERT_PROCESSING = { type: 'BertProcessing', cls: ['[CLS]', 1], sep: ['[SEP]', 2] };

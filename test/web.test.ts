@@ -1,3 +1,4 @@
+// @page
 /** The page (web/) in headless Chromium: what a visitor does with it. webTrouble.test.ts has what goes wrong. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +8,7 @@ import { expect, test } from 'vitest';
 import { pageServer } from '../bench/pageServer.ts';
 import { EXAMPLES } from '../programs/web/examples.ts';
 import { load } from '../src/index.ts';
-import { CHECKPOINT, ROOT } from './support.ts';
+import { CHECKPOINT } from './support.ts';
 import {
   ARTICLE,
   answer,
@@ -16,6 +17,7 @@ import {
   choice,
   choose,
   engineOf,
+  FOLDER,
   LONG,
   longestTask,
   looksRight,
@@ -23,8 +25,7 @@ import {
   status,
 } from './webPage.ts';
 
-const FOLDER = join(ROOT, 'dist-web');
-const web = pageTests(FOLDER);
+const web = pageTests();
 
 /** What the button of a section saves. */
 async function download(page: Page, section: string): Promise<string> {

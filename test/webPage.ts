@@ -1,5 +1,4 @@
 /** The page (web/) as it is built, in headless Chromium: what the tests of it share. One browser for a file of tests. */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { source as axe } from 'axe-core';
@@ -10,6 +9,8 @@ import { EXAMPLES } from '../programs/web/examples.ts';
 import { headlessChromium } from '../scripts/driver.ts';
 import { goldenJson, picture, ROOT } from './support.ts';
 
+/** Where the page is built, before the tests (pageSetup.ts). */
+export const FOLDER = join(ROOT, 'dist-web');
 const PICTURES = join(ROOT, 'test-output', 'web');
 export const ARTICLE = goldenJson<{ question: string; context: string }>('article');
 const VIEWPORT = { width: 1000, height: 1100 };
@@ -35,8 +36,8 @@ export interface PageTests {
   stay(): Promise<Page>;
 }
 
-/** Builds the page into a folder and starts a browser before the tests of a file, and ends both after them. */
-export function pageTests(folder: string): PageTests {
+/** Serves the page and starts a browser before the tests of a file, and ends both after them. */
+export function pageTests(): PageTests {
   const tests = {
     complaints: [] as string[],
     requests: [] as string[],
@@ -74,12 +75,10 @@ export function pageTests(folder: string): PageTests {
     },
   } as PageTests;
   beforeAll(async () => {
-    const build = ['run', 'build:web', '--', '--outDir', folder, '--emptyOutDir'];
-    execFileSync('npm', build, { cwd: ROOT, env: { ...process.env, NODE_ENV: 'production' } });
     mkdirSync(PICTURES, { recursive: true });
     tests.servers = {
-      isolated: await pageServer(folder, { isolated: true }),
-      plain: await pageServer(folder, { isolated: false }),
+      isolated: await pageServer(FOLDER, { isolated: true }),
+      plain: await pageServer(FOLDER, { isolated: false }),
     };
     const args = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
     tests.browser = await chromium.launch({ ...headlessChromium(), args } as Parameters<typeof chromium.launch>[0]);
@@ -110,14 +109,15 @@ export async function choose(page: Page, value: string): Promise<void> {
 export const askButton = (page: Page) => page.getByRole('button', { name: 'Answer', exact: true });
 export const engineOf = (page: Page) => page.workers().find((worker) => /\/worker-/.test(worker.url()))!;
 
-const SCREENS = { phone: [390, 844], small: [1280, 800], large: [1920, 1080] } as const;
+/** With the theme that is looked at there. */
+const SCREENS = { phone: [390, 844, 'dark'], small: [1280, 800, 'light'], large: [1920, 1080, 'dark'] } as const;
 /** A picture of every state on every screen in both themes, for people to look at: BERTLET_PICTURES=1. */
 const ALL_PICTURES = Boolean(process.env.BERTLET_PICTURES);
 
-/** In any state, on each screen and in both themes: nothing is wider than the screen, no text has backticks, axe finds nothing. */
+/** In any state, on each screen: nothing is wider than the screen, no text has backticks, axe finds nothing. */
 export async function looksRight(page: Page, name: string): Promise<void> {
   await page.evaluate(axe);
-  for (const [screen, [width, height]] of Object.entries(SCREENS)) {
+  for (const [screen, [width, height, theme]] of Object.entries(SCREENS)) {
     await page.setViewportSize({ width, height });
     const { widest, text } = await page.evaluate(() => ({
       widest: document.documentElement.scrollWidth,
@@ -125,7 +125,7 @@ export async function looksRight(page: Page, name: string): Promise<void> {
     }));
     expect(widest, `${name}, ${screen}`).toBeLessThanOrEqual(width);
     expect(text).not.toContain('`');
-    for (const colorScheme of ['light', 'dark'] as const) {
+    for (const colorScheme of ALL_PICTURES ? (['light', 'dark'] as const) : [theme]) {
       await page.emulateMedia({ colorScheme });
       if (ALL_PICTURES)
         await picture(page, { path: join(PICTURES, `${name}-${width}-${colorScheme}.png`), fullPage: true });

@@ -1,3 +1,4 @@
+// @page
 /** The page (web/) in headless Chromium: what it says and does when something is slow, cancelled, missing or lost. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,14 +13,14 @@ import {
   choice,
   engineOf,
   error,
+  FOLDER,
   LONG,
   looksRight,
   pageTests,
   status,
 } from './webPage.ts';
 
-const FOLDER = join(ROOT, 'test-output', 'web-trouble'); // not dist-web, which web.test.ts may be building
-const web = pageTests(FOLDER);
+const web = pageTests();
 
 test('loading shows how far it is, also where the server does not say; can be cancelled, and begun again', async () => {
   let rest = () => {};

@@ -1,3 +1,4 @@
+// @page
 /** The page (web/) in headless Chromium: its first visit, texts from files, what is kept, how it feels on a phone and in other browsers. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,14 +16,14 @@ import {
   choice,
   choose,
   engineOf,
+  FOLDER,
   longestTask,
   looksRight,
   pageTests,
   status,
 } from './webPage.ts';
 
-const FOLDER = join(ROOT, 'test-output', 'web-visit');
-const web = pageTests(FOLDER);
+const web = pageTests();
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 800 };
 

@@ -16,7 +16,8 @@ describe('the embedded checkpoint, all layers', () => {
   afterAll(async () => {
     for (const qa of cpu.values()) await (await qa).dispose();
   });
-  test.each(['fp32', 'fp16', 'int8'] as const)('%s: answers as the CPU does', async (dtype) => {
+  // fp32: page.test.ts
+  test.each(['fp16', 'int8'] as const)('%s: answers as the CPU does', async (dtype) => {
     const qa = await load(CHECKPOINT, { device: 'webgpu', dtype });
     expect(qa.info).toMatchObject({ device: 'webgpu', dtype, adapter: expect.any(String) });
     const exact = await onCpu(dtype === 'int8' ? dtype : 'fp32');
@@ -27,7 +28,6 @@ describe('the embedded checkpoint, all layers', () => {
       expect(largestDifference(got.start, want.start)).toBeLessThan(2e-3);
       expect(largestDifference(got.end, want.end)).toBeLessThan(2e-3);
     }
-    if (dtype === 'int8') expect(await qa.logits(input), 'twice').toEqual(got);
     const [[answer], [same]] = [await qa.answer({ question, context }), await exact.answer({ question, context })];
     expect(answer!.text).toBe(same!.text);
     expect(answer!.text).toBe('Ada Brown');
@@ -45,7 +45,8 @@ describe('passages of many windows', () => {
     await gpu!.dispose();
     await cpu!.dispose();
   });
-  test.each([11, 15, 19])('%d windows: answers as the CPU does', async (windows) => {
+  test('19 windows, two whole batches and a part of one: answers as the CPU does', async () => {
+    const windows = 19;
     const words = readFileSync(`${TINY}/vocab.txt`, 'utf8')
       .split('\n')
       .filter((word) => /^[a-z]+$/.test(word));

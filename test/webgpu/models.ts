@@ -56,21 +56,25 @@ describe('whole models of seeded weights', () => {
 
 describe('what a forward costs', () => {
   const twelve: BertConfig = { ...SMALL, layers: 12, positions: 64 };
-  test.each(['fp32', 'fp16', 'torch'] as const)(
-    '12 layers, %s: 87 dispatches, one submit, one readback',
-    async (precision) => {
-      const gpu = forward(device(), twelve, precision);
+  test.each([
+    ['torch', 12],
+    ['fp16', 2],
+    ['fp32', 2],
+  ] as const)(
+    '%s, %d layers: 3 dispatches and 7 for each layer (87 for 12), one submit, one readback',
+    async (precision, layers) => {
+      const gpu = forward(device(), { ...twelve, layers }, precision);
       const first = await gpuCalls(() => gpu(20));
-      expect(first.createBindGroup).toBeGreaterThan(80);
+      expect(first.createBindGroup).toBeGreaterThan(6 * layers);
       for (const tokens of [20, 7, 64]) {
-        const want = { submit: 1, mapAsync: 1, beginComputePass: 1, dispatchWorkgroups: 87 };
+        const want = { submit: 1, mapAsync: 1, beginComputePass: 1, dispatchWorkgroups: 3 + 7 * layers };
         expect(await gpuCalls(() => gpu(tokens))).toEqual(want); // no buffer, bind group or pipeline
       }
       device().clear();
     },
   );
   test.each([
-    ['torch', 12],
+    ['torch', 4],
     ['accurate', 2],
     ['fp32', 2],
   ] as const)(
