@@ -27,7 +27,7 @@ const SAID: Record<string, RegExp> = {
   answer: /"answers":\[\{"text":"(.*?)"/g,
 };
 
-const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+const documents = ['README.md', 'docs/use.md'].map((name) => readFileSync(join(ROOT, name), 'utf8')).join('');
 
 const folder = mkdtempSync(join(tmpdir(), 'bertlet-help-'));
 beforeAll(() => {
@@ -55,9 +55,8 @@ describe.each(helps)('%s --help', (program, help) => {
 
   const examples = [...help.matchAll(/^ {2}\$ bertlet (.*)$/gm)].map(([, line]) => line!);
   test('has examples', () => expect(examples.length).toBeGreaterThan(1));
-  const inReadme = (line: string) => readme.includes(`\nnpm run ${line.replace(' ', ' -- ')}\n`);
-  test.each(examples.filter((line) => !inReadme(line)))('%s', async (line) => {
-    // those are run by readme.test.ts
+  const isThere = (line: string) => documents.includes(`\nnpm run ${line.replace(' ', ' -- ')}\n`); // readme.test.ts
+  test.each(examples.filter((line) => !isThere(line)))('%s', async (line) => {
     const [, command, , input] = /^(.*?)( < (\S+)| > \S+)?$/.exec(line)!;
     const answers = ANSWERS[program]; // by the embedded model; the others compute, and a tiny model is enough for that (explain: docs.test.ts)
     const hub = answers ? CHECKPOINT : TINY; // the Hub itself: hub.test.ts
