@@ -18,8 +18,8 @@ interface Family {
   readonly synonyms?: readonly string[];
   /** Default of `embedding_size`, where the tables may be narrower than the layers. */
   readonly embeddingSize?: number;
-  /** Replaced in BERT's names one after another, they make the names of the family's tensors. */
-  readonly names: readonly (readonly [bert: string, family: string])[];
+  /** Replaced in BERT's names one after another, behind the family's own name, they make the names of its tensors. */
+  readonly names?: readonly (readonly [bert: string, family: string])[];
   /** Whether there are token types. DistilBERT has none. */
   readonly noTypes?: boolean;
   /** The eps of every layerNorm, whatever config.json says. */
@@ -32,7 +32,7 @@ interface Family {
 
 /** The families by their `model_type` in config.json. */
 export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
-  bert: { names: [], tokenizer: 'BertTokenizer' },
+  bert: { tokenizer: 'BertTokenizer' },
   distilbert: {
     keys: {
       hidden_size: 'dim',
@@ -43,8 +43,7 @@ export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
     },
     synonyms: ['hidden_size', 'num_hidden_layers', 'num_attention_heads'],
     names: [
-      ['bert.encoder.', 'distilbert.transformer.'],
-      ['bert.embeddings.', 'distilbert.embeddings.'],
+      ['encoder.', 'transformer.'],
       ['attention.self.query', 'attention.q_lin'],
       ['attention.self.key', 'attention.k_lin'],
       ['attention.self.value', 'attention.v_lin'],
@@ -58,8 +57,8 @@ export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
     eps: 1e-12,
     tokenizer: 'BertTokenizer',
   },
-  electra: { embeddingSize: 128, names: [['bert.', 'electra.']], tokenizer: 'BertTokenizer' },
-  roberta: { names: [['bert.', 'roberta.']], positionsAfterPadding: true, tokenizer: 'RobertaTokenizer' },
+  electra: { embeddingSize: 128, tokenizer: 'BertTokenizer' },
+  roberta: { positionsAfterPadding: true, tokenizer: 'RobertaTokenizer' },
 };
 
 const KNOWN = Object.keys(FAMILIES).join(', ');
@@ -76,8 +75,16 @@ const positive = (max: number): Option<number> => ({
  */
 export function parseConfig(json: Record<string, unknown>, file = 'config.json', anyHead = false): BertConfig {
   const name = checkArchitecture(json, file, anyHead);
-  const { keys = {}, embeddingSize, noTypes, eps, positionsAfterPadding } = FAMILIES[name];
-  const read = readerOf(json, FAMILIES[name], file);
+  const { keys = {}, synonyms = [], embeddingSize, noTypes, eps, positionsAfterPadding } = FAMILIES[name];
+  /** Reads and checks a value, by BERT's key for it. Errors name the family's key. */
+  const read = <V>(key: string, { expected, allows }: Option<V>, absent?: V): NonNullable<V> => {
+    const familyKey = keys[key] ?? key;
+    const value = json[familyKey] ?? absent;
+    if (!allows(value)) throw configError(file, familyKey, expected, value);
+    if (synonyms.includes(key) && json[key] !== undefined && json[key] !== value)
+      throw configError(file, key, `equal to ${familyKey}, ${value}`, json[key]);
+    return value as NonNullable<V>;
+  };
   read('is_decoder', oneOf([false]), false);
   read('hidden_act', oneOf(['gelu', 'gelu_python']), 'gelu'); // two names of the exact one
   read('position_embedding_type', oneOf(['absolute']), 'absolute');
@@ -123,18 +130,6 @@ function checkArchitecture(json: Record<string, unknown>, file: string, anyHead:
   return type as FamilyName;
 }
 
-/** Makes a function that reads and checks a value of config.json, by BERT's key for it. Errors name the family's key. */
-function readerOf(json: Record<string, unknown>, { keys = {}, synonyms = [] }: Family, file: string) {
-  return <V>(key: string, { expected, allows }: Option<V>, absent?: V): NonNullable<V> => {
-    const familyKey = keys[key] ?? key;
-    const value = json[familyKey] ?? absent;
-    if (!allows(value)) throw configError(file, familyKey, expected, value);
-    if (synonyms.includes(key) && json[key] !== undefined && json[key] !== value)
-      throw configError(file, key, `equal to ${familyKey}, ${value}`, json[key]);
-    return value as NonNullable<V>;
-  };
-}
-
 /** compressed-tensors' description of int8 weights with their scales and int8 activations; `dense`: weights are stored in float. */
 const INT8: unknown[] = ['compressed-tensors', 'int-quantized', 'naive-quantized', 'dense', 'int', 8, undefined];
 
@@ -167,20 +162,21 @@ export interface TensorShape {
 /** The shape of every tensor of a checkpoint, by BERT's name for it. */
 export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
   const { hidden, intermediate, embedding = hidden, firstPosition = 0 } = config;
-  const { names } = FAMILIES[config.family ?? 'bert'];
+  const family = config.family ?? 'bert';
+  const { names = [] } = FAMILIES[family];
   const shapes = new Map<string, TensorShape>();
   const add = (name: string, shape: number[], kind: TensorShape['kind']) => {
-    const fileName = names.reduce((all, [bert, own]) => all.replace(bert, own), name);
+    const ofFamily = name.replace(/^bert\./, `${family}.`);
+    const fileName = names.reduce((all, [bert, own]) => all.replace(bert, own), ofFamily);
     shapes.set(name, { fileName, shape, kind });
-  };
-  const vectors = (name: string, size: number, ...kinds: string[]) => {
-    for (const kind of kinds) add(`${name}.${kind}`, [size], 'float');
   };
   const linear = (name: string, out: number, features: number, kind: TensorShape['kind'] = 'linear') => {
     add(`${name}.weight`, [out, features], kind);
-    vectors(name, out, 'bias');
+    add(`${name}.bias`, [out], 'float');
   };
-  const norm = (name: string, size: number) => vectors(name, size, 'weight', 'bias');
+  const norm = (name: string, size: number) => {
+    for (const part of ['weight', 'bias']) add(`${name}.${part}`, [size], 'float');
+  };
   const table = (name: string, rows: number) => add(`bert.embeddings.${name}.weight`, [rows, embedding], 'table');
   table('word_embeddings', config.vocab);
   table('position_embeddings', firstPosition + config.positions);
@@ -206,17 +202,14 @@ export function tensorShapes(config: BertConfig): Map<string, TensorShape> {
  * may leave out the first part of the names, such as `bert.`. Hugging Face renames them in the same way.
  */
 export function renamed<E>(config: BertConfig, tensors: ReadonlyMap<string, E>): Map<string, E> {
-  const all = [...tensorShapes(config).values()].map(({ fileName }) => fileName);
-  const expected = all.filter((name) => !Object.keys(config.head ?? QA_HEAD).some((head) => name.startsWith(head)));
-  const whole = new Map(expected.map((name) => [name.slice(name.indexOf('.') + 1), name]));
-  const found = new Map<string, E>();
-  for (const [written, entry] of tensors) {
+  const expected = new Set([...tensorShapes(config).values()].map(({ fileName }) => fileName));
+  const named = [...tensors].map(([written, entry]): [string, E] => {
     const name = written.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
-    const full = whole.get(name.replace(/_scale$/, ''));
-    const prefix = full && !tensors.has(full) ? full.slice(0, full.indexOf('.') + 1) : '';
-    found.set(prefix + name, entry);
-  }
-  return found;
+    const whole = `${config.family ?? 'bert'}.${name}`;
+    const ofWeight = whole.replace(/_scale$/, '');
+    return [expected.has(ofWeight) && !tensors.has(ofWeight) ? whole : name, entry];
+  });
+  return new Map(named);
 }
 
 /** Names of tensors in files of other kinds, and how to make a checkpoint of them. */
