@@ -27,22 +27,17 @@ type FileCode = 'file' | 'safetensors' | 'tokenizer' | 'config' | 'weights';
  */
 export type ErrorCode = FileCode | 'input' | 'device' | 'busy' | 'disposed';
 
-/** Makes an error of one sentence and an advice: `<what>: expected <expected>, got <got>. <advice>`. */
-export const fault = (
-  code: ErrorCode,
-  what: string,
-  expected: unknown,
-  got: unknown,
-  advice = '',
-  cause?: unknown,
-): BertletError => {
+/** The parts of a message, `<what>: expected <expected>, got <got>. <advice>`, and another program's error behind it. */
+type Parts = [what: string, expected: unknown, got: unknown, advice?: string, cause?: unknown];
+
+/** Makes an error of one sentence and an advice. */
+export function fault(code: ErrorCode, ...[what, expected, got, advice = '', cause]: Parts): BertletError {
   const message = `${what}: expected ${expected}, got ${got}.${advice && ` ${advice}`}`;
   return new BertletError(code, message, cause === undefined ? {} : { cause });
-};
+}
 
 /** Makes the error for a wrong argument. */
-export const inputError = (what: string, expected: unknown, got: unknown, advice = ''): BertletError =>
-  fault('input', what, expected, got, advice);
+export const inputError = (...parts: Parts): BertletError => fault('input', ...parts);
 
 /** Message of another program's error, for a place within a sentence: without the full stop at its end. */
 export const messageOf = (cause: unknown): string =>
