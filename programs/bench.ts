@@ -12,7 +12,7 @@ import type { Result } from '../bench/result.ts';
 import { SHAPES } from '../bench/shapes.ts';
 import { folderOf } from './folder.ts';
 import { type Io, printer } from './io.ts';
-import { progressBars, stepBar } from './progress.ts';
+import { loadBar, stepBar } from './progress.ts';
 import type { Accuracy } from './report/bench.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
@@ -39,7 +39,7 @@ async function openModel(
   io: Io,
 ): Promise<{ folder: string; name: string; remove: () => void }> {
   if (shape) return { ...randomCheckpoint(SHAPES[shape]!), name: `${shape}'s shape, random weights` };
-  const { onProgress, stop } = progressBars(io);
+  const { onProgress, stop } = loadBar(io);
   const folder = await folderOf(model, { onProgress }).finally(stop);
   return { folder, name: folder === model ? basename(model) : model, remove: () => {} };
 }
@@ -56,7 +56,7 @@ async function measure(options: BenchOptions, command: string, io: Io): Promise<
   const { device: devices, dtype: dtypes, scheme: schemes, tokens, threads, warmups, samples, seconds } = options;
   const { runMatrix } = await import('../bench/matrix.ts');
   const { folder, name, remove } = await openModel(options, io);
-  const { onProgress, stop } = stepBar(io.stderr);
+  const { onProgress, stop } = stepBar(io);
   return runMatrix({
     ...{ folder, name, command, devices, dtypes, schemes, tokens, ...(threads && { threads }), onProgress },
     ...{ protocol: { warmups, samples, seconds }, sweep: Boolean(options.sweep || options.report) },

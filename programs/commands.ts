@@ -1,25 +1,72 @@
 /** The commands, each with its options. What a command runs is imported when it is called: `qa` waits for nothing of `bench`. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { SHAPES } from '../bench/shapes.ts';
 import { inputError } from '../src/errors.ts';
 import type { Io } from './io.ts';
 import {
   addQuestion,
   checkModel,
+  choice,
+  DEVICES,
+  DTYPES,
+  finite,
   listOption,
   modelOption,
   natural,
   positive,
+  SCHEMES,
   schemeOption,
   threadsOption,
   workersOption,
   workerThreadsOption,
 } from './options.ts';
 
-const finite = (text: string): number => {
-  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
-  throw new InvalidArgumentError('Expected a number.');
+/** Examples of each command, and what its options cannot say. */
+const HELP = {
+  qa: `
+Examples:
+  $ bertlet qa --question "Who wrote it?" --context "Ada wrote it in 1843."
+  $ bertlet qa --question "Who wrote the program?" --context-file - < ada.txt
+  $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu
+
+Without a question it repeats the article, with PyTorch's int8 (torch).
+A question of your own has the library's default (accurate).`,
+  answer: `
+Examples:
+  $ bertlet answer < questions.jsonl
+  $ bertlet answer questions.jsonl --out answers.jsonl --resume
+
+A line that cannot be answered becomes {"id", "line", "error"}, and the exit
+code 1; blank lines are skipped. start and end count UTF-16 units of the
+passage: docs/scale.md says how Python slices with them; clusters, scores.`,
+  evaluate: `
+Examples:
+  $ bertlet evaluate dev-v2.0.json --limit 200
+  $ bertlet evaluate dev-v2.0.json --predictions dev.jsonl --json dev.json
+  $ bertlet evaluate dev-v1.1.json --dtype fp32,int8 --scheme torch
+
+A file with questions that have no answer is SQuAD 2.0, any other 1.1, where
+"no answer" is never said. F1 difference: to fp32, with the 95 % interval of a
+paired bootstrap over the questions (10,000 resamples).`,
+  convert: `
+Examples:
+  $ bertlet convert deepset/bert-base-cased-squad2 --out squad2-int8
+  $ bertlet convert ./checkpoint --out ./checkpoint-fp16 --dtype fp16`,
+  bench: `
+Examples:
+  $ bertlet bench
+  $ bertlet bench --report out/
+  $ bertlet bench --model deepset/bert-base-cased-squad2 --tokens 16,133
+  $ bertlet bench --shape minilm-l6 --json > bench.json`,
+  explain: `
+Examples:
+  $ bertlet explain
+  $ bertlet explain --report explain.html
+  $ bertlet explain --flip
+  $ bertlet explain --question "Who wrote the program?" --context-file ada.txt`,
 };
+
+const EMBEDDINGS = 'int8: the word embeddings in int8 as well, a scale for each row: for bertlet alone';
 
 type Add = (program: Command, io: Io, argv: readonly string[]) => void;
 
@@ -28,29 +75,15 @@ const qa: Add = (program, io) => {
     .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
     .addOption(modelOption())
     .option('--revision <name>', 'Hub: branch, tag or commit (default: main)')
-    .addOption(
-      new Option('--device <name>', 'default cpu, and the GPU as well in the latencies').choices([
-        ...['cpu', 'webgpu', 'reference', 'auto'],
-      ]),
-    )
+    .addOption(choice('--device <name>', 'default cpu, and the GPU as well in the latencies', DEVICES))
     .addOption(threadsOption())
-    .addOption(new Option('--dtype <type>', 'only this one; default fp32 and int8').choices(['fp32', 'fp16', 'int8']))
+    .addOption(choice('--dtype <type>', 'only this one; default fp32 and int8', DTYPES))
     .addOption(schemeOption("accurate, for the article's question torch"))
     .option('--top-k <n>', 'answers to print, best first; default 1', positive)
     .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more; default 0', finite)
     .option('--samples <n>', 'forwards to time for each dtype, 0 for none; default 100, as in the article', natural)
     .option('--json', 'print one JSON object instead')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet qa --question "Who wrote it?" --context "Ada wrote it in 1843."
-  $ bertlet qa --question "Who wrote the program?" --context-file - < ada.txt
-  $ bertlet qa --model deepset/bert-base-cased-squad2 --device webgpu
-
-Without a question it repeats the article, with PyTorch's int8 (torch).
-A question of your own has the library's default (accurate).`,
-    )
+    .addHelpText('after', HELP.qa)
     .action(async (options) => (await import('./qa.ts')).run(options, io));
 };
 
@@ -62,25 +95,15 @@ const answer: Add = (program, io) => {
     .option('--out <file>', 'a new file for the answers, instead of standard output')
     .option('--resume', 'go on with the file of --out, where it was stopped')
     .addOption(modelOption())
-    .addOption(new Option('--device <name>').choices(['cpu', 'webgpu', 'reference', 'auto']).default('cpu'))
-    .addOption(new Option('--dtype <type>').choices(['fp32', 'fp16', 'int8']).default('int8'))
+    .addOption(choice('--device <name>', '', DEVICES).default('cpu'))
+    .addOption(choice('--dtype <type>', '', DTYPES).default('int8'))
     .addOption(schemeOption('accurate'))
     .addOption(workersOption())
     .addOption(workerThreadsOption())
     .option('--top-k <n>', 'answers to each question, the best first', positive, 1)
     .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more', finite, 0)
     .option('--allow-failed', 'exit code 0 where no more than lines failed: engines run a part that ends with 1 again')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet answer < questions.jsonl
-  $ bertlet answer questions.jsonl --out answers.jsonl --resume
-
-A line that cannot be answered becomes {"id", "line", "error"}, and the exit
-code 1; blank lines are skipped. start and end count UTF-16 units of the
-passage: docs/scale.md says how Python slices with them; clusters, scores.`,
-    )
+    .addHelpText('after', HELP.answer)
     .action(async (file, options) => (await import('./answer.ts')).run(file, options, io));
 };
 
@@ -91,8 +114,8 @@ const evaluate: Add = (program, io) => {
     .argument('<squad>', 'a file of SQuAD 1.1 or 2.0, or lines for --calibrate')
     .addOption(modelOption())
     .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
-    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8'], ['fp32', 'int8']))
-    .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
+    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', DTYPES, ['fp32', 'int8']))
+    .addOption(listOption('--scheme <list>', 'int8, some of', SCHEMES))
     .addOption(workersOption())
     .addOption(workerThreadsOption())
     .option(
@@ -111,18 +134,7 @@ const evaluate: Add = (program, io) => {
     .option('--answerable', 'SQuAD 2.0 as 1.1: only questions that have an answer')
     .option('--predictions <file>', 'keep the answers there; run again to go on')
     .option('--json [file]', 'print one JSON object instead, or write it to a file as well')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet evaluate dev-v2.0.json --limit 200
-  $ bertlet evaluate dev-v2.0.json --predictions dev.jsonl --json dev.json
-  $ bertlet evaluate dev-v1.1.json --dtype fp32,int8 --scheme torch
-
-A file with questions that have no answer is SQuAD 2.0, any other 1.1, where
-"no answer" is never said. F1 difference: to fp32, with the 95 % interval of a
-paired bootstrap over the questions (10,000 resamples).`,
-    )
+    .addHelpText('after', HELP.evaluate)
     .action(async (file, options) => (await import('./evaluate.ts')).run(file, options, io));
 };
 
@@ -132,28 +144,18 @@ const convert: Add = (program, io) => {
     .description('Writes a BERT question answering checkpoint in another precision.')
     .argument('<model>', 'folder of the checkpoint, or owner/name on the Hugging Face Hub')
     .requiredOption('--out <dir>', 'the folder to make')
-    .addOption(
-      new Option('--dtype <type>', "of the linears' weights").choices(['int8', 'fp16', 'fp32']).default('int8'),
-    )
+    .addOption(choice('--dtype <type>', "of the linears' weights", DTYPES).default('int8'))
     .addOption(schemeOption('accurate'))
     .addOption(
-      new Option(
-        '--embeddings <type>',
-        'int8: the word embeddings in int8 as well, a scale for each row: for bertlet alone',
-      )
-        .choices(['float', 'int8'])
-        .default(undefined, "the checkpoint's, otherwise float"),
+      choice('--embeddings <type>', EMBEDDINGS, ['float', 'int8']).default(
+        undefined,
+        "the checkpoint's, otherwise float",
+      ),
     )
     .option('--revision <name>', 'Hub: branch, tag or commit (default: main)')
     .option('--json', 'print the manifest instead: each file with its size and SHA-256')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet convert deepset/bert-base-cased-squad2 --out squad2-int8
-  $ bertlet convert ./checkpoint --out ./checkpoint-fp16 --dtype fp16`,
-    )
-    .action(async (model, options) => (await import('./convert.ts')).run(model, options, io));
+    .addHelpText('after', HELP.convert)
+    .action(async (from, options) => (await import('./convert.ts')).run(from, options, io));
 };
 
 const bench: Add = (program, io, argv) => {
@@ -162,13 +164,15 @@ const bench: Add = (program, io, argv) => {
     .description('Times the model on every device, in every dtype and scheme, each in a process of its own, in turns.')
     .addOption(modelOption())
     .addOption(
-      new Option('--shape <name>', 'instead of a model: seeded random weights of this shape')
-        .choices(Object.keys(SHAPES))
-        .conflicts('model'),
+      choice(
+        '--shape <name>',
+        'instead of a model: seeded random weights of this shape',
+        Object.keys(SHAPES),
+      ).conflicts('model'),
     )
     .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu']))
-    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', ['fp32', 'fp16', 'int8']))
-    .addOption(listOption('--scheme <list>', 'int8, some of', ['torch', 'accurate']))
+    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', DTYPES))
+    .addOption(listOption('--scheme <list>', 'int8, some of', SCHEMES))
     .addOption(
       new Option('--tokens <list>', 'lengths of the input')
         .argParser((text) => text.split(',').map(positive))
@@ -182,15 +186,7 @@ const bench: Add = (program, io, argv) => {
     .option('--report <dir>', 'sweep, and write a page of charts, index.html, with results.json')
     .option('--evaluation <file>', 'what `bertlet evaluate --json FILE` wrote, for the page')
     .option('--json [file]', 'print one JSON object instead, with all samples, or write it to a file as well')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet bench
-  $ bertlet bench --report out/
-  $ bertlet bench --model deepset/bert-base-cased-squad2 --tokens 16,133
-  $ bertlet bench --shape minilm-l6 --json > bench.json`,
-    )
+    .addHelpText('after', HELP.bench)
     .action(async (options) => (await import('./bench.ts')).run(options, argv.slice(1), io));
 };
 
@@ -198,7 +194,7 @@ const explain: Add = (program, io) => {
   addQuestion(program.command('explain'))
     .description('Shows what int8 does to one question: scales, zero points, levels and errors of every linear.')
     .addOption(modelOption())
-    .addOption(new Option('--device <name>', 'that computes').choices(['cpu', 'reference']).default('cpu'))
+    .addOption(choice('--device <name>', 'that computes', ['cpu', 'reference']).default('cpu'))
     .option('--report <path>', 'write a page with charts as well: a file.html, or the folder of explain.html')
     .addOption(
       new Option(
@@ -213,15 +209,7 @@ const explain: Add = (program, io) => {
         'the first token of the answer, its largest output',
     )
     .option('--json', 'print one JSON object instead of the table')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  $ bertlet explain
-  $ bertlet explain --report explain.html
-  $ bertlet explain --flip
-  $ bertlet explain --question "Who wrote the program?" --context-file ada.txt`,
-    )
+    .addHelpText('after', HELP.explain)
     .action(async (options) => (await import('./explain.ts')).run(options, io));
 };
 

@@ -23,7 +23,7 @@ import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import { openCheckpoint } from '../src/tensor.ts';
 import { folderOf } from './folder.ts';
 import { type Io, printer } from './io.ts';
-import { progressBars, rateBar } from './progress.ts';
+import { loadBar, rateBar } from './progress.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
 interface EvaluateOptions {
@@ -71,7 +71,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     return documents(read, questions, options.documents, lastOf(options), others, io);
   }
 
-  const download = progressBars(io);
+  const download = loadBar(io);
   const folder = await folderOf(options.model, download).finally(download.stop);
   const checkpoint = await openCheckpoint(folder);
   checkpoint.close();
@@ -82,10 +82,10 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
 
   const loaded: Loaded[] = [];
   const format = '{bar} {percentage} % of {total} answers, {rate}/s, {eta_formatted} left'; // of all variants together
-  const bar = rateBar(io.stderr, format, questions.length * variants.length);
+  const bar = rateBar(io, format, questions.length * variants.length);
   try {
     for (const variant of variants) {
-      const { onProgress, stop } = progressBars(io);
+      const { onProgress, stop } = loadBar(io);
       loaded.push(await loadVariant(folder, variant, { onProgress, threads, workers }).finally(stop));
     }
     const done = variants.flatMap((variant) => questions.map(({ id }) => predictions.get(nameOf(variant), id)));

@@ -4,7 +4,6 @@
  */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { SingleBar } from 'cli-progress';
 import { inputError } from '../src/errors.ts';
 import { type Checkpoint, openCheckpoint, openRuntime } from '../src/tensor.ts';
 import { type Explanation, explain, place, worst } from './explain/explain.ts';
@@ -12,7 +11,7 @@ import { beginning, type Slide, slideOf } from './explain/microscope.ts';
 import { explainText, nameOf } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
-import { progressBars, stopOf } from './progress.ts';
+import { loadBar, stepBar } from './progress.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
 interface ExplainOptions extends QuestionOptions {
@@ -58,7 +57,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     mkdirSync(dirname(file), { recursive: true });
     await checkWritable(file);
   }
-  const { onProgress, stop } = progressBars(io);
+  const { onProgress, stop } = loadBar(io);
   const open = async () => openCheckpoint(options.model, { onProgress });
   const checkpoint = await open().finally(stop);
   using _opened = { [Symbol.dispose]: checkpoint.close };
@@ -67,24 +66,13 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     const other = options.flip === true ? 'reference' : options.flip;
     return await runFlip({ checkpoint, input, device: options.device, other, json: options.json }, io);
   }
-  const bar = new SingleBar({
-    format: '{bar} {value} of {total} linears',
-    stream: io.stderr,
-    clearOnComplete: true,
-  });
-  const stopBar = stopOf(bar);
-  if (io.stderr.isTTY) bar.start(0, 0);
+  const bar = stepBar(io);
   const onLinear = async ({ done, total }: { done: number; total: number }) => {
-    bar.setTotal(total);
-    bar.update(done);
+    bar.onProgress('linears', done, total);
     await new Promise(setImmediate); // the reference never waits, and would let no signal through
   };
-  const explanation = await explain(
-    checkpoint,
-    input,
-    async () => (await openRuntime(options.device)).device,
-    onLinear,
-  ).finally(stopBar);
+  const start = async () => (await openRuntime(options.device)).device;
+  const explanation = await explain(checkpoint, input, start, onLinear).finally(bar.stop);
   if (file) {
     const { explainPage } = await import('./report/explain.ts'); // Plot: only where it is asked for
     const seen = await specimen(checkpoint, explanation, options);

@@ -19,6 +19,18 @@ export const positive = (text: string): number => {
 /** An integer that may be 0. */
 export const natural = (text: string): number => (/^\s*0+\s*$/.test(text) ? 0 : positive(text));
 
+export const finite = (text: string): number => {
+  if (text.trim() !== '' && Number.isFinite(Number(text))) return Number(text);
+  throw new InvalidArgumentError('Expected a number.');
+};
+
+export const DEVICES = ['cpu', 'webgpu', 'reference', 'auto'];
+export const DTYPES = ['fp32', 'fp16', 'int8'];
+export const SCHEMES = ['torch', 'accurate'];
+/** An option that takes one of a few names. */
+export const choice = (flags: string, description: string, names: readonly string[]): Option =>
+  new Option(flags, description).choices(names);
+
 /** The checkpoint that comes with the repository. The npm package has none: `checkModel` asks for one. */
 const embedded = fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url));
 export const modelOption = () => {
@@ -49,10 +61,7 @@ export const workerThreadsOption = () =>
 
 /** The scheme of int8; `otherwise` is the one where neither the option nor the checkpoint says one. */
 export const schemeOption = (otherwise: string) =>
-  new Option('--scheme <name>', `int8 only; default ${otherwise}, or an int8 checkpoint's own`).choices([
-    'torch',
-    'accurate',
-  ]);
+  choice('--scheme <name>', `int8 only; default ${otherwise}, or an int8 checkpoint's own`, SCHEMES);
 
 /** A question and its passage, as `addQuestion` takes them: both, or neither for the article's. */
 export interface QuestionOptions {
@@ -89,15 +98,10 @@ export const questionOf = async (
 };
 
 /** An option that takes some of a few names, by commas; all of them by default, or these. */
-export const listOption = <N extends string>(
-  flags: string,
-  description: string,
-  names: N[],
-  defaults = names,
-): Option =>
+export const listOption = (flags: string, description: string, names: string[], defaults = names): Option =>
   new Option(flags, `${description}: ${names.join(', ')}`)
     .argParser((text) => {
-      const given = text.split(',') as N[];
+      const given = text.split(',');
       if (given.every((name, i) => names.includes(name) && given.indexOf(name) === i)) return given;
       throw new InvalidArgumentError(`Allowed are ${names.join(', ')}, each once, with commas between.`);
     })

@@ -15,7 +15,7 @@ import { folderOf } from './folder.ts';
 import { type Io, printer } from './io.ts';
 import { loadApart, loadHere, type Model, type Tokens, timeInTurns } from './models.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
-import { progressBars, stepBar } from './progress.ts';
+import { loadBar, stepBar } from './progress.ts';
 
 interface QaOptions extends QuestionOptions {
   model: string;
@@ -80,7 +80,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
 }
 
 async function open({ model, revision }: QaOptions, io: Io) {
-  const { onProgress, stop } = progressBars(io);
+  const { onProgress, stop } = loadBar(io);
   const folder = await folderOf(model, { onProgress, revision }).finally(stop);
   const checkpoint = await openCheckpoint(folder);
   checkpoint.close();
@@ -100,7 +100,7 @@ type Load = (device: DeviceName | 'auto', dtype: Dtype) => Promise<Model>;
 /** Makes the function that loads a model of this call. */
 function loader(folder: string, scheme: Scheme, { threads, revision, ...options }: QaOptions, io: Io): Load {
   return (device, dtype) => {
-    const { onProgress, stop } = progressBars(io);
+    const { onProgress, stop } = loadBar(io);
     const given = { device, dtype, ...(dtype === 'int8' && { scheme }), threads, revision };
     if (device === 'cpu' || device === 'reference') return loadHere(folder, { ...given, onProgress }).finally(stop);
     // Where the GPU was not asked for, it is no failure that there is none.
@@ -175,7 +175,7 @@ function timer(
     const { info } = models.at(-1)!; // int8's, if there is one: it names the kernels of both
     say(`${described(info)}; ${input.inputIds.length} tokens`);
     if (info.reason) say(info.reason);
-    const { onProgress, stop } = stepBar(io.stderr);
+    const { onProgress, stop } = stepBar(io);
     const others = watchOthers();
     const protocol = { warmups: WARMUPS, samples, seconds: SECONDS };
     const step = (done: number, total: number) => onProgress('forwards', done, total);

@@ -1,5 +1,6 @@
 /** The work under way: a line of status, and beside the button that was pressed a bar and the way out. */
 import { byId } from './dom.ts';
+import { question } from './passage.ts';
 
 export const say = (text: string): void => {
   byId('status').textContent = text;
@@ -13,52 +14,52 @@ export function showStep(text: string, share?: number): void {
   byId('step').textContent = text;
 }
 
-/** The place for the bar: of the part of the page that an element belongs to, or else beside the answer. */
-function placeBeside(element: Element | null): HTMLElement {
-  const part = element?.closest('[data-busy]');
-  const shown = part?.checkVisibility() ? part : byId('result'); // what was pressed may have gone since
-  return shown.querySelector<HTMLElement>('.place')!;
+/** Shows the bar in view, in the part of the page that was pressed; where that has gone, or at the start, with the answer. */
+function showBar(text: string, beside: Element | null): void {
+  const progress = byId('progress');
+  const part = beside?.closest('[data-busy]');
+  const shown = part?.checkVisibility() ? part : byId('result');
+  shown.querySelector('.place')!.append(progress);
+  byId('doing').textContent = text;
+  progress.hidden = false;
+  byId('status').classList.add('unseen'); // it stands beside the bar
+  const { top, bottom } = progress.getBoundingClientRect();
+  // At the start nothing was pressed, and Tab would go on from where the page scrolls to.
+  if (beside && (top < 0 || bottom > innerHeight)) progress.scrollIntoView({ block: 'nearest' });
 }
 
-let cancel: (() => void) | null = null;
-byId('cancel').addEventListener('click', () => cancel?.());
+/** Controller of what was begun last: Cancel ends it. */
+let latest: AbortController | null = null;
+byId('cancel').addEventListener('click', () => latest?.abort());
 
 /**
- * Runs something that can be cancelled. The bar shows after a moment, so that what is quick does not flicker.
+ * Runs something that `stop` ends. The bar shows after a moment, so that what is quick does not flicker. A button that goes
+ * leaves the focus to the question.
  * @param beside what was pressed
- * @param focus takes the focus from a button that goes
  */
-export async function busy<T>(
+export async function busy(
   text: string,
-  { beside, focus, onCancel }: { beside: Element | null; focus: () => void; onCancel: () => void },
-  run: () => Promise<T>,
-): Promise<T> {
-  const [status, progress, error, button] = [byId('status'), byId('progress'), byId('error'), byId('cancel')];
-  say(text);
-  if (error.contains(document.activeElement)) focus();
+  beside: Element | null,
+  stop: AbortController,
+  run: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const error = byId('error');
+  if (error.contains(document.activeElement)) question.focus();
   error.replaceChildren();
+  say(text);
   showStep('');
-  cancel = onCancel;
-  const show = () => {
-    placeBeside(beside).append(progress);
-    byId('doing').textContent = text;
-    progress.hidden = false;
-    status.classList.add('unseen'); // it stands beside the bar
-    const { top, bottom } = progress.getBoundingClientRect();
-    // At the start nothing was pressed, and Tab would go on from where the page scrolls to.
-    if (beside && (top < 0 || bottom > innerHeight)) progress.scrollIntoView({ block: 'nearest' });
-  };
-  const timer = setTimeout(show, 200);
+  latest = stop;
+  const timer = setTimeout(() => latest === stop && showBar(text, beside), 200);
   try {
-    return await run();
+    await run(stop.signal);
   } finally {
     clearTimeout(timer);
-    const focused = document.activeElement === button;
-    if (cancel === onCancel) {
-      cancel = null;
-      progress.hidden = true;
-      status.classList.remove('unseen');
+    const focused = document.activeElement === byId('cancel');
+    if (latest === stop) {
+      latest = null;
+      byId('progress').hidden = true;
+      byId('status').classList.remove('unseen');
     }
-    if (focused) focus();
+    if (focused) question.focus();
   }
 }

@@ -20,6 +20,9 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+export const button = (text: string, click: (event: Event) => void, attributes: Attributes = {}): HTMLButtonElement =>
+  element('button', { type: 'button', click, ...attributes }, text);
+
 /** A bar of a share of the width; its number stands beside it, so that it is hidden from screen readers. */
 export function bar(share: number, kind = ''): HTMLElement {
   const made = element('span', { class: `bar ${kind}`, 'aria-hidden': 'true' });
@@ -59,9 +62,11 @@ export function downloadButton(name: string, rows: Parameters<typeof csv>[0]): H
     element('a', { href, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(href), 10_000); // the browser reads it after the click
   };
-  return element('button', { type: 'button', click }, 'Download as CSV');
+  return button('Download as CSV', click);
 }
 
 export const milliseconds = (value: number): string =>
   value < 10 ? `${value.toFixed(1)} ms` : value < 1000 ? `${value.toFixed(0)} ms` : `${(value / 1000).toFixed(1)} s`;
+/** A number of things: the name of one has an s behind where they are several. */
+export const counted = (count: number, name: string): string => `${count} ${name}${count === 1 ? '' : 's'}`;
 export const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MB`;

@@ -1,6 +1,7 @@
 /** The page's side of the worker: calls as promises. */
 import type { ErrorCode } from '../../src/index.ts';
-import type { Calls, FromWorker, Name, ToWorker } from './protocol.ts';
+import type { Said } from './protocol.ts';
+import type { Calls } from './worker.ts';
 
 export class EngineError extends Error {
   readonly code: ErrorCode | 'unknown' | 'cancelled';
@@ -10,64 +11,40 @@ export class EngineError extends Error {
   }
 }
 
-interface Pending {
-  resolve: (value: unknown) => void;
-  reject: (error: EngineError) => void;
-  tell: ((value: never) => void) | undefined;
+/** Options of a call: `tell` hears of progress; `signal` ends the call, and keeps the worker and its model. */
+type Talk<N extends keyof Calls> = Calls[N] extends (input: never, talk: infer T) => unknown ? Partial<T> : never;
+
+/** The worker, and a promise that is rejected where it ends. The call after that starts a new one. */
+let running: { worker: Worker; ended: Promise<never> } | null = null;
+
+function start(): NonNullable<typeof running> {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'engine' });
+  const { promise: ended, reject } = Promise.withResolvers<never>();
+  ended.catch(() => {}); // nobody may be waiting
+  worker.onerror = (event) => {
+    event.preventDefault();
+    worker.terminate();
+    running = null;
+    reject(new EngineError('unknown', `the worker ended (${event.message || 'it could not be loaded'})`));
+  };
+  return { worker, ended };
 }
 
-export class Engine {
-  #worker: Worker | null = null;
-  #pending = new Map<number, Pending>();
-  #calls = 0;
-
-  #start(): Worker {
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'engine' });
-    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#hear(data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      this.#end('unknown', `the worker ended (${event.message || 'it could not be loaded'})`);
-    };
-    return worker;
-  }
-
-  #hear(message: FromWorker): void {
-    const pending = this.#pending.get(message.id);
-    if (message.kind === 'progress') pending?.tell?.(message.value as never);
-    else this.#pending.delete(message.id);
-    if (message.kind === 'result') pending?.resolve(message.value);
-    if (message.kind === 'error') pending?.reject(new EngineError(message.code, message.message));
-  }
-
-  /**
-   * @param options `signal` ends the call and keeps the worker and its model; `tell` hears of progress
-   * @throws EngineError what the engine says is wrong, or `cancelled`
-   */
-  call<N extends Name>(
-    name: N,
-    input: Calls[N]['input'],
-    { tell, signal }: { tell?: (progress: Calls[N]['progress']) => void; signal?: AbortSignal } = {},
-  ): Promise<Calls[N]['output']> {
-    const id = ++this.#calls;
-    signal?.addEventListener('abort', () => this.#worker?.postMessage({ id, name: 'cancel' } satisfies ToWorker));
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve: resolve as Pending['resolve'], reject, tell });
-      this.#worker ??= this.#start();
-      this.#worker.postMessage({ id, name, input } satisfies ToWorker);
-    });
-  }
-
-  /** Ends whatever is under way, at once, and with it the worker and its model: a download hears no signal. */
-  end(): void {
-    this.#end('cancelled', 'Cancelled.');
-  }
-
-  /** The next call starts a new worker. */
-  #end(code: EngineError['code'], message: string): void {
-    this.#worker?.terminate();
-    this.#worker = null;
-    const ended = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { reject } of ended) reject(new EngineError(code, message));
-  }
+/** @throws EngineError what the engine says is wrong, or `cancelled` */
+export function call<N extends keyof Calls>(
+  name: N,
+  input: Parameters<Calls[N]>[0],
+  { tell, signal }: { tell?: (progress: never) => void; signal?: AbortSignal } & Talk<N> = {} as Talk<N>,
+): Promise<Awaited<ReturnType<Calls[N]>>> {
+  running ??= start();
+  const { port1: port, port2: theirs } = new MessageChannel();
+  const { promise: answer, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<Calls[N]>>>();
+  port.onmessage = ({ data }: MessageEvent<Said>) => {
+    if ('progress' in data) tell?.(data.progress as never);
+    else if ('result' in data) resolve(data.result as Awaited<ReturnType<Calls[N]>>);
+    else reject(new EngineError(data.code, data.message));
+  };
+  signal?.addEventListener('abort', () => port.postMessage('cancel'));
+  running.worker.postMessage({ name, input }, [theirs]);
+  return Promise.race([answer, running.ended]).finally(() => port.close());
 }

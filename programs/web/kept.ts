@@ -12,10 +12,10 @@ interface Kept {
 const KEY = `bertlet ${new URL('.', document.baseURI).pathname}`;
 const [MOST, LONGEST] = [5, 50_000];
 
-/** Whether it is what this version keeps: another one may have kept something else, and a store may be damaged. */
-function isTexts(value: unknown): value is Texts {
+/** Texts, or null: another version may have kept something else, and a store may be damaged. */
+export function textsOf(value: unknown): Texts | null {
   const { question, context } = Object(value) as Partial<Texts>;
-  return typeof question === 'string' && typeof context === 'string';
+  return typeof question === 'string' && typeof context === 'string' ? { question, context } : null;
 }
 const isSame = (a: Texts, b: Texts) => a.question === b.question && a.context === b.context;
 
@@ -26,8 +26,8 @@ export function kept(): Kept {
   } catch {}
   const { texts, asked } = Object(read) as Record<string, unknown>;
   return {
-    texts: isTexts(texts) ? texts : null,
-    asked: Array.isArray(asked) ? asked.filter(isTexts).slice(0, MOST) : [],
+    texts: textsOf(texts),
+    asked: Array.isArray(asked) ? asked.flatMap((one) => textsOf(one) ?? []).slice(0, MOST) : [],
   };
 }
 
@@ -43,27 +43,14 @@ export function keepAsked(texts: Texts): void {
   keep({ asked: [texts, ...kept().asked.filter((one) => !isSame(one, texts))].slice(0, MOST) });
 }
 
-/** Long passages, which the browser's history has no room for: until the page is left. */
-const long = new Map<string, Texts>();
-
-/** Texts that an entry of the browser's history stands for, or null. */
-export function textsOf(state: unknown): Texts | null {
-  const { texts, key } = Object(state) as { texts?: unknown; key?: unknown };
-  return isTexts(texts) ? texts : (long.get(String(key)) ?? null);
-}
-
 /** Makes the question that was answered an entry of the browser's history; the one that is there stays. */
 export function remember(texts: Texts): void {
   const there = textsOf(history.state);
   if (there && isSame(there, texts)) return;
-  let state: object = { texts };
-  if (texts.context.length > LONGEST) {
-    const key = `${Date.now()}`;
-    long.set(key, texts);
-    state = { key };
-  }
-  if (there) history.pushState(state, '');
-  else history.replaceState(state, '');
+  try {
+    if (there) history.pushState(texts, '');
+    else history.replaceState(texts, '');
+  } catch {} // more than the browser keeps: Firefox 16 MB
 }
 
 /** The texts are behind the #, which no browser sends to a server. */
@@ -72,9 +59,7 @@ export const linkTo = ({ question, context }: Texts): string =>
 
 /** The texts of the page's address, or null. Takes them out of it: from then on the fields are what counts. */
 export function fromLink(): Texts | null {
-  const given = new URLSearchParams(location.hash.slice(1));
-  const [question, context] = [given.get('question'), given.get('context')];
-  if (question === null || context === null) return null;
-  history.replaceState(null, '', location.href.split('#')[0]);
-  return { question, context };
+  const texts = textsOf(Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
+  if (texts) history.replaceState(null, '', location.href.split('#')[0]);
+  return texts;
 }

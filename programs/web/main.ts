@@ -2,8 +2,8 @@
 import type { Answer, Info } from '../../src/index.ts';
 import { setStale, showAnswers } from './answer.ts';
 import { busy, say, showStep } from './busy.ts';
-import { byId, element, megabytes, milliseconds } from './dom.ts';
-import { Engine, EngineError } from './engine.ts';
+import { button, byId, counted, element, megabytes, milliseconds } from './dom.ts';
+import { call, EngineError } from './engine.ts';
 import { ARTICLE, EXAMPLES } from './examples.ts';
 import { NAMES, showExplanation } from './explanation.ts';
 import { fromLink, keep, keepAsked, kept, linkTo, remember, textsOf } from './kept.ts';
@@ -12,11 +12,10 @@ import { FLOAT16, INT8 } from './model.ts';
 import { keepForOffline } from './offline.ts';
 import { fill, growQuestion, mark, passage, question, select, texts } from './passage.ts';
 import { type Cure, cures, inWords, missing, withoutTicks } from './problems.ts';
-import type { Machine, Model, Settings, Texts, Timing, Untimed } from './protocol.ts';
+import type { Model, Settings, Texts, Timing, Untimed } from './protocol.ts';
 import { percent } from './spans.ts';
 import { areOfModel, textOfFile } from './textFile.ts';
 
-const engine = new Engine();
 const settingsForm = byId<HTMLFormElement>('settings');
 
 interface Chosen {
@@ -33,8 +32,6 @@ let loading: Promise<boolean> = Promise.resolve(false);
 /** The embedded model's file for these settings: int8 as the page rounds it is a smaller one. */
 const fileFor = ({ dtype, scheme }: Settings) => (dtype === 'int8' && scheme === 'accurate' ? INT8 : FLOAT16);
 const addressOf = ({ address }: { address: string }): Model => new URL(address, document.baseURI).href;
-/** Source of a model's float weights. */
-const floats = ({ source }: Chosen): Model => source ?? addressOf(FLOAT16);
 
 function settings(): Settings {
   const chosen = new FormData(settingsForm);
@@ -74,26 +71,20 @@ function suit(): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // What is going on, and what went wrong
 
-const focus = () => question.focus();
-
+/** A button: its text, and what it does. */
 type Action = [name: string, run: () => void];
-const isCancelled = (error: unknown) => error instanceof EngineError && error.code === 'cancelled';
+
+/** Shows an error and ways out of it. */
 function showError(error: unknown, ...actions: Action[]): void {
-  if (isCancelled(error)) return;
   const { title, text } = inWords(error);
-  const buttons = actions.map(([name, run]) => element('button', { type: 'button', click: run }, name));
   say('');
-  const box = byId('error');
-  box.replaceChildren(
-    element(
-      'div',
-      {},
-      element('strong', {}, title),
-      element('p', {}, text),
-      element('div', { class: 'buttons' }, ...buttons),
-    ),
-  );
-  box.scrollIntoView({ block: 'nearest' });
+  showProblem(element('strong', {}, title), element('p', {}, text), buttons(actions));
+}
+const buttons = (actions: Action[]) =>
+  element('div', { class: 'buttons' }, ...actions.map(([name, run]) => button(name, run)));
+function showProblem(...parts: HTMLElement[]): void {
+  byId('error').replaceChildren(element('div', {}, ...parts));
+  byId('error').scrollIntoView({ block: 'nearest' });
 }
 
 /** Ways out of an error, those that make sense now. */
@@ -110,67 +101,79 @@ function waysOut(error: unknown, again: Action): Action[] {
   return cures(error, settings(), { embedded: wanted === EMBEDDED }).map((cure) => ways[cure]);
 }
 
+const REPLACED = 'another question or model takes its place';
+
+/**
+ * Runs calls of the engine, which the visitor can cancel, and says what goes wrong. Returns whether all are done.
+ * @param how `beside` is what was pressed; `again`, a way out of an error; `cancelled`, the status after that
+ */
+async function work(
+  text: string,
+  how: { beside: Element | null; again: Action; cancelled: string; stop?: AbortController },
+  run: (signal: AbortSignal) => Promise<void>,
+): Promise<boolean> {
+  const { beside, again, cancelled, stop = new AbortController() } = how;
+  try {
+    await busy(text, beside, stop, run);
+    return true;
+  } catch (error) {
+    if (!(error instanceof EngineError && error.code === 'cancelled')) showError(error, ...waysOut(error, again));
+    else if (stop.signal.reason !== REPLACED) say(cancelled);
+    return false;
+  }
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // The model
 
 const described = ({ device, threads, adapter, dtype, scheme }: Info): string => {
-  const where = device === 'cpu' ? `the CPU, ${threads} ${threads === 1 ? 'thread' : 'threads'}` : `${adapter}`;
-  return `${where}, ${dtype === 'int8' && scheme ? NAMES[scheme] : dtype}`;
+  const where = device === 'cpu' ? `the CPU, ${counted(threads!, 'thread')}` : adapter;
+  return `${where}, ${scheme ? NAMES[scheme] : dtype}`;
 };
 
 /**
- * Loads what is wanted as it is set. The model before stays in use until this one is there.
+ * Loads what is wanted as it is set. The model before stays in use until this one is there, and where there will be none.
  * @param beside what was pressed
  */
 function load(beside: Element | null): Promise<boolean> {
   const [model, chosen] = [wanted, settings()];
   const own = model.source === null ? fileFor(chosen) : null;
   const size = own ? ` (${megabytes(own.bytes)}, kept for the next time)` : '';
-  const before = loaded;
-  const onCancel = () => {
-    loaded = null;
-    engine.end();
-    if (before) return back(before, beside);
-    say('Cancelled. No model is loaded.');
-    const again = element('button', { type: 'button', click: () => void loadAndAsk(beside) }, 'Load the model');
-    byId('error').replaceChildren(element('div', {}, again));
-  };
   const tell = ({ file, ...bytes }: { file: string; loaded: number; total: number }) => {
     const total = Math.max(bytes.total, file === 'model.safetensors' ? (own?.bytes ?? 0) : 0); // a server may not say
     if (bytes.loaded < total) showStep(`${megabytes(bytes.loaded)} of ${megabytes(total)}`, bytes.loaded / total);
     else showStep(''); // it is being prepared now
   };
-  const run = async () => {
+  const run = async (signal: AbortSignal) => {
     const input = { model: model.source ?? addressOf(own!), settings: chosen };
-    const { info, milliseconds: took } = await engine.call('load', input, { tell });
+    const { info, milliseconds: took } = await call('load', input, { tell, signal });
     loaded = { model, settings: chosen, info };
     const reason = info.reason ? ` ${withoutTicks(info.reason)}.` : '';
     byId('runs-on').textContent = `Now: ${model.name} on ${described(info)}, loaded in ${milliseconds(took)}.${reason}`;
     byId('embedded').hidden = model === EMBEDDED;
     say(`Ready: ${model.name} on ${described(info)}.`);
-    return true;
+  };
+  const again = () => void loadAndAsk(beside);
+  const how = {
+    beside,
+    again: ['Try again', again] as Action,
+    cancelled: loaded ? `Cancelled. Ready as before: ${loaded.model.name}.` : 'Cancelled. No model is loaded.',
   };
   setStale(true);
-  pacing.abort();
-  loading = busy(`Loading ${model.name}${size} …`, { beside, focus, onCancel }, run).catch((error) => {
-    showError(error, ...waysOut(error, ['Try again', () => void loadAndAsk(beside)]));
-    if (loaded && !isCancelled(error)) {
+  loading = work(`Loading ${model.name}${size} …`, how, run).then((done) => {
+    if (!done && loaded) {
       wanted = loaded.model;
       reset(loaded.settings);
+    } else if (!done && !byId('error').hasChildNodes()) {
+      showProblem(buttons([['Load the model', again]]));
     }
-    return false;
+    return done;
   });
   return loading;
 }
 
-/** To the model that was in use before a load that was cancelled: it is loaded again from where it is kept. */
-function back({ model, settings: before }: NonNullable<typeof loaded>, beside: Element | null): void {
-  wanted = model;
-  reset(before);
-  void load(beside).then((ready) => ready && say(`Cancelled. Ready as before: ${model.name}.`));
-}
-
 async function loadAndAsk(beside: Element | null): Promise<void> {
+  asking.abort(REPLACED);
   if ((await load(beside)) && question.value.trim() && passage.value.trim()) await ask(beside);
 }
 
@@ -194,65 +197,52 @@ function complete(): boolean {
   return !empty;
 }
 
-/** The measurement of the line below the title, which makes way for whatever is asked for. */
-let pacing = new AbortController();
-
-/** Says how fast int8 and float32 are here, once, when nobody has waited for anything for a second. */
-async function showPace(): Promise<void> {
-  const { threads } = loaded!.info;
-  if (threads === undefined || byId('pace').textContent !== '') return; // a GPU's model: its line would be another
-  pacing.abort();
-  pacing = new AbortController();
-  const { signal } = pacing;
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  if (signal.aborted) return;
-  const input = { model: addressOf(INT8), threads, texts: ARTICLE };
-  const { int8, fp32 } = await engine.call('pace', input, { signal });
-  const on = `${threads} ${threads === 1 ? 'thread' : 'threads'}`;
-  byId('pace').textContent =
-    `Measured here: int8 ${milliseconds(int8)}, float32 ${milliseconds(fp32)}, on ${on} of this CPU.`;
-}
-
-/** The question under way: the next one takes its place. */
-let asking: AbortController | null = null;
+/** Ends the question under way, and then the measurement of the line below the title. */
+let asking = new AbortController();
 /** The question that was asked last and answered. */
 let answered: (Texts & { best: Answer }) | null = null;
 
 /** @param beside what was pressed */
 async function ask(beside: Element | null): Promise<void> {
   if (!complete()) return;
-  asking?.abort();
-  pacing.abort();
-  const own = new AbortController();
-  asking = own;
-  const { signal } = own;
+  asking.abort(REPLACED);
+  const stop = new AbortController();
+  asking = stop;
   await loading;
   if (!loaded && !(await load(beside))) return;
-  if (signal.aborted) return;
+  if (stop.signal.aborted) return;
   const asked = texts();
   const tell = ({ done, total }: { done: number; total: number }) => {
-    if (asking === own && done < total) showStep(`window ${done + 1} of ${total}`, done / total);
+    if (asking === stop && done < total) showStep(`window ${done + 1} of ${total}`, done / total);
   };
-  setStale(true);
-  try {
-    const run = () => engine.call('answer', asked, { tell, signal });
-    const how = { beside, focus, onCancel: () => own.abort() };
-    const { answers, windows, milliseconds: took } = await busy('Reading …', how, run);
-    if (asking !== own) return; // another question was faster
+  const run = async (signal: AbortSignal) => {
+    const { answers, windows, milliseconds: took } = await call('answer', asked, { tell, signal });
+    if (asking !== stop) return; // another question was faster
     answered = { ...asked, best: answers[0] };
     showAnswers(asked.context, answers, windows);
-    const { question: askedNow, context: contextNow } = texts();
-    if (contextNow !== asked.context) mark(contextNow);
-    if (contextNow !== asked.context || askedNow !== asked.question) setStale(true);
+    const now = texts();
+    if (now.context !== asked.context) mark(now.context);
+    setStale(now.context !== asked.context || now.question !== asked.question);
     say(`Answered in ${milliseconds(took)} on ${described(loaded!.info)}.`);
     keepAsked(asked);
     remember(asked);
     showAsked();
-    showPace().catch(() => {}); // a line less
-  } catch (error) {
-    if (asking === own && isCancelled(error)) say('Cancelled. The model is still loaded.');
-    showError(error, ...waysOut(error, ['Load the model again', () => void loadAndAsk(beside)]));
-  }
+    showPace(signal).catch(() => {}); // a line less
+  };
+  setStale(true);
+  const again: Action = ['Load the model again', () => void loadAndAsk(beside)];
+  await work('Reading …', { beside, stop, again, cancelled: 'Cancelled. The model is still loaded.' }, run);
+}
+
+/** Says how fast int8 and float32 are here, once, when nobody has waited for anything for a second. */
+async function showPace(signal: AbortSignal): Promise<void> {
+  const { threads } = loaded!.info;
+  if (threads === undefined || byId('pace').textContent !== '') return; // a GPU's model: its line would be another
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  if (signal.aborted) return;
+  const { int8, fp32 } = await call('pace', { model: addressOf(INT8), threads, texts: ARTICLE }, { signal });
+  byId('pace').textContent =
+    `Measured here: int8 ${milliseconds(int8)}, float32 ${milliseconds(fp32)}, on ${counted(threads, 'thread')} of this CPU.`;
 }
 
 /** Asks, and goes to where the answer is: on a phone it is below the passage. */
@@ -267,26 +257,26 @@ byId('ask').addEventListener('submit', (event) => {
   event.preventDefault();
   void askAndShow(question);
 });
-for (const field of [question, passage]) field.addEventListener('input', () => setStale(true));
 question.addEventListener('input', growQuestion);
 passage.addEventListener('input', () => mark(passage.value));
-question.addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  void askAndShow(question);
-});
-passage.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void askAndShow(passage);
-});
-
-/** A button that fills the fields and asks. */
-function asks(name: string, filled: Texts): HTMLElement {
-  const click = ({ currentTarget }: Event) => {
-    fill(filled);
-    void askAndShow(currentTarget as Element);
-  };
-  return element('button', { type: 'button', dir: 'auto', click }, name);
+for (const field of [question, passage]) {
+  field.addEventListener('input', () => setStale(true));
+  field.addEventListener('keydown', (event) => {
+    const asks = field === question ? !event.shiftKey : event.ctrlKey || event.metaKey; // others begin a line
+    if (event.key !== 'Enter' || !asks || event.isComposing) return;
+    event.preventDefault();
+    void askAndShow(field);
+  });
 }
+
+/** Fills the fields, if there is something to fill them with, and asks. */
+function refill(filled: Texts | null, beside: Element | null): void {
+  if (!filled) return;
+  fill(filled);
+  void askAndShow(beside);
+}
+const asks = (name: string, filled: Texts): HTMLElement =>
+  button(name, ({ currentTarget }) => refill(filled, currentTarget as Element), { dir: 'auto' });
 byId('examples').append(...EXAMPLES.map(({ name, texts: example }) => asks(name, example)));
 
 /** The last questions that are no examples. */
@@ -298,11 +288,8 @@ function showAsked(): void {
     showAsked();
     question.focus();
   };
-  const buttons = own.map((one) => asks(one.question, one));
-  byId('asked').replaceChildren(
-    ...buttons,
-    element('button', { type: 'button', class: 'plain', click: forget }, 'Forget'),
-  );
+  const again = own.map((one) => asks(one.question, one));
+  byId('asked').replaceChildren(...again, button('Forget', forget, { class: 'plain' }));
   byId('last').hidden = own.length === 0;
 }
 
@@ -324,18 +311,8 @@ byId('link').addEventListener(
   () => answered && void copy(linkTo(answered), 'a link with question and passage'),
 );
 
-addEventListener('hashchange', () => {
-  const linked = fromLink();
-  if (!linked) return;
-  fill(linked);
-  void askAndShow(null);
-});
-addEventListener('popstate', ({ state }) => {
-  const before = textsOf(state);
-  if (!before) return;
-  fill(before);
-  void askAndShow(null);
-});
+addEventListener('hashchange', () => refill(fromLink(), null));
+addEventListener('popstate', ({ state }) => refill(textsOf(state), null));
 // A phone may end a page that is hidden without another event.
 addEventListener('pagehide', () => keep({ texts: texts() }));
 addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && keep({ texts: texts() }));
@@ -404,60 +381,53 @@ for (const type of ['dragover', 'dragleave', 'drop'] as const) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The benchmark
+// The benchmark, and what quantization did
 
-byId('measure').addEventListener('click', async () => {
-  if (!complete()) return;
-  await loading;
+/** Has a button run something on what is asked, with the float weights of the model in use. */
+function onRequest(
+  id: string,
+  { text, cancelled }: { text: string; cancelled: string },
+  run: (input: { model: Model; texts: Texts }, signal: AbortSignal) => Promise<void>,
+): void {
+  const beside = byId(id);
+  beside.addEventListener('click', async () => {
+    if (!complete()) return;
+    await loading;
+    const input = { model: loaded?.model.source ?? addressOf(FLOAT16), texts: texts() };
+    const again: Action = ['Try again', () => beside.click()];
+    await work(text, { beside, again, cancelled }, (signal) => run(input, signal));
+  });
+}
+
+const measuring = { text: 'Measuring: this takes up to half a minute …', cancelled: 'Stopped.' };
+onRequest('measure', measuring, async (input, signal) => {
   const lines: (Timing | Untimed)[] = [];
-  const input = { model: floats(loaded?.model ?? EMBEDDED), threads: settings().threads, texts: texts() };
-  const heard = (progress: Timing | Untimed | string) => {
+  const tell = (progress: Timing | Untimed | string) => {
     if (typeof progress !== 'string') lines.push(progress);
     showTimings(lines, typeof progress === 'string' ? progress : null);
   };
-  const stop = new AbortController();
-  const { signal } = stop;
-  try {
-    const run = () => engine.call('measure', input, { tell: heard, signal });
-    const how = { beside: byId('measure'), focus, onCancel: () => stop.abort() };
-    await busy('Measuring: this takes up to half a minute …', how, run);
-    say(signal.aborted ? 'Stopped.' : 'Measured.');
-  } catch (error) {
-    showError(error);
-  }
-  showTimings(lines, null);
+  const { threads } = settings();
+  await call('measure', { ...input, threads }, { tell, signal }).finally(() => showTimings(lines, null));
+  say('Measured.');
 });
 
-// ---------------------------------------------------------------------------------------------------------------------
-// What quantization did
-
-byId('explain').addEventListener('click', async () => {
-  if (!complete()) return;
-  await loading;
-  const input = { model: floats(loaded?.model ?? EMBEDDED), texts: texts() };
-  const stop = new AbortController();
-  const { signal } = stop;
+const comparing = { text: 'Comparing every layer in float and in int8 …', cancelled: 'Cancelled.' };
+onRequest('explain', comparing, async (input, signal) => {
   const tell = (share: number) => showStep(percent(share), share);
-  try {
-    const run = () => engine.call('explain', input, { tell, signal });
-    const how = { beside: byId('explain'), focus, onCancel: () => stop.abort() };
-    const explanation = await busy('Comparing every layer in float and in int8 …', how, run);
-    await showExplanation(explanation, (linear) => engine.call('slide', { ...input, linear }));
-    byId('explanation').scrollIntoView({ block: 'nearest' });
-    say('Compared: see “What quantization did”.');
-  } catch (error) {
-    if (isCancelled(error)) say('Cancelled.');
-    showError(error, ...waysOut(error, ['Try again', () => byId('explain').click()]));
-  }
+  const explanation = await call('explain', input, { tell, signal });
+  await showExplanation(explanation, (linear) => call('slide', { ...input, linear }));
+  byId('explanation').scrollIntoView({ block: 'nearest' });
+  say('Compared: see “What quantization did”.');
 });
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Start
 
 /** Offers as many threads as there are cores, where memory can be shared. */
-function showThreads({ cores, isolated, shared }: Pick<Machine, 'cores' | 'isolated' | 'shared'>): void {
+function showThreads(): void {
+  const shared = typeof SharedArrayBuffer !== 'undefined'; // what the engine looks at
   const select = byId<HTMLSelectElement>('threads');
-  const most = shared ? cores : 1;
+  const most = shared ? navigator.hardwareConcurrency : 1;
   select.append(...Array.from({ length: most }, (_, i) => element('option', { value: i + 1 }, String(i + 1))));
   select.value = String(most);
   if (shared) return;
@@ -465,34 +435,22 @@ function showThreads({ cores, isolated, shared }: Pick<Machine, 'cores' | 'isola
   const reload = 'Reload the page: its service worker adds them.';
   const serve = 'Serve the page with COOP: same-origin and COEP: require-corp to use all cores.';
   const headers = `this server does not send the headers that threads need. ${isFirst ? reload : serve}`;
-  showHint(`One thread only: ${isolated ? 'this browser has no memory that threads can share.' : headers}`);
+  showHint(`One thread only: ${crossOriginIsolated ? 'this browser has no memory that threads can share.' : headers}`);
 }
 
-function showGpu({ gpu }: Machine): void {
+async function showGpu(): Promise<void> {
+  const gpu = await call('gpu', null);
   if (!gpu) showHint('WebGPU: this browser has none, or finds no GPU for it.');
   if (gpu?.software) showHint(`WebGPU: ${gpu.label} computes on the CPU, and is slower than the CPU itself.`);
 }
 const showHint = (text: string) => byId('hints').append(element('li', {}, text));
 
-function showUpdate(reload: () => void): void {
-  byId('update').replaceChildren(
-    'There is a newer version of this page. ',
-    element('button', { type: 'button', click: reload }, 'Take it'),
-  );
-}
-
 suit();
 fill(fromLink() ?? kept().texts ?? ARTICLE);
 showAsked();
-showThreads({
-  cores: navigator.hardwareConcurrency,
-  isolated: globalThis.crossOriginIsolated,
-  shared: typeof SharedArrayBuffer !== 'undefined',
-});
-try {
-  await loadAndAsk(null);
-  void keepForOffline(showUpdate);
-  showGpu(await engine.call('machine', null));
-} catch (error) {
-  if (!isCancelled(error)) showError(error, ['Reload the page', () => location.reload()]);
-}
+showThreads();
+await loadAndAsk(null);
+void keepForOffline((reload) =>
+  byId('update').replaceChildren('There is a newer version of this page. ', button('Take it', reload)),
+);
+showGpu().catch((error) => showError(error, ['Reload the page', () => location.reload()]));

@@ -4,12 +4,12 @@
  * from the second visit on there are threads.
  */
 /** Filled in by the build (vite.config.ts). */
-const [VERSION, FILES, MODELS] = ['__VERSION__', ['__FILES__'], ['__MODELS__']];
+const { version, files, models } = __BUILD__;
 /** Each folder of a host has caches of its own: another deployment's are not this one's to delete. */
 const FOLDER = new URL('./', location).pathname;
-const PAGE = `bertlet ${FOLDER} page ${VERSION}`;
+const PAGE = `bertlet ${FOLDER} page ${version}`;
 const KEPT = `bertlet ${FOLDER} models`;
-const isOfModel = (url) => MODELS.some((model) => url.includes(`/${model}/`));
+const isOfModel = (url) => models.some((model) => url.includes(`/${model}/`));
 const HEADERS = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-embedder-policy': 'require-corp',
@@ -17,7 +17,7 @@ const HEADERS = {
 
 self.addEventListener('install', (event) => {
   event.waitUntil(
-    caches.open(PAGE).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: 'reload' })))),
+    caches.open(PAGE).then((cache) => cache.addAll(files.map((file) => new Request(file, { cache: 'reload' })))),
   );
 });
 
@@ -25,8 +25,8 @@ self.addEventListener('activate', (event) => {
   const old = (name) => name.startsWith(`bertlet ${FOLDER} page `) && name !== PAGE;
   const remove = async () => {
     for (const name of (await caches.keys()).filter(old)) await caches.delete(name);
-    const models = await caches.open(KEPT);
-    for (const { url } of await models.keys()) if (!isOfModel(url)) await models.delete(url);
+    const kept = await caches.open(KEPT);
+    for (const { url } of await kept.keys()) if (!isOfModel(url)) await kept.delete(url);
     await self.clients.claim();
   };
   event.waitUntil(remove());

@@ -22,34 +22,26 @@ export async function textOfFile(file: File): Promise<string> {
     throw refuse(name, 'a file of another kind', 'Save it as text in UTF-8.');
   }
   const isHtml = /\.x?html?$/i.test(name) || type === 'text/html';
-  return isHtml ? textOfHtml(new DOMParser().parseFromString(text, 'text/html').body) : text;
+  return isHtml ? textOfHtml(new DOMParser().parseFromString(text, 'text/html')) : text;
 }
 
-const UNSEEN = 'SCRIPT STYLE TEMPLATE NOSCRIPT IFRAME SVG OBJECT'.split(' ');
+const UNSEEN = '[hidden], script, style, template, noscript, iframe, svg, object';
 const BLOCKS =
-  'ADDRESS ARTICLE ASIDE BLOCKQUOTE BR CAPTION DD DIV DL DT FIGCAPTION FIGURE FOOTER FORM H1 H2 H3 H4 H5 H6 HEADER HR LI MAIN NAV OL P PRE SECTION TABLE TR UL'.split(
-    ' ',
-  );
+  'address, article, aside, blockquote, br, caption, dd, div, dl, dt, figcaption, figure, footer, form, h1, h2, h3, h4, h5, h6, ' +
+  'header, hr, li, main, nav, ol, p, pre, section, table, tr, ul';
+/** Marks where a block begins and ends: no text has it (`decode`). */
+const BREAK = '\0';
 
-/** The text of an element as a reader sees it: a line for each block, without what is not shown. */
-export function textOfHtml(body: Element): string {
-  const parts: string[] = [];
-  const walk = (node: Node) => {
-    const name = node.nodeName.toUpperCase();
-    if (node.nodeType === 3) parts.push((node.textContent ?? '').replace(/\s+/g, ' '));
-    if (node.nodeType !== 1 || UNSEEN.includes(name) || (node as Element).hasAttribute('hidden')) return;
-    if (BLOCKS.includes(name)) parts.push('\n');
-    if (name === 'TD' || name === 'TH') parts.push(' ');
-    for (const child of node.childNodes) walk(child);
-    if (BLOCKS.includes(name)) parts.push('\n');
-  };
-  walk(body);
-  return parts
-    .join('')
-    .split('\n')
-    .map((line) => line.replace(/ +/g, ' ').trim())
-    .filter((line) => line !== '')
-    .join('\n');
+/** The text of a page as a reader sees it: a line for each block, without what is not shown. */
+function textOfHtml({ body }: Document): string {
+  for (const unseen of body.querySelectorAll(UNSEEN)) unseen.remove();
+  for (const cell of body.querySelectorAll('td, th')) cell.before(' ');
+  for (const block of body.querySelectorAll(BLOCKS)) {
+    block.before(BREAK);
+    block.after(BREAK);
+  }
+  const lines = body.textContent.replace(/\s+/g, ' ').split(BREAK);
+  return lines.flatMap((line) => line.trim() || []).join('\n');
 }
 
 const OF_MODELS =

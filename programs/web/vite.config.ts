@@ -1,7 +1,7 @@
 /** Builds the page to dist-web/, and serves it with the headers that threads need. */
 import { createHash } from 'node:crypto';
-import { cpSync, createReadStream, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { defineConfig, type Plugin } from 'vite';
 import { megabytes } from '../../bench/sizes.ts';
 import { convert } from '../convert.ts';
@@ -48,18 +48,14 @@ const models = (all: readonly PageModel[]): Plugin => ({
   },
 });
 
-/** Serves the built page's models as they are. Vite would compress them at each visit: what it knows no type of, it takes for text. */
+/** Sends the models as they are. Vite would compress them at each visit: what it knows no type of, it takes for text. */
 const preview: Plugin = {
   name: 'preview',
-  configurePreviewServer({ middlewares, config }) {
-    middlewares.use((request, response, next) => {
-      const [, model = '', name = ''] = /^\/models\/([^/]+)\/([^/?#]+)/.exec(request.url!) ?? [];
-      const file = join(resolve(config.root, config.build.outDir), 'models', model, name);
-      if (!MODEL_FILES.includes(name) || !existsSync(file)) return next();
+  configurePreviewServer({ middlewares }) {
+    middlewares.use('/models', (request, response, next) => {
+      delete request.headers['accept-encoding'];
       response.setHeader('content-type', 'application/octet-stream');
-      response.setHeader('content-length', statSync(file).size);
-      for (const [header, value] of Object.entries(HEADERS)) response.setHeader(header, value);
-      createReadStream(file).pipe(response);
+      next();
     });
   },
 };
@@ -91,13 +87,12 @@ const serviceWorker = (all: readonly PageModel[]): Plugin => ({
       const file = bundle[name]!;
       hash.update(name).update(file.type === 'chunk' ? file.code : file.source);
     }
-    const files = JSON.stringify(['./', ...names.filter((name) => name !== 'index.html').map((name) => `./${name}`)]);
-    const version = hash.digest('hex').slice(0, 12);
-    const filled = source
-      .replace("['__FILES__']", files)
-      .replace('__VERSION__', version)
-      .replace("['__MODELS__']", JSON.stringify(all.map(({ address }) => address)));
-    this.emitFile({ type: 'asset', fileName: 'sw.js', source: filled });
+    const build = {
+      version: hash.digest('hex').slice(0, 12),
+      files: names.map((name) => (name === 'index.html' ? './' : `./${name}`)),
+      models: all.map(({ address }) => address),
+    };
+    this.emitFile({ type: 'asset', fileName: 'sw.js', source: source.replace('__BUILD__', JSON.stringify(build)) });
   },
 });
 

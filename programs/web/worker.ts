@@ -2,41 +2,42 @@
 import { median, type Protocol, Sampler } from '../../bench/measure.ts';
 import { fileBytes } from '../../bench/sizes.ts';
 import { describeAdapter } from '../../src/devices/webgpu/start.ts';
-import { type Answer, BertletError, load, type QuestionAnswering } from '../../src/index.ts';
+import { BertletError, type LoadOptions, load, type OnProgress, type QuestionAnswering } from '../../src/index.ts';
 import { Bert, openCheckpoint, openRuntime, weightsOf } from '../../src/tensor.ts';
 import { explain } from '../explain/explain.ts';
 import { slideOf } from '../explain/microscope.ts';
 import { filesOf } from './files.ts';
-import type { Calls, FromWorker, Machine, Model, Name, Settings, Texts, ToWorker } from './protocol.ts';
+import type { Model, Said, Settings, Texts, Timing, Untimed } from './protocol.ts';
+
+/** What a call is given beside its input: the page hears of progress, and may end it. */
+interface Talk<P> {
+  tell: (progress: P) => void;
+  signal: AbortSignal;
+}
 
 let current: QuestionAnswering | null = null;
 
-type Tell<N extends Name> = (progress: Calls[N]['progress']) => void;
-
-function open(model: Model, { device, dtype, scheme, threads }: Settings, onProgress?: Tell<'load'>) {
-  return load(filesOf(model), {
+const open = (model: Model, { device, dtype, scheme, threads }: Settings, options: LoadOptions = {}) =>
+  load(filesOf(model), {
     device,
     dtype,
-    ...(dtype === 'int8' && { scheme }),
-    ...(device === 'cpu' && { threads }),
-    ...(onProgress && { onProgress }),
+    scheme: dtype === 'int8' ? scheme : undefined,
+    threads: device === 'cpu' ? threads : undefined,
+    ...options,
   });
-}
 
-async function machine(): Promise<Machine> {
+async function gpu(_: null) {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  return {
-    cores: navigator.hardwareConcurrency,
-    isolated: globalThis.crossOriginIsolated,
-    shared: typeof SharedArrayBuffer !== 'undefined', // what the engine looks at
-    gpu: adapter ? describeAdapter(adapter.info) : null,
-  };
+  return adapter ? describeAdapter(adapter.info) : null;
 }
 
-/** The model before is kept until this one is there: what works goes on working. */
-async function loadModel({ model, settings }: Calls['load']['input'], tell: Tell<'load'>) {
+/** The model before is kept until this one is there: what works goes on working, also where this is cancelled. */
+async function loadModel(
+  { model, settings }: { model: Model; settings: Settings },
+  { tell, signal }: Talk<Parameters<OnProgress>[0]>,
+) {
   const begin = performance.now();
-  const loaded = await open(model, settings, tell);
+  const loaded = await open(model, settings, { onProgress: tell, signal });
   await current?.dispose();
   current = loaded;
   return { info: loaded.info, milliseconds: performance.now() - begin };
@@ -45,7 +46,8 @@ async function loadModel({ model, settings }: Calls['load']['input'], tell: Tell
 /** Number of spans; enough that some are no part of the best. */
 const CANDIDATES = 40;
 
-async function answer(texts: Texts, tell: Tell<'answer'>, signal: AbortSignal) {
+/** The page is told of the windows of the passage. */
+async function answer(texts: Texts, { tell, signal }: Talk<{ done: number; total: number }>) {
   if (!current) throw new BertletError('input', 'model: expected a loaded one, got none. Load one.');
   const begin = performance.now();
   let windows = 1;
@@ -64,7 +66,10 @@ const PACED = { warmups: 2, samples: 7, seconds: 1 };
  * How fast int8 and float32 are here, on the CPU. The weights of float32 are those of int8 widened: they take the time that
  * any others would, and no visitor downloads a second file for one line.
  */
-async function pace({ model, threads, texts }: Calls['pace']['input'], _: Tell<'pace'>, signal: AbortSignal) {
+async function pace(
+  { model, threads, texts }: { model: Model; threads: number; texts: Texts },
+  { signal }: Talk<never>,
+) {
   const checkpoint = await openCheckpoint(filesOf(model));
   const runtime = await openRuntime('cpu', { threads });
   try {
@@ -75,10 +80,8 @@ async function pace({ model, threads, texts }: Calls['pace']['input'], _: Tell<'
       const bert = new Bert(runtime, config, weightsOf(own, precision, runtime.device));
       return () => bert.forward(Int32Array.from(ids), Int32Array.from(typeIds));
     });
-    const times = await sampled(forwards, PACED, signal);
-    signal.throwIfAborted();
-    const [int8, fp32] = times.map(median) as [number, number];
-    return { int8, fp32, threads };
+    const [int8, fp32] = (await sampled(forwards, PACED, signal)).map(median) as [number, number];
+    return { int8, fp32 };
   } finally {
     checkpoint.close();
     await runtime.dispose();
@@ -94,112 +97,84 @@ const MEASURED: Pick<Settings, 'device' | 'dtype'>[] = [
   { device: 'webgpu', dtype: 'int8' },
 ];
 /** The article's counts; a device that would need longer does as many as it can. */
-const [WARM_UPS, SAMPLES, SECONDS] = [10, 100, 3];
+const ARTICLES = { warmups: 10, samples: 100, seconds: 3 };
 
+/** The page is told the name of a line, and then the line. */
 async function measure(
-  { model, threads, texts }: Calls['measure']['input'],
-  tell: Tell<'measure'>,
-  signal: AbortSignal,
-): Promise<null> {
-  const { gpu } = await machine();
+  { model, threads, texts }: { model: Model; threads: number; texts: Texts },
+  { tell, signal }: Talk<Timing | Untimed | string>,
+): Promise<void> {
+  const adapter = await gpu(null);
   const checkpoint = await openCheckpoint(filesOf(model));
   checkpoint.close();
   for (const { device, dtype } of MEASURED) {
     const name = `${device === 'cpu' ? 'CPU' : 'WebGPU'} ${dtype}`;
-    if (signal.aborted) break;
     tell(name);
-    if (device === 'webgpu' && gpu?.software) {
-      tell({ name, error: `Not measured: ${gpu.label} computes on the CPU.` });
+    if (device === 'webgpu' && adapter?.software) {
+      tell({ name, error: `Not measured: ${adapter.label} computes on the CPU.` });
       continue;
     }
     try {
       const begin = performance.now();
       const qa = await open(model, { device, dtype, scheme: 'torch', threads });
       const loading = performance.now() - begin;
-      const timed = await time(qa, texts, signal).finally(() => qa.dispose());
+      const [times] = await sampled([() => qa.answer(texts)], ARTICLES, signal).finally(() => qa.dispose());
       const bytes = fileBytes(checkpoint, dtype === 'int8' ? 'torch' : dtype);
-      if (timed) tell({ name, info: qa.info, loading, bytes, ...timed });
+      tell({ name, info: qa.info, loading, median: median(times!), samples: times!.length, bytes });
     } catch (error) {
+      signal.throwIfAborted();
       tell({ name, error: (error as Error).message });
     }
   }
-  return null;
 }
 
-/** An answer and the median time of it; null if stopped before the first. */
-async function time(qa: QuestionAnswering, texts: Texts, signal: AbortSignal) {
-  let answer: Answer | undefined;
-  const ask = async () => {
-    [answer] = await qa.answer(texts);
-  };
-  const protocol = { warmups: WARM_UPS, samples: SAMPLES, seconds: SECONDS };
-  const [times = []] = await sampled([ask], protocol, signal);
-  return times.length === 0 ? null : { median: median(times), samples: times.length, answer: answer! };
-}
-
-/** Milliseconds of each, in turns, until all are done or the signal ends them. */
+/** Milliseconds of each, in turns, until all are done. @throws the signal's reason */
 async function sampled(runs: (() => Promise<unknown>)[], protocol: Protocol, signal: AbortSignal): Promise<number[][]> {
   const samplers = runs.map((run) => new Sampler(run, protocol, () => performance.now()));
-  while (!signal.aborted && samplers.some(({ done }) => !done)) {
+  while (samplers.some(({ done }) => !done)) {
     for (const sampler of samplers) await sampler.turn(1);
     await new Promise((resolve) => setTimeout(resolve)); // so that `cancel` is heard
+    signal.throwIfAborted();
   }
   return samplers.map(({ milliseconds }) => milliseconds);
 }
 
-/** Each linear of the model alone and all together, in float and in both int8 schemes; `tell` is told the share done. */
-async function explainTexts({ model, texts }: Calls['explain']['input'], tell: Tell<'explain'>, signal: AbortSignal) {
+const cpu = async () => (await openRuntime('cpu', { threads: 1 })).device;
+
+/** Each linear of the model alone and all together, in float and in both int8 schemes; the page is told the share done. */
+async function explainTexts({ model, texts }: { model: Model; texts: Texts }, { tell, signal }: Talk<number>) {
   const checkpoint = await openCheckpoint(filesOf(model));
-  const start = async () => (await openRuntime('cpu', { threads: 1 })).device;
   const onProgress = ({ done, total }: { done: number; total: number }) => {
     signal.throwIfAborted();
     tell(done / total);
   };
-  return explain(checkpoint, texts, start, onProgress).finally(checkpoint.close);
+  return explain(checkpoint, texts, cpu, onProgress).finally(checkpoint.close);
 }
 
-async function slide({ model, texts, linear }: Calls['slide']['input']) {
+/** One linear's input, for the microscope. */
+async function slide({ model, texts, linear }: { model: Model; texts: Texts; linear: string }) {
   const checkpoint = await openCheckpoint(filesOf(model));
-  const { device } = await openRuntime('cpu', { threads: 1 });
-  return slideOf(checkpoint, texts, device, linear).finally(checkpoint.close);
+  return slideOf(checkpoint, texts, await cpu(), linear).finally(checkpoint.close);
 }
 
-type Call<N extends Name> = (
-  input: Calls[N]['input'],
-  tell: Tell<N>,
-  signal: AbortSignal,
-) => Promise<Calls[N]['output']>;
-const CALLS: { [N in Name]: Call<N> } = {
-  machine,
-  load: loadModel,
-  answer,
-  pace,
-  measure,
-  explain: explainTexts,
-  slide,
-};
+const CALLS = { gpu, load: loadModel, answer, pace, measure, explain: explainTexts, slide };
+export type Calls = typeof CALLS;
 
 /** One call after the other; those that wait can be cancelled, too. */
 let last: Promise<void> = Promise.resolve();
-const controllers = new Map<number, AbortController>();
-addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
-  const { id, name } = data;
-  if (name === 'cancel') {
-    controllers.get(id)?.abort();
-    return;
-  }
-  const { signal } = controllers.set(id, new AbortController()).get(id)!;
-  const say = (message: FromWorker) => postMessage(message);
-  const call = CALLS[name] as Call<Name>;
-  const run = () => call(data.input, (value) => say({ id, kind: 'progress', value }), signal);
-  last = last
-    .then(run)
-    .then(
-      (value) => say({ id, kind: 'result', value }),
-      (error: Error) => {
-        const code = signal.aborted ? 'cancelled' : error instanceof BertletError ? error.code : 'unknown';
-        say({ id, kind: 'error', code, message: error.message });
-      },
-    )
-    .finally(() => controllers.delete(id));
+addEventListener('message', ({ data, ports }: MessageEvent<{ name: keyof Calls; input: never }>) => {
+  const port = ports[0]!;
+  const stop = new AbortController();
+  port.onmessage = () => stop.abort();
+  const { signal } = stop;
+  const say = (said: Said) => port.postMessage(said);
+  const call: (input: never, talk: Talk<unknown>) => Promise<unknown> = CALLS[data.name];
+  const run = async () => {
+    signal.throwIfAborted();
+    say({ result: await call(data.input, { tell: (progress) => say({ progress }), signal }) });
+  };
+  last = last.then(run).catch((error: Error) => {
+    const code = signal.aborted ? 'cancelled' : error instanceof BertletError ? error.code : 'unknown';
+    say({ code, message: error.message });
+  });
 });
