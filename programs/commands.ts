@@ -3,23 +3,7 @@ import { type Command, Option } from 'commander';
 import { SHAPES } from '../bench/shapes.ts';
 import { inputError } from '../src/errors.ts';
 import type { Io } from './io.ts';
-import {
-  addQuestion,
-  checkModel,
-  choice,
-  DEVICES,
-  DTYPES,
-  finite,
-  listOption,
-  modelOption,
-  natural,
-  positive,
-  SCHEMES,
-  schemeOption,
-  threadsOption,
-  workersOption,
-  workerThreadsOption,
-} from './options.ts';
+import * as option from './options.ts';
 
 /** Examples of each command, and what its options cannot say. */
 const HELP = {
@@ -71,17 +55,22 @@ const EMBEDDINGS = 'int8: the word embeddings in int8 as well, a scale for each 
 type Add = (program: Command, io: Io, argv: readonly string[]) => void;
 
 const qa: Add = (program, io) => {
-  addQuestion(program.command('qa'))
+  option
+    .addQuestion(program.command('qa'))
     .description('Answers a question from a passage, in float32 and in dynamic int8, and times both.')
-    .addOption(modelOption())
+    .addOption(option.model())
     .option('--revision <name>', 'Hub: branch, tag or commit (default: main)')
-    .addOption(choice('--device <name>', 'default cpu, and the GPU as well in the latencies', DEVICES))
-    .addOption(threadsOption())
-    .addOption(choice('--dtype <type>', 'only this one; default fp32 and int8', DTYPES))
-    .addOption(schemeOption("accurate, for the article's question torch"))
-    .option('--top-k <n>', 'answers to print, best first; default 1', positive)
-    .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more; default 0', finite)
-    .option('--samples <n>', 'forwards to time for each dtype, 0 for none; default 100, as in the article', natural)
+    .addOption(option.choice('--device <name>', 'default cpu, and the GPU as well in the latencies', option.DEVICES))
+    .addOption(option.threads())
+    .addOption(option.choice('--dtype <type>', 'only this one; default fp32 and int8', option.DTYPES))
+    .addOption(option.scheme("accurate, for the article's question torch"))
+    .option('--top-k <n>', 'answers to print, best first; default 1', option.positive)
+    .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more; default 0', option.finite)
+    .option(
+      '--samples <n>',
+      'forwards to time for each dtype, 0 for none; default 100, as in the article',
+      option.natural,
+    )
     .option('--json', 'print one JSON object instead')
     .addHelpText('after', HELP.qa)
     .action(async (options) => (await import('./qa.ts')).run(options, io));
@@ -94,14 +83,14 @@ const answer: Add = (program, io) => {
     .argument('[file]', 'lines of {"id", "question", "context"}, or "contexts": several; default standard input')
     .option('--out <file>', 'a new file for the answers, instead of standard output')
     .option('--resume', 'go on with the file of --out, where it was stopped')
-    .addOption(modelOption())
-    .addOption(choice('--device <name>', '', DEVICES).default('cpu'))
-    .addOption(choice('--dtype <type>', '', DTYPES).default('int8'))
-    .addOption(schemeOption('accurate'))
-    .addOption(workersOption())
-    .addOption(workerThreadsOption())
-    .option('--top-k <n>', 'answers to each question, the best first', positive, 1)
-    .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more', finite, 0)
+    .addOption(option.model())
+    .addOption(option.choice('--device <name>', '', option.DEVICES).default('cpu'))
+    .addOption(option.choice('--dtype <type>', '', option.DTYPES).default('int8'))
+    .addOption(option.scheme('accurate'))
+    .addOption(option.workers())
+    .addOption(option.workerThreads())
+    .option('--top-k <n>', 'answers to each question, the best first', option.positive, 1)
+    .option('--threshold <x>', '"no answer" where its score exceeds the best span\'s by more', option.finite, 0)
     .option('--allow-failed', 'exit code 0 where no more than lines failed: engines run a part that ends with 1 again')
     .addHelpText('after', HELP.answer)
     .action(async (file, options) => (await import('./answer.ts')).run(file, options, io));
@@ -112,24 +101,24 @@ const evaluate: Add = (program, io) => {
     .command('evaluate')
     .description("SQuAD's exact match and F1 of one model in several precisions, side by side, and their speed.")
     .argument('<squad>', 'a file of SQuAD 1.1 or 2.0, or lines for --calibrate')
-    .addOption(modelOption())
-    .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
-    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', DTYPES, ['fp32', 'int8']))
-    .addOption(listOption('--scheme <list>', 'int8, some of', SCHEMES))
-    .addOption(workersOption())
-    .addOption(workerThreadsOption())
+    .addOption(option.model())
+    .addOption(option.list('--device <list>', 'some of', ['cpu', 'webgpu', 'reference'], ['cpu']))
+    .addOption(option.list('--dtype <list>', 'some of, fp16 for webgpu', option.DTYPES, ['fp32', 'int8']))
+    .addOption(option.list('--scheme <list>', 'int8, some of', option.SCHEMES))
+    .addOption(option.workers())
+    .addOption(option.workerThreads())
     .option(
       '--limit <n>',
       'only so many questions: with and without an answer as in the file, of all articles',
-      positive,
+      option.positive,
     )
-    .option('--seed <n>', 'of sample, bootstrap and documents', positive, 1)
+    .option('--seed <n>', 'of sample, bootstrap and documents', option.positive, 1)
     .option(
       '--threshold <x>',
       'SQuAD 2.0: "no answer" where its score exceeds the best span\'s by more; default 0',
-      finite,
+      option.finite,
     )
-    .option('--documents <n>', 'ask n paragraphs of an article at once; 0: all', natural)
+    .option('--documents <n>', 'ask n paragraphs of an article at once; 0: all', option.natural)
     .option('--calibrate', 'a threshold for lines {"question", "context", "answer"}')
     .option('--answerable', 'SQuAD 2.0 as 1.1: only questions that have an answer')
     .option('--predictions <file>', 'keep the answers there; run again to go on')
@@ -144,13 +133,12 @@ const convert: Add = (program, io) => {
     .description('Writes a BERT question answering checkpoint in another precision.')
     .argument('<model>', 'folder of the checkpoint, or owner/name on the Hugging Face Hub')
     .requiredOption('--out <dir>', 'the folder to make')
-    .addOption(choice('--dtype <type>', "of the linears' weights", DTYPES).default('int8'))
-    .addOption(schemeOption('accurate'))
+    .addOption(option.choice('--dtype <type>', "of the linears' weights", option.DTYPES).default('int8'))
+    .addOption(option.scheme('accurate'))
     .addOption(
-      choice('--embeddings <type>', EMBEDDINGS, ['float', 'int8']).default(
-        undefined,
-        "the checkpoint's, otherwise float",
-      ),
+      option
+        .choice('--embeddings <type>', EMBEDDINGS, ['float', 'int8'])
+        .default(undefined, "the checkpoint's, otherwise float"),
     )
     .option('--revision <name>', 'Hub: branch, tag or commit (default: main)')
     .option('--json', 'print the manifest instead: each file with its size and SHA-256')
@@ -162,26 +150,24 @@ const bench: Add = (program, io, argv) => {
   program
     .command('bench')
     .description('Times the model on every device, in every dtype and scheme, each in a process of its own, in turns.')
-    .addOption(modelOption())
+    .addOption(option.model())
     .addOption(
-      choice(
-        '--shape <name>',
-        'instead of a model: seeded random weights of this shape',
-        Object.keys(SHAPES),
-      ).conflicts('model'),
+      option
+        .choice('--shape <name>', 'instead of a model: seeded random weights of this shape', Object.keys(SHAPES))
+        .conflicts('model'),
     )
-    .addOption(listOption('--device <list>', 'some of', ['cpu', 'webgpu']))
-    .addOption(listOption('--dtype <list>', 'some of, fp16 for webgpu', DTYPES))
-    .addOption(listOption('--scheme <list>', 'int8, some of', SCHEMES))
+    .addOption(option.list('--device <list>', 'some of', ['cpu', 'webgpu']))
+    .addOption(option.list('--dtype <list>', 'some of, fp16 for webgpu', option.DTYPES))
+    .addOption(option.list('--scheme <list>', 'int8, some of', option.SCHEMES))
     .addOption(
       new Option('--tokens <list>', 'lengths of the input')
-        .argParser((text) => text.split(',').map(positive))
+        .argParser((text) => text.split(',').map(option.positive))
         .default([133], "133, the article's"),
     )
-    .addOption(threadsOption())
-    .option('--warmups <n>', 'forwards of each row that are not counted', positive, 10)
-    .option('--samples <n>', 'forwards of each row that are', positive, 100)
-    .option('--seconds <n>', 'time for a row: a slow one has fewer samples, and says how many', positive, 30)
+    .addOption(option.threads())
+    .option('--warmups <n>', 'forwards of each row that are not counted', option.positive, 10)
+    .option('--samples <n>', 'forwards of each row that are', option.positive, 100)
+    .option('--seconds <n>', 'time for a row: a slow one has fewer samples, and says how many', option.positive, 30)
     .option('--sweep', 'measure also over 16 to 512 tokens, over threads, and by stage, with a fifth of the samples')
     .option('--report <dir>', 'sweep, and write a page of charts, index.html, with results.json')
     .option('--evaluation <file>', 'what `bertlet evaluate --json FILE` wrote, for the page')
@@ -191,10 +177,11 @@ const bench: Add = (program, io, argv) => {
 };
 
 const explain: Add = (program, io) => {
-  addQuestion(program.command('explain'))
+  option
+    .addQuestion(program.command('explain'))
     .description('Shows what int8 does to one question: scales, zero points, levels and errors of every linear.')
-    .addOption(modelOption())
-    .addOption(choice('--device <name>', 'that computes', ['cpu', 'reference']).default('cpu'))
+    .addOption(option.model())
+    .addOption(option.choice('--device <name>', 'that computes', ['cpu', 'reference']).default('cpu'))
     .option('--report <path>', 'write a page with charts as well: a file.html, or the folder of explain.html')
     .addOption(
       new Option(
@@ -227,7 +214,7 @@ function checkInt8Options(called: Command): void {
 /** An empty name is that of a variable which was never set. Questions and passages have a check of their own. */
 function checkEmpty(called: Command): void {
   const empty = called.options.find(
-    (option) => called.getOptionValue(option.attributeName()) === '' && !/question|context$/.test(option.name()),
+    (one) => called.getOptionValue(one.attributeName()) === '' && !/question|context$/.test(one.name()),
   );
   if (empty) throw inputError(`--${empty.name()}`, 'a value', 'an empty one');
   const at = called.args.indexOf('');
@@ -239,7 +226,7 @@ export const addCommands: Add = (program, ...given) => {
   program.hook('preAction', (_, called) => {
     checkEmpty(called);
     checkInt8Options(called);
-    checkModel(called);
+    option.checkModel(called);
   });
   for (const add of [qa, answer, evaluate, convert, bench, explain]) add(program, ...given);
 };

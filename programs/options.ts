@@ -33,7 +33,7 @@ export const choice = (flags: string, description: string, names: readonly strin
 
 /** The checkpoint that comes with the repository. The npm package has none: `checkModel` asks for one. */
 const embedded = fileURLToPath(new URL('../weights/minilm-l6-qa', import.meta.url));
-export const modelOption = () => {
+export const model = () => {
   const option = new Option('--model <dir>', 'folder of the checkpoint, or owner/name on the Hugging Face Hub');
   return existsSync(embedded) ? option.default(embedded, 'weights/minilm-l6-qa') : option;
 };
@@ -48,19 +48,19 @@ export function checkModel(called: Command): void {
   throw inputError('--model', expected, 'none', advice);
 }
 
-export const threadsOption = () =>
+export const threads = () =>
   new Option('--threads <n>', 'cpu: number of threads; default one for each core').argParser(positive);
 
-export const workersOption = () =>
+export const workers = () =>
   new Option(
     '--workers <n>',
     'questions at a time, each by a model of its own; default cpu: cores / threads',
   ).argParser(positive);
-export const workerThreadsOption = () =>
+export const workerThreads = () =>
   new Option('--threads <n>', 'cpu: threads of each worker').argParser(positive).default(1);
 
 /** The scheme of int8; `otherwise` is the one where neither the option nor the checkpoint says one. */
-export const schemeOption = (otherwise: string) =>
+export const scheme = (otherwise: string) =>
   choice('--scheme <name>', `int8 only; default ${otherwise}, or an int8 checkpoint's own`, SCHEMES);
 
 /** A question and its passage, as `addQuestion` takes them: both, or neither for the article's. */
@@ -98,7 +98,7 @@ export const questionOf = async (
 };
 
 /** An option that takes some of a few names, by commas; all of them by default, or these. */
-export const listOption = (flags: string, description: string, names: string[], defaults = names): Option =>
+export const list = (flags: string, description: string, names: string[], defaults = names): Option =>
   new Option(flags, `${description}: ${names.join(', ')}`)
     .argParser((text) => {
       const given = text.split(',');

@@ -46,8 +46,8 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
       models.push(await load(options.device ?? 'cpu', dtype));
     }
     const [{ info }] = models as [Model];
-    const answers: Answered[] = [];
-    for (const model of models) answers.push(await answered(model, asked, options, checkpoint));
+    const answers: Answers = {};
+    for (const model of models) answers[model.info.dtype] = await answered(model, asked, options, checkpoint);
 
     const bold = (text: string) => styleText('bold', text, { stream: io.stdout }); // on a terminal, without NO_COLOR
     const section = (title: string) => say(`${'='.repeat(75)}\n${bold(title)}\n${'='.repeat(75)}`);
@@ -58,7 +58,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
     section('BERT QA Example');
     say(`Text: \n${asked.context}\nQuestion: \n${asked.question}`);
     if (only === undefined || only === 'int8') say(`int8: ${scheme}, ${why}`);
-    for (const each of answers) say(textOf(each, bold));
+    for (const [dtype, each] of Object.entries(answers)) say(textOf(dtype as Dtype, each, bold));
 
     const latencies: Record<string, Latency> = {};
     if (options.samples !== 0) {
@@ -68,12 +68,7 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
       for (const model of models.splice(0)) await model.dispose();
       if (!options.device) await timeGpu(only ? [only] : ['fp32', 'fp16', 'int8'], load, time, say);
     }
-    const byDtype = Object.fromEntries(
-      answers.map(({ dtype, tokens, best, others }) => {
-        return [dtype, { tokens, ...best, ...(others.length > 0 && { others }) }];
-      }),
-    );
-    if (options.json) print(JSON.stringify({ info, ...asked, sizes, answers: byDtype, latencies }, null, 2));
+    if (options.json) print(JSON.stringify({ info, ...asked, sizes, answers, latencies }, null, 2));
   } finally {
     for (const model of models) await model.dispose();
   }
@@ -109,13 +104,13 @@ function loader(folder: string, scheme: Scheme, { threads, revision, ...options 
   };
 }
 
-interface Answered {
-  dtype: Dtype;
+interface Answered extends Answer {
   /** The article's form of the answer: its word pieces, joined. */
   tokens: string | null;
-  best: Answer;
-  others: Answer[];
+  /** The next best, if they were asked for. */
+  others?: Answer[] | undefined;
 }
+type Answers = Partial<Record<Dtype, Answered>>;
 
 async function answered(
   model: Model,
@@ -125,18 +120,18 @@ async function answered(
 ): Promise<Answered> {
   const [best, ...others] = await model.answer({ ...asked, topK, nullThreshold });
   const tokens = best.noAnswer ? null : tokenizer.encode(best.text).tokens.join(' ');
-  return { dtype: model.info.dtype, tokens, best, others };
+  return { tokens, ...best, others: others.length > 0 ? others : undefined };
 }
 
 const KINDS: Record<Dtype, string> = { fp32: '', fp16: 'FP16 ', int8: 'Dynamic Quantized ' };
 
-function textOf({ dtype, tokens, best, others }: Answered, bold: (text: string) => string): string {
-  const lines = [best, ...others].map(({ text, start, end, score, noAnswer }) =>
+function textOf(dtype: Dtype, best: Answered, bold: (text: string) => string): string {
+  const lines = [best, ...(best.others ?? [])].map(({ text, start, end, score, noAnswer }) =>
     noAnswer
       ? `  = no answer, score ${score.toFixed(3)}: the text does not say`
       : `  = text.slice(${start}, ${end}), score ${score.toFixed(3)}: ${bold(JSON.stringify(text))}`,
   );
-  return [`${KINDS[dtype]}Model Answer: `, tokens ?? bold('no answer'), ...lines].join('\n');
+  return [`${KINDS[dtype]}Model Answer: `, best.tokens ?? bold('no answer'), ...lines].join('\n');
 }
 
 /** The input that is timed: question and passage, or as much as the model has positions for. */
