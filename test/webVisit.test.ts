@@ -287,7 +287,7 @@ test('a passage of 600,000 characters: each key within 50 ms', async () => {
     document.body.replaceChildren(bare);
   }, sentence.repeat(24_000));
   expect(own).toBeLessThan(3 * (await longestTask(web.browser, page, type('#bare'))));
-  await page.goto('about:blank'); // the next test has a page of its own
+  await page.close(); // the next test has a page of its own
 });
 
 test('the answer of a long passage is selected there, in view', async () => {
