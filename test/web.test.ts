@@ -30,7 +30,7 @@ const web = pageTests();
 /** What the button of a section saves. */
 async function download(page: Page, section: string): Promise<string> {
   const saved = page.waitForEvent('download');
-  await page.locator(section).getByRole('button', { name: 'Download as CSV' }).click();
+  await page.locator(section).getByRole('button', { name: 'Download as JSON' }).click();
   return readFileSync(await (await saved).path(), 'utf8');
 }
 
@@ -180,11 +180,10 @@ test('measures this machine: lines for the CPU, words for a GPU that is none; st
     /^WebGPU fp32, WebGPU fp16, WebGPU int8: Not measured/,
   );
   const file = await download(page, '#timings');
-  expect(file.split('\r\n').map((line) => line.split(',', 4).join())).toEqual([
-    'name,device,dtype,scheme',
-    'CPU fp32,cpu,fp32,',
-    'CPU int8,cpu,int8,torch',
-    '',
+  const measured = { bytes: expect.any(Number), median: expect.any(Number) };
+  expect(JSON.parse(file)).toMatchObject([
+    { name: 'CPU fp32', info: { device: 'cpu', dtype: 'fp32' }, ...measured },
+    { name: 'CPU int8', info: { device: 'cpu', dtype: 'int8', scheme: 'torch' }, ...measured },
   ]);
   await looksRight(page, 'benchmark');
   await page.getByRole('button', { name: 'Measure this machine' }).click();
@@ -220,7 +219,7 @@ test('what quantization did: three answers, a line for each of the 25 linears an
       .locator('#explanation details table')
       .evaluateAll((all) => all.map((one) => (one as HTMLTableElement).tBodies[0]!.rows.length)),
   ).toEqual([25, 25]);
-  expect((await download(page, '#explanation')).split('\r\n').length).toBe(1 + 50 + 1);
+  expect(JSON.parse(await download(page, '#explanation')).linears.length).toBe(25);
   await looksRight(page, 'explain');
 
   // The microscope, before the tables.
@@ -296,7 +295,8 @@ test('switches: arithmetic, scales, threads; a passage without the answer', asyn
   await looksRight(page, 'no-answer');
   await page.locator('#passage').fill('');
   await askButton(page).click();
-  expect(await page.locator('#passage-problem').textContent()).toBe('Type or paste a passage first.');
+  const message = await page.locator('#passage').evaluate((field: HTMLTextAreaElement) => field.validationMessage);
+  expect(message).toBe('Type or paste a passage first.');
   expect(await page.locator('#passage').evaluate((field) => field === document.activeElement)).toBe(true);
   await looksRight(page, 'empty');
 });

@@ -1,7 +1,6 @@
 // @unit
 /** Parts of the page (web/) that need no browser: spans, excerpts, and problems in words. */
 import { describe, expect, test } from 'vitest';
-import { csv } from '../programs/web/csv.ts';
 import { EngineError } from '../programs/web/engine.ts';
 import { cures, inWords, missing } from '../programs/web/problems.ts';
 import { candidates, excerpt, percent, pieces } from '../programs/web/spans.ts';
@@ -42,15 +41,6 @@ describe('parts that need no browser', () => {
       '> 99 %',
       '> 99 %',
     ]);
-  });
-  test('csv: quotes what a comma, a quote or a line break would break', () => {
-    expect(
-      csv([
-        { a: 1, b: 'x, "y"' },
-        { a: null, b: 'two\nlines' },
-      ]),
-    ).toBe('a,b\r\n1,"x, ""y"""\r\n,"two\nlines"\r\n');
-    expect(csv([])).toBe('\r\n');
   });
   test('excerpt: whole words around an answer', () => {
     const text = 'one two three four five six seven';

@@ -1,6 +1,4 @@
 /** The page's elements, and new ones. */
-import { csv } from './csv.ts';
-
 export const byId = <E extends HTMLElement = HTMLElement>(id: string): E => document.getElementById(id) as E;
 
 type Attributes = Record<string, string | number | boolean | ((event: Event) => void) | undefined>;
@@ -55,14 +53,14 @@ export function table(
   );
 }
 
-/** A button that saves a table as a file. */
-export function downloadButton(name: string, rows: Parameters<typeof csv>[0]): HTMLElement {
+/** A button that saves what was measured, with all digits; a table as it is shown can be copied into a spreadsheet. */
+export function downloadButton(name: string, value: object): HTMLElement {
   const click = () => {
-    const href = URL.createObjectURL(new Blob([csv(rows)], { type: 'text/csv' }));
+    const href = URL.createObjectURL(new Blob([JSON.stringify(value, null, 2)], { type: 'application/json' }));
     element('a', { href, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(href), 10_000); // the browser reads it after the click
   };
-  return button('Download as CSV', click);
+  return button('Download as JSON', click);
 }
 
 export const milliseconds = (value: number): string =>

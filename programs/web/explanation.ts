@@ -66,19 +66,6 @@ function linears(reports: readonly LinearReport[], scheme: Scheme): HTMLElement 
   );
 }
 
-/** The same numbers as a file: a row for each linear and scheme. */
-const file = ({ linears }: Explanation) =>
-  (['torch', 'accurate'] as const).flatMap((scheme) =>
-    linears.map((report) => {
-      const { alone, whole } = report.schemes[scheme];
-      return {
-        ...{ scheme, linear: nameOf(report), alone_db: alone.output.sqnr, so_far_db: whole.output.sqnr },
-        ...{ scale: alone.scale.median, zero_point: alone.zeroPoint.median, low: alone.low, high: alone.high },
-        cosine: whole.output.cosine,
-      };
-    }),
-  );
-
 /** @param slideOf see `microscope` */
 export async function showExplanation(
   explanation: Explanation,
@@ -109,6 +96,6 @@ export async function showExplanation(
       { class: 'muted small' },
       'Computed on the CPU: a GPU adds up floats in another order, which can move an integer and with it the score.',
     ),
-    downloadButton('bertlet-quantization.csv', file(explanation)),
+    downloadButton('bertlet-quantization.json', explanation),
   );
 }

@@ -17,6 +17,7 @@ import { percent } from './spans.ts';
 import { areOfModel, textOfFile } from './textFile.ts';
 
 const settingsForm = byId<HTMLFormElement>('settings');
+const onClick = (id: string, run: () => unknown) => byId(id).addEventListener('click', run);
 
 interface Chosen {
   name: string;
@@ -33,22 +34,17 @@ let loading: Promise<boolean> = Promise.resolve(false);
 const fileFor = ({ dtype, scheme }: Settings) => (dtype === 'int8' && scheme === 'accurate' ? INT8 : FLOAT16);
 const addressOf = ({ address }: { address: string }): Model => new URL(address, document.baseURI).href;
 
+/** Settings of the form, which leaves out what is disabled. */
 function settings(): Settings {
-  const chosen = new FormData(settingsForm);
-  return {
-    device: chosen.get('device') as Settings['device'],
-    dtype: chosen.get('dtype') as Settings['dtype'],
-    scheme: (chosen.get('scheme') ?? 'torch') as Settings['scheme'],
-    threads: Number(chosen.get('threads') ?? 1),
-  };
+  const { threads = 1, ...chosen } = Object.fromEntries(new FormData(settingsForm));
+  return { scheme: 'torch', ...chosen, threads: Number(threads) } as Settings;
 }
 
 /** Sets the form to what is in use. */
-function reset({ device, dtype, scheme, threads }: Settings): void {
-  for (const [name, value] of Object.entries({ device, dtype, scheme })) {
-    (settingsForm.elements.namedItem(name) as RadioNodeList).value = value;
+function reset(used: Settings): void {
+  for (const [name, value] of Object.entries(used)) {
+    (settingsForm.elements.namedItem(name) as RadioNodeList | HTMLSelectElement).value = String(value);
   }
-  byId<HTMLSelectElement>('threads').value = String(threads);
   suit();
 }
 
@@ -185,16 +181,11 @@ function choose(model: Chosen, beside: Element | null): void {
 // ---------------------------------------------------------------------------------------------------------------------
 // A question
 
-/** Whether there is something to read and to ask; otherwise it says what is missing. */
+/** Whether there is something to read and to ask; otherwise the browser says what is missing. */
 function complete(): boolean {
-  const empty = [question, passage].find(({ value }) => !value.trim());
-  for (const field of [question, passage]) {
-    const what = field === question ? 'Type a question first.' : 'Type or paste a passage first.';
-    byId(`${field.id}-problem`).textContent = field === empty ? what : '';
-    field.setAttribute('aria-invalid', String(field === empty));
-  }
-  empty?.focus();
-  return !empty;
+  question.setCustomValidity(question.value.trim() ? '' : 'Type a question first.');
+  passage.setCustomValidity(passage.value.trim() ? '' : 'Type or paste a passage first.');
+  return byId<HTMLFormElement>('ask').reportValidity();
 }
 
 /** Ends the question under way, and then the measurement of the line below the title. */
@@ -301,15 +292,9 @@ async function copy(text: string, what: string): Promise<void> {
     prompt(`Copy ${what}:`, text); // not over plain HTTP, and not if the browser refuses
   }
 }
-byId('copy').addEventListener(
-  'click',
-  () => void copy(byId('answer').querySelector('.text')!.textContent!, 'the answer'),
-);
-byId('show').addEventListener('click', () => answered && select(answered.best));
-byId('link').addEventListener(
-  'click',
-  () => answered && void copy(linkTo(answered), 'a link with question and passage'),
-);
+onClick('copy', () => answered && copy(answered.best.text, 'the answer'));
+onClick('show', () => answered && select(answered.best));
+onClick('link', () => answered && copy(linkTo(answered), 'a link with question and passage'));
 
 addEventListener('hashchange', () => refill(fromLink(), null));
 addEventListener('popstate', ({ state }) => refill(textsOf(state), null));
@@ -330,7 +315,7 @@ byId('hub').addEventListener('submit', (event) => {
   const id = byId<HTMLInputElement>('id').value.trim();
   if (id) choose({ source: id, name: id }, byId('hub'));
 });
-byId('embedded').addEventListener('click', () => choose(EMBEDDED, byId('embedded')));
+onClick('embedded', () => choose(EMBEDDED, byId('embedded')));
 
 function takeModel(files: File[], beside: Element | null): void {
   const lack = missing(files.map(({ name }) => name));
@@ -370,7 +355,7 @@ function onChosen(picker: HTMLInputElement, run: (files: File[]) => void): void 
 const picker = byId<HTMLInputElement>('files');
 onChosen(picker, (files) => takeModel(files, picker));
 onChosen(byId<HTMLInputElement>('text'), ([file]) => void takeText(file!));
-byId('open').addEventListener('click', () => byId('text').click());
+onClick('open', () => byId('text').click());
 for (const type of ['dragover', 'dragleave', 'drop'] as const) {
   addEventListener(type, (event) => {
     if (!event.dataTransfer?.types.includes('Files')) return;
@@ -390,7 +375,7 @@ function onRequest(
   run: (input: { model: Model; texts: Texts }, signal: AbortSignal) => Promise<void>,
 ): void {
   const beside = byId(id);
-  beside.addEventListener('click', async () => {
+  onClick(id, async () => {
     if (!complete()) return;
     await loading;
     const input = { model: loaded?.model.source ?? addressOf(FLOAT16), texts: texts() };

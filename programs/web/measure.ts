@@ -18,15 +18,6 @@ function tableOf(timed: readonly Timing[]): HTMLElement {
   return table({ caption, head: ['On', 'Time', 'Speed', 'File'], numbers: [1, 2, 3] }, rows);
 }
 
-function download(timed: readonly Timing[]): HTMLElement {
-  const rows = timed.map(({ name, info, median, samples, loading, bytes }) => {
-    const { device, dtype, scheme, adapter, threads } = info;
-    const measured = { median_ms: median, samples, loading_ms: loading, file_bytes: bytes };
-    return { name, device, dtype, scheme, adapter, threads, ...measured };
-  });
-  return downloadButton('bertlet-speed.csv', rows);
-}
-
 /** `underWay` names what is being measured now. */
 export function showTimings(lines: readonly (Timing | Untimed)[], underWay: string | null): void {
   const timed = lines.filter((line) => 'median' in line);
@@ -39,6 +30,6 @@ export function showTimings(lines: readonly (Timing | Untimed)[], underWay: stri
     ...(timed.length > 0 ? [tableOf(timed)] : []),
     ...(underWay ? [note(`Measuring ${underWay} …`)] : []),
     ...notes.map(note),
-    ...(!underWay && timed.length > 0 ? [download(timed)] : []),
+    ...(!underWay && timed.length > 0 ? [downloadButton('bertlet-speed.json', timed)] : []),
   );
 }

@@ -4,16 +4,12 @@
  * from the second visit on there are threads.
  */
 /** Filled in by the build (vite.config.ts). */
-const { version, files, models } = __BUILD__;
+const { version, files, models, headers } = __BUILD__;
 /** Each folder of a host has caches of its own: another deployment's are not this one's to delete. */
 const FOLDER = new URL('./', location).pathname;
 const PAGE = `bertlet ${FOLDER} page ${version}`;
 const KEPT = `bertlet ${FOLDER} models`;
 const isOfModel = (url) => models.some((model) => url.includes(`/${model}/`));
-const HEADERS = {
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-embedder-policy': 'require-corp',
-};
 
 self.addEventListener('install', (event) => {
   event.waitUntil(
@@ -50,8 +46,7 @@ async function answer(request) {
   const kept = await page.match(request.mode === 'navigate' ? './' : request);
   const response = kept ?? (await fetch(request));
   if (!response.ok) return response;
-  const headers = new Headers(response.headers);
-  for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   const { status, statusText, body } = response;
-  return new Response(body, { status, statusText, headers });
+  const all = { ...Object.fromEntries(response.headers), ...headers };
+  return new Response(body, { status, statusText, headers: all });
 }

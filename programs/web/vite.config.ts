@@ -91,6 +91,7 @@ const serviceWorker = (all: readonly PageModel[]): Plugin => ({
       version: hash.digest('hex').slice(0, 12),
       files: names.map((name) => (name === 'index.html' ? './' : `./${name}`)),
       models: all.map(({ address }) => address),
+      headers: HEADERS,
     };
     this.emitFile({ type: 'asset', fileName: 'sw.js', source: source.replace('__BUILD__', JSON.stringify(build)) });
   },
