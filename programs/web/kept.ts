@@ -50,7 +50,7 @@ export function remember(texts: Texts): void {
   try {
     if (there) history.pushState(texts, '');
     else history.replaceState(texts, '');
-  } catch {} // more than the browser keeps: Firefox 16 MB
+  } catch {} // more than the browser keeps
 }
 
 /** The texts are behind the #, which no browser sends to a server. */

@@ -9,7 +9,7 @@ import { slideOf } from '../explain/microscope.ts';
 import { filesOf } from './files.ts';
 import type { Model, Said, Settings, Texts, Timing, Untimed } from './protocol.ts';
 
-/** What a call is given beside its input: the page hears of progress, and may end it. */
+/** Second argument of a call: the page hears of progress, and may end it. */
 interface Talk<P> {
   tell: (progress: P) => void;
   signal: AbortSignal;
