@@ -3,77 +3,57 @@
  * turns; and the caller's event loop while answers are queued. `npm run bench:contention` prints both tables.
  */
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { load, type QuestionAnswering } from '../src/index.ts';
+import { load } from '../src/index.ts';
 import { markdown } from './columns.ts';
-import { median } from './measure.ts';
+import { inTurns, median, timed } from './measure.ts';
 import { randomIds } from './model.ts';
+import { MODEL } from './peers/engines.ts';
 import { shown } from './text.ts';
 
-const FORWARDS = 60;
-const ANSWERS = 100;
-const folder = join(import.meta.dirname, '..', 'weights', 'minilm-l6-qa');
+const [FORWARDS, ANSWERS] = [60, 100];
 
-/** Runs `use` with busy processes beside. */
-async function beside<T>(count: number, use: () => Promise<T>): Promise<T> {
+/** Starts processes that are busy, until they are killed or this one ends. */
+async function startBusy(count: number): Promise<() => void> {
   const busy = Array.from({ length: count }, () => spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }));
   const end = () => {
     for (const child of busy) child.kill('SIGKILL');
   };
   process.once('exit', end);
-  try {
-    if (count > 0) await sleep(500); // until all are busy
-    return await use();
-  } finally {
-    end();
-    process.off('exit', end);
-  }
+  await sleep(500); // until all are
+  return end;
 }
 
-async function timed(qa: QuestionAnswering, tokens: number): Promise<number> {
-  const input = { inputIds: randomIds(tokens, qa.config), tokenTypeIds: new Int32Array(tokens) };
-  const begin = performance.now();
-  await qa.logits(input);
-  return performance.now() - begin;
-}
-
-/** Rows of one number of busy processes and one length. */
-async function crowdedBy(count: number, tokens: number, models: readonly QuestionAnswering[]): Promise<string[][]> {
-  const samples = models.map((): number[] => []);
-  await beside(count, async () => {
-    for (let i = -5; i < FORWARDS; i++) {
-      for (const [k, qa] of models.entries()) {
-        const milliseconds = await timed(qa, tokens);
-        if (i >= 0) samples[k]!.push(milliseconds); // the first five warm up
-      }
+const models = [await load(MODEL, { threads: 1 }), await load(MODEL)];
+const crowded: string[][] = [];
+for (const count of [0, 1, 2, 4]) {
+  const end = await startBusy(count);
+  for (const tokens of [16, 130]) {
+    const runs = models.map((qa) => {
+      const input = { inputIds: randomIds(tokens, qa.config), tokenTypeIds: new Int32Array(tokens) };
+      return timed(() => qa.logits(input));
+    });
+    const times = await inTurns(runs, { warmups: 5, rounds: FORWARDS });
+    for (const [i, { info }] of models.entries()) {
+      const figures = [median(times[i]!), Math.max(...times[i]!)].map(shown);
+      crowded.push([count, tokens, info.threads].map(String).concat(figures));
     }
-  });
-  return models.map(({ info }, k) => {
-    const times = [median(samples[k]!), Math.max(...samples[k]!)].map(shown);
-    return [String(count), String(tokens), String(info.threads), ...times];
-  });
+  }
+  end();
 }
+console.log(`${FORWARDS} forwards of each, in turns:\n`);
+console.log(markdown(['busy processes beside', 'tokens', 'threads', 'median ms', 'longest ms'], crowded));
 
-async function delayOf(qa: QuestionAnswering): Promise<string[]> {
+const delays: string[][] = [];
+for (const qa of models) {
   const ask = { question: 'Who came?', context: 'Ada came to town yesterday. '.repeat(20) };
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   await Promise.all(Array.from({ length: ANSWERS }, () => qa.answer(ask)));
   delay.disable();
-  return [String(qa.info.threads), shown(delay.percentile(99) / 1e6), shown(delay.max / 1e6)];
+  delays.push([String(qa.info.threads), ...[delay.percentile(99), delay.max].map((ns) => shown(ns / 1e6))]);
+  await qa.dispose();
 }
-
-const models = [await load(folder, { threads: 1 }), await load(folder)];
-const crowded: string[][] = [];
-for (const count of [0, 1, 2, 4]) {
-  for (const tokens of [16, 130]) crowded.push(...(await crowdedBy(count, tokens, models)));
-}
-console.log(`${FORWARDS} forwards of each, in turns:\n`);
-console.log(markdown(['busy processes beside', 'tokens', 'threads', 'median ms', 'longest ms'], crowded));
-const delays: string[][] = [];
-for (const qa of models) delays.push(await delayOf(qa));
 console.log(`\nDelay of the caller's event loop while ${ANSWERS} answers are queued:\n`);
 console.log(markdown(['threads', 'p99 ms', 'longest ms'], delays));
-for (const qa of models) await qa.dispose();

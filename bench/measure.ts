@@ -1,6 +1,6 @@
 /**
- * The timing core: which forwards count, from when to when, and their statistics. Needed beside tinybench, which times one function
- * to its end: here a process stops after a few forwards for another's turn, the clock is given, and percentiles are numpy's.
+ * The timing core: which runs count, from when to when, and their statistics. Not tinybench's, which times one function to its end:
+ * here each stops after a few runs for another's turn, the clock is given, and percentiles are numpy's.
  */
 
 export interface Protocol {
@@ -49,6 +49,32 @@ export class Sampler {
       this.#spent += elapsed;
     }
   }
+}
+
+/** A run that tells how many milliseconds it took. */
+export const timed = (run: () => unknown) => async (): Promise<number> => {
+  const begin = performance.now();
+  await run();
+  return performance.now() - begin;
+};
+
+/**
+ * Runs functions of one process in turns, so that whatever else happens on the machine happens to all.
+ * @param runs each tells the milliseconds that count
+ * @returns those of each, after the warm-ups
+ */
+export async function inTurns(
+  runs: readonly (() => Promise<number>)[],
+  { warmups, rounds }: { warmups: number; rounds: number },
+): Promise<number[][]> {
+  const times = runs.map((): number[] => []);
+  for (let round = -warmups; round < rounds; round++) {
+    for (const [i, run] of runs.entries()) {
+      const milliseconds = await run();
+      if (round >= 0) times[i]!.push(milliseconds);
+    }
+  }
+  return times;
 }
 
 /** `numpy.percentile` of sorted values: linear between the two nearest ranks. */

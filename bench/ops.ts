@@ -1,50 +1,68 @@
 /**
  * Every kernel at the shapes of bert-base and of the embedded checkpoint, one thread: verified against the reference,
- * then timed, products in GMAC/s and as a share of what a loop over registers reaches; then the general ops, in turns with
- * a copy of as many bytes, and matmul in turns with linear. `npm run bench:ops`; `-- --general` for the latter alone.
+ * then timed in turns, products in GMAC/s and as a share of what a loop over registers reaches; then the general ops, in turns
+ * with a copy of as many bytes, and matmul in turns with linear. `npm run bench:ops`
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { main as asc } from 'assemblyscript/asc';
-import { Bench } from 'tinybench';
 import { OPS } from '../kernels/index.ts';
 import { makeLinear } from '../kernels/linear.ts';
-import { normal, type Op } from '../kernels/op.ts';
+import { normal, type Op, runOp } from '../kernels/op.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
 import { withV8Flags } from '../src/devices/cpu/v8Flags.ts';
 import { ReferenceDevice } from '../src/devices/reference.ts';
 import { quantizeWeight, Runtime, type Tensor } from '../src/tensor.ts';
-import { median } from './measure.ts';
+import { markdown } from './columns.ts';
+import { inTurns, median, timed } from './measure.ts';
+import { SHAPES } from './shapes.ts';
 
 const TOKENS = 133;
-/** Turns of a general op. */
-const ROUNDS = 60;
-const { device, kernels } = await startCpu({ threads: 1, wideSimd: !process.argv.includes('--narrow') });
+const { device, kernels } = await startCpu({ threads: 1 });
 const runtime = new Runtime(device);
 const reference = new Runtime(new ReferenceDevice());
-const isGeneral = process.argv.includes('--general');
-console.log(`${cpus()[0]!.model}, Node ${process.version}, one thread; ${kernels}`);
-const peak = isGeneral ? null : await peaks();
-if (peak) await products(peak);
-await generalOps();
-await device.dispose();
+type Kernel = keyof typeof device.milliseconds;
 
-type Peaks = Awaited<ReturnType<typeof rates>>;
+/** The median milliseconds of runs in turns, warm. */
+const medians = async (runs: (() => Promise<number>)[]): Promise<number[]> =>
+  (await inTurns(runs, { warmups: 20, rounds: 40 })).map(median);
+
+/** A read of y, which computes it: as long as its kernels take, or the one of this name. */
+const readOf = (y: Tensor, kernel?: Kernel) => async () => {
+  const spent = () => {
+    const all = device.milliseconds;
+    return kernel ? (all[kernel] ?? 0) : Object.values(all).reduce((sum, one) => sum + one, 0);
+  };
+  const before = spent();
+  await runtime.read(y);
+  return spent() - before;
+};
+
+interface Work {
+  readonly kernel: Kernel;
+  readonly shape: string;
+  readonly read: () => Promise<number>;
+  readonly macs?: number;
+  /** GMAC/s of the registers. */
+  readonly most?: number;
+}
+
+/** An op of these inputs, whose result is that of the reference. */
+async function work<I>(op: Op<I>, inputs: I, shape: string, macs?: number, most?: number): Promise<Work> {
+  const y = op.run(runtime, inputs);
+  const got = await runtime.read(y);
+  const want = await runOp(reference, op, inputs);
+  const bound = op.bound(inputs);
+  if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) throw new Error(`${op.name}, ${shape}: wrong`);
+  const kernel = op.name as Kernel;
+  return { kernel, shape, read: readOf(y, kernel), ...(macs && { macs }), ...(most && { most }) };
+}
 
 /** BERT's ops at the shapes of two models. */
-async function products(peak: Peaks): Promise<void> {
-  console.log(
-    `Registers only, GMAC/s: ${Object.entries(peak)
-      .map(([name, rate]) => `${name} ${rate.toFixed(1)}`)
-      .join(', ')}\n`,
-  );
-  console.log('| kernel | shape | median us | GMAC/s | of the peak |\n|---|---|---|---|---|');
-
-  for (const [model, hidden, intermediate, heads] of [
-    ['bert-base', 768, 3072, 12],
-    ['minilm-l6', 384, 1536, 12],
-  ] as const) {
+async function products(): Promise<string> {
+  const peak = await peaks();
+  const works: Work[] = [];
+  for (const [model, { hidden, intermediate, heads }] of Object.entries(SHAPES)) {
     const sizes = [
       [hidden, 3 * hidden],
       [hidden, hidden],
@@ -56,157 +74,97 @@ async function products(peak: Peaks): Promise<void> {
       const inputs = { ...makeLinear(TOKENS, features, out), ...activation };
       const shape = `${model}, ${TOKENS} x ${features} to ${out}${'activation' in activation ? ', gelu' : ''}`;
       const macs = TOKENS * features * out;
-      await time(OPS.linear, inputs, 'linear', shape, macs, peak.float32);
-      const int8 = { ...inputs, weight: quantizeWeight(inputs.weight, 'torch') };
-      await time(OPS.linearInt8, int8, 'linearInt8', shape, macs, peak[device.choice.int8]);
+      works.push(await work(OPS.linear, inputs, shape, macs, peak.float32));
+      const weight = quantizeWeight(inputs.weight, 'torch');
+      works.push(await work(OPS.linearInt8, { ...inputs, weight }, shape, macs, peak[device.choice.int8]));
     }
     const qkv = normal([TOKENS, 3 * hidden], 1);
-    await time(
-      OPS.attention,
-      { qkv, heads },
-      'attention',
-      `${model}, ${heads} heads`,
-      2 * TOKENS * TOKENS * hidden,
-      peak.float32,
-    );
+    const macs = 2 * TOKENS * TOKENS * hidden;
+    works.push(await work(OPS.attention, { qkv, heads }, `${model}, ${heads} heads`, macs, peak.float32));
     const x = normal([TOKENS, hidden], 2);
     const norm = { gamma: normal([hidden], 3), beta: normal([hidden], 4), eps: 1e-12 };
-    await time(OPS.layerNorm, { x, residual: x, ...norm }, 'layerNorm', `${model}, ${TOKENS} x ${hidden}`);
+    works.push(await work(OPS.layerNorm, { x, residual: x, ...norm }, `${model}, ${TOKENS} x ${hidden}`));
   }
+  const times = await medians(works.map(({ read }) => read));
+  const rows = works.map(({ kernel, shape, macs, most }, i) => {
+    const rate = macs && macs / times[i]! / 1e6;
+    const share = rate ? [rate.toFixed(1), `${((100 * rate) / most!).toFixed(0)} %`] : ['', ''];
+    return [kernel, shape, (1000 * times[i]!).toFixed(0), ...share];
+  });
+  const rates = Object.entries(peak).map(([name, rate]) => `${name} ${rate.toFixed(1)}`);
+  const table = markdown(['kernel', 'shape', 'median us', 'GMAC/s', 'of the peak'], rows);
+  return `Registers only, GMAC/s: ${rates.join(', ')}\n\n${table}`;
 }
 
-/** The median milliseconds of several runs that take turns, each of which returns what it took; the first third warms up. */
-async function inTurns(runs: Record<string, () => Promise<number>>): Promise<Record<string, number>> {
-  const all = Object.fromEntries(Object.keys(runs).map((name) => [name, [] as number[]]));
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [name, run] of Object.entries(runs)) all[name]!.push(await run());
-  }
-  return Object.fromEntries(Object.entries(all).map(([name, times]) => [name, median(times.slice(ROUNDS / 3))]));
-}
-
-/** The ops of heads and of one's own models: a share of the machine's copy bandwidth, and of linear's rate. */
-async function generalOps(): Promise<void> {
+/** The ops of heads and of one's own models, as a share of the machine's copy bandwidth. */
+async function generalOps(): Promise<string> {
   const [rows, columns] = [4096, 1024];
   const bytes = rows * columns * 4;
-  const data = normal([rows, columns], 1).data;
-  const shape = [rows, columns];
-  const [x, other, row] = [data, data, data.subarray(0, columns)].map((some) => {
-    return runtime.tensor({ shape: some === data ? shape : [1, columns], data: some });
-  }) as [Tensor, Tensor, Tensor];
+  const { data } = normal([rows, columns], 1);
+  const tensorOf = (height: number) =>
+    runtime.tensor({ shape: [height, columns], data: data.subarray(0, height * columns) });
+  const [x, other, row] = [rows, rows, 1].map(tensorOf) as [Tensor, Tensor, Tensor];
   const indices = Int32Array.from({ length: rows }, (_, i) => (i * 1667) % rows);
-  /** For each op its result, and the times that its bytes are those of x: of what it reads and writes. */
+  const activation = (name: 'relu' | 'gelu' | 'tanh' | 'sigmoid'): [Tensor, number] => [runtime.activation(x, name), 2];
+  /** For each op its result, and how often what it reads and writes has the bytes of x. */
   const ops: Record<string, [y: Tensor, times: number]> = {
     rows: [runtime.rows(x, indices), 2],
     add: [runtime.add(x, other), 3],
     'add, one row': [runtime.add(x, row), 2],
     mul: [runtime.mul(x, other), 3],
-    ...Object.fromEntries(
-      (['relu', 'gelu', 'tanh', 'sigmoid'] as const).map((name) => [name, [runtime.activation(x, name), 2]]),
-    ),
+    relu: activation('relu'),
+    gelu: activation('gelu'),
+    tanh: activation('tanh'),
+    sigmoid: activation('sigmoid'),
     softmax: [runtime.softmax(x), 2],
     mean: [runtime.mean(x), 1],
     transpose: [runtime.transpose(x), 2],
   };
   const to = new Float32Array(data.length);
-  const copy = async () => {
-    const begin = performance.now();
-    to.set(data);
-    return performance.now() - begin;
-  };
-  const sum = () => Object.values(device.milliseconds).reduce((all, one) => all + one, 0);
-  /** A read of y, as long as its kernels take. */
-  const kernelsOf = (y: Tensor) => async () => {
-    const before = sum();
-    await runtime.read(y);
-    return sum() - before;
-  };
-  const runs = Object.entries(ops).map(([name, [y]]) => [name, kernelsOf(y)] as const);
-  const times = await inTurns({ copy, ...Object.fromEntries(runs) });
-  const bandwidth = (name: string, times_: number) => (times_ * bytes) / times[name]! / 1e6;
-  const most = bandwidth('copy', 2);
-  console.log(`\n${rows} x ${columns}, a copy of it: ${most.toFixed(1)} GB/s read and written\n`);
-  console.log('| op | median us | GB/s | of copying |\n|---|---|---|---|');
-  for (const [name, [, parts]] of Object.entries(ops)) {
-    const rate = bandwidth(name, parts);
-    console.log(
-      `| ${name} | ${(1000 * times[name]!).toFixed(0)} | ${rate.toFixed(1)} | ${((100 * rate) / most).toFixed(0)} % |`,
-    );
-  }
-  console.log('\n| product | matmul, GMAC/s | linear | matmul of linear |\n|---|---|---|---|');
+  const reads = Object.values(ops).map(([y]) => readOf(y));
+  const [copying, ...times] = (await medians([timed(() => to.set(data)), ...reads])) as [number, ...number[]];
+  const most = (2 * bytes) / copying / 1e6;
+  const table = Object.entries(ops).map(([name, [, parts]], i) => {
+    const rate = (parts * bytes) / times[i]! / 1e6;
+    return [name, (1000 * times[i]!).toFixed(0), rate.toFixed(1), `${((100 * rate) / most).toFixed(0)} %`];
+  });
+  const head = ['op', 'median us', 'GB/s', 'of copying'];
+  return `${rows} x ${columns}, a copy of it: ${most.toFixed(1)} GB/s read and written\n\n${markdown(head, table)}`;
+}
+
+/** The rate of matmul, both of whose factors are results, as a share of that of linear, whose weight is packed once. */
+async function matmuls(): Promise<string> {
+  const rows: string[][] = [];
   for (const [m, k, n] of [
     [512, 512, 512],
     [133, 384, 1536],
     [64, 64, 64],
   ] as const) {
-    const [a, b] = [normal([m, k], 2), normal([k, n], 3)];
+    const [a, b] = [runtime.tensor(normal([m, k], 2)), runtime.tensor(normal([k, n], 3))];
     const layer = runtime.linearLayer(normal([n, k], 4));
-    const matmul = kernelsOf(runtime.matmul(runtime.tensor(a), runtime.tensor(b)));
-    const linear = kernelsOf(runtime.linear(runtime.tensor(a), layer));
-    const each = await inTurns({ matmul, linear });
-    const rate = (name: string) => (m * k * n) / each[name]! / 1e6;
-    const share = (100 * rate('matmul')) / rate('linear');
-    console.log(
-      `| ${m} x ${k} x ${n} | ${rate('matmul').toFixed(1)} | ${rate('linear').toFixed(1)} | ${share.toFixed(0)} % |`,
-    );
+    const products = [runtime.matmul(a, b), runtime.linear(a, layer)];
+    const [matmul, linear] = (await medians(products.map((y) => readOf(y)))) as [number, number];
+    const rates = [matmul, linear].map((milliseconds) => ((m * k * n) / milliseconds / 1e6).toFixed(1));
+    rows.push([`${m} x ${k} x ${n}`, ...rates, `${((100 * linear) / matmul).toFixed(0)} %`]);
   }
+  return markdown(['product', 'matmul, GMAC/s', 'linear', 'matmul of linear'], rows);
 }
 
-/** Runs an op, compares it with the reference, and prints what its kernel of this name takes. */
-async function time<I>(
-  op: Op<I>,
-  inputs: I,
-  kernel: keyof typeof device.milliseconds,
-  shape: string,
-  macs = 0,
-  most = 0,
-) {
-  const y = op.run(runtime, inputs); // its inputs are uploaded once; each read computes it anew
-  const got = await runtime.read(y);
-  const want = await reference.read(op.run(reference, inputs));
-  const bound = op.bound(inputs);
-  if (!got.every((value, i) => Math.abs(value - want[i]!) <= bound[i]!)) throw new Error(`${kernel}, ${shape}: wrong`);
-  const microseconds: number[] = [];
-  const bench = new Bench({ time: 500, iterations: 20, warmupTime: 300 });
-  bench.add(kernel, async () => {
-    const before = device.milliseconds[kernel] ?? 0;
-    await runtime.read(y);
-    microseconds.push(((device.milliseconds[kernel] ?? 0) - before) * 1000);
-  });
-  await bench.run();
-  const middle = median(microseconds.slice(microseconds.length >> 1)); // of the second half, warm
-  const rate = macs / middle / 1000;
-  const products = macs ? `${rate.toFixed(1)} | ${((100 * rate) / most).toFixed(0)} %` : ' | ';
-  console.log(`| ${kernel} | ${shape} | ${middle.toFixed(0)} | ${products} |`);
-}
-
-/** GMAC/s of loops over registers, the best of many short runs. */
+/** GMAC/s of loops over registers (peak.wasm.ts), each the best of many short runs. */
 async function peaks() {
-  const folder = mkdtempSync(join(tmpdir(), 'bertlet-'));
-  const out = join(folder, 'peak.wasm');
-  const source = join(import.meta.dirname, 'peak.wasm.ts');
-  const features = ['--enable', 'simd', '--enable', 'relaxed-simd'];
-  const { error, stderr } = await asc([
-    source,
-    '--outFile',
-    out,
-    '-O3',
-    '--noAssert',
-    '--runtime',
-    'stub',
-    ...features,
-  ]);
+  let bytes = new Uint8Array();
+  const options = '--outFile peak.wasm -O3 --noAssert --runtime stub --enable simd --enable relaxed-simd'.split(' ');
+  const { error, stderr } = await asc([join(import.meta.dirname, 'peak.wasm.ts'), ...options], {
+    writeFile: (_, contents) => {
+      bytes = Uint8Array.from(contents as Uint8Array);
+    },
+  });
   if (error) throw new Error(`${error.message}\n${stderr}`);
-  const bytes = new Uint8Array(readFileSync(out));
-  rmSync(folder, { recursive: true });
-  return withV8Flags(!process.argv.includes('--narrow'), ({ bytesOf }) => rates(bytesOf(bytes)));
-}
-
-/** GMAC/s of the loops of a module, each the best of many short runs. */
-async function rates(bytes: Uint8Array<ArrayBuffer>) {
-  const { instance } = await WebAssembly.instantiate(bytes, { env: { abort() {} } });
+  const module = await withV8Flags(true, async ({ bytesOf }) => WebAssembly.compile(bytesOf(bytes)));
+  const { exports } = await WebAssembly.instantiate(module, { env: { abort() {} } });
   /** `macs` of a round. */
   const rate = (name: string, macs: number) => {
-    const run = instance.exports[name] as (at: number, rounds: number) => void;
+    const run = exports[name] as (at: number, rounds: number) => void;
     let best = 0;
     for (let i = 0; i < 400; i++) {
       const begin = performance.now();
@@ -215,11 +173,11 @@ async function rates(bytes: Uint8Array<ArrayBuffer>) {
     }
     return best;
   };
-  return {
-    relaxed: rate('relaxed', 24 * 16),
-    signed: rate('relaxed', 24 * 16), // the same instruction
-    grouped: rate('grouped', 48 * 16),
-    int16: rate('int16', 24 * 8),
-    float32: rate('float32', 24 * 4),
-  };
+  const relaxed = rate('relaxed', 24 * 16);
+  const [grouped, int16, float32] = [rate('grouped', 48 * 16), rate('int16', 24 * 8), rate('float32', 24 * 4)];
+  return { relaxed, signed: relaxed, grouped, int16, float32 }; // signed has the same instruction
 }
+
+console.log(`${cpus()[0]!.model}, Node ${process.version}, one thread; ${kernels}`);
+for (const table of [products, generalOps, matmuls]) console.log(`${await table()}\n`);
+await device.dispose();

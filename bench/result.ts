@@ -17,57 +17,69 @@ export const nameOf = ({ device, dtype, scheme }: Omit<Variant, 'device'> & { de
   [device, dtype, scheme].filter(Boolean).join(' ');
 
 /** optimum-benchmark's `Measurements`. Memory in MB of 10^6 bytes; energy is not measured. */
-export interface Measurements {
-  readonly memory: {
-    readonly unit: 'MB';
-    readonly max_ram: number;
-    readonly max_global_vram: null;
-    readonly max_process_vram: null;
-    readonly max_reserved: null;
-    readonly max_allocated: number | null;
-  } | null;
-  readonly latency: Latency;
-  readonly throughput: { readonly unit: 'samples/s'; readonly value: number } | null;
-  readonly energy: null;
-  readonly efficiency: null;
+const measurements = (latency: Latency, peakBytes: number, gpuBytes: number | null, isRate = false) => ({
+  memory: {
+    unit: 'MB',
+    max_ram: peakBytes / 1e6,
+    max_global_vram: null,
+    max_process_vram: null,
+    max_reserved: null,
+    max_allocated: gpuBytes && gpuBytes / 1e6,
+  },
+  latency,
+  throughput: isRate ? { unit: 'samples/s', value: 1 / latency.mean } : null,
+  energy: null,
+  efficiency: null,
+});
+
+/** Facts of a row besides its measurements. */
+interface About {
+  readonly model: string;
+  readonly tokens: number;
+  readonly protocol: Protocol;
+  /** Size of the model in this precision, as `bertlet convert` writes it. */
+  readonly bytes: number;
+  /** Median of `cpu fp32` at this length, in seconds; null where that was not run. */
+  readonly baseline: number | null;
 }
 
-/** One row: optimum-benchmark's `config` and `report`, and what it has no place for. */
-export interface Row {
-  readonly name: string;
-  readonly config: {
-    readonly name: string;
-    readonly backend: Variant & {
-      readonly name: 'bertlet';
-      readonly version: string;
-      readonly model: string;
-      readonly task: 'question-answering';
-      readonly threads: number | null;
-      readonly adapter: string | null;
-      readonly kernels: string | null;
-      readonly reason: string | null;
-    };
-    readonly scenario: {
-      readonly name: 'inference';
-      readonly iterations: number;
-      readonly duration: number;
-      readonly warmup_runs: number;
-      readonly input_shapes: { readonly batch_size: 1; readonly sequence_length: number };
-    };
-    readonly launcher: { readonly name: 'process' };
+/** Makes a row of what a variant has said: optimum-benchmark's `config` and `report`, and what it has no place for. */
+export function rowOf(variant: Variant, hello: Extract<Hello, { info: Info }>, state: State, about: About) {
+  const { model, tokens, protocol, bytes, baseline } = about;
+  const { info } = hello;
+  const { threads = null, adapter = null, kernels = null, reason = null, gpuBytes = null } = info;
+  const forward = latencyOf(state.milliseconds);
+  const input_shapes = { batch_size: 1, sequence_length: tokens };
+  const { warmups, samples, seconds } = protocol;
+  return {
+    name: nameOf(variant),
+    config: {
+      name: `${nameOf(variant)}, ${tokens} tokens`,
+      backend: {
+        ...{ name: 'bertlet', version: VERSION, model, task: 'question-answering' },
+        ...variant,
+        ...{ threads, adapter, kernels, reason },
+      },
+      scenario: { name: 'inference', iterations: samples, duration: seconds, warmup_runs: warmups, input_shapes },
+      launcher: { name: 'process' },
+    },
+    /** `first_forward` is the first answer: the article's question and passage, their tokenization included. */
+    report: {
+      load_model: measurements(latencyOf([hello.load]), hello.peakBytes, gpuBytes),
+      first_forward: measurements(latencyOf([hello.first]), hello.peakBytes, gpuBytes),
+      forward: measurements(forward, state.peakBytes, gpuBytes, true),
+    },
+    /** Forwards before those counted. */
+    warmups: state.warmups,
+    /** Median of `cpu fp32` at this length / median of this one. */
+    speedup: baseline && baseline / forward.p50,
+    file_bytes: bytes,
+    gpu_bytes: gpuBytes,
+    /** The adapter computes on the CPU: this says nothing about a GPU. */
+    software: isSoftware(info),
   };
-  /** `first_forward` is the first answer: the article's question and passage, their tokenization included. */
-  readonly report: Record<'load_model' | 'first_forward' | 'forward', Measurements>;
-  /** Forwards before those counted. */
-  readonly warmups: number;
-  /** Median of `cpu fp32` at this length / median of this one; null where that was not run. */
-  readonly speedup: number | null;
-  /** Size of the model in this precision, as `bertlet convert` writes it. */
-  readonly file_bytes: number;
-  readonly gpu_bytes: number | null;
-  /** The adapter computes on the CPU: this says nothing about a GPU. */
-  readonly software: boolean;
 }
+export type Row = ReturnType<typeof rowOf>;
 
 /** One point of a line. */
 export interface Point {
@@ -108,58 +120,3 @@ export interface Result {
 
 /** An adapter that computes on the CPU. */
 export const isSoftware = ({ adapter }: Pick<Info, 'adapter'>): boolean => adapter?.endsWith('(software)') ?? false;
-
-/** Facts of a row besides its measurements. */
-interface About {
-  readonly model: string;
-  readonly tokens: number;
-  readonly protocol: Protocol;
-  /** Size of the file. */
-  readonly bytes: number;
-  /** Median of `cpu fp32` at this length, in seconds. */
-  readonly baseline: number | null;
-}
-
-/** Makes a row of what a variant has said. */
-export function rowOf(variant: Variant, hello: Extract<Hello, { info: Info }>, state: State, about: About): Row {
-  const { info } = hello;
-  const { threads = null, adapter = null, kernels = null, reason = null, gpuBytes = null } = info;
-  const forward = latencyOf(state.milliseconds);
-  const measured = (latency: Latency, peakBytes: number): Measurements => ({
-    memory: {
-      ...{ unit: 'MB', max_ram: peakBytes / 1e6, max_global_vram: null, max_process_vram: null },
-      ...{ max_reserved: null, max_allocated: gpuBytes && gpuBytes / 1e6 },
-    },
-    latency,
-    throughput: null,
-    energy: null,
-    efficiency: null,
-  });
-  const { warmups, samples, seconds } = about.protocol;
-  return {
-    name: nameOf(variant),
-    config: {
-      name: `${nameOf(variant)}, ${about.tokens} tokens`,
-      backend: {
-        ...{ name: 'bertlet', version: VERSION, model: about.model, task: 'question-answering' },
-        ...variant,
-        ...{ threads, adapter, kernels, reason },
-      },
-      scenario: {
-        ...{ name: 'inference', iterations: samples, duration: seconds, warmup_runs: warmups },
-        input_shapes: { batch_size: 1, sequence_length: about.tokens },
-      },
-      launcher: { name: 'process' },
-    },
-    report: {
-      load_model: measured(latencyOf([hello.load]), hello.peakBytes),
-      first_forward: measured(latencyOf([hello.first]), hello.peakBytes),
-      forward: { ...measured(forward, state.peakBytes), throughput: { unit: 'samples/s', value: 1 / forward.mean } },
-    },
-    warmups: state.warmups,
-    speedup: about.baseline && about.baseline / forward.p50,
-    file_bytes: about.bytes,
-    gpu_bytes: gpuBytes,
-    software: isSoftware(info),
-  };
-}
