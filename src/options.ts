@@ -110,9 +110,8 @@ const SLICE = 8; // milliseconds that work keeps the thread before events have t
  * @throws the reason of `signal` if it aborts
  */
 export async function* inSlices<T>(steps: Iterable<T>, told: () => void, signal?: AbortSignal): AsyncGenerator<T> {
-  let begin: number | undefined; // of a slice
+  let begin = performance.now(); // of a slice
   for (const step of steps) {
-    begin ??= performance.now();
     if (performance.now() - begin > SLICE) {
       told();
       await new Promise((resolve) => setTimeout(resolve));

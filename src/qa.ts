@@ -1,24 +1,19 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Extractive question answering. Cuts the passages into overlapping windows, runs the model on each window, and picks
- * the best spans over all windows (spans.ts), or "no answer".
+ * Extractive question answering. Cuts the passages into windows, `[CLS] question [SEP] part of a passage [SEP]`, runs the
+ * model on each window, reads the sentences around the best span of a passage of several windows once more, and picks the
+ * best spans over all windows, or "no answer". spans.ts says how passages are cut and spans are chosen.
  *
- *   window 0   [CLS] question [SEP] passage tokens 0 to room - 1                        [SEP]
- *   window 1   [CLS] question [SEP] passage tokens room - stride to 2 room - stride - 1 [SEP]   and so on
- *
- * where `room` is the number of passage tokens that fit a window. The sentences around the best span of a passage of several
- * windows are read once more, as a window of their own.
- *
- * Sources: run_squad.py of the BERT authors and run_qa.py of Hugging Face; reading again is bertlet's own.
+ * Sources: run_squad.py of the BERT authors and run_qa.py of Hugging Face; short windows and reading again are bertlet's own.
  */
 import type { Bert, BertConfig } from './bert.ts';
 import type { DeviceName, Dtype } from './devices/index.ts';
 import { fault, inputError } from './errors.ts';
 import * as option from './options.ts';
 import { check, type GivenOf, inSlices, optionsOf, preview, type ValuesOf } from './options.ts';
-import { Queue } from './queue.ts';
+import { queueOf, type Sequence } from './queue.ts';
 import type { DeviceInfo, Runtime, Scheme } from './runtime.ts';
-import { type Answer, answersOf, Passage, type Window } from './spans.ts';
+import { type Answer, answersOf, type Part, type Passage, RULE } from './spans.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
 
 export type { Answer } from './spans.ts';
@@ -42,26 +37,12 @@ const QUESTION = {
   context: option.string,
   /** Several passages, in place of `context`: each answer has `context`, the index of its passage. */
   contexts: option.strings,
-  /** Number of answers to return, best first. Default 1. */
-  topK: option.byDefault(1, option.integer(1)),
-  /** Whether answers may share text, as `1843` and `in 1843` do. Default true. */
-  overlap: option.byDefault(true, option.boolean),
-  /** Longest answer, in tokens. Default 30. */
-  maxAnswerTokens: option.byDefault(30, option.integer(1)),
+  ...RULE,
   /**
    * Longest window in tokens: question, part of the passage, and special tokens. Default 384. A window is never longer
    * than the model's positions, nor than the tokenizer's `model_max_length`.
    */
   maxTokens: option.byDefault(384, option.integer(4)),
-  /**
-   * Number of passage tokens that two consecutive windows share. Default 128, but at most half of what a window has. If it is
-   * given, nothing is read again: the rule is then that of run_qa.py, but for the null score, which is a window's own.
-   */
-  stride: option.integer(0),
-  /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
-  nullThreshold: option.byDefault(0, option.finite),
-  /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
-  signal: option.abortSignal,
   /** Called for each window that was read: how many of all are done. While the tokens of a long passage are counted, `total` is 0. */
   onProgress: option.callback<(progress: { done: number; total: number; tokens: number }) => void>(),
 };
@@ -80,16 +61,13 @@ const TOKENS = {
 /** The input of `logits`. */
 export type Tokens = GivenOf<typeof TOKENS>;
 
-/** Tokens of a passage that are read at once. */
-type Part = { readonly passage: Passage; readonly begin: number; readonly end: number };
-
 /** A loaded model. Made by `load`. */
 export class QuestionAnswering {
   readonly tokenizer: Tokenizer;
   readonly config: BertConfig;
   readonly #about: () => Omit<Info, 'waiting'>;
   readonly #runtime: Runtime;
-  readonly #queue: Queue;
+  readonly #read: ReturnType<typeof queueOf>;
   readonly #maxQueue: number;
   /** The calls under way. */
   readonly #calls = new Set<Promise<unknown>>();
@@ -110,9 +88,9 @@ export class QuestionAnswering {
     this.#about = about;
     this.#runtime = runtime;
     this.#maxQueue = maxQueue;
-    this.#queue = new Queue(batchSize, (sequences, signal) => {
-      const [ids, typeIds] = [sequences.map((one) => one.ids), sequences.map((one) => one.typeIds)];
-      return bert.forwardBatch(ids, typeIds, { signal });
+    this.#read = queueOf(batchSize, (sequences, signal) => {
+      const all = (which: 'ids' | 'typeIds') => sequences.map((one) => Int32Array.from(one[which]));
+      return bert.forwardBatch(all('ids'), all('typeIds'), { signal });
     });
   }
 
@@ -149,12 +127,8 @@ export class QuestionAnswering {
       const typeIds = checkedIds('tokenTypeIds', tokenTypeIds, types || 2, positions);
       if (ids.length !== typeIds.length) throw inputError('tokenTypeIds', `${ids.length}, as inputIds`, typeIds.length);
       this.#refusePadding('inputIds', ids);
-      let logits: Float32Array = new Float32Array();
-      const told = (values: Float32Array) => {
-        logits = values;
-      };
-      await this.#queue.read({ count: 1, sequence: () => ({ ids, typeIds }), told, signal });
-      return startsAndEnds(logits);
+      const read = { items: [{ ids, typeIds }], sequence: (item: Sequence) => item, told: startsAndEnds, signal };
+      return (await this.#read(read))[0]!;
     });
   }
 
@@ -185,46 +159,33 @@ export class QuestionAnswering {
     const contexts = contextsOf(options);
     const question = this.tokenizer.encode(options.question);
     this.#refusePadding('question', question.ids);
-    const encoded = await this.#encode(contexts, options);
-    const lengths = encoded.map(({ length }) => length / 3);
-    const { room, stride } = this.#sizes(question.ids.length, Math.max(...lengths), options);
-    const ranks = { ...options, temperature: this.config.temperature ?? 1 };
-    const isAgain = (i: number) => options.stride === undefined && lengths[i]! > room;
-    const passages = contexts.map((text, i) => new Passage(text, encoded[i]!, ranks, isAgain(i)));
-    const windows = passages.map((passage) => windowsOf(passage, room, stride));
-    const again = passages.filter((_, i) => isAgain(i));
-    const total = windows.flat().length + again.length;
+    const passages = await this.#encode(contexts, options);
+    const lengths = passages.map(({ tokens }) => tokens.length / 3);
+    const room = this.#roomBeside(question.ids.length, Math.max(...lengths), options);
     const tokens = lengths.reduce((sum, length) => sum + length);
     let done = 0;
-    /** The window of some tokens of a passage. */
-    const windowOf = (ids: number[]) => this.tokenizer.pair(question, { ids, tokens: [], offsets: [] });
-    const first = windowOf([0]).sequence.indexOf(1); // index of the passage's first token in each
-    const read = (parts: Part[], add: (passage: Passage, window: Window) => void) =>
-      this.#queue.read({
-        count: parts.length,
-        sequence: (i) => {
-          const { passage, begin, end } = parts[i]!;
-          const { ids, typeIds } = windowOf(passage.ids(begin, end));
-          return { ids: Int32Array.from(ids), typeIds: Int32Array.from(typeIds) };
-        },
-        told: (logits, i) => {
-          const { passage, begin, end } = parts[i]!;
-          const { start, end: stop } = startsAndEnds(logits);
-          const own = (values: Float32Array) => values.subarray(first, first + end - begin);
-          add(passage, { begin, none: [start[0]!, stop[0]!], start: own(start), end: own(stop) });
+    const pair = (ids: number[]) => this.tokenizer.pair(question, { ids, tokens: [], offsets: [] });
+    const first = pair([0]).sequence.indexOf(1); // index of a part's first token in its window
+    const read = (items: readonly Part[], total: number) =>
+      this.#read({
+        items,
+        sequence: ({ passage, begin, end }) =>
+          pair(Array.from({ length: end - begin }, (_, i) => passage.tokens[3 * (begin + i)]!)),
+        told: (logits, part) => {
+          const { start, end } = startsAndEnds(logits);
           onProgress?.({ done: ++done, total, tokens });
+          const own = (all: Float32Array) =>
+            Float32Array.of(all[0]!, ...all.subarray(first, first + part.end - part.begin));
+          return { ...part, starts: own(start), ends: own(end) };
         },
         signal,
       });
-    await read(windows.flat(), (passage, window) => passage.add(window));
-    const around = again.map((passage) => ({ passage, ...passage.around(room) }));
-    if (around.length > 0) await read(around, (passage, window) => passage.addAgain(window));
-    const answers = answersOf(passages, ranks);
-    return options.contexts ? answers : (answers.map(({ context, ...answer }) => answer) as [Answer, ...Answer[]]);
+    const answers = await answersOf(passages, { ...options, room, temperature: this.config.temperature ?? 1 }, read);
+    return (options.contexts ? answers : answers.map(({ context, ...answer }) => answer)) as [Answer, ...Answer[]];
   }
 
-  /** The tokens of each passage: id, start and end in a row. Events have their turn while they are counted. */
-  async #encode(contexts: readonly string[], { signal, onProgress }: ValuesOf<typeof QUESTION>): Promise<Int32Array[]> {
+  /** The passages and their tokens. Events have their turn while these are counted. */
+  async #encode(contexts: readonly string[], { signal, onProgress }: ValuesOf<typeof QUESTION>): Promise<Passage[]> {
     const encoded = new Map<string, Int32Array>();
     let tokens = 0;
     for (const text of contexts) {
@@ -243,27 +204,25 @@ export class QuestionAnswering {
       encoded.set(text, known ?? row.slice(0, end));
     }
     this.#encoded = encoded;
-    return contexts.map((text) => encoded.get(text)!);
+    return contexts.map((text, context) => ({ text, context, tokens: encoded.get(text)! }));
   }
 
-  /** How many tokens of a passage fit a window beside the question, and how many of them the next window has as well. */
-  #sizes(question: number, longest: number, options: ValuesOf<typeof QUESTION>) {
+  /** How many tokens of a passage fit a window beside the question. */
+  #roomBeside(question: number, longest: number, { maxTokens, stride = 0 }: ValuesOf<typeof QUESTION>): number {
     if (question === 0) throw inputError('question', 'words', 'none');
-    const { positions } = this.config;
-    const others = question + this.tokenizer.specialTokens;
-    const room = Math.min(options.maxTokens, positions, this.tokenizer.maxTokens) - others;
-    const least = Math.min(1, longest);
-    if (room < least) {
-      const most = `at most ${question + room - least} tokens`;
-      throw inputError('question', most, question, 'It is never cut: shorten it, or raise `maxTokens`.');
+    const { tokenizer, config } = this;
+    const room = Math.min(maxTokens, config.positions, tokenizer.maxTokens) - question - tokenizer.specialTokens;
+    const spare = room - Math.min(1, longest);
+    if (spare < 0) {
+      const advice = 'It is never cut: shorten it, or raise `maxTokens`.';
+      throw inputError('question', `at most ${question + spare} tokens`, question, advice);
     }
-    const { stride = Math.min(STRIDE, Math.floor(room / 2)) } = options;
     // A window must hold the whole passage, or advance by at least one token.
     if (stride >= room && room < longest) {
-      const of = `fewer than the ${room} tokens of the passage that a window has beside the question`;
-      throw inputError('stride', of, stride, 'Lower it, or raise `maxTokens`.');
+      const fewer = `fewer than the ${room} tokens of the passage that a window has beside the question`;
+      throw inputError('stride', fewer, stride, 'Lower it, or raise `maxTokens`.');
     }
-    return { room, stride };
+    return room;
   }
 
   /** RoBERTa does not count padding in its positions, and here every token has the next. */
@@ -273,17 +232,6 @@ export class QuestionAnswering {
     if (at >= 0)
       throw inputError(`${what}: token ${at}`, 'no padding token', padding, 'Pass one sequence without padding.');
   }
-}
-
-const STRIDE = 128;
-
-/** Cuts a passage into windows of `room` tokens, which share `stride`. */
-function windowsOf(passage: Passage, room: number, stride: number): Part[] {
-  const more = passage.length > room ? Math.ceil((passage.length - room) / (room - stride)) : 0;
-  return Array.from({ length: 1 + more }, (_, i) => {
-    const begin = i * (room - stride);
-    return { passage, begin, end: Math.min(passage.length, begin + room) };
-  });
 }
 
 /** The logits of a window [tokens, 2]. @throws BertletError `weights` if one is not finite */

@@ -9,77 +9,76 @@
 import { unlessAborted } from './options.ts';
 
 /** Input of one forward: ids and the type of each. */
-export type Sequence = { readonly ids: Int32Array; readonly typeIds: Int32Array };
+export type Sequence = { readonly ids: ArrayLike<number>; readonly typeIds: ArrayLike<number> };
 
-/** The sequences of a question. */
-export interface Reading {
-  readonly count: number;
-  /** Makes a sequence when its turn has come: those of a whole document take much memory. */
-  readonly sequence: (index: number) => Sequence;
-  /** Called with the logits of each sequence, in their order. What it throws ends the reading. */
-  readonly told: (logits: Float32Array, index: number) => void;
+/** The sequences of a question, each made of an item, and what its logits become. */
+export interface Reading<Item, Result> {
+  readonly items: readonly Item[];
+  /** Called when its turn has come: the sequences of a whole document take much memory. */
+  sequence(item: Item): Sequence;
+  /** Called in the order of the items. What it throws ends the reading. */
+  told(logits: Float32Array, item: Item): Result;
   readonly signal: AbortSignal | undefined;
 }
-type Waiting = Reading & PromiseWithResolvers<void> & { begun: number };
-const left = ({ count, begun }: Waiting) => count - begun;
+type Waiting = Reading<unknown, unknown> & PromiseWithResolvers<void> & { begun: number; results: unknown[] };
+const left = ({ items, begun }: Waiting) => items.length - begun;
 
-export class Queue {
-  readonly #batchSize: number;
-  readonly #forward: (sequences: Sequence[], signal?: AbortSignal) => Promise<Float32Array[]>;
-  /** In the order of the calls. */
-  #waiting: Waiting[] = [];
-  #isRunning = false;
+/**
+ * Makes a queue: a function that reads all sequences of a question.
+ * @param batchSize most sequences that run at once
+ * @param forward returns the logits of each sequence
+ * @throws from the function: what `forward` and `told` throw; the signal's reason
+ */
+export function queueOf(
+  batchSize: number,
+  forward: (sequences: Sequence[], signal?: AbortSignal) => Promise<Float32Array[]>,
+): <Item, Result>(reading: Reading<Item, Result>) => Promise<Result[]> {
+  let waiting: Waiting[] = []; // in the order of the calls
+  let isRunning = false;
 
-  /**
-   * @param batchSize most sequences that run at once
-   * @param forward returns the logits of each sequence
-   */
-  constructor(batchSize: number, forward: (sequences: Sequence[], signal?: AbortSignal) => Promise<Float32Array[]>) {
-    this.#batchSize = batchSize;
-    this.#forward = forward;
-  }
-
-  /** Reads all sequences of a question. @throws what `forward` and `told` throw; the signal's reason */
-  async read(reading: Reading): Promise<void> {
-    const one = { ...reading, begun: 0, ...Promise.withResolvers<void>() };
-    this.#waiting.push(one);
-    if (!this.#isRunning) void this.#run();
-    await unlessAborted(one.promise, reading.signal).finally(() => {
-      this.#waiting = this.#waiting.filter((other) => other !== one);
-    });
-  }
-
-  async #run(): Promise<void> {
-    this.#isRunning = true;
+  async function run(): Promise<void> {
+    isRunning = true;
     await null; // the calls of this moment share the first batch
     for (let turn = 1; ; turn++) {
-      const open = this.#waiting.filter((one) => left(one) > 0 && !one.signal?.aborted);
+      const open = waiting.filter((one) => left(one) > 0 && !one.signal?.aborted);
       if (open.length === 0) break;
       if (turn % 8 > 0) open.sort((a, b) => left(a) - left(b));
-      await this.#runBatch(open);
+      await runBatch(open);
     }
-    this.#isRunning = false;
+    isRunning = false;
   }
 
   /** Runs the next sequences of these questions, as many as a batch has room for. Never rejects. */
-  async #runBatch(questions: readonly Waiting[]): Promise<void> {
-    const batch: { from: Waiting; index: number }[] = [];
+  async function runBatch(questions: readonly Waiting[]): Promise<void> {
+    const batch: { from: Waiting; item: unknown }[] = [];
     for (const from of questions) {
-      while (left(from) > 0 && batch.length < this.#batchSize) batch.push({ from, index: from.begun++ });
+      while (left(from) > 0 && batch.length < batchSize) batch.push({ from, item: from.items[from.begun++] });
     }
     const [signal, ...others] = new Set(batch.map(({ from }) => from.signal));
-    const sequences = batch.map(({ from, index }) => from.sequence(index));
+    const sequences = batch.map(({ from, item }) => from.sequence(item));
     // A signal ends a forward early if nobody else waits for it.
-    const run = this.#forward(sequences, others.length === 0 ? signal : undefined);
-    for (const [i, { from, index }] of batch.entries()) {
+    const logits = forward(sequences, others.length === 0 ? signal : undefined);
+    for (const [i, { from, item }] of batch.entries()) {
       try {
-        const logits = (await run)[i]!;
-        if (!from.signal?.aborted) from.told(logits, index);
-        if (index + 1 === from.count) from.resolve();
+        const own = (await logits)[i]!;
+        if (!from.signal?.aborted) from.results.push(from.told(own, item));
+        if (from.results.length === from.items.length) from.resolve();
       } catch (error) {
-        from.begun = from.count;
+        from.begun = from.items.length;
         from.reject(error);
       }
     }
   }
+
+  return async function read<Item, Result>(reading: Reading<Item, Result>): Promise<Result[]> {
+    const results: Result[] = [];
+    const one = { ...reading, begun: 0, results, ...Promise.withResolvers<void>() } as Waiting;
+    if (left(one) === 0) return results;
+    waiting.push(one);
+    if (!isRunning) void run();
+    await unlessAborted(one.promise, reading.signal).finally(() => {
+      waiting = waiting.filter((other) => other !== one);
+    });
+    return results;
+  };
 }

@@ -1,5 +1,5 @@
 /**
- * Picks answers: the spans that fit best by the logits of their windows, and "no answer".
+ * Cuts passages into windows, and picks answers: the spans that fit best by the logits of their windows, and "no answer".
  *
  * Every token of a passage may begin an answer, and end one. [CLS] begins and ends "no answer". Logits of two windows do not
  * compare; what compares is how much better a span fits than "no answer" does in the same window:
@@ -8,10 +8,13 @@
  *
  * so "no answer" has 0. In a passage of one window this is the rule of run_squad.py (BERT) and run_qa.py (Hugging Face).
  *
- * In a long window models say "no answer" too often: they were trained on paragraphs. So the sentences around the best span
- * of a passage of several windows are read again, as a window of their own, and that one decides. By how much the best
- * margin changes, all others of the passage change. docs/use.md, "Long documents", has what that gives.
+ * In a long window models say "no answer" too often: they were trained on paragraphs. So a passage that does not fit a window
+ * is cut into shorter ones, which end with a sentence. A cut may part an answer from what it needs, so the sentences around
+ * the best span are read again, as a window of their own, which decides for its tokens. docs/use.md, "Long documents", has
+ * what that gives.
  */
+import * as option from './options.ts';
+import { inSlices, type ValuesOf } from './options.ts';
 
 /** A span of the passage, or "no answer". */
 export interface Answer {
@@ -45,177 +48,211 @@ export interface Answer {
   nullScore: number;
 }
 
-/** The logits of a window: of [CLS], and of its passage tokens. */
-export interface Window {
-  /** Index in the passage of the window's first token. */
+export const RULE = {
+  /** Number of answers to return, best first. Default 1. */
+  topK: option.byDefault(1, option.integer(1)),
+  /** Whether answers may share text, as `1843` and `in 1843` do. Default true. */
+  overlap: option.byDefault(true, option.boolean),
+  /** Longest answer, in tokens. Default 30. */
+  maxAnswerTokens: option.byDefault(30, option.integer(1)),
+  /**
+   * Number of passage tokens that two consecutive windows share. If it is given, windows are as long as can be, and nothing is
+   * read again: the rule is then that of run_qa.py, but for the null score, which is a window's own.
+   */
+  stride: option.integer(0),
+  /** "No answer" comes first if `nullScore` exceeds the best span's `startLogit + endLogit` by more. Default 0. */
+  nullThreshold: option.byDefault(0, option.finite),
+  /** Ends `answer` early: it rejects with the signal's reason, and the model stays usable. */
+  signal: option.abortSignal,
+};
+type Rule = ValuesOf<typeof RULE>;
+
+export interface Passage {
+  readonly text: string;
+  /** Index among the passages of the question. */
+  readonly context: number;
+  /** Id, start and end of each token: numbers in a row, since a document has many. */
+  readonly tokens: Int32Array;
+}
+/** Tokens of a passage that are read at once: those from `begin` to the one before `end`. */
+export interface Part {
+  readonly passage: Passage;
   readonly begin: number;
-  readonly none: readonly [start: number, end: number];
-  readonly start: Float32Array;
-  readonly end: Float32Array;
+  readonly end: number;
+}
+/** A part that was read: logits of [CLS], then those of its tokens. */
+export interface Window extends Part {
+  readonly starts: Float32Array;
+  readonly ends: Float32Array;
 }
 
-export interface SpanOptions {
-  readonly topK: number;
-  readonly overlap: boolean;
-  readonly maxAnswerTokens: number;
-  readonly nullThreshold: number;
-  /** Divisor of logits for `confidence`. */
-  readonly temperature: number;
-}
-
-/** A candidate: tokens `first` to `last` of a passage, by the logits of a window. */
+/** A candidate: `starts[i]` and `ends[j]` of a window, and its place in the texts. For "no answer" these are 0. */
 interface Span {
   readonly window: Window;
-  readonly nullScore: number;
-  readonly first: number;
-  readonly last: number;
-  readonly startLogit: number;
-  readonly endLogit: number;
+  readonly i: number;
+  readonly j: number;
+  readonly context: number;
+  readonly start: number;
+  readonly end: number;
+  readonly margin: number;
 }
-const margin = ({ startLogit, endLogit, nullScore }: Span) => startLogit + endLogit - nullScore;
 /** The best first. A tie goes to the earlier span, then to the shorter one: the order does not depend on the windows. */
-const compare = (a: Span, b: Span) => margin(b) - margin(a) || a.first - b.first || a.last - b.last;
+const compare = (a: Span, b: Span) =>
+  b.margin - a.margin || a.context - b.context || a.start - b.start || a.end - b.end;
 
-/** Tokens of a window that is read again. */
-const AGAIN = 160;
+/**
+ * 1 to `topK` answers from some passages, the best first. "No answer" is that of the window whose best span fits best.
+ * @param options `room`: most tokens of a window; `temperature`: divisor of margins for `confidence`
+ * @param read reads parts; `total` is how many there will be in all
+ */
+export async function answersOf(
+  passages: readonly Passage[],
+  options: Rule & { readonly room: number; readonly temperature: number },
+  read: (parts: readonly Part[], total: number) => Promise<Window[]>,
+): Promise<Answer[]> {
+  const { room, temperature, stride, topK, nullThreshold } = options;
+  const parts = passages.flatMap((passage) => partsOf(passage, room, stride));
+  const long = passages.filter(({ tokens }) => stride === undefined && tokens.length > 3 * room);
+  const total = parts.length + long.length;
+  const windows = await read(parts, total);
+  const around: Part[] = [];
+  for (const passage of long) {
+    const own = windows.filter((window) => window.passage === passage);
+    const [best] = await bestSpans(own, { ...options, topK: 1, overlap: true });
+    if (best) around.push(partAround(best, room));
+  }
+  const again = await read(around, total);
+  for (const window of again) take(window, windows);
+  windows.push(...again);
+  const spans = await bestSpans(windows, options);
+  const window = spans[0]?.window ?? windows[0]!;
+  const none = { window, i: 0, j: 0, context: 0, start: 0, end: 0, margin: spans[0] ? -spans[0].margin : Infinity };
+  const before = spans.filter(({ margin }) => margin > -nullThreshold).length;
+  return spans.toSpliced(before, 0, none).slice(0, topK).map(answers(windows, temperature));
+}
+
+/** Most tokens of a window where the passage needs several. */
+const SHORT = 192;
 const SENTENCE_END = /(?:[.!?]["'”’»)\]]*\s+|[。！？]\s*|\n\s*)$/;
 
-/** A passage, and the best spans of the windows that were read of it. */
-export class Passage {
-  readonly text: string;
-  /** Number of tokens. */
-  readonly length: number;
-  /** Id, start and end of each token: numbers in a row, since a document has many. */
-  readonly #tokens: Int32Array;
-  readonly #options: SpanOptions;
-  /** The best spans so far, and some more. */
-  #spans: Span[] = [];
-  /** How many of them are kept. */
-  #count: number;
-  /** The margin that a span needs to be among them. */
-  #least = Number.NEGATIVE_INFINITY;
-  /** The first window that was added. */
-  first: Pick<Span, 'window' | 'nullScore'> | undefined;
-  /** `log(sum exp(logit))` of each window, over [CLS] and the tokens of the passage. */
-  readonly #sums: { start: number[]; end: number[] } = { start: [], end: [] };
-
-  /** @param isAgain whether `addAgain` will be called, whose window takes the place of all spans that it has */
-  constructor(text: string, tokens: Int32Array, options: SpanOptions, isAgain: boolean) {
-    this.text = text;
-    this.length = tokens.length / 3;
-    this.#tokens = tokens;
-    this.#options = options;
-    this.#count = options.topK + (isAgain ? AGAIN * Math.min(AGAIN, options.maxAnswerTokens) : 0);
+/** The first place between two sentences on the way from one token to another; or else `from`. */
+function betweenSentences({ text, tokens }: Passage, from: number, to: number): number {
+  const step = from < to ? 1 : -1;
+  for (let token = from; token !== to + step; token += step) {
+    if (token === 0 || 3 * token === tokens.length) return token;
+    const [before, behind] = [tokens[3 * token - 1]!, tokens[3 * token + 1]!];
+    if (SENTENCE_END.test(text.slice(Math.max(0, before - 3), behind))) return token;
   }
+  return from;
+}
 
-  /** Ids of the tokens from `begin` to the one before `end`. */
-  ids(begin: number, end: number): number[] {
-    return Array.from({ length: end - begin }, (_, i) => this.#tokens[3 * (begin + i)]!);
-  }
-
-  /** Adds a window. */
-  add(window: Window): void {
-    const { begin, none, start, end } = window;
-    this.#sums.start.push(logSumExp([none[0], ...start]));
-    this.#sums.end.push(logSumExp([none[1], ...end]));
-    const { overlap, maxAnswerTokens } = this.#options;
-    const nullScore = none[0] + none[1];
-    this.first ??= { window, nullScore };
-    for (let j = 0; j < end.length; j++) {
-      for (let i = Math.max(0, j - maxAnswerTokens + 1); i <= j; i++) {
-        const [startLogit, endLogit] = [start[i]!, end[j]!];
-        if (startLogit + endLogit - nullScore < this.#least) continue;
-        this.#spans.push({ window, nullScore, first: begin + i, last: begin + j, startLogit, endLogit });
-        if (overlap && this.#spans.length >= 2 * this.#count + 1000) this.best(); // seldom: sorting costs little
-      }
+/** Cuts a passage into windows of `room` tokens, which share `stride`; without a stride into short ones, about equal. */
+function partsOf(passage: Passage, room: number, stride?: number): Part[] {
+  const length = passage.tokens.length / 3;
+  const most = stride === undefined && length > room ? Math.min(SHORT, room) : room;
+  const parts: Part[] = [];
+  let begin = 0;
+  while (length - begin > most) {
+    let end = begin + most;
+    if (stride === undefined) {
+      const size = Math.ceil((length - begin) / Math.ceil((length - begin) / most));
+      end = betweenSentences(passage, begin + size, begin + Math.ceil(size / 2));
     }
-    if (!overlap) this.best(); // not earlier: a span that is best so far may itself give way to a better one
+    parts.push({ passage, begin, end });
+    begin = end - (stride ?? 0);
   }
+  return [...parts, { passage, begin, end: length }];
+}
 
-  /**
-   * Where the sentences around the best span are, in about `AGAIN` tokens and at most `room`.
-   */
-  around(room: number): { begin: number; end: number } {
-    const { first, last } = this.best()[0]!;
-    const spare = Math.max(0, (Math.min(AGAIN, room) - (last + 1 - first)) >> 1);
-    /** The first place between two sentences, or else `from`. */
-    const between = (from: number, to: number, step: 1 | -1) => {
-      for (let token = from; token !== to + step; token += step) {
-        if (token === 0 || token === this.length) return token;
-        const [before, behind] = [this.#tokens[3 * token - 1]!, this.#tokens[3 * token + 1]!];
-        if (SENTENCE_END.test(this.text.slice(Math.max(0, before - 3), behind))) return token;
-      }
-      return from;
-    };
-    const begin = between(Math.max(0, first - spare), first, 1);
-    return { begin, end: between(Math.min(this.length, last + 1 + spare), last + 1, -1) };
-  }
+/** The sentences around a span, of about as many tokens as a short window and at most `room`. */
+function partAround({ window: { passage, begin }, i, j }: Span, room: number): Part {
+  const [first, behind] = [begin + i - 1, begin + j];
+  const spare = Math.max(0, (Math.min(SHORT, room) - (behind - first)) >> 1);
+  return {
+    passage,
+    begin: betweenSentences(passage, Math.max(0, first - spare), first),
+    end: betweenSentences(passage, Math.min(passage.tokens.length / 3, behind + spare), behind),
+  };
+}
 
-  /** Adds the window of `around`, which decides for its spans and moves the others. */
-  addAgain(window: Window): void {
-    const [before] = this.#spans;
-    const end = window.begin + window.start.length;
-    const others = this.#spans.filter(({ first, last }) => first < window.begin || last >= end);
-    this.#spans = [];
-    this.#least = Number.NEGATIVE_INFINITY;
-    this.#count = this.#options.topK;
-    this.add(window);
-    const moved = margin(this.best()[0]!) - margin(before!);
-    for (const span of others) this.#spans.push({ ...span, nullScore: span.nullScore - moved });
-  }
-
-  /** The best spans, each text once; without `overlap` those that share no text with a better one. */
-  best(): readonly Span[] {
-    const kept: Span[] = [];
-    const places = new Map<string, [start: number, end: number]>();
-    for (const span of this.#spans.sort(compare)) {
-      if (kept.length === this.#count) break;
-      const place = this.#placeOf(span);
-      const [start, end] = place;
-      const isTaken = this.#options.overlap
-        ? places.has(`${place}`)
-        : [...places.values()].some(([a, b]) => a < end && start < b);
-      if (isTaken || start >= end) continue;
-      kept.push(span);
-      places.set(`${place}`, place);
-    }
-    this.#spans = kept;
-    if (kept.length === this.#count) this.#least = margin(kept.at(-1)!);
-    return kept;
-  }
-
-  /** The place of a span in the text. A token without a place, the space before an emoji, has that of its neighbour. */
-  #placeOf({ first, last }: Span): [start: number, end: number] {
-    const isEmpty = (token: number) => this.#tokens[3 * token + 1] === this.#tokens[3 * token + 2];
-    while (first < last && isEmpty(first)) first++;
-    while (first < last && isEmpty(last)) last--;
-    return [this.#tokens[3 * first + 1]!, this.#tokens[3 * last + 2]!];
-  }
-
-  /** The answer that a span is. "No answer" has no place. */
-  answer(span: Span, context: number, confidence: number, noAnswer: boolean): Answer {
-    const [start, end] = noAnswer ? [0, 0] : this.#placeOf(span);
-    const { startLogit, endLogit, nullScore } = span;
-    const score = Math.exp(startLogit - logSumExp(this.#sums.start) + endLogit - logSumExp(this.#sums.end));
-    const text = this.text.slice(start, end);
-    return { text, context, start, end, score, confidence, noAnswer, startLogit, endLogit, nullScore };
+/** Takes the tokens of a window from others. */
+function take({ passage, begin, end }: Part, others: readonly Window[]): void {
+  for (const { begin: from, starts, ends } of others.filter((one) => one.passage === passage)) {
+    const [a, b] = [begin, end].map((token) => 1 + Math.max(0, token - from));
+    for (const logits of [starts, ends]) logits.fill(-Infinity, a, b);
   }
 }
 
-/** 1 to `topK` answers from all passages, the best first. "No answer" is that of the window whose best span fits best. */
-export function answersOf(passages: readonly Passage[], options: SpanOptions): [Answer, ...Answer[]] {
-  const { topK, nullThreshold, temperature } = options;
-  const spans = passages.flatMap((passage, context) => passage.best().map((span) => ({ passage, context, span })));
-  spans.sort((a, b) => margin(b.span) - margin(a.span)); // stable: a tie goes to the earlier passage
-  const sure = (over: number) => 1 / (1 + Math.exp(-over / temperature));
-  const answers = spans.map(({ passage, context, span }) => passage.answer(span, context, sure(margin(span)), false));
-  const { passage, context, span } = spans[0] ?? { passage: passages[0]!, context: 0, span: null };
-  const { window, nullScore } = span ?? passage.first!;
-  const { none } = window;
-  const cls = { first: 0, last: 0, startLogit: none[0], endLogit: none[1], nullScore, window };
-  const noAnswer = passage.answer(cls, context, sure(span ? -margin(span) : Infinity), true);
-  const before = spans.filter((one) => margin(one.span) > -nullThreshold).length;
-  return answers.toSpliced(before, 0, noAnswer).slice(0, topK) as [Answer, ...Answer[]];
+/**
+ * The best spans of windows, each text once; without `overlap` those that share no text with a better one. Events have their
+ * turn meanwhile.
+ */
+async function bestSpans(
+  windows: readonly Window[],
+  { topK, overlap, maxAnswerTokens, signal }: Rule,
+): Promise<Span[]> {
+  let spans: Span[] = []; // the best so far, and some more
+  let least = -Number.MAX_VALUE; // the margin that a span needs to be among them
+  const keepBest = () => {
+    const kept = new Map<string, Span>();
+    for (const span of spans.sort(compare)) {
+      if (kept.size === topK) break;
+      const { context, start, end } = span;
+      const key = `${context} ${start} ${end}`;
+      const shares = (one: Span) => one.context === context && one.start < end && start < one.end;
+      if (!(overlap ? kept.has(key) : [...kept.values()].some(shares))) kept.set(key, span);
+    }
+    spans = [...kept.values()];
+    if (spans.length === topK) least = spans.at(-1)!.margin;
+  };
+  for await (const window of inSlices(windows, () => {}, signal)) {
+    const { starts, ends } = window;
+    const nullScore = starts[0]! + ends[0]!;
+    for (let j = 1; j < ends.length; j++) {
+      for (let i = Math.max(1, j - maxAnswerTokens + 1); i <= j; i++) {
+        const margin = starts[i]! + ends[j]! - nullScore;
+        if (margin < least) continue;
+        const [start, end] = placeOf(window, i, j);
+        if (start < end) spans.push({ window, i, j, context: window.passage.context, start, end, margin });
+      }
+      if (overlap && spans.length >= 2 * topK + 1000) keepBest(); // seldom: sorting costs little
+    }
+    if (!overlap) keepBest(); // not earlier: a span that is best so far may itself give way to a better one
+  }
+  keepBest();
+  return spans;
+}
+
+/** The place of a span in the text. A token without a place, the space before an emoji, has that of its neighbour. */
+function placeOf({ passage: { tokens }, begin }: Window, i: number, j: number): [start: number, end: number] {
+  let [first, last] = [begin + i - 1, begin + j - 1];
+  const isEmpty = (token: number) => tokens[3 * token + 1] === tokens[3 * token + 2];
+  while (first < last && isEmpty(first)) first++;
+  while (first < last && isEmpty(last)) last--;
+  return [tokens[3 * first + 1]!, tokens[3 * last + 2]!];
+}
+
+/** Makes answers of spans. */
+function answers(windows: readonly Window[], temperature: number): (span: Span) => Answer {
+  const total = (own: Window[], which: 'starts' | 'ends') => logSumExp(own.flatMap((one) => [...one[which]]));
+  const passages = [...Map.groupBy(windows, (window) => window.passage)];
+  const totals = new Map(passages.map(([key, own]) => [key, [total(own, 'starts'), total(own, 'ends')] as const]));
+  return ({ window: { passage, starts, ends }, i, j, start, end, margin }) => {
+    const [startLogit, endLogit] = [starts[i]!, ends[j]!];
+    const [allStarts, allEnds] = totals.get(passage)!;
+    return {
+      text: passage.text.slice(start, end),
+      context: passage.context,
+      start,
+      end,
+      score: Math.exp(startLogit - allStarts + endLogit - allEnds),
+      confidence: 1 / (1 + Math.exp(-margin / temperature)),
+      noAnswer: j === 0,
+      startLogit,
+      endLogit,
+      nullScore: starts[0]! + ends[0]!,
+    };
+  };
 }
 
 /** `log(sum exp(value))` */

@@ -27,7 +27,7 @@ test('the questions: 30, of which 10 have no answer; the others have theirs in t
   }
 });
 
-test('25 of 30 are right, all but 2 of those without an answer', async () => {
+test('27 of 30 are right, all but 1 of those without an answer', async () => {
   await using qa = await load(CHECKPOINT);
   const wrong: string[] = [];
   for (const { text, questions } of manuals) {
@@ -40,6 +40,6 @@ test('25 of 30 are right, all but 2 of those without an answer', async () => {
     }
   }
   console.log(`${30 - wrong.length} of 30 right\n${wrong.join('\n')}`);
-  expect(wrong.length).toBeLessThanOrEqual(5);
-  expect(wrong.filter((one) => one.endsWith('right is (none)')).length).toBeLessThanOrEqual(2);
+  expect(wrong.length).toBeLessThanOrEqual(3);
+  expect(wrong.filter((one) => one.endsWith('right is (none)')).length).toBeLessThanOrEqual(1);
 }, 120_000);

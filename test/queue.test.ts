@@ -2,12 +2,12 @@
 /** The order in which questions under way at once read their sequences, on a forward that takes a turn of the event loop. */
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { Queue } from '../src/queue.ts';
+import { queueOf } from '../src/queue.ts';
 
 /** A queue whose forwards are logged: for each batch the questions that its sequences are of. */
 function queue(batchSize = 1, after: (batch: number[]) => void = () => {}) {
   const batches: number[][] = [];
-  const running = new Queue(batchSize, async (sequences) => {
+  const running = queueOf(batchSize, async (sequences) => {
     const batch = sequences.map(({ ids }) => ids[0]!);
     batches.push(batch);
     await setImmediate();
@@ -18,15 +18,17 @@ function queue(batchSize = 1, after: (batch: number[]) => void = () => {}) {
   /** Reads the sequences [question, 0], [question, 1] and so on. */
   const read = async (question: number, count: number, signal?: AbortSignal, told = (_: number) => {}) => {
     const seen: number[][] = [];
-    await running.read({
-      count,
+    const results = await running({
+      items: Array.from({ length: count }, (_, i) => i),
       sequence: (i) => ({ ids: Int32Array.of(question, i), typeIds: Int32Array.of(0, 0) }),
       told: (logits, i) => {
         seen.push([...logits]);
         told(i);
+        return `${question}.${i}`;
       },
       signal,
     });
+    expect(results).toEqual(Array.from({ length: count }, (_, i) => `${question}.${i}`));
     expect(seen).toEqual(Array.from({ length: count }, (_, i) => [question, i]));
     ended.push(question);
   };
@@ -102,14 +104,14 @@ describe('what goes wrong', () => {
   });
   test('a forward hears the signal of its only question, and of none if others wait for it', async () => {
     const heard: unknown[] = [];
-    const running = new Queue(2, async (sequences, signal) => {
+    const running = queueOf(2, async (sequences, signal) => {
       heard.push(signal);
       return sequences.map(() => new Float32Array(2));
     });
     const { signal } = new AbortController();
     const read = (count: number, own?: AbortSignal) =>
-      running.read({
-        count,
+      running({
+        items: Array.from({ length: count }, (_, i) => i),
         sequence: () => ({ ids: Int32Array.of(0), typeIds: Int32Array.of(0) }),
         told: () => {},
         signal: own,
@@ -121,14 +123,14 @@ describe('what goes wrong', () => {
   });
   test('a forward that fails ends the questions of its batch, and no other', async () => {
     let forwards = 0;
-    const running = new Queue(2, async (sequences) => {
+    const running = queueOf(2, async (sequences) => {
       if (++forwards === 1) throw new Error('lost');
       return sequences.map(() => new Float32Array(2));
     });
     const told: number[] = [];
     const read = (count: number) =>
-      running.read({
-        count,
+      running({
+        items: Array.from({ length: count }, (_, i) => i),
         sequence: () => ({ ids: Int32Array.of(0), typeIds: Int32Array.of(0) }),
         told: (_, i) => void told.push(i),
         signal: undefined,
@@ -147,4 +149,9 @@ test('a question that comes when all are read is read as well', async () => {
   await setImmediate();
   await read(1, 2);
   expect(flat(batches)).toBe('0011');
+});
+test('nothing to read is read at once', async () => {
+  const { batches, read } = queue();
+  await read(0, 0);
+  expect(batches).toEqual([]);
 });
