@@ -191,6 +191,32 @@ export function place(names: readonly string[]): Pick<LinearReport, 'layer' | 'k
 }
 
 /**
+ * Answers a question, and tells of every use of a linear on the way.
+ * @param input a question and a passage that fit the model's positions together: in one window
+ * @param device is disposed of
+ * @throws BertletError `input` for a text that is too long; whatever `answer` throws
+ */
+export async function traced(
+  checkpoint: Checkpoint,
+  { question, context }: { question: string; context: string },
+  device: Device,
+  precision: Precision,
+  onLinear: (call: LinearCall) => void | Promise<void>,
+): Promise<Answer> {
+  await using runtime = new Runtime(new TraceDevice(device, onLinear));
+  const { config, tokenizer } = checkpoint;
+  const tokens = tokenizer.encodePair(question, context).ids.length;
+  if (tokens > config.positions) {
+    const advice = 'Shorten the passage: one window is explained.';
+    throw inputError('question and context', `at most ${config.positions} tokens`, tokens, advice);
+  }
+  const bert = new Bert(runtime, config, weightsOf(checkpoint, precision));
+  const info = { device: 'reference', dtype: precision === 'fp32' ? 'fp32' : 'int8', weightBytes: 0 } as const; // unread
+  const qa = new QuestionAnswering(tokenizer, bert, runtime, () => info);
+  return (await qa.answer({ question, context, maxTokens: config.positions }))[0];
+}
+
+/**
  * Answers a question with the float32 model and with both int8 models, op by op, and reports on every linear.
  * @param checkpoint an open one, of `openCheckpoint`, its weights in float; it stays open
  * @param input a question and a passage that fit the model's positions together: one window is explained
@@ -209,25 +235,13 @@ export async function explain(
     const advice = 'Give the float32 checkpoint that it was made from.';
     throw inputError('checkpoint', 'float weights, to compare int8 with', `int8 (${quantizedAs})`, advice);
   }
-  const tokens = tokenizer.encodePair(question, context).ids.length;
-  if (tokens > config.positions) {
-    const advice = 'Shorten the passage: one window is explained.';
-    throw inputError('question and context', `at most ${config.positions} tokens`, tokens, advice);
-  }
   const total = 3 * (4 * config.layers + 1);
   let done = 0;
-  const answer = async (precision: Precision, onLinear: (call: LinearCall) => void | Promise<void>) => {
-    const trace = new TraceDevice(await start(), async (call) => {
+  const answer = async (precision: Precision, onLinear: (call: LinearCall) => void | Promise<void>) =>
+    traced(checkpoint, { question, context }, await start(), precision, async (call) => {
       await onLinear(call);
       await onProgress({ done: ++done, total });
     });
-    await using runtime = new Runtime(trace);
-    const bert = new Bert(runtime, config, weightsOf(checkpoint, precision));
-    const info = { device: 'reference', dtype: precision === 'fp32' ? 'fp32' : 'int8', weightBytes: 0 } as const; // unread
-    const qa = new QuestionAnswering(tokenizer, bert, runtime, () => info);
-    return (await qa.answer({ question, context, maxTokens: config.positions }))[0];
-  };
-
   const float: LinearCall[] = [];
   const fp32 = await answer('fp32', (call) => void float.push(call));
   const reports: Record<Scheme, SchemeReport[]> = { torch: [], accurate: [] };
@@ -248,6 +262,7 @@ export async function explain(
   });
   const last = linears.at(-1)!.schemes; // qa_outputs: what it makes are the logits
   const logits = { torch: last.torch.whole.output, accurate: last.accurate.whole.output };
+  const tokens = tokenizer.encodePair(question, context).ids.length;
   return { question, context, tokens, answers, logits, linears };
 }
 

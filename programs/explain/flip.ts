@@ -6,9 +6,9 @@
 import { inColumns } from '../../bench/columns.ts';
 import { inputError } from '../../src/errors.ts';
 import { type Checkpoint, type Device, type HostTensor, quantizeActivations } from '../../src/tensor.ts';
-import { place } from './explain.ts';
+import { place, traced } from './explain.ts';
 import { nameOf, percent, short } from './text.ts';
-import { traced } from './trace.ts';
+import type { LinearCall } from './trace.ts';
 
 /** The input of a linear, as a run of the int8 model (scheme `torch`) made integers of it. */
 interface TracedInput {
@@ -23,6 +23,7 @@ interface TracedInput {
 }
 
 export interface Trace {
+  /** In the order of the forward; in any, if they are read from a file. */
   readonly inputs: readonly TracedInput[];
   /** [tokens, 2] */
   readonly logits: Float32Array;
@@ -75,13 +76,14 @@ export async function traceOf(
   input: { question: string; context: string },
   device: Device,
 ): Promise<Trace> {
-  const { calls, logits } = await traced(checkpoint, input, device, 'torch');
+  const calls: LinearCall[] = [];
+  await traced(checkpoint, input, device, 'torch', (call) => void calls.push(call));
   const inputs = calls.map(({ names, x }): TracedInput => {
     const { data, scale, zeroPoint } = quantizeActivations(x, 'torch');
     const one = { scale: scale[0]!, zeroPoint: zeroPoint[0]!, integers: data };
     return { linear: nameOf(place(names)), features: x.shape[1]!, ...one, x: (at) => x.data[at]! };
   });
-  return { inputs, logits };
+  return { inputs, logits: calls.at(-1)!.y.data };
 }
 
 /** Reads what test/golden/make_trace.py wrote of PyTorch's run; it has the activations near a border alone. */
@@ -92,17 +94,15 @@ export function readTrace(tensors: ReadonlyMap<string, HostTensor>): Trace {
     return tensor.data as A;
   };
   const names = [...tensors.keys()].filter((name) => name.endsWith('/xq')).map((name) => name.slice(0, -'/xq'.length));
-  const inputs = names.map((name): TracedInput & { order: string } => {
+  const inputs = names.map((name): TracedInput => {
     const places = data<Int32Array>(`${name}/at`);
     const values = data<Float32Array>(`${name}/x`);
     const near = new Map(Array.from(places, (at, i) => [at, values[i]!]));
     const stacked = name.endsWith('.query')
       ? ['query', 'key', 'value'].map((part) => name.replace(/query$/, part))
       : [name];
-    const { layer, kind } = place(stacked);
     return {
-      linear: nameOf({ layer, kind }),
-      order: `${layer ?? 'end'} ${['query|key|value', 'attention.output', 'intermediate', 'output'].indexOf(kind)}`,
+      linear: nameOf(place(stacked)),
       features: tensors.get(`${name}/xq`)!.shape[1]!,
       scale: data<Float32Array>(`${name}/scale`)[0]!,
       zeroPoint: data<Int32Array>(`${name}/zeroPoint`)[0]!,
@@ -110,7 +110,6 @@ export function readTrace(tensors: ReadonlyMap<string, HostTensor>): Trace {
       x: (at) => near.get(at) ?? null,
     };
   });
-  inputs.sort((a, b) => a.order.localeCompare(b.order, 'en', { numeric: true })); // a file of tensors has no order
   return { inputs, logits: data<Float32Array>('logits') };
 }
 
@@ -144,7 +143,7 @@ const sideOf = ({ x, scale, zeroPoint, integers }: TracedInput, at: number): Sid
   return { x: value, quotient, scale, zeroPoint, integer: integers[at]! };
 };
 
-/** Compares two runs of one question. */
+/** Compares two runs of one question; the other is no file's. */
 export function compareTraces(
   checkpoint: Checkpoint,
   input: { question: string; context: string },
@@ -156,15 +155,16 @@ export function compareTraces(
     throw inputError('trace', `one of this question, of ${tokens}`, got, "PyTorch's is of the article's question.");
   }
   let first: Flip['first'] = null;
-  const growth = one.inputs.map((input, i) => {
-    const [a, b] = [input.integers, other.inputs[i]!.integers];
+  const growth = other.inputs.map((theirs) => {
+    const input = one.inputs.find(({ linear }) => linear === theirs.linear)!;
+    const [a, b] = [input.integers, theirs.integers];
     let [different, most] = [0, 0];
     for (let at = 0; at < a.length; at++) {
       if (a[at] === b[at]) continue;
       different++;
       most = Math.max(most, Math.abs(a[at]! - b[at]!));
       if (first) continue;
-      const sides = [sideOf(input, at), sideOf(other.inputs[i]!, at)] as const;
+      const sides = [sideOf(input, at), sideOf(theirs, at)] as const;
       const border = (Math.min(a[at]!, b[at]!) + 0.5 - input.zeroPoint) * input.scale;
       const [token, feature] = [Math.floor(at / input.features), at % input.features];
       first = { linear: input.linear, token, feature, sides, border };

@@ -16,8 +16,8 @@ import {
   type Scheme,
   weightsOf,
 } from '../../src/tensor.ts';
-import { compare, range } from './explain.ts';
-import { traced } from './trace.ts';
+import { compare, range, traced } from './explain.ts';
+import type { LinearCall } from './trace.ts';
 
 /** A linear under the microscope, with its input on one question. */
 export interface Slide {
@@ -81,7 +81,8 @@ export async function slideOf(
   device: Device,
   name: string,
 ): Promise<Slide> {
-  const { calls } = await traced(checkpoint, input, device, 'fp32');
+  const calls: LinearCall[] = [];
+  await traced(checkpoint, input, device, 'fp32', (call) => void calls.push(call));
   const names = calls.flatMap((call) => call.names);
   const { x } = calls.find((call) => call.names.includes(name)) ?? {};
   if (!x) throw inputError('linear', names.join(', '), name);

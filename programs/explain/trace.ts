@@ -2,18 +2,7 @@
  * A device that looks on: it runs a program of another device step by step, and shows what goes into and comes out of
  * every linear. `bert.ts` does not know of it, and the numbers are those of the device inside.
  */
-import {
-  Bert,
-  type Checkpoint,
-  type Device,
-  type HostTensor,
-  type LinearWeight,
-  type Precision,
-  Runtime,
-  type Step,
-  type Tensor,
-  weightsOf,
-} from '../../src/tensor.ts';
+import { type Device, type HostTensor, type LinearWeight, Runtime, type Step, type Tensor } from '../../src/tensor.ts';
 
 /** One use of a linear in a program. */
 export interface LinearCall {
@@ -107,22 +96,4 @@ export class TraceDevice implements Device {
   dispose(): Promise<void> {
     return this.#runtime.dispose();
   }
-}
-
-/**
- * Runs a model on one question, and keeps every use of a linear.
- * @param device is disposed of
- * @returns the calls in order, and the logits [tokens, 2]
- */
-export async function traced(
-  checkpoint: Checkpoint,
-  { question, context }: { question: string; context: string },
-  device: Device,
-  precision: Precision,
-): Promise<{ calls: LinearCall[]; logits: Float32Array }> {
-  const { ids, typeIds } = checkpoint.tokenizer.encodePair(question, context);
-  const calls: LinearCall[] = [];
-  await using runtime = new Runtime(new TraceDevice(device, (call) => void calls.push(call)));
-  const bert = new Bert(runtime, checkpoint.config, weightsOf(checkpoint, precision));
-  return { logits: await bert.forward(Int32Array.from(ids), Int32Array.from(typeIds)), calls };
 }
