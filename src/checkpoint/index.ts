@@ -88,8 +88,7 @@ async function refuseMissing(files: Files, name: string): Promise<never> {
 /** Whether there is a file. It may be large, so its first bytes end its download. */
 async function isThere(files: Files, name: string): Promise<boolean> {
   const stop = new AbortController();
-  const opening = files.open(name, { signal: stop.signal, onProgress: () => stop.abort() });
-  const file = await opening.catch(() => null);
+  const file = await files.open(name, { signal: stop.signal, onProgress: () => stop.abort() }).catch(() => null);
   file?.close();
   return file !== null || stop.signal.aborted;
 }

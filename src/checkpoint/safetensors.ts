@@ -85,9 +85,9 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file = 'safet
   checkNumbers(syntax, file);
   const { __metadata__: metadata, ...entries } = json;
   const dataStart = 8 + header.length;
-  const tensors: [string, TensorEntry][] = [];
-  for (const [name, value] of Object.entries(entries))
-    tensors.push([name, parseEntry(`${file}: tensor ${preview(name)}`, value, dataStart)]);
+  const tensors = Object.entries(entries).map(([name, value]): [string, TensorEntry] => {
+    return [name, parseEntry(`${file}: tensor ${preview(name)}`, value, dataStart)];
+  });
   const strings = metadataStrings(metadata, file);
   const broken = [...Object.keys(entries), ...strings].find((string) => !string.isWellFormed());
   if (broken !== undefined) refuse(file, 'UTF-8 strings', preview(broken));

@@ -8,7 +8,7 @@
 import { inputError } from '../errors.ts';
 import * as option from '../options.ts';
 import type { Normalized, PushToken, TokenModel } from './tokenizer.ts';
-import { expectToken, rangesOf, sizeOf, widthAt } from './tokenizer.ts';
+import { expectToken, rangesOf, widthAt } from './tokenizer.ts';
 
 /** The pairs of tokens to join, the first learned at first. */
 export type Merges = readonly (readonly [string, string])[];
@@ -51,9 +51,8 @@ export class ByteLevelBpe implements TokenModel {
   readonly #tokens: string[] = [];
   /** Before a space that belongs to the next word. */
   readonly cuts = /(?<=[!-~])(?= [0-9A-Za-z])/g;
-  /** By `left id * size + right id`: the pair's place among the merges, and the id of the joined token. */
+  /** By `left id * tokens + right id`: the pair's place among the merges, and the id of the joined token. */
   readonly #merges = new Map<number, readonly [rank: number, id: number]>();
-  readonly #size: number;
 
   /**
    * @param vocab the id of each token
@@ -68,10 +67,9 @@ export class ByteLevelBpe implements TokenModel {
     this.#options = option.optionsOf('ByteLevelBpe', options, OPTIONS);
     for (const char of CHARS) expectToken(vocab, char, 'the byte');
     for (const [token, id] of vocab) this.#tokens[id] = token;
-    this.#size = sizeOf(vocab);
     for (const [rank, [left, right]] of merges.entries()) {
       for (const token of [left, right, left + right]) expectToken(vocab, token, 'of a merge the token');
-      const pair = vocab.get(left)! * this.#size + vocab.get(right)!;
+      const pair = vocab.get(left)! * this.#tokens.length + vocab.get(right)!;
       this.#merges.set(pair, [rank, vocab.get(left + right)!]);
     }
   }
@@ -126,7 +124,7 @@ export class ByteLevelBpe implements TokenModel {
     const next = ids.map((_, i) => i + 1);
     const previous = ids.map((_, i) => i - 1);
     const waiting = new Heap();
-    const mergeAt = (left: number) => this.#merges.get(ids[left]! * this.#size + ids[next[left]!]!);
+    const mergeAt = (left: number) => this.#merges.get(ids[left]! * this.#tokens.length + ids[next[left]!]!);
     const propose = (left: number) => {
       const merge = left >= 0 ? mergeAt(left) : undefined;
       if (merge) waiting.push(merge[0] * WORD + left);

@@ -257,7 +257,7 @@ export function expectToken(vocab: ReadonlyMap<string, number>, token: string, w
  * Returns the largest id + 1.
  * @throws BertletError `tokenizer` unless the ids are integers from 0, each once
  */
-export function sizeOf(vocab: ReadonlyMap<string, number>): number {
+function sizeOf(vocab: ReadonlyMap<string, number>): number {
   const ids = new Set(vocab.values());
   const wrong = [...ids].filter((id) => !option.integer(0).allows(id)).map(option.preview);
   if (wrong.length > 0 || ids.size < vocab.size) {
