@@ -74,8 +74,8 @@ const positive = (max: number): Option<number> => ({
  * @throws BertletError `config` for another architecture or head, or if a size is missing or impossible
  */
 export function parseConfig(json: Record<string, unknown>, file = 'config.json', anyHead = false): BertConfig {
-  const name = checkArchitecture(json, file, anyHead);
-  const { keys = {}, synonyms = [], embeddingSize, noTypes, eps, positionsAfterPadding } = FAMILIES[name];
+  const words: Partial<Family> = FAMILIES[json.model_type as FamilyName] ?? {};
+  const { keys = {}, synonyms = [], embeddingSize, noTypes, eps, positionsAfterPadding } = words;
   /** Reads and checks a value, by BERT's key for it. Errors name the family's key. */
   const read = <V>(key: string, { expected, allows }: Option<V>, absent?: V): NonNullable<V> => {
     const familyKey = keys[key] ?? key;
@@ -85,6 +85,11 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json',
       throw configError(file, key, `equal to ${familyKey}, ${value}`, json[key]);
     return value as NonNullable<V>;
   };
+  const family = read('model_type', oneOf(Object.keys(FAMILIES) as FamilyName[]));
+  // A model with another head has no qa_outputs: it is refused here, before its weights are downloaded.
+  const heads = [json.architectures].flat().filter((head) => typeof head === 'string');
+  if (!anyHead && heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering')))
+    throw configError(file, 'architectures', 'a model for question answering', heads.join(', '));
   read('is_decoder', oneOf([false]), false);
   read('hidden_act', oneOf(['gelu', 'gelu_python']), 'gelu'); // two names of the exact one
   read('position_embedding_type', oneOf(['absolute']), 'absolute');
@@ -92,14 +97,14 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json',
   // The largest sizes are far above every model's: what is made from them must fit the memory.
   const hidden = read('hidden_size', integer(1, 2 ** 16));
   const embedding = embeddingSize ? read('embedding_size', integer(1, 2 ** 16), embeddingSize) : hidden;
-  const heads = {
+  const divisor = {
     expected: `a divisor of ${keys.hidden_size ?? 'hidden_size'} ${hidden}`,
     allows: (n: unknown) => integer(1, hidden).allows(n) && hidden % (n as number) === 0,
   };
   const rows = read('max_position_embeddings', integer(1, 2 ** 20));
   const firstPosition = positionsAfterPadding ? read('pad_token_id', integer(0, rows - 2), 1) + 1 : 0;
   return {
-    ...(name !== 'bert' && { family: name }),
+    ...(family !== 'bert' && { family }),
     vocab: read('vocab_size', integer(1, 2 ** 24)),
     positions: rows - firstPosition,
     ...(firstPosition > 0 && { firstPosition }),
@@ -107,7 +112,7 @@ export function parseConfig(json: Record<string, unknown>, file = 'config.json',
     hidden,
     ...(embedding !== hidden && { embedding }),
     layers: read('num_hidden_layers', integer(1, 1000)),
-    heads: read('num_attention_heads', heads),
+    heads: read('num_attention_heads', divisor),
     intermediate: read('intermediate_size', integer(1, 2 ** 20)),
     eps: eps ?? read('layer_norm_eps', positive(1), 1e-12),
     ...(floatHead && { floatHead }),
@@ -119,16 +124,6 @@ const configError = (file: string, key: string, expected: string, value: unknown
   const advice = `bertlet runs question answering checkpoints of ${KNOWN} only.`;
   return fault('config', file, `${key} to be ${expected}`, preview(value), advice);
 };
-
-/** Returns the family. A model with another head is refused here, before its weights are downloaded: it has no qa_outputs. */
-function checkArchitecture(json: Record<string, unknown>, file: string, anyHead: boolean): FamilyName {
-  const { model_type: type, architectures } = json;
-  if (typeof type !== 'string' || !Object.hasOwn(FAMILIES, type)) throw configError(file, 'model_type', KNOWN, type);
-  const heads = Array.isArray(architectures) ? architectures.filter((head) => typeof head === 'string') : [];
-  if (!anyHead && heads.length > 0 && !heads.some((head) => head.endsWith('ForQuestionAnswering')))
-    throw configError(file, 'architectures', 'a model for question answering', heads.join(', '));
-  return type as FamilyName;
-}
 
 /** compressed-tensors' description of int8 weights with their scales and int8 activations; `dense`: weights are stored in float. */
 const INT8: unknown[] = ['compressed-tensors', 'int-quantized', 'naive-quantized', 'dense', 'int', 8, undefined];
