@@ -4,7 +4,7 @@ import type { BertConfig } from '../bert.ts';
 import { fault, messageOf } from '../errors.ts';
 import { filesOf, HUB_OPTIONS } from '../files/hub.ts';
 import type { Files, OnProgress, OpenFile, OpenOptions, WholeFile } from '../files/index.ts';
-import { readPart, readWhole } from '../files/index.ts';
+import { readWhole } from '../files/index.ts';
 import { abortSignal, callback, type GivenOf, optionsOf, preview, strings } from '../options.ts';
 import { textOf } from '../platform.ts';
 import { BYTE_LEVEL_CLASSES, type Tokenizer, type TokenizerFiles, tokenizerOf } from '../text/json.ts';
@@ -15,8 +15,8 @@ import { readTensor, type StoredTensor, safetensorsIn } from './safetensors.ts';
 
 export { type Checkpoint, type Precision, weightsOf } from './precision.ts';
 
-/** The files of the weights, the best first. An index names the files that share the tensors. */
-const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'].flatMap((name) => [name, `${name}.index.json`]);
+/** The files of the weights, the best first. */
+const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
 
 const OPTIONS = {
   /**
@@ -96,27 +96,34 @@ async function isThere(files: Files, name: string): Promise<boolean> {
 const needed = async (files: Files, name: string, options: OpenOptions): Promise<WholeFile> =>
   (await readWhole(files, name, options)) ?? refuseMissing(files, name);
 
+/** Opens the files of the weights, with their names: the first of `WEIGHTS` that there is, or those that its index names. */
+async function* weightFiles(files: Files, options: OpenOptions): AsyncGenerator<[string, OpenFile]> {
+  for (const name of WEIGHTS) {
+    const whole = await files.open(name, options);
+    if (whole) return yield [name, whole];
+    const index = await readWhole(files, `${name}.index.json`, options);
+    if (!index) continue;
+    for (const part of shardsOf(index)) {
+      yield [part, (await files.open(part, options)) ?? (await refuseMissing(files, part))];
+    }
+    return;
+  }
+  await refuseMissing(files, WEIGHTS.flatMap((name) => [name, `${name}.index.json`]).join(' or '));
+}
+
 /** Opens and checks the files of the weights. Tensors are then read one by one. */
 async function openWeights(sizes: BertConfig, files: Files, { head, ...options }: CheckpointOptions) {
   const opened: OpenFile[] = [];
-  const open = async (name: string) => {
-    const file = await files.open(name, options);
-    if (file) opened.push(file);
-    return file;
-  };
   const close = () => {
     for (const file of opened) file.close();
   };
   try {
-    const [name, first] = await firstThere(files, open);
-    const shards = name.endsWith('.json') ? shardsOf(first) : null;
     const tensors = new Map<string, StoredTensor>();
-    for (const shard of shards ?? [name]) {
-      const file = shards ? await open(shard) : first;
-      if (!file) return await refuseMissing(files, shard);
-      for (const [tensor, stored] of shard.endsWith('.bin') ? pytorchTensorsIn(file) : safetensorsIn(file)) {
+    for await (const [name, file] of weightFiles(files, options)) {
+      opened.push(file);
+      for (const [tensor, stored] of name.endsWith('.bin') ? pytorchTensorsIn(file) : safetensorsIn(file)) {
         if (tensors.has(tensor))
-          throw indexError(first.name, `tensor ${preview(tensor)} in one file`, `it in ${shard} as well`);
+          throw indexError(files.name, `tensor ${preview(tensor)} in one file`, `it in ${name} as well`);
         tensors.set(tensor, stored);
       }
     }
@@ -131,15 +138,6 @@ async function openWeights(sizes: BertConfig, files: Files, { head, ...options }
   }
 }
 
-/** Opens the first of `WEIGHTS` that there is. */
-async function firstThere(files: Files, open: (name: string) => Promise<OpenFile | null>): Promise<[string, OpenFile]> {
-  for (const name of WEIGHTS) {
-    const file = await open(name);
-    if (file) return [name, file];
-  }
-  return refuseMissing(files, WEIGHTS.join(' or '));
-}
-
 const indexError = (path: string, expected: string, got: string) =>
   fault('weights', path, expected, got, "Fetch the checkpoint's files anew.");
 
@@ -147,11 +145,11 @@ const indexError = (path: string, expected: string, got: string) =>
  * Reads the names of the files from an index of weights: `{ weight_map: { <tensor>: <file> } }`.
  * @throws BertletError `weights` for names of files outside of its folder
  */
-function shardsOf(file: OpenFile): string[] {
-  const { weight_map: map } = json({ name: file.name, bytes: readPart(file, 0, file.size) });
+function shardsOf(index: WholeFile): string[] {
+  const { weight_map: map } = json(index);
   const names: unknown[] = Object.values(Object(map));
   const wrong = names.find((name) => typeof name !== 'string' || !/^\w[\w.-]*\.(safetensors|bin)$/.test(name));
-  if (wrong !== undefined) throw indexError(file.name, 'names of weight files beside it', preview(wrong));
+  if (wrong !== undefined) throw indexError(index.name, 'names of weight files beside it', preview(wrong));
   return [...new Set(names as string[])].toSorted();
 }
 
