@@ -224,7 +224,7 @@ function inCache(model: Model): Files {
     } catch (cause) {
       options.signal?.throwIfAborted();
       const isAbsent = isRefusal(cause) && cause.response.status === 404;
-      const known = isThere(linkOf('')) ? commit : '';
+      const known = isThere(linkOf('')) ? commit : ''; // a mirror may not tell it where there is no file
       const answered = isAbsent && (cause.response.headers.get('x-repo-commit') ?? known);
       if (answered) {
         learn(answered);
