@@ -152,15 +152,15 @@ export class Tokenizer {
   #encodePart(text: string, from: number, to: number): Encoding {
     option.check('text', text, option.string);
     const encoding: Encoding = { ids: [], tokens: [], offsets: [] };
-    const put = (id: number, token: string, start: number, end: number) => {
+    const push: PushToken = (id, token, first, last) => {
+      const end = last + widthAt(text, last);
       encoding.ids.push(id);
       encoding.tokens.push(token);
-      encoding.offsets.push(this.#model.trim?.(token, start, end, text) ?? [start, end]);
+      encoding.offsets.push(this.#model.trim?.(token, first, end, text) ?? [first, end]);
     };
-    const push: PushToken = (id, token, first, last) => put(id, token, first, last + widthAt(text, last));
     const part = text.slice(from, to);
     for (const [begin, end, added] of this.#splitText(part)) {
-      if (added) put(this.#vocab.get(added.content)!, part.slice(begin, end), from + begin, from + end);
+      if (added) push(this.#vocab.get(added.content)!, part.slice(begin, end), from + begin, from + end - 1);
       else if (begin < end) this.#encodePlain(this.#model.normalize(part.slice(begin, end), from + begin), push);
     }
     return encoding;

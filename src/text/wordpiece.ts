@@ -124,25 +124,25 @@ export class WordPiece implements TokenModel {
 
   /** Cuts a text into words, and the words into pieces. */
   tokenize([text, places]: Normalized, push: PushToken): void {
-    for (const { 0: word, index } of text.matchAll(WORDS)) this.#word(word, index, places, push);
+    for (const { 0: word, index } of text.matchAll(WORDS)) {
+      for (const [token, begin, end] of this.#split(word) ?? [[this.#options.unknown, 0, word.length]]) {
+        push(this.#vocab.get(token)!, token, places[index + begin]!, places[index + end - 1]!);
+      }
+    }
   }
 
-  /** Splits the word at `index` into pieces: greedy longest match from the left. A word without such a split becomes unknown. */
-  #word(word: string, index: number, places: readonly number[], push: PushToken): void {
-    const { unknown, prefix, maxWord } = this.#options;
-    const isLong = word.length > 2 * maxWord || [...word].length > maxWord;
+  /** Splits a word into pieces: greedy longest match from the left. Null: it has no such split, and is unknown. */
+  #split(word: string): [token: string, begin: number, end: number][] | null {
+    const { prefix, maxWord } = this.#options;
+    if (word.length > 2 * maxWord || [...word].length > maxWord) return null;
     const pieces: [token: string, begin: number, end: number][] = [];
     for (let begin = 0, end = 0; begin < word.length; begin = end) {
       const pieceTo = (end: number) => (begin > 0 ? prefix : '') + word.slice(begin, end);
-      end = isLong ? begin : word.length;
+      end = word.length;
       while (end > begin && !this.#vocab.has(pieceTo(end))) end--;
+      if (end === begin) return null;
       pieces.push([pieceTo(end), begin, end]);
-      if (end > begin) continue;
-      pieces.splice(0, pieces.length, [unknown, 0, word.length]);
-      break;
     }
-    for (const [token, begin, end] of pieces) {
-      push(this.#vocab.get(token)!, token, places[index + begin]!, places[index + end - 1]!);
-    }
+    return pieces;
   }
 }
