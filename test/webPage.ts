@@ -15,7 +15,7 @@ const PICTURES = join(ROOT, 'test-output', 'web');
 export const ARTICLE = goldenJson<{ question: string; context: string }>('article');
 const VIEWPORT = { width: 1000, height: 1100 };
 /** Some windows: long enough to type meanwhile. */
-export const LONG = Array(15).fill(ARTICLE.context).join('\n');
+export const LONG = Array(8).fill(ARTICLE.context).join('\n');
 
 /** What the tests of a file have once `pageTests` has begun. */
 export interface PageTests {
@@ -47,7 +47,7 @@ export function pageTests(): PageTests {
       tests.requests.length = 0;
       tests.context = await tests.browser.newContext({ viewport: VIEWPORT, ...options });
       const page = await tests.context.newPage();
-      page.setDefaultTimeout(60_000);
+      page.setDefaultTimeout(240_000); // a software adapter on a busy machine; only a hang is late
       page.on('request', (request) => tests.requests.push(request.url()));
       page.on('pageerror', ({ message }) => tests.complaints.push(message));
       page.on('console', (message) => message.type() === 'error' && tests.complaints.push(message.text()));
