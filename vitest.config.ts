@@ -24,7 +24,7 @@ class LongFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    maxWorkers: availableParallelism(), // vitest would leave a core free
+    maxWorkers: availableParallelism() + 1, // many tests wait for a process or a page
     sequence: { sequencer: LongFirst },
     expect: { poll: { timeout: 60_000 } },
     testTimeout: 300_000, // SwiftShader takes seconds to compile a kernel, minutes on a busy machine: only a hang is late

@@ -246,13 +246,13 @@ describe('an output file', () => {
       expect(status, `${cut}`).toBe(1); // of the line that failed, be it of this run or of one before
     }
   });
-  test('kill -9 at five random moments', async () => {
+  test('kill -9 at three random moments', async () => {
     const out = fresh();
     const size = Buffer.byteLength(answers);
     const command = ['programs/main.ts', 'answer', questionFile, ...ARGS, ...args, '--out', out, '--resume'];
     const written = () => (existsSync(out) ? statSync(out).size : 0);
     let child: ChildProcess;
-    for (let kills = 0; kills < 5; kills++) {
+    for (let kills = 0; kills < 3; kills++) {
       child = spawn(process.execPath, command, { cwd: ROOT, stdio: 'ignore' });
       const gone = new Promise((done) => child.on('exit', done));
       const until = written() + next() * (size / 6);
@@ -308,7 +308,7 @@ describe('a stream', () => {
   test('waits for its reader, and its memory is flat', async () => {
     const child = start('--workers', '1');
     const rss = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]) / 1024;
-    const line = `${' '.repeat(20_000)}no JSON\n`;
+    const line = Buffer.from(`${' '.repeat(20_000)}no JSON\n`);
     let given = 0;
     async function* many() {
       for (; given < 20_000; given++) yield line;
@@ -326,8 +326,7 @@ describe('a stream', () => {
       count = number;
     }
     expect([count, given]).toEqual([20_000, 20_000]);
-    console.log(`peak ${peak}`);
-    expect(peak).toBeLessThan(600); // MB, of 800 MB that went through; buffers are garbage for a while
+    expect(peak).toBeLessThan(450); // MB, of 400 MB that went through; buffers are garbage for a while
   });
   async function* endless() {
     for (;;) yield '{"question":"a","context":"b"}\n';

@@ -12,9 +12,7 @@ import {
   multiply,
   openCheckpoint,
   quantizeActivations,
-  quantizeWeight,
   type Tensor,
-  type Weights,
 } from '../examples/bert-int8.ts';
 import { load } from '../src/index.ts';
 import {
@@ -30,6 +28,7 @@ import {
 
 const FILE = join(ROOT, 'examples/bert-int8.ts');
 const checkpoint = openCheckpoint(CHECKPOINT);
+const models = { fp32: loadModel(checkpoint, 'fp32'), int8: loadModel(checkpoint, 'int8') };
 const matrix = (golden: ReturnType<typeof float32>): Tensor => {
   const [rows, columns] = golden.shape as [number, number];
   return { rows, columns, data: golden.data };
@@ -73,22 +72,21 @@ describe('the 37 linears of the int8 model, on the very inputs that PyTorch gave
   const value = (name: string) => tensors.get(name)!.data[0];
 
   test('there are 37, and no other weight becomes int8', () => {
-    const quantized = [...loadModel(checkpoint, 'int8')].filter(([, { int8 }]) => int8).map(([name]) => name);
+    const quantized = [...models.int8].filter(([, { int8 }]) => int8).map(([name]) => name);
     expect(quantized.toSorted()).toEqual(Object.keys(wanted).toSorted());
     expect(quantized.length).toBe(37);
-    expect([...loadModel(checkpoint, 'fp32').values()].filter(({ int8 }) => int8)).toEqual([]);
+    expect([...models.fp32.values()].filter(({ int8 }) => int8)).toEqual([]);
   });
   test.each(Object.keys(wanted))('%s: weights, activations, accumulators and outputs, all equal', (name) => {
     const source = name.replace(/\.(key|value)$/, '.query'); // the three read one input
-    const weight = checkpoint.read(`${name}.weight`);
-    const int8 = quantizeWeight(weight);
+    const layer = models.int8.get(name)!;
+    const int8 = layer.int8!;
     expect([sha256(int8.data), int8.scale]).toEqual([wanted[name]!.wq, value(`${name}/wScale`)]);
     const x = matrix(float32(tensors.get(`${source}/x`)));
     const xq = quantizeActivations(x);
     expect([xq.scale, xq.zeroPoint]).toEqual([value(`${name}/scale`), value(`${name}/zeroPoint`)]);
     expect(Buffer.compare(xq.data, tensors.get(`${source}/xq`)!.data as Uint8Array)).toBe(0);
     expect(sha256(multiply(xq, int8))).toBe(wanted[name]!.acc);
-    const layer: Weights = { weight, bias: checkpoint.read(`${name}.bias`).data, int8 };
     expect(largestDifference(linear(x, layer).data, float32(tensors.get(`${name}/y`)).data)).toBe(0);
   });
 });
@@ -101,7 +99,7 @@ describe('a question', () => {
     ['fp32', {}],
     ['int8', { scheme: 'torch' }],
   ] as const)("%s: the bits of src's reference device, and its answer", async (dtype, options) => {
-    const logits = forward(checkpoint, loadModel(checkpoint, dtype), encoded.ids, encoded.types);
+    const logits = forward(checkpoint, models[dtype], encoded.ids, encoded.types);
     await using qa = await load(CHECKPOINT, { device: 'reference', dtype, ...options });
     const { start, end } = await qa.logits({ inputIds: encoded.ids, tokenTypeIds: encoded.types });
     expect(logits.data.filter((_, i) => i % 2 === 0)).toEqual(start);
