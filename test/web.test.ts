@@ -1,6 +1,6 @@
 // @page
 /** The page (web/) in headless Chromium: what a visitor does with it. webTrouble.test.ts has what goes wrong. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
@@ -36,9 +36,7 @@ async function download(page: Page, section: string): Promise<string> {
 
 // Again where it fails: on a busy machine a single task may be charged with the work of others, one in each of three not.
 test('the main thread is never busy for 50 ms, from the first byte on', { retry: 2 }, async () => {
-  const page = await web.visit();
-  await page.close();
-  const watched = await web.context.newPage();
+  const watched = await web.visit({ ...web.servers.isolated, url: 'about:blank' });
   const longest = await longestTask(web.browser, watched, async () => {
     await watched.goto(web.servers.isolated.url);
     await answered(watched);
@@ -88,7 +86,8 @@ test("answers the article's question at once, and the next one faster", async ()
 });
 
 test('by keyboard alone', async () => {
-  const page = await web.visit(); // where nothing has had the focus yet
+  const page = await web.stay();
+  await page.reload(); // nothing has had the focus yet
   await answered(page);
   const focused = () =>
     page.evaluate(() => {
@@ -330,7 +329,10 @@ test('a new version is offered, and taken; another deployment on the same host k
   const [one, two] = ['one', 'two'].map((name) => join(root, name)) as [string, string];
   const own = await pageServer(root, { isolated: true });
   try {
-    for (const folder of [one, two]) cpSync(FOLDER, folder, { recursive: true });
+    for (const folder of [one, two]) {
+      cpSync(FOLDER, folder, { recursive: true, filter: (path) => path !== join(FOLDER, 'models') });
+      symlinkSync(join(FOLDER, 'models'), join(folder, 'models'));
+    }
     const page = await web.visit({ ...own, url: `${own.url}one/` });
     const other = await web.context.newPage();
     await answered(page);
