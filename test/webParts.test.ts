@@ -2,7 +2,7 @@
 /** Parts of the page (web/) that need no browser: spans, excerpts, and problems in words. */
 import { describe, expect, test } from 'vitest';
 import { EngineError } from '../programs/web/engine.ts';
-import { cures, inWords, missing } from '../programs/web/problems.ts';
+import { checkFiles, cures, inWords } from '../programs/web/problems.ts';
 import { candidates, excerpt, percent, pieces } from '../programs/web/spans.ts';
 
 describe('parts that need no browser', () => {
@@ -47,10 +47,10 @@ describe('parts that need no browser', () => {
     expect(excerpt(text, { start: 14, end: 18 }, 8)).toEqual({ before: '…\u00a0three ', after: ' five\u00a0…' });
     expect(excerpt(text, { start: 0, end: 3 }, 100)).toEqual({ before: '', after: ' two three four five six seven' });
   });
-  test('missing: what the files of a model lack', () => {
-    expect(missing(['config.json', 'model.safetensors', 'tokenizer.json'])).toBeNull();
-    expect(missing(['config.json', 'pytorch_model.bin', 'vocab.txt', 'tokenizer_config.json'])).toBeNull();
-    expect(missing(['notes.txt', 'config.json', 'vocab.txt'])).toMatch(
+  test('checkFiles: what the files of a model lack', () => {
+    checkFiles(['config.json', 'model.safetensors', 'tokenizer.json']);
+    checkFiles(['config.json', 'pytorch_model.bin', 'vocab.txt', 'tokenizer_config.json']);
+    expect(() => checkFiles(['notes.txt', 'config.json', 'vocab.txt'])).toThrow(
       /expected model\.safetensors or pytorch_model\.bin, tokenizer_config\.json as well, got notes\.txt/,
     );
   });

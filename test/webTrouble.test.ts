@@ -148,9 +148,11 @@ test('a name that the Hub does not have, and no memory', async () => {
   await web.context.route('https://huggingface.co/**', () => {}); // a network that is slow without end
   await page.getByText('Another model').click();
   await page.getByLabel('From the Hugging Face Hub').fill('owner/nothing');
+  const engine = engineOf(page);
   await page.getByRole('button', { name: 'Load' }).click();
   await page.getByRole('button', { name: 'Cancel' }).click();
   await status(page, /^Cancelled\. Ready as before: the embedded model\.$/);
+  expect(engineOf(page)).toBe(engine); // with its model, which is not loaded again
   await askButton(page).click();
   await answered(page);
   await web.context.unroute('https://huggingface.co/**');

@@ -11,7 +11,7 @@ import { showTimings } from './measure.ts';
 import { FLOAT16, INT8 } from './model.ts';
 import { keepForOffline } from './offline.ts';
 import { fill, growQuestion, mark, passage, question, select, texts } from './passage.ts';
-import { type Cure, cures, inWords, missing, withoutTicks } from './problems.ts';
+import { type Cure, checkFiles, cures, inWords, withoutTicks } from './problems.ts';
 import type { Model, Settings, Texts, Timing, Untimed } from './protocol.ts';
 import { percent } from './spans.ts';
 import { areOfModel, textOfFile } from './textFile.ts';
@@ -71,7 +71,7 @@ function suit(): void {
 type Action = [name: string, run: () => void];
 
 /** Shows an error and ways out of it. */
-function showError(error: unknown, ...actions: Action[]): void {
+function showError(error: unknown, actions: Action[] = []): void {
   const { title, text } = inWords(error);
   say('');
   showProblem(element('strong', {}, title), element('p', {}, text), buttons(actions));
@@ -113,7 +113,7 @@ async function work(
     await busy(text, beside, stop, run);
     return true;
   } catch (error) {
-    if (!(error instanceof EngineError && error.code === 'cancelled')) showError(error, ...waysOut(error, again));
+    if (!(error instanceof EngineError && error.code === 'cancelled')) showError(error, waysOut(error, again));
     else if (stop.signal.reason !== REPLACED) say(cancelled);
     return false;
   }
@@ -317,51 +317,44 @@ byId('hub').addEventListener('submit', (event) => {
 });
 onClick('embedded', () => choose(EMBEDDED, byId('embedded')));
 
-function takeModel(files: File[], beside: Element | null): void {
-  const lack = missing(files.map(({ name }) => name));
-  if (lack) showError(new EngineError('file', lack));
-  else choose({ source: files, name: 'your model' }, beside);
+async function takeModel(files: File[], beside: Element | null): Promise<void> {
+  checkFiles(files.map(({ name }) => name));
+  choose({ source: files, name: 'your model' }, beside);
 }
 
 /** A text becomes the passage. */
-async function takeText(file: File): Promise<void> {
-  try {
-    const context = await textOfFile(file);
-    fill({ question: question.value, context });
-    setStale(true);
-    byId('error').replaceChildren();
-    say(`${file.name} is the passage now.`);
-  } catch (error) {
-    showError(error);
-  }
+async function takeText([file]: File[]): Promise<void> {
+  fill({ question: question.value, context: await textOfFile(file!) });
+  setStale(true);
+  byId('error').replaceChildren();
+  say(`${file!.name} is the passage now.`);
 }
 
 /** Files that were dropped: those of a model, or one text. */
-function take(files: File[]): void {
+async function take(files: File[]): Promise<void> {
   const names = files.map(({ name }) => name);
-  if (areOfModel(names)) takeModel(files, null);
-  else if (files.length === 1) void takeText(files[0]!);
-  else
-    showError(new EngineError('file', `files: expected one text, or the files of a model, got ${names.join(', ')}.`));
+  if (areOfModel(names)) return takeModel(files, null);
+  if (files.length === 1) return takeText(files);
+  throw new EngineError('file', `files: expected one text, or the files of a model, got ${names.join(', ')}.`);
 }
 
-/** Calls with what is chosen; the same files can be chosen again. */
-function onChosen(picker: HTMLInputElement, run: (files: File[]) => void): void {
+/** Has something take the files that are chosen; the same ones can be chosen again. */
+function onChosen(picker: HTMLInputElement, take: (files: File[]) => Promise<void>): void {
   picker.addEventListener('click', () => {
     picker.value = '';
   });
-  picker.addEventListener('change', () => picker.files!.length > 0 && run([...picker.files!]));
+  picker.addEventListener('change', () => picker.files!.length > 0 && take([...picker.files!]).catch(showError));
 }
 const picker = byId<HTMLInputElement>('files');
 onChosen(picker, (files) => takeModel(files, picker));
-onChosen(byId<HTMLInputElement>('text'), ([file]) => void takeText(file!));
+onChosen(byId<HTMLInputElement>('text'), takeText);
 onClick('open', () => byId('text').click());
 for (const type of ['dragover', 'dragleave', 'drop'] as const) {
   addEventListener(type, (event) => {
     if (!event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
     document.body.classList.toggle('dragged', type === 'dragover');
-    if (type === 'drop' && event.dataTransfer.files.length > 0) take([...event.dataTransfer.files]);
+    if (type === 'drop' && event.dataTransfer.files.length > 0) take([...event.dataTransfer.files]).catch(showError);
   });
 }
 
@@ -438,4 +431,4 @@ await loadAndAsk(null);
 void keepForOffline((reload) =>
   byId('update').replaceChildren('There is a newer version of this page. ', button('Take it', reload)),
 );
-showGpu().catch((error) => showError(error, ['Reload the page', () => location.reload()]));
+showGpu().catch((error) => showError(error, [['Reload the page', () => location.reload()]]));

@@ -78,16 +78,17 @@ export function cures(
 
 const WEIGHTS = ['model.safetensors', 'pytorch_model.bin'];
 
-/** Names what a model's files lack, or null. */
-export function missing(names: readonly string[]): string | null {
+/** @throws EngineError `file` that names all that a model's files lack: the engine names one file after another */
+export function checkFiles(names: readonly string[]): void {
   const has = (...any: string[]) => any.some((name) => names.includes(name));
-  const lacks = [
-    !has('config.json') && 'config.json',
-    !has(...WEIGHTS, ...WEIGHTS.map((name) => `${name}.index.json`)) && WEIGHTS.join(' or '),
-    !has('tokenizer.json', 'vocab.txt', 'vocab.json') && 'tokenizer.json, vocab.txt or vocab.json',
-    has('vocab.json') && !has('tokenizer.json', 'merges.txt') && 'merges.txt',
-    !has('tokenizer.json', 'tokenizer_config.json') && 'tokenizer_config.json',
-  ].filter((what) => what !== false);
-  if (lacks.length === 0) return null;
-  return `files: expected ${lacks.join(', ')} as well, got ${names.join(', ')}. Choose all the files of a model together.`;
+  const needed: [what: string, there: boolean][] = [
+    ['config.json', has('config.json')],
+    [WEIGHTS.join(' or '), has(...WEIGHTS, ...WEIGHTS.map((name) => `${name}.index.json`))],
+    ['tokenizer.json, vocab.txt or vocab.json', has('tokenizer.json', 'vocab.txt', 'vocab.json')],
+    ['merges.txt', !has('vocab.json') || has('tokenizer.json', 'merges.txt')],
+    ['tokenizer_config.json', has('tokenizer.json', 'tokenizer_config.json')],
+  ];
+  const lacks = needed.flatMap(([what, there]) => (there ? [] : what)).join(', ');
+  const advice = 'Choose all the files of a model together.';
+  if (lacks) throw new EngineError('file', `files: expected ${lacks} as well, got ${names.join(', ')}. ${advice}`);
 }
