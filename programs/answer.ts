@@ -11,7 +11,7 @@ import { BertletError, inputError } from '../src/errors.ts';
 import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
 import type { Io } from './io.ts';
 import { answerLine, type Line, NOTHING, questionLines, writtenOf } from './lines.ts';
-import { loadBar, rateBar } from './progress.ts';
+import { rateBar, showLoad } from './progress.ts';
 
 interface Options {
   out?: string;
@@ -42,8 +42,8 @@ export async function run(path: string | undefined, options: Options, io: Io): P
   }
   const before = there ? await writtenOf(out!) : NOTHING;
 
-  const { onProgress, stop } = loadBar(io);
-  const pool = await Pool.load(model, { device, dtype, scheme, workers, threads, onProgress }).finally(stop);
+  const how = { device, dtype, scheme, workers, threads };
+  const pool = await showLoad(io, (onProgress) => Pool.load(model, { ...how, onProgress }));
   const bar = rateBar(io, total > 0 ? KNOWN : UNKNOWN, total);
   let { lines, failed } = before;
 

@@ -10,9 +10,9 @@ import type { MatrixOptions } from '../bench/matrix.ts';
 import { randomCheckpoint } from '../bench/model.ts';
 import type { Result } from '../bench/result.ts';
 import { SHAPES } from '../bench/shapes.ts';
-import { folderOf } from './folder.ts';
+import { download } from './folder.ts';
 import { type Io, printer } from './io.ts';
-import { loadBar, stepBar } from './progress.ts';
+import { stepBar } from './progress.ts';
 import type { Accuracy } from './report/bench.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
@@ -39,8 +39,7 @@ async function openModel(
   io: Io,
 ): Promise<{ folder: string; name: string; remove: () => void }> {
   if (shape) return { ...randomCheckpoint(SHAPES[shape]!), name: `${shape}'s shape, random weights` };
-  const { onProgress, stop } = loadBar(io);
-  const folder = await folderOf(model, { onProgress }).finally(stop);
+  const { folder } = await download(model, io);
   return { folder, name: folder === model ? basename(model) : model, remove: () => {} };
 }
 

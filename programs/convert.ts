@@ -35,7 +35,7 @@ import { isOfSystem } from '../src/platform.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import type { HostTensor, Scheme } from '../src/runtime.ts';
 import { type Io, printer } from './io.ts';
-import { loadBar } from './progress.ts';
+import { showLoad } from './progress.ts';
 
 export { checkpointBytes } from '../bench/layout.ts';
 
@@ -251,11 +251,10 @@ interface Arguments {
 export async function run(model: string, options: Arguments, io: Io): Promise<void> {
   const { out, dtype, scheme, embeddings, revision, json } = options;
   const print = printer(io.stdout);
-  const { onProgress, stop } = loadBar(io);
   const precision = dtype === 'int8' ? (scheme ?? dtype) : dtype;
   const int8Embeddings = embeddings === undefined ? undefined : embeddings === 'int8';
-  const how = { precision, int8Embeddings, revision, source: model, onProgress };
-  const manifest = await convert(model, out, how).finally(stop);
+  const how = { precision, int8Embeddings, revision, source: model };
+  const manifest = await showLoad(io, (onProgress) => convert(model, out, { ...how, onProgress }));
   if (json) return print(JSON.stringify(manifest, null, 2));
   const { files } = manifest;
   const made = await openCheckpoint(out);

@@ -7,7 +7,7 @@ import { documentsOf, tryWays, WAY_NAMES } from '../bench/squad/documents.ts';
 import { score } from '../bench/squad/metric.ts';
 import type { Variant } from '../bench/squad/run.ts';
 import { type Io, printer } from './io.ts';
-import { loadBar, rateBar } from './progress.ts';
+import { rateBar, showLoad } from './progress.ts';
 
 interface Options {
   readonly model: string;
@@ -28,8 +28,7 @@ async function withPool<T>(
   io: Io,
   run: (pool: Pool, onAnswer: () => void) => Promise<T>,
 ): Promise<T> {
-  const { onProgress, stop } = loadBar(io);
-  const pool = await Pool.load(model, { ...variant, threads, workers, onProgress }).finally(stop);
+  const pool = await showLoad(io, (onProgress) => Pool.load(model, { ...variant, threads, workers, onProgress }));
   const bar = rateBar(io, FORMAT, total);
   bar.start(0);
   try {

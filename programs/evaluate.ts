@@ -19,11 +19,10 @@ import {
   variantsOf,
 } from '../bench/squad/run.ts';
 import { inputError, printable } from '../src/errors.ts';
-import type { DeviceName, Dtype, Scheme } from '../src/index.ts';
-import { openCheckpoint } from '../src/tensor.ts';
-import { folderOf } from './folder.ts';
+import type { DeviceName, Dtype, OnProgress, Scheme } from '../src/index.ts';
+import { download } from './folder.ts';
 import { type Io, printer } from './io.ts';
-import { loadBar, rateBar } from './progress.ts';
+import { rateBar, showLoad } from './progress.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
 interface EvaluateOptions {
@@ -71,10 +70,7 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
     return documents(read, questions, options.documents, lastOf(options), others, io);
   }
 
-  const download = loadBar(io);
-  const folder = await folderOf(options.model, download).finally(download.stop);
-  const checkpoint = await openCheckpoint(folder);
-  checkpoint.close();
+  const { folder, checkpoint } = await download(options.model, io);
   const variants = variantsOf(options.device, options.dtype, options.scheme, checkpoint.scheme);
   const model = await identify(options.model, folder);
   const { name, sha256 } = dataset;
@@ -85,8 +81,8 @@ export async function run(file: string, options: EvaluateOptions, io: Io): Promi
   const bar = rateBar(io, format, questions.length * variants.length);
   try {
     for (const variant of variants) {
-      const { onProgress, stop } = loadBar(io);
-      loaded.push(await loadVariant(folder, variant, { onProgress, threads, workers }).finally(stop));
+      const load = (onProgress: OnProgress) => loadVariant(folder, variant, { onProgress, threads, workers });
+      loaded.push(await showLoad(io, load));
     }
     const done = variants.flatMap((variant) => questions.map(({ id }) => predictions.get(nameOf(variant), id)));
     bar.start(done.filter((answered) => answered !== undefined).length);

@@ -11,7 +11,7 @@ import { beginning, type Slide, slideOf } from './explain/microscope.ts';
 import { explainText, nameOf } from './explain/text.ts';
 import { type Io, printer } from './io.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
-import { loadBar, stepBar } from './progress.ts';
+import { showLoad, stepBar } from './progress.ts';
 import { checkWritable, writeWhole } from './write.ts';
 
 interface ExplainOptions extends QuestionOptions {
@@ -57,9 +57,7 @@ export async function run(options: ExplainOptions, io: Io): Promise<void> {
     mkdirSync(dirname(file), { recursive: true });
     await checkWritable(file);
   }
-  const { onProgress, stop } = loadBar(io);
-  const open = async () => openCheckpoint(options.model, { onProgress });
-  const checkpoint = await open().finally(stop);
+  const checkpoint = await showLoad(io, (onProgress) => openCheckpoint(options.model, { onProgress }));
   using _opened = { [Symbol.dispose]: checkpoint.close };
   if (options.flip) {
     const { runFlip } = await import('./flip.ts');

@@ -14,8 +14,8 @@ function barOf(stream: Output, format: string): { bar: SingleBar; stop: () => vo
   return { bar, stop };
 }
 
-/** The file that is downloaded or loaded: `onProgress` is for one load, and `stop` for its end. */
-export function loadBar({ stderr }: Io) {
+/** Runs a load, and shows the file that is downloaded or read. */
+export async function showLoad<T>({ stderr }: Io, load: (onProgress: OnProgress) => Promise<T>): Promise<T> {
   const { bar, stop } = barOf(stderr, '{file} {bar} {percentage} % of {megabytes} MB, {eta_formatted} left');
   let shown: string | undefined;
   const onProgress: OnProgress = ({ file, loaded, total }) => {
@@ -23,7 +23,11 @@ export function loadBar({ stderr }: Io) {
     shown = file;
     bar.update(loaded);
   };
-  return { onProgress, stop };
+  try {
+    return await load(onProgress);
+  } finally {
+    stop();
+  }
 }
 
 /** The present step, and how far the program is with all. */

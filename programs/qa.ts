@@ -10,12 +10,12 @@ import { median } from '../bench/measure.ts';
 import { embeddingsOf, fileBytes, sizeLine } from '../bench/sizes.ts';
 import { disturbedLine } from '../bench/text.ts';
 import { type Answer, BertletError, type DeviceName, type Dtype, type Info, type Scheme } from '../src/index.ts';
-import { type Checkpoint, openCheckpoint } from '../src/tensor.ts';
-import { folderOf } from './folder.ts';
+import type { Checkpoint } from '../src/tensor.ts';
+import { download } from './folder.ts';
 import { type Io, printer } from './io.ts';
 import { loadApart, loadHere, type Model, type Tokens, timeInTurns } from './models.ts';
 import { type QuestionOptions, questionOf } from './options.ts';
-import { loadBar, stepBar } from './progress.ts';
+import { showLoad, stepBar } from './progress.ts';
 
 interface QaOptions extends QuestionOptions {
   model: string;
@@ -34,7 +34,7 @@ type Texts = Record<'question' | 'context', string>;
 /** Runs `bertlet qa`. All is answered before anything is printed: what is wrong with a call is an error alone. */
 export async function run(options: QaOptions, io: Io): Promise<void> {
   const asked = await questionOf(options, io);
-  const { folder, checkpoint } = await open(options, io);
+  const { folder, checkpoint } = await download(options.model, io, options.revision);
   const [scheme, why] = schemeOf(options, checkpoint, asked);
   const load = loader(folder, scheme, options, io);
   const only = options.dtype ?? (checkpoint.scheme ? 'int8' : undefined);
@@ -74,14 +74,6 @@ export async function run(options: QaOptions, io: Io): Promise<void> {
   }
 }
 
-async function open({ model, revision }: QaOptions, io: Io) {
-  const { onProgress, stop } = loadBar(io);
-  const folder = await folderOf(model, { onProgress, revision }).finally(stop);
-  const checkpoint = await openCheckpoint(folder);
-  checkpoint.close();
-  return { folder, checkpoint };
-}
-
 /** The scheme of int8, and why. The article's question repeats what PyTorch does; every other has the library's default. */
 function schemeOf({ scheme }: QaOptions, { scheme: stored }: Checkpoint, asked: Texts): [Scheme, string] {
   if (scheme) return [scheme, 'by --scheme'];
@@ -95,12 +87,11 @@ type Load = (device: DeviceName | 'auto', dtype: Dtype) => Promise<Model>;
 /** Makes the function that loads a model of this call. */
 function loader(folder: string, scheme: Scheme, { threads, revision, ...options }: QaOptions, io: Io): Load {
   return (device, dtype) => {
-    const { onProgress, stop } = loadBar(io);
     const given = { device, dtype, ...(dtype === 'int8' && { scheme }), threads, revision };
-    if (device === 'cpu' || device === 'reference') return loadHere(folder, { ...given, onProgress }).finally(stop);
+    const here = device === 'cpu' || device === 'reference';
+    if (here) return showLoad(io, (onProgress) => loadHere(folder, { ...given, onProgress }));
     // Where the GPU was not asked for, it is no failure that there is none.
-    const show = (said: string) => void (options.device && said && io.stderr.write(`${said}\n`));
-    return loadApart(folder, given, show).finally(stop);
+    return loadApart(folder, given, (said) => void (options.device && said && io.stderr.write(`${said}\n`)));
   };
 }
 
