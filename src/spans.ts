@@ -75,16 +75,9 @@ export interface Passage {
   readonly tokens: Int32Array;
 }
 /** Tokens of a passage that are read at once: those from `begin` to the one before `end`. */
-export interface Part {
-  readonly passage: Passage;
-  readonly begin: number;
-  readonly end: number;
-}
+export type Part = { readonly passage: Passage; readonly begin: number; readonly end: number };
 /** A part that was read: logits of [CLS], then those of its tokens. */
-export interface Window extends Part {
-  readonly starts: Float32Array;
-  readonly ends: Float32Array;
-}
+export type Window = Part & { readonly starts: Float32Array; readonly ends: Float32Array };
 
 /** A candidate: `starts[i]` and `ends[j]` of a window, and its place in the texts. For "no answer" these are 0. */
 interface Span {
@@ -126,7 +119,8 @@ export async function answersOf(
   windows.push(...again);
   const spans = await bestSpans(windows, options);
   const window = spans[0]?.window ?? windows[0]!;
-  const none = { window, i: 0, j: 0, context: 0, start: 0, end: 0, margin: spans[0] ? -spans[0].margin : Infinity };
+  const { context } = window.passage;
+  const none = { window, i: 0, j: 0, context, start: 0, end: 0, margin: spans[0] ? -spans[0].margin : Infinity };
   const before = spans.filter(({ margin }) => margin > -nullThreshold).length;
   return spans.toSpliced(before, 0, none).slice(0, topK).map(answers(windows, temperature));
 }
@@ -168,11 +162,9 @@ function partsOf(passage: Passage, room: number, stride?: number): Part[] {
 function partAround({ window: { passage, begin }, i, j }: Span, room: number): Part {
   const [first, behind] = [begin + i - 1, begin + j];
   const spare = Math.max(0, (Math.min(SHORT, room) - (behind - first)) >> 1);
-  return {
-    passage,
-    begin: betweenSentences(passage, Math.max(0, first - spare), first),
-    end: betweenSentences(passage, Math.min(passage.tokens.length / 3, behind + spare), behind),
-  };
+  const from = betweenSentences(passage, Math.max(0, first - spare), first);
+  const to = betweenSentences(passage, Math.min(passage.tokens.length / 3, behind + spare), behind);
+  return { passage, begin: from, end: to };
 }
 
 /** Takes the tokens of a window from others. */
@@ -237,21 +229,13 @@ function answers(windows: readonly Window[], temperature: number): (span: Span) 
   const total = (own: Window[], which: 'starts' | 'ends') => logSumExp(own.flatMap((one) => [...one[which]]));
   const passages = [...Map.groupBy(windows, (window) => window.passage)];
   const totals = new Map(passages.map(([key, own]) => [key, [total(own, 'starts'), total(own, 'ends')] as const]));
-  return ({ window: { passage, starts, ends }, i, j, start, end, margin }) => {
-    const [startLogit, endLogit] = [starts[i]!, ends[j]!];
+  return ({ window: { passage, starts, ends }, i, j, context, start, end, margin }) => {
+    const [startLogit, endLogit, nullScore] = [starts[i]!, ends[j]!, starts[0]! + ends[0]!];
     const [allStarts, allEnds] = totals.get(passage)!;
-    return {
-      text: passage.text.slice(start, end),
-      context: passage.context,
-      start,
-      end,
-      score: Math.exp(startLogit - allStarts + endLogit - allEnds),
-      confidence: 1 / (1 + Math.exp(-margin / temperature)),
-      noAnswer: j === 0,
-      startLogit,
-      endLogit,
-      nullScore: starts[0]! + ends[0]!,
-    };
+    const score = Math.exp(startLogit - allStarts + endLogit - allEnds);
+    const confidence = 1 / (1 + Math.exp(-margin / temperature));
+    const text = passage.text.slice(start, end);
+    return { text, context, start, end, score, confidence, noAnswer: j === 0, startLogit, endLogit, nullScore };
   };
 }
 

@@ -79,6 +79,10 @@ describe('spans', () => {
     const sums = all.map(({ startLogit, endLogit }) => startLogit + endLogit);
     expect(sums).toEqual(sums.toSorted((a, b) => b - a));
     for (const topK of [1, 2, 3, 10, 59]) expect(await qa.answer({ ...options, topK })).toEqual(all.slice(0, topK));
+    const every = await qa.answer({ ...options, topK: 50_000 }); // a span of two windows has the logits that fit better
+    const margins = every.map((a) => (a.noAnswer ? 0 : a.startLogit + a.endLogit - a.nullScore));
+    expect(margins).toEqual(margins.toSorted((a, b) => b - a));
+    expect(every.slice(0, 60)).toEqual(all);
   });
   test('topK beyond all candidates gives them all', async () => {
     const answers = await markers(0).qa.answer({ question: 'q', context: 'a b c', topK: 100 });

@@ -1,6 +1,6 @@
 /**
  * Questions to whole documents: some paragraphs of an article as one passage, and ways to cut it into windows and to choose
- * between what the windows say. src/qa.ts does what was best here; the others are kept to compare with.
+ * between what the windows say. src/spans.ts does what was best here; the others are kept to compare with.
  */
 import type { QuestionAnswering } from '../../src/index.ts';
 import type { Pool } from '../pool.ts';
