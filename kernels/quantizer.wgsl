@@ -35,22 +35,22 @@ fn divide(n: f32, d: f32) -> f32 {
   return float(q, exponent(n) - exponent(d) - select(23, 24, below));
 }
 
-// m * 2^by; bits beyond 64 are lost.
+// m * 2^by, for by <= 64; bits beyond 64 are lost. In WGSL a u32 can be shifted by 31 at most.
 fn shiftLeft(m: vec2u, by: u32) -> vec2u {
-  if (by == 0u) {
-    return m;
+  if (by == 64u) {
+    return vec2u(0u);
   }
   if (by >= 32u) {
     return vec2u(0u, m.x << (by - 32u));
   }
-  return vec2u(m.x << by, (m.y << by) | (m.x >> (32u - by)));
+  return vec2u(m.x << by, (m.y << by) | ((m.x >> 1u) >> (31u - by)));
 }
-// m / 2^by, rounded down, for 0 < by < 64.
+// m / 2^by, rounded down, for by < 64.
 fn shiftRight(m: vec2u, by: u32) -> vec2u {
   if (by >= 32u) {
     return vec2u(m.y >> (by - 32u), 0u);
   }
-  return vec2u((m.x >> by) | (m.y << (32u - by)), m.y >> by);
+  return vec2u((m.x >> by) | ((m.y << 1u) << (31u - by)), m.y >> by);
 }
 // m / 2^by, rounded to nearest even, for 0 < by < 64. `more`: the exact number is slightly larger than m.
 fn roundRight(m: vec2u, by: u32, more: bool) -> vec2u {
@@ -82,15 +82,11 @@ fn chooseQuantizer(low: f32, high: f32) -> Quantizer {
   // low + high, rounded to 53 bits, as float64 rounds it. The larger one's leading bit is bit 59.
   var sum = shiftLeft(vec2u(mantissa(large), 0u), 36u);
   if (small > 1.2e-38) {
-    let apart = u32(exponent(large) - exponent(small));
+    let apart = min(u32(exponent(large) - exponent(small)), 63u);
     let aligned = shiftLeft(vec2u(mantissa(small), 0u), 36u);
-    if (apart == 0u) {
-      sum = add(sum, aligned);
-    } else if (apart < 60u) {
-      // Bits that are cut off only decide a rounding. Setting the lowest bit, far below the 53, has the same effect.
-      let cut = any(shiftLeft(aligned, 64u - apart) != vec2u(0u));
-      sum = add(sum, shiftRight(aligned, apart) | vec2u(u32(cut), 0u));
-    }
+    // Bits that are cut off only decide a rounding. Setting the lowest bit, far below the 53, has the same effect.
+    let cut = any(shiftLeft(aligned, 64u - apart) != vec2u(0u));
+    sum = add(sum, shiftRight(aligned, apart) | vec2u(u32(cut), 0u));
   }
   let carried = select(7u, 8u, sum.y >= 0x10000000u);
   sum = shiftLeft(roundRight(sum, carried, false), 8u);

@@ -43,7 +43,10 @@ const rounded = (bytes: number): number => pad(bytes, 2 ** Math.max(8, Math.floo
 /** Bytes from the uniform of a step to the next: WebGPU's default limit of alignment. */
 const STEP_BYTES = 256;
 /** Bindings of every kernel: step, tables, ranges, y, and up to four that it reads. */
-const BINDINGS = 8;
+const BINDINGS: readonly GPUBufferBindingType[] = [
+  ...(['uniform', 'read-only-storage', 'storage', 'storage'] as const),
+  ...Array(4).fill('read-only-storage'),
+];
 
 /** The buffers of a run, besides those of its tensors. */
 interface Placed {
@@ -75,10 +78,7 @@ export class WebgpuDevice implements Device {
     this.#device = device;
     this.adapter = adapter;
     this.#stamp = device.features.has('timestamp-query') ? 16 : 0;
-    const types: GPUBufferBindingType[] = ['uniform', 'read-only-storage', 'storage', 'storage'];
-    const entries = Array.from({ length: BINDINGS }, (_, binding) => {
-      return { binding, visibility: COMPUTE, buffer: { type: types[binding] ?? 'read-only-storage' } };
-    });
+    const entries = BINDINGS.map((type, binding) => ({ binding, visibility: COMPUTE, buffer: { type } }));
     this.#layout = device.createBindGroupLayout({ entries });
     device.lost.then(({ message }) => this.#fail(`a device that is lost (${messageOf({ message })})`));
     device.onuncapturederror = ({ error }) => this.#fail(`an error (${messageOf(error)})`);
@@ -160,17 +160,14 @@ export class WebgpuDevice implements Device {
 
   /** Compiles a kernel, once. */
   #pipeline(kernel: Kernel): Promise<GPUComputePipeline> {
-    const compile = () => {
-      const module = this.#device.createShaderModule({ label: kernel, code: sourceOf(kernel) });
-      const layout = this.#device.createPipelineLayout({ bindGroupLayouts: [this.#layout] });
-      return this.#device.createComputePipelineAsync({
-        label: kernel,
-        layout,
-        compute: { module, entryPoint: 'main' },
-      });
-    };
-    if (!this.#pipelines.has(kernel)) this.#pipelines.set(kernel, compile());
-    return this.#pipelines.get(kernel)!;
+    const known = this.#pipelines.get(kernel);
+    if (known) return known;
+    const module = this.#device.createShaderModule({ label: kernel, code: sourceOf(kernel) });
+    const layout = this.#device.createPipelineLayout({ bindGroupLayouts: [this.#layout] });
+    const compute = { module, entryPoint: 'main' };
+    const pipeline = this.#device.createComputePipelineAsync({ label: kernel, layout, compute });
+    this.#pipelines.set(kernel, pipeline);
+    return pipeline;
   }
 
   /**
@@ -224,10 +221,7 @@ export class WebgpuDevice implements Device {
     const tables = { buffer: data.buffer, offset: STEP_BYTES * dispatches.length };
     const step = { buffer: data.buffer, offset: STEP_BYTES * i, size: STEP_BYTES };
     const resources: GPUBufferBinding[] = [step, tables, ...memories.map(({ buffer }) => ({ buffer }))];
-    const entries = Array.from({ length: BINDINGS }, (_, binding) => ({
-      binding,
-      resource: resources[binding] ?? tables,
-    }));
+    const entries = BINDINGS.map((_, binding) => ({ binding, resource: resources[binding] ?? tables }));
     const group = this.#device.createBindGroup({ layout: this.#layout, entries });
     this.#bindGroups.set(key, group);
     return group;
