@@ -22,15 +22,8 @@ export function ladderChart({ steps }: LadderResult): Plot.PlotOptions {
       Plot.barX(bars, { x: 'rate', y: 'step', fill: COLOURS[0]! }),
       Plot.tickX(limited, { x: 'limit', y: 'step', stroke: COLOURS[1]!, strokeWidth: 3 }),
       Plot.text(bars, {
-        ...{
-          x: 'rate',
-          y: 'step',
-          dx: 6,
-          textAnchor: 'start',
-          fill: 'currentColor',
-          stroke: 'var(--background)',
-          strokeWidth: 6,
-        },
+        ...{ x: 'rate', y: 'step', dx: 6, textAnchor: 'start', fill: 'currentColor' },
+        ...{ stroke: 'var(--background)', strokeWidth: 6 },
         text: ({ rate }: (typeof bars)[0]) => rate.toFixed(rate < 10 ? 2 : 1),
       }),
     ],

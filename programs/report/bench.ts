@@ -192,73 +192,58 @@ function accuracy({ dataset, model, variants }: Accuracy): string {
   const of = dataset.questions < dataset.of ? ` of ${dataset.of}` : '';
   const note = `${dataset.name}, SQuAD ${dataset.format}: ${dataset.questions}${of} questions; ${model.name}. Points.`;
   const head = ['variant', 'EM', 'F1', 'F1 - fp32', '95 % interval'];
-  return `<h2>Accuracy</h2>${table(head, rows)}<p class="note">${escapeHtml(note)}</p>`;
+  return section('Accuracy', `${table(head, rows)}<p class="note">${escapeHtml(note)}</p>`);
 }
 
-/**
- * The page.
- */
+/** The page. */
 export function reportPage(result: Result, evaluation?: Accuracy): string {
-  const { benchmarks, model, environment, sweeps, stages } = result;
-  const isSoftware = ({ device }: Variant) => device === 'webgpu' && environment.software === true;
+  const { benchmarks, model, environment, sweeps } = result;
+  const isSoftware = ({ variant }: { variant: Variant }) =>
+    variant.device === 'webgpu' && environment.software === true;
   const lengths = [...new Set(benchmarks.map(tokensOf))];
   const rowsOf = (length: number) => benchmarks.filter((row) => tokensOf(row) === length);
   const longest = rowsOf(lengths.at(-1)!); // the last measured: their peak memory is the process's
+  const barOf = (name: string, value: number | null, { config }: Row) =>
+    value === null ? [] : [{ name, value, colour: colourOf(config.backend) }];
   const files = PRECISIONS.flatMap((name) => {
     const row = longest.find(({ config }) => precisionOf(config.backend) === name);
-    return row ? [{ name, value: row.file_bytes, colour: colourOf(row.config.backend) }] : [];
+    return row ? barOf(name, row.file_bytes, row) : [];
   });
-  const memory = (value: (row: Row) => number | null) =>
-    longest.flatMap((row) => {
-      const bytes = value(row);
-      return bytes === null ? [] : [{ name: row.name, value: bytes, colour: colourOf(row.config.backend) }];
-    });
+  const memory = (title: string, value: (row: Row) => number | null) => {
+    const rows = longest.flatMap((row) => barOf(row.name, value(row), row));
+    return megabyteBars(title, rows);
+  };
+  const latency = (length: number) => {
+    const charts = apart(rowsOf(length), ({ software }) => software, latencyChart);
+    return section(`Latency of ${length} tokens`, charts);
+  };
+  const growth = (points: readonly Point[], key: 'tokens' | 'threads') => {
+    const charts = apart(points, isSoftware, (some) => growthChart(some, key));
+    return section(`Latency by ${key}`, charts);
+  };
+  const { tokens, threads, protocol } = sweeps ?? { tokens: [], threads: [], protocol: null };
+  const timed = (result.stages ?? []).filter(({ milliseconds }) => Object.keys(milliseconds).length > 0);
+  const notes = [busyLine(environment) ?? [], skippedLines(result)].flat();
   const sections = [
-    ...lengths.map((length) => {
-      const charts = apart(rowsOf(length), ({ software }) => software, latencyChart);
-      return `<h2>Latency of ${length} tokens</h2>${charts}`;
-    }),
-    ...[busyLine(environment) ?? [], skippedLines(result)]
-      .flat()
-      .map((line) => `<p class="note">${escapeHtml(line)}</p>`),
-    '<h2>Size</h2>',
-    megabyteBars('Of the file, by precision.', files),
-    megabyteBars(
-      'Peak memory of the process (RSS).',
-      memory(({ report }) => report.forward.memory!.max_ram * 1e6),
-    ),
-    megabyteBars(
-      'GPU memory in use.',
-      memory(({ gpu_bytes }) => gpu_bytes),
-    ),
-    ...(sweeps
-      ? [
-          '<h2>Latency by tokens</h2>',
-          apart(
-            sweeps.tokens,
-            ({ variant }) => isSoftware(variant),
-            (some) => growthChart(some, 'tokens'),
-          ),
-          ...(sweeps.threads.length > 0 ? ['<h2>Latency by threads</h2>', growthChart(sweeps.threads, 'threads')] : []),
-          sweptNote(sweeps.protocol),
-        ]
-      : []),
-    ...(stages
-      ? ['<h2>Where the time goes</h2>', apart(stages.filter(timed), ({ variant }) => isSoftware(variant), stagesChart)]
-      : []),
-    ...(evaluation ? [accuracy(evaluation)] : []),
-    `<h2>All figures</h2>${table(COLUMNS, markedRows(result))}<p class="note">${escapeHtml(LEGEND)}</p>`,
-    ...(sweeps ? [sweepTable('tokens', sweeps.tokens), sweepTable('threads', sweeps.threads)] : []),
-    ...(stages ? [stagesTable(stages.filter(timed))] : []),
-    `<h2>Environment</h2>${facts(environmentRows(result))}`,
-    `<h2>Repeat it</h2><pre><code>${escapeHtml(result.command)}</code></pre>`,
+    ...lengths.map(latency),
+    ...notes.map((line) => `<p class="note">${escapeHtml(line)}</p>`),
+    section('Size', megabyteBars('Of the file, by precision.', files)),
+    memory('Peak memory of the process (RSS).', ({ report }) => report.forward.memory!.max_ram * 1e6),
+    memory('GPU memory in use.', ({ gpu_bytes }) => gpu_bytes),
+    growth(tokens, 'tokens') + growth(threads, 'threads') + (protocol ? sweptNote(protocol) : ''),
+    section('Where the time goes', apart(timed, isSoftware, stagesChart)), // an adapter may have no timestamps
+    evaluation ? accuracy(evaluation) : '',
+    section('All figures', `${table(COLUMNS, markedRows(result))}<p class="note">${escapeHtml(LEGEND)}</p>`),
+    sweepTable('tokens', tokens) + sweepTable('threads', threads) + stagesTable(timed),
+    section('Environment', facts(environmentRows(result))),
+    section('Repeat it', `<pre><code>${escapeHtml(result.command)}</code></pre>`),
   ];
   const lead = `${environment.cpu}, ${environment.cores} cores; ${environment.adapter ?? 'no GPU'}; ${environment.date.slice(0, 10)}`;
   return htmlPage({ title: `${model.name}: latency and size`, lead, body: sections.join('\n') });
 }
 
-/** On an adapter without timestamps there are none. */
-const timed = ({ milliseconds }: { milliseconds: object }) => Object.keys(milliseconds).length > 0;
+/** A part of the page; none where there is nothing to show. */
+const section = (title: string, content: string): string => (content === '' ? '' : `<h2>${title}</h2>${content}`);
 
 const sweptNote = ({ warmups, samples, seconds }: Result['protocol']): string =>
   `<p class="note">Each point: up to ${warmups} warm-ups and ${samples} samples in ${seconds} s. A variant that needs longer for a forward leaves.</p>`;
@@ -274,6 +259,7 @@ function sweepTable(key: 'tokens' | 'threads', points: readonly Point[]): string
 }
 
 function stagesTable(stages: readonly Stage[]): string {
+  if (stages.length === 0) return '';
   const kernels = [...new Set(stages.flatMap(({ milliseconds }) => Object.keys(milliseconds)))];
   const rows = stages.map(({ variant, milliseconds }) => [
     nameOf(variant),

@@ -60,15 +60,7 @@ ul.legend i { display: inline-block; vertical-align: middle; min-width: 12px; wi
 mark { background: color-mix(in srgb, var(--series-5) 35%, transparent); color: inherit }`;
 
 /** The whole document. `body` is HTML; `title` and `lead` are text. */
-export const htmlPage = ({
-  title,
-  lead,
-  body,
-}: {
-  title: string;
-  lead: string;
-  body: string;
-}): string => `<!doctype html>
+export const htmlPage = ({ title, lead, body }: Record<'title' | 'lead' | 'body', string>): string => `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
