@@ -14,10 +14,11 @@ const unit = marked('unit');
 /** Tests of the page as it is built. */
 const page = marked('page');
 
-/** What takes long first, also where vitest has seen no run yet: the page, then the others, then what is short. */
+/** What takes long first, also where vitest has seen no run yet: the page and the GPU, then the others, then what is short. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]) {
-    const rank = ({ project }: TestSpecification) => ['page', 'system', 'unit'].indexOf(project.name);
+    const rank = ({ project, moduleId }: TestSpecification) =>
+      moduleId.endsWith('/webgpu.test.ts') ? 0 : ['page', 'system', 'unit'].indexOf(project.name);
     return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b));
   }
 }

@@ -50,9 +50,10 @@ const [, example, printed] = /```ts\n(import \{ load \} from 'bertlet';.*?\/\/ (
 )!;
 
 beforeAll(() => {
-  [tarball, weights] = pack('.', './weights/minilm-l6-qa') as [string, string];
   const dependencies = needed('bertlet', ROOT);
-  const tarballs = dependencies.flatMap((name) => pack(`./node_modules/${name}`));
+  const folders = ['.', './weights/minilm-l6-qa', ...dependencies.map((name) => `./node_modules/${name}`)];
+  let tarballs: string[];
+  [tarball, weights, ...tarballs] = pack(...folders) as [string, string, ...string[]];
   mkdirSync(project);
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module' }));
   const begin = performance.now();
