@@ -212,12 +212,12 @@ describe('weights that the device quantizes', () => {
 describe('whole model', () => {
   test('logits equal between all int8 kernels and tiles of the engine', async () => {
     const { items } = goldenJson<{ items: { inputIds: number[]; typeIds: number[] }[] }>('minilm-questions');
-    const { inputIds, typeIds } = items[0]!;
+    const [inputIds, typeIds] = [items[0]!.inputIds, items[0]!.typeIds].map((all) => Int32Array.from(all.slice(0, 40)));
     const checkpoint = await openCheckpoint(CHECKPOINT);
     const logits: Float32Array[] = [];
     for (const [, make] of CHOICES.slice(0, 4)) {
       const bert = new Bert(new Runtime(make()), checkpoint.config, weightsOf(checkpoint, 'torch'));
-      logits.push(await bert.forward(Int32Array.from(inputIds), Int32Array.from(typeIds)));
+      logits.push(await bert.forward(inputIds!, typeIds!));
     }
     checkpoint.close();
     for (const other of logits) expect(other).toEqual(logits[0]);
