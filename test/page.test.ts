@@ -24,10 +24,11 @@ interface Asked {
 }
 interface Tiny {
   threads?: number;
+  adapter?: string;
   reason?: string;
   start?: number[];
 }
-const QUESTION = 'Who wrote the tests?'; // short: a software adapter takes seconds for the article
+const QUESTION = 'Who wrote the tests?';
 const CONTEXT = 'Ada Brown wrote the tests in Lisbon, and left.';
 
 describe('a page', () => {
@@ -75,37 +76,36 @@ describe('a page', () => {
   test('webgpu and cpu answer alike, with threads and without (webgpu in int8: webTrouble.test.ts)', async () => {
     const node = await load(CHECKPOINT, { dtype: 'fp32', threads: 1 });
     const { ids, typeIds } = node.tokenizer.encodePair(QUESTION, CONTEXT);
-    const want = await node.logits({ inputIds: ids, tokenTypeIds: typeIds });
+    const inNode = await node.logits({ inputIds: ids, tokenTypeIds: typeIds });
     await node.dispose();
     const page = await open(true);
     const rows = [
       await ask(page, { device: 'cpu', dtype: 'fp32', threads: 2 }),
       await ask(page, { device: 'cpu', dtype: 'int8' }),
-      await ask(page, { device: 'webgpu', dtype: 'fp32' }),
     ];
     mkdirSync(join(ROOT, 'test-output'), { recursive: true });
     await picture(page, { path: join(ROOT, 'test-output', 'page.png') });
     const alone = await open(false);
     rows.push(await ask(alone, { device: 'cpu', dtype: 'fp32' }));
-    expect(rows.map(({ text }) => text)).toEqual(Array(4).fill('Ada Brown'));
-    expect(rows.map(({ info }) => info.threads ?? info.adapter)).toEqual([
-      2,
-      expect.any(Number),
-      expect.stringMatching(/swiftshader.*\(software\)/),
-      1,
-    ]);
+    expect(rows.map(({ text }) => text)).toEqual(Array(3).fill('Ada Brown'));
+    expect(rows.map(({ info }) => info.threads)).toEqual([2, expect.any(Number), 1]);
     expect(rows[1]!.info.threads).toBeGreaterThan(1);
-    const [threads, , gpu, single] = rows as [Asked, Asked, Asked, Asked];
+    const [threads, , single] = rows as [Asked, Asked, Asked];
     for (const end of ['start', 'end'] as const) {
-      expect(threads[end], 'cpu in a page and in Node: equal bits').toEqual([...want[end]]);
+      expect(threads[end], 'cpu in a page and in Node: equal bits').toEqual([...inNode[end]]);
       expect(single[end]).toEqual(threads[end]);
-      expect(largestDifference(gpu[end], want[end])).toBeLessThan(2e-3);
     }
     for (const { progress } of rows) {
       const total = (await stat(join(CHECKPOINT, 'model.safetensors'))).size;
       expect(progress).toEqual({ file: 'model.safetensors', loaded: total, total });
     }
     expect(errors).toEqual([]);
+    const gpu = await tiny(page, { device: 'webgpu', dtype: 'fp32' }); // a software adapter takes seconds for the other
+    expect(gpu.adapter).toMatch(/swiftshader.*\(software\)/);
+    await using fp32 = await load(TINY, { threads: 1, dtype: 'fp32' });
+    const { start } = await fp32.logits({ inputIds: [2, 5, 6, 3], tokenTypeIds: [0, 0, 0, 0] });
+    expect(largestDifference(gpu.start!, start)).toBeLessThan(1e-4);
+    errors.length = 0; // the browser's own line about a file that the tokenizer may have
   });
   test.each([true, false])(
     '100 answers at once, isolated %s: events have their turn, an abort ends one',

@@ -16,7 +16,7 @@ describe('the embedded checkpoint, all layers', () => {
   afterAll(async () => {
     for (const qa of cpu.values()) await (await qa).dispose();
   });
-  // fp32: page.test.ts
+  // The weights are float16, so fp32 computes with the same numbers.
   test.each(['fp16', 'int8'] as const)('%s: answers as the CPU does', async (dtype) => {
     const qa = await load(CHECKPOINT, { device: 'webgpu', dtype });
     expect(qa.info).toMatchObject({ device: 'webgpu', dtype, adapter: expect.any(String) });
