@@ -14,7 +14,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   {
     name: 'questions, doors',
     files: ['src/{qa,queue,spans,index,tensor,errors,options,platform,float16}.ts'],
-    cap: 701,
+    cap: 698,
   },
   { name: 'text', files: ['src/text/*.ts'], cap: 624 },
   { name: 'pickles', files: ['src/checkpoint/pytorch.ts'], cap: 224 },
@@ -25,7 +25,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'op table', files: ['kernels/*.ts'], cap: 394 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
-const [ALL, CLOSURE, FUNCTION] = [7497, 1486, 60];
+const [ALL, CLOSURE, FUNCTION] = [7497, 1483, 60];
 /** From question to answer on the reference device: these files, and what they import. */
 const PATH = ['text/tokenizer', 'text/wordpiece', 'qa', 'devices/reference'].map((name) => `src/${name}.ts`);
 

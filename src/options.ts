@@ -47,14 +47,11 @@ export const strings = rule<readonly string[]>(
 /** @param where for the words: `on cpu` */
 export const oneOf = <V>(names: readonly V[], where = '') =>
   rule<V>(`${names.join(', ').replace(/^,/, 'none,')}${where && ` ${where}`}`, (value) => names.includes(value as V));
-/** Known by its name, as all that may come from another realm, such as that of a test runner, which has classes of its own. */
-export const isObject = (value: unknown): value is Record<string, unknown> =>
-  Object.prototype.toString.call(value) === '[object Object]';
+/** Name of a value's class. By it, and not by `instanceof`: another realm, such as that of a test runner, has classes of its own. */
+const classOf = (value: unknown): string => Object.prototype.toString.call(value).slice('[object '.length, -1);
+export const isObject = (value: unknown): value is Record<string, unknown> => classOf(value) === 'Object';
 export const object = rule<object>('an object', isObject);
-export const abortSignal = rule<AbortSignal>(
-  'an AbortSignal',
-  (value) => Object.prototype.toString.call(value) === '[object AbortSignal]',
-);
+export const abortSignal = rule<AbortSignal>('an AbortSignal', (value) => classOf(value) === 'AbortSignal');
 /** Rule for a value that is checked elsewhere. */
 export const anything = <V>() => rule<V>('anything', () => true);
 export const required = <V>(option: Option<V | undefined>) =>

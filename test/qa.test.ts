@@ -337,6 +337,21 @@ describe('several passages', () => {
     ]);
     expect(await qa.answer({ ...options, contexts, topK: 1 })).toEqual(answers.slice(0, 1));
   });
+  test('long ones without a stride: each is read again for itself, in the order of the passages', async () => {
+    const { qa, lengths } = markers(2);
+    const long = [`${filler(30)}s x e ${filler(30)}`, 'x s', `s e ${filler(70)}`];
+    const told: number[] = [];
+    const ask = (input: { contexts: string[] } | { context: string }) =>
+      qa.answer({ question: 'q', maxTokens: 44, topK: 5000, ...input, onProgress: ({ total }) => told.push(total) });
+    const answers = await ask({ contexts: long });
+    expect(lengths.length).toBe(2 + 1 + 2 + 2); // parts of each, and two that are read again
+    expect(new Set(told)).toEqual(new Set([7]));
+    for (const [i, context] of long.entries()) {
+      const alone = (await ask({ context })).filter(({ noAnswer }) => !noAnswer);
+      const here = answers.filter((a) => a.context === i && !a.noAnswer);
+      expect(here.map(({ context, ...answer }) => answer)).toEqual(alone);
+    }
+  });
   test('"no answer" is that of the passage whose best span fits best; where no passage has words, it is all there is', async () => {
     const { qa } = markers(11);
     const [none, best] = await qa.answer({ ...options, contexts });
