@@ -48,7 +48,7 @@ export const strings = rule<readonly string[]>(
 export const oneOf = <V>(names: readonly V[], where = '') =>
   rule<V>(`${names.join(', ').replace(/^,/, 'none,')}${where && ` ${where}`}`, (value) => names.includes(value as V));
 /** Name of a value's class. By it, and not by `instanceof`: another realm, such as that of a test runner, has classes of its own. */
-const classOf = (value: unknown): string => Object.prototype.toString.call(value).slice('[object '.length, -1);
+export const classOf = (value: unknown): string => Object.prototype.toString.call(value).slice('[object '.length, -1);
 export const isObject = (value: unknown): value is Record<string, unknown> => classOf(value) === 'Object';
 export const object = rule<object>('an object', isObject);
 export const abortSignal = rule<AbortSignal>('an AbortSignal', (value) => classOf(value) === 'AbortSignal');

@@ -20,6 +20,7 @@ import {
   abortSignal,
   callback,
   check,
+  classOf,
   type GivenOf,
   oneOf,
   optionsOf,
@@ -69,8 +70,6 @@ const WIDEN = 'Use `toFloat32` or `quantizeWeight`.';
 const isCount = (size: unknown): boolean => Number.isSafeInteger(size) && (size as number) >= 1;
 const listed = (values: unknown): string =>
   Array.isArray(values) ? `[${values.slice(0, 9).map(preview)}]` : preview(values);
-/** An array's class by its name, not by instanceof: another realm has classes of its own. */
-const classOf = (array: unknown): string => Object.prototype.toString.call(array).slice(8, -1);
 const described = (array: unknown): string =>
   ArrayBuffer.isView(array) ? `${classOf(array)} of ${(array as Int8Array).length}` : preview(array);
 
