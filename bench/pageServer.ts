@@ -4,6 +4,7 @@ import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
+import { text } from 'node:stream/consumers';
 
 const TYPES: Record<string, string> = {
   '.html': 'text/html',
@@ -16,14 +17,17 @@ const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-em
 
 export type PageServer = Awaited<ReturnType<typeof pageServer>>;
 
+/** @param options `lengths`: tell how long files are; `onPost`: told what a page posts */
 export async function pageServer(
   folder: string,
-  { isolated, lengths = true }: { isolated: boolean; lengths?: boolean },
+  options: { isolated: boolean; lengths?: boolean; onPost?: (body: string) => void },
 ) {
+  const { isolated, lengths = true, onPost } = options;
   /** Files whose second half waits for a promise. */
   const halves = new Map<string, Promise<void>>();
-  const server = createServer(async ({ url }, response) => {
-    const { pathname } = new URL(url!, 'http://localhost');
+  const server = createServer(async (request, response) => {
+    if (request.method === 'POST') onPost?.(await text(request));
+    const { pathname } = new URL(request.url!, 'http://localhost');
     const path = join(folder, normalize(pathname.endsWith('/') ? `${pathname}index.html` : pathname));
     const size = await stat(path).then(
       (file) => file.size,
