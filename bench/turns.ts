@@ -35,7 +35,7 @@ export function startChild(name: string, file: string, args: string[], env = pro
     const { value, done } = await lines.next();
     if (!done) return JSON.parse(value) as T;
     const how = await closed;
-    throw new BertletError('device', `${name}: expected an answer, got a process that ended (${how}). ${said.trim()}`);
+    throw new BertletError('device', `${name}: expected an answer, got a process that ended (${how}). ${said}`.trim());
   };
   return {
     next,

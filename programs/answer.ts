@@ -84,8 +84,11 @@ export async function run(path: string | undefined, options: Options, io: Io): P
 
 const sizeOf = (line: Line | undefined) => (line ? line.bytes.length + 1 : 0);
 const otherLine = (path: string, line: number) => {
-  const advice = 'Go on with the same questions, model and options.';
-  return new BertletError('file', `${path}: line ${line}: expected what is answered now, got another. ${advice}`);
+  const advice = 'Go on with the same questions, model and options, or give another --out.';
+  return new BertletError(
+    'file',
+    `${path}: line ${line}: expected the answer that this call gives, got another. ${advice}`,
+  );
 };
 
 /** Writes to a file behind so many bytes. */

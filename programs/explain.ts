@@ -36,7 +36,7 @@ async function specimen(
   const [linear, ...numbers] = microscope?.split(':') ?? [];
   const name = microscope ? names.find((one) => nameOf(place([one])) === linear) : worst(linears, 'torch').names[0];
   const wrong = (expected: string) => inputError('--microscope', expected, JSON.stringify(microscope));
-  if (!name) throw wrong(`the name of a linear before a colon, from layer 0 query to ${names.at(-1)}`);
+  if (!name) throw wrong(`the name of a linear, from layer 0 query to ${names.at(-1)}, before :TOKEN:OUTPUT`);
   const slide = await slideOf(checkpoint, { question, context }, (await openRuntime(device)).device, name);
   if (!microscope) return [slide, beginning(slide, answers.fp32.noAnswer ? -1 : answers.fp32.start)];
   const [token = -1, output = -1] = numbers.map((number) => (/^\d+$/.test(number) ? Number(number) : -1));

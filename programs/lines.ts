@@ -66,14 +66,14 @@ function objectOf(bytes: Buffer, place: string, refuse: typeof wrong = inputErro
     throw refuse(place, 'JSON in UTF-8', messageOf(error));
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw refuse(place, 'a JSON object', Array.isArray(value) ? 'an array' : String(value));
+  throw refuse(place, 'a JSON object', Array.isArray(value) ? `an array of ${value.length}` : String(value));
 }
 
 /** @throws BertletError `input` where a field is missing or has another type; fields of other names are let pass */
 function askedOf({ question, context, contexts }: Record<string, unknown>): Asked {
   const isText = (value: unknown): value is string => typeof value === 'string';
   const typeOf = (value: unknown) =>
-    value === undefined ? 'nothing' : Array.isArray(value) ? 'an array' : typeof value;
+    value === undefined ? 'nothing' : Array.isArray(value) ? `an array of ${value.length}` : typeof value;
   if (!isText(question)) throw inputError('question', 'a string', typeOf(question));
   if (contexts === undefined) {
     if (isText(context)) return { question, context };
@@ -81,7 +81,7 @@ function askedOf({ question, context, contexts }: Record<string, unknown>): Aske
   }
   if (context !== undefined) throw inputError('context', 'nothing beside `contexts`', typeOf(context));
   if (Array.isArray(contexts) && contexts.length > 0 && contexts.every(isText)) return { question, contexts };
-  throw inputError('contexts', 'an array of one string or more', typeOf(contexts));
+  throw inputError('contexts', 'an array of strings, one or more', typeOf(contexts));
 }
 
 export interface AnswerOptions {

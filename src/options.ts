@@ -4,7 +4,7 @@ import { inputError } from './errors.ts';
 /** Formats a value for an error message: short, printable, strings in quotes. */
 export function preview(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
-  if (Array.isArray(value)) return 'an array';
+  if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) return `an object (${value.constructor?.name ?? 'no class'})`;
   return String(value);
@@ -41,7 +41,7 @@ export const integer = (least: number, most = Infinity) =>
     (value) => Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most,
   );
 export const strings = rule<readonly string[]>(
-  'an array of one string or more',
+  'an array of strings, one or more',
   (value) => Array.isArray(value) && value.length > 0 && value.every(string.allows),
 );
 /** @param where for the words: `on cpu` */

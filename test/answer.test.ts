@@ -136,7 +136,7 @@ describe('the lines', () => {
     ['other fields', '{"id":"x","title":"y","question":"a","context":"b"}', { id: 'x', answers: [{ start: 0 }] }],
     ['half a line', '{', { id: null, line: 1, error: /^line: expected JSON in UTF-8, got Expected property name/ }],
     ['no UTF-8', Buffer.from([0x22, 0xff, 0x22]), { id: null, line: 1, error: /^line: expected JSON in UTF-8, got/ }],
-    ['no object', '[1]', { error: 'line: expected a JSON object, got an array.' }],
+    ['no object', '[1]', { error: 'line: expected a JSON object, got an array of 1.' }],
     ['no question', '{"id":1,"context":"b"}', { id: 1, error: 'question: expected a string, got nothing.' }],
     [
       'no passage',
@@ -144,7 +144,11 @@ describe('the lines', () => {
       { error: /^context: expected a string, got nothing\. Or give `contexts`/ },
     ],
     ['both', '{"question":"b","context":"c","contexts":["d"]}', { error: /^context: expected nothing beside/ }],
-    ['no passages', '{"question":"b","contexts":[]}', { error: /^contexts: expected an array of one string or more/ }],
+    [
+      'no passages',
+      '{"question":"b","contexts":[]}',
+      { error: /^contexts: expected an array of strings, one or more, got an array of 0\.$/ },
+    ],
     ['a long question', `{"question":"${'a '.repeat(99)}","context":"c"}`, { error: /^question: expected at most/ }],
   ])('%s', async (_, line, want) => {
     const { status, out } = await run(written(Buffer.concat([Buffer.from(line), Buffer.from('\n')])));
@@ -266,8 +270,16 @@ describe('an output file', () => {
   });
   test.each<[string, (out: string) => string[], RegExp]>([
     ['one is there', () => [], /\(file\): .*: expected no file, got one\. Go on with it by --resume, or remove it\./],
-    ['other options', () => ['--resume'], /jsonl: line 3: expected what is answered now, got another\. Go on with/],
-    ['fewer questions', () => ['--resume', '--top-k', '2', '--fewer'], /jsonl: line 3: expected what is answered now/],
+    [
+      'other options',
+      () => ['--resume'],
+      /jsonl: line 3: expected the answer that this call gives, got another\. Go on with/,
+    ],
+    [
+      'fewer questions',
+      () => ['--resume', '--top-k', '2', '--fewer'],
+      /jsonl: line 3: expected the answer that this call gives/,
+    ],
     ['no file', () => ['--resume', '--none'], /--resume: expected a file to go on with, got none\. Give --out\./],
   ])('%s', async (_, more, message) => {
     const out = written(`${answers.split('\n').slice(0, 3).join('\n')}\n`);

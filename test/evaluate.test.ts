@@ -191,7 +191,7 @@ describe('the program', () => {
     expect([status, error]).toEqual([0, '']);
     Object.assign(qas[1]!, { id: '2' });
     const twice = written(data);
-    expect((await run(twice, ...ARGS)).error).toMatch(/expected one of its own, got 2 again/);
+    expect((await run(twice, ...ARGS)).error).toMatch(/expected an id that no other question has, got 2 again/);
   });
   test('a second run into the same predictions says so and stops; one that was killed is no hindrance', async () => {
     const [data, kept] = [written(squad(1)), fresh('jsonl')];
@@ -255,7 +255,7 @@ describe('the program', () => {
         await run(written(squad(1)), ...ARGS, '--dtype', 'fp32', '--predictions', kept);
         return [data, ...ARGS, '--predictions', kept];
       },
-      /\.jsonl: dataset: expected [0-9a-f]{64}, got [0-9a-f]{64}\. Give another file/,
+      /\.jsonl: expected predictions of dataset [0-9a-f]{64}, got [0-9a-f]{64}\. Give another file/,
     ],
   ])('error, exit code 1: %s', async (_, args, message) => {
     const { status, error } = await run(...(await args(written(squad(2)))));
@@ -314,7 +314,7 @@ describe('files of SQuAD', () => {
     [changed((qas) => delete qas[2]!.id), `${at}\\.qas\\[2\\]\\.id: expected a string`],
     [
       changed((qas) => Object.assign(qas[2]!, { id: '0-0' })),
-      `${at}\\.qas\\[2\\]\\.id: expected one of its own, got 0-0 again`,
+      `${at}\\.qas\\[2\\]\\.id: expected an id that no other question has, got 0-0 again`,
     ],
     [
       changed((qas) => Object.assign(qas[2]!, { question: 1 })),
@@ -433,9 +433,13 @@ describe('predictions', () => {
     }
   });
   test.each<[string, object, RegExp]>([
-    ['dataset', { dataset: { name: 'd', sha256: 'd2' } }, /: dataset: expected d2, got d1\. Give another file/],
-    ['model', { model: { name: 'm', sha256: 'm2' } }, /: model: expected m2, got m1/],
-    ['options', { options: { maxTokens: 256 } }, /: maxTokens: expected 256, got 384/],
+    [
+      'dataset',
+      { dataset: { name: 'd', sha256: 'd2' } },
+      /: expected predictions of dataset d2, got d1\. Give another file/,
+    ],
+    ['model', { model: { name: 'm', sha256: 'm2' } }, /: expected predictions of model m2, got m1/],
+    ['options', { options: { maxTokens: 256 } }, /: expected predictions of maxTokens 256, got 384/],
   ])('another %s', (_, other, message) => {
     const file = fresh('jsonl');
     new Predictions(file, header).close();

@@ -406,7 +406,11 @@ describe('the program', () => {
     [['--context', 'a', '--context-file', 'b'], 2, /cannot be used with/],
     [['--model', './nowhere'], 1, /BertletError \(file\): \.\/nowhere: expected config\.json/],
     [[...ask, '--microscope', 'layer 0 key:0:0'], 2, /--microscope: expected --report as well/],
-    [[...ask, '--report', '/dev/null', '--microscope', 'a:0:0'], 2, /the name of a linear before a colon.*got "a:0:0"/],
+    [
+      [...ask, '--report', '/dev/null', '--microscope', 'a:0:0'],
+      2,
+      /the name of a linear, from layer 0 query to .*, before :TOKEN:OUTPUT, got "a:0:0"/,
+    ],
     [
       [...ask, '--report', '/dev/null', '--microscope', 'layer 0 key:99:0'],
       2,

@@ -210,7 +210,7 @@ describe('wrong files', () => {
     ['flax_model.msgpack', /got weights for Flax \(flax_model\.msgpack\)\. /],
     ['model.onnx', /got a graph of ONNX \(model\.onnx\)\. Use the checkpoint/],
     ['onnx/model.onnx', /got a graph of ONNX \(onnx\/model\.onnx\)\. Use the checkpoint/],
-    ['minilm-q8_0.gguf', /expected model\.safetensors or .*, got none\. .* GGUF is none\.$/],
+    ['minilm-q8_0.gguf', /expected model\.safetensors or .*, got none\. .* GGUF does not open\.$/],
   ])('%s in place of the weights: the cause', async (name, message) => {
     mkdirSync(join(folder, 'onnx'));
     writeFileSync(join(folder, name), 'of another format');

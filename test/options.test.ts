@@ -41,7 +41,7 @@ describe('load', () => {
     [{ revision: 5 }, /^revision: expected a string, got 5\.$/],
     [{ onProgress: 'tell me' }, /^onProgress: expected a function, got "tell me"\.$/],
     [null, /^load: options: expected an object, got null\.$/],
-    [['cpu'], /^load: options: expected an object, got an array\.$/],
+    [['cpu'], /^load: options: expected an object, got an array of 1\.$/],
   ])('%j is refused', (options, message) =>
     expectError('input', message, () => load(TINY, options as unknown as LoadOptions)),
   );

@@ -378,9 +378,9 @@ describe('several passages', () => {
     ]);
   });
   test.each<[object, RegExp]>([
-    [{ contexts: [] }, /^contexts: expected an array of one string or more, got an array\.$/],
-    [{ contexts: ['a', 1] }, /^contexts: expected an array of one string or more/],
-    [{ contexts: 'a' }, /^contexts: expected an array of one string or more, got "a"\.$/],
+    [{ contexts: [] }, /^contexts: expected an array of strings, one or more, got an array of 0\.$/],
+    [{ contexts: ['a', 1] }, /^contexts: expected an array of strings, one or more/],
+    [{ contexts: 'a' }, /^contexts: expected an array of strings, one or more, got "a"\.$/],
     [{ contexts: ['a'], context: 'b' }, /^context: expected none beside `contexts`, got "b"\.$/],
   ])('%j is refused', (wrong, message) =>
     expectError('input', message, () => markers(0).qa.answer({ question: 'q', ...wrong } as never)),

@@ -85,7 +85,7 @@ export function parseSquad(text: string, name: string): Pick<Dataset, 'format' |
       const context = typed<string>(paragraph, place_, 'context', 'string');
       for (const [qa, at] of objects(paragraph, place_, 'qas')) {
         const id = idOf(qa, at);
-        if (ids.has(id)) throw fileError(`${name}: ${at}.id`, 'one of its own', `${id} again`);
+        if (ids.has(id)) throw fileError(`${name}: ${at}.id`, 'an id that no other question has', `${id} again`);
         ids.add(id);
         const question = typed<string>(qa, at, 'question', 'string');
         const answers = objects(qa, at, 'answers').map(([answer, where]) =>

@@ -151,6 +151,6 @@ function checkHeader(found: unknown, header: Header, path: string): void {
   const [wanted, there] = [identity(header), identity(found as Header)];
   for (const name of Object.keys({ ...there, ...wanted })) {
     if (isDeepStrictEqual(wanted[name], there[name])) continue;
-    throw fileError(`${path}: ${name}`, wanted[name], there[name], 'Give another file for these predictions.');
+    throw fileError(path, `predictions of ${name} ${wanted[name]}`, there[name], 'Give another file for these.');
   }
 }

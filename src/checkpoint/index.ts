@@ -81,7 +81,7 @@ async function refuseMissing(files: Files, name: string): Promise<never> {
   const ofModel = name === 'config.json' || name.startsWith(WEIGHTS[0]!);
   for (const [file, format, advice] of ofModel ? FOREIGN : [])
     if (await isThere(files, file)) throw fault('file', files.name, name, `${format} (${file})`, advice);
-  const advice = 'A checkpoint is a folder as Hugging Face saves it, of safetensors or PyTorch; GGUF is none.';
+  const advice = 'A checkpoint is a folder as Hugging Face saves it, of safetensors or PyTorch; GGUF does not open.';
   throw fault('file', files.name, name, 'none', advice);
 }
 

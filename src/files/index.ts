@@ -167,7 +167,7 @@ export function blobs(files: Iterable<File> | Record<string, Blob | Uint8Array>)
     : Object.entries(files as Record<string, Blob | Uint8Array>);
   const byName = new Map<string, Blob | Uint8Array>(entries);
   if (!entries.every(isFile) || byName.size < entries.length) {
-    const got = entries.map(([name, file]) => `${name}: ${preview(file)}`);
+    const got = entries.map(([name, file]) => `${name ?? 'without a name'}: ${preview(file)}`);
     throw inputError('blobs', 'a File, Blob or Uint8Array for each name, and each name once', got.join(', '));
   }
   return filesBy('the given files', async (name, { onProgress }) => {

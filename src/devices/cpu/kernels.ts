@@ -78,7 +78,7 @@ export async function findKernels(shared: boolean, compilation: Compilation, mod
     const fused = instantiate(module, memory).isFused() ? 'fused' : 'no fused';
     return { module, choice, simd: `${set} SIMD, ${fused} multiply-add`, measured: trial.measured, reasons };
   }
-  throw fault('device', 'cpu', 'kernels that work', `none: ${reasons.join('; ')}`, 'Use `reference`.');
+  throw fault('device', 'cpu', 'kernels that work', `none: ${[...new Set(reasons)].join('; ')}`, 'Use `reference`.');
 }
 
 /** Makes the error for a module that this engine has the instructions of, and does not compile. */
