@@ -204,7 +204,9 @@ describe('bertlet bench', () => {
       ...['--sweep', '--json', '--seconds', '5'],
     ]);
     expect(status).toBe(0);
-    const { benchmarks, environment, stages, sweeps } = JSON.parse(out) as Result;
+    const result = JSON.parse(out) as Result;
+    const { benchmarks, environment, stages, sweeps } = result;
+    expect(textOf(result)).toMatch(/^\| webgpu fp16 \(software\) +\| +16 \|/m);
     expect(benchmarks.map(({ name }) => name)).toEqual(['webgpu fp16']);
     expect(environment).toMatchObject({ software: true, adapter: expect.stringContaining('(software)') });
     for (const { software, gpu_bytes, speedup, report } of benchmarks) {

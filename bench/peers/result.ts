@@ -50,15 +50,15 @@ export const label = ({ engine, version, dtype, place }: Omit<Hello, 'start'>): 
 const kernelsOf = (engines: readonly Omit<Hello, 'start'>[]) =>
   engines.find(({ engine, dtype }) => engine === 'bertlet' && dtype !== 'fp32')?.kernels ?? '';
 
+const startOf = ({ start }: Timed) =>
+  [start.milliseconds, start.cpu, start.megabytes, start.again].map((value) => value?.toFixed(0) ?? '');
+
 export function peersText({ environment, what, threads, engines, installed }: Peers): string {
   const rows = engines.map((each) => [
     label(each),
     ...[each.median, each.best].map((value) => value.toFixed(1)),
     each.ratio?.toFixed(2) ?? '',
-    ...(installed
-      ? [each.start.milliseconds, each.start.cpu, each.start.megabytes].map((value) => value.toFixed(0))
-      : []),
-    ...(installed ? [each.start.again?.toFixed(0) ?? ''] : []),
+    ...(installed ? startOf(each) : []),
   ]);
   const start = installed ? ['start, ms', 'start, CPU ms', 'peak MB', 'again, ms'] : [];
   const sizes = Object.entries(installed ?? {}).map(([name, size]) => `${name} ${size.toFixed(1)}`);
@@ -98,29 +98,23 @@ export function squadText({ environment, dataset, model, threads, engines }: Squ
 /** README's table: three engines, and no cell without a figure. bertlet's int8 is `accurate`, the default. */
 export function comparedText({ environment, engines, installed }: Peers, squad: Squad): string {
   const names = ['bertlet', 'transformers.js', 'PyTorch'];
-  const both = <E extends Omit<Hello, 'start'>>(all: readonly E[], name: string, cell: (engine: E) => string) =>
-    ['int8', 'fp32'].map((dtype) => {
-      const found = all.find((each) => each.engine === name && each.dtype.replace(' accurate', '') === dtype);
-      if (!found) throw new Error(`${name}, ${dtype}: expected it in the results`);
-      return cell(found);
+  /** A cell for each name: the figure of its int8, and of its fp32. */
+  const cells = <E extends Omit<Hello, 'start'>>(all: readonly E[], figure: (engine: E) => string) =>
+    names.map((name) => {
+      const both = ['int8', 'fp32'].map((dtype) => {
+        const found = all.find((each) => each.engine === name && each.dtype.replace(' accurate', '') === dtype);
+        if (!found) throw new Error(`${name}, ${dtype}: expected it in the results`);
+        return figure(found);
+      });
+      return both.join(' / ');
     });
-  const row = (what: string, cell: (name: string) => string) => [what, ...names.map(cell)];
-  const times = (cell: (engine: Timed) => string) => (name: string) => both(engines, name, cell).join(' / ');
+  const sizes = names.map((name) => installed![name]!.toFixed(name === 'bertlet' ? 1 : 0));
   const rows = [
-    row(
-      'an answer, ms',
-      times(({ median }) => median.toFixed(1)),
-    ),
-    row(
-      'from import to the first answer, ms',
-      times(({ start }) => start.milliseconds.toFixed(0)),
-    ),
-    row(
-      'peak memory, MB',
-      times(({ start }) => start.megabytes.toFixed(0)),
-    ),
-    row('installed, MB', (name) => installed![name]!.toFixed(name === 'bertlet' ? 1 : 0)),
-    row('F1, SQuAD 1.1', (name) => both(squad.engines, name, ({ one }) => one!.figures.f1.toFixed(1)).join(' / ')),
+    ['an answer, ms', ...cells(engines, ({ median }) => median.toFixed(1))],
+    ['from import to the first answer, ms', ...cells(engines, ({ start }) => start.milliseconds.toFixed(0))],
+    ['peak memory, MB', ...cells(engines, ({ start }) => start.megabytes.toFixed(0))],
+    ['installed, MB', ...sizes],
+    ['F1, SQuAD 1.1', ...cells(squad.engines, ({ one }) => one!.figures.f1.toFixed(1))],
   ];
   const versions = names.slice(1).map((name) => `${name} ${engines.find(({ engine }) => engine === name)!.version}`);
   const made = `${machine(environment)}. ${versions.join(', ')}; F1 on ${squad.dataset.answerable} questions.`;

@@ -68,7 +68,7 @@ export class ByteLevelBpe implements TokenModel {
     for (const char of CHARS) expectToken(vocab, char, 'the byte');
     for (const [token, id] of vocab) this.#tokens[id] = token;
     for (const [rank, [left, right]] of merges.entries()) {
-      for (const token of [left, right, left + right]) expectToken(vocab, token, 'of a merge the token');
+      for (const token of [left, right, left + right]) expectToken(vocab, token, "a merge's token");
       const pair = vocab.get(left)! * this.#tokens.length + vocab.get(right)!;
       this.#merges.set(pair, [rank, vocab.get(left + right)!]);
     }
