@@ -10,7 +10,7 @@ import { parseSync, Visitor } from 'oxc-parser';
 const ROOT = join(import.meta.dirname, '..');
 /** The rooms, and the most code lines of each. Caps only fall: what does not fit removes something in its room first. */
 const ROOMS: { name: string; files: string[]; cap: number }[] = [
-  { name: 'engine core', files: ['src/{runtime,bert,quantize}.ts', 'src/devices/reference.ts'], cap: 836 },
+  { name: 'engine core', files: ['src/{runtime,bert,quantize}.ts', 'src/devices/reference.ts'], cap: 834 },
   {
     name: 'questions, doors',
     files: ['src/{qa,queue,spans,index,tensor,errors,options,platform,float16}.ts'],

@@ -110,9 +110,11 @@ export class Bert {
     this.config = config;
     const { hidden, embedding = hidden, types } = config;
     const upload = (name: string, first = 0) => {
-      const table = readWeights(weights, [name]) as Float;
-      const uploaded = runtime.tensor(rowsFrom(first, table));
-      free(table.data);
+      const { dtype, shape, data } = readWeights(weights, [name]) as HostTensor<Uint16Array>;
+      const [rows = 0, ...columns] = shape; // no columns of a vector, whose `first` is 0
+      const rest = data.subarray(first * (columns[0] ?? 0));
+      const uploaded = runtime.tensor({ dtype, shape: [rows - first, ...columns], data: rest });
+      free(data);
       return uploaded;
     };
     const norm = (name: string): Norm => ({ gamma: upload(`${name}.weight`), beta: upload(`${name}.bias`) });
@@ -209,15 +211,6 @@ export class Bert {
     const values = await this.#runtime.read(logits, options);
     return logits.sequences.map(({ first, tokens }) => values.subarray(2 * first, 2 * (first + tokens)));
   }
-}
-
-/** A tensor of float32 or float16. */
-type Float = HostTensor<Float32Array> | HostTensor<Uint16Array>;
-/** The rows of a table from `first` on; of a vector, and from 0 on, all. */
-function rowsFrom(first: number, table: Float): Float {
-  if (first === 0) return table;
-  const [rows = 0, columns = 0] = table.shape;
-  return { ...table, shape: [rows - first, columns], data: table.data.subarray(first * columns) } as Float;
 }
 
 const NUMBERS = { F32: Float32Array, F16: Uint16Array, I8: Int8Array } as const;

@@ -48,11 +48,8 @@ export type Scheme = 'torch' | 'accurate';
 export const scheme = oneOf<Scheme>(['torch', 'accurate']);
 
 /** A linear's weight in int8. The zero point is 0 (symmetric), so `weight ≈ data * scale[row]`. */
-export interface QuantizedTensor {
+export interface QuantizedTensor extends HostTensor<Int8Array> {
   readonly dtype: 'I8';
-  /** [out, in] */
-  readonly shape: readonly number[];
-  readonly data: Int8Array;
   /** [out]: one scale for each output feature. In the `torch` scheme all scales of a matrix are equal; stacked matrices keep theirs. */
   readonly scale: Float32Array;
   /** How weights and activations are quantized. Activations: `torch` per tensor, `accurate` per token (quantize.ts). */
@@ -129,17 +126,21 @@ export function refuseFloat16(name: string, { dtype }: LinearWeight): void {
 /** The rows of one sequence of a batch. */
 export type Rows = { readonly first: number; readonly tokens: number };
 
-/** A matrix [rows, columns] of float32 on a device: an upload, or the result of an op. Made by `Runtime` alone. */
-export interface Tensor {
-  readonly runtime: Runtime;
-  readonly shape: readonly [rows: number, columns: number];
-  /**
-   * Rows of each sequence, which add up to all rows. A batch has the rows of its sequences one after another, without
-   * padding. What is no batch is one sequence.
-   */
+/**
+ * The rows of a tensor by sequences: a batch has the rows of its sequences one after another, without padding. What is no
+ * batch is one sequence.
+ */
+interface Batch {
+  /** Rows of each sequence, which add up to all rows. */
   readonly lengths: readonly number[];
   /** Where each sequence begins, and how many rows it has. */
   readonly sequences: readonly Rows[];
+}
+
+/** A matrix [rows, columns] of float32 on a device: an upload, or the result of an op. Made by `Runtime` alone. */
+export interface Tensor extends Batch {
+  readonly runtime: Runtime;
+  readonly shape: readonly [rows: number, columns: number];
   /** Return value of the device's `upload`; null for the result of an op. */
   readonly buffer: unknown;
   /** The step that makes the tensor; null for an upload. */
@@ -291,8 +292,8 @@ export class Runtime {
     this.#checkAlive();
     const float16 = this.device.float16 && given && 'dtype' in given && given.dtype === 'F16';
     const [rows, columns] = checkMatrix('tensor', given, float16 ? 'F16' : 'F32', 1);
-    const own = lengthsOf(rows, lengths);
-    return this.#make(own, columns, this.device.upload(rows, columns, given.data));
+    const batch = batchOf(rows, lengths);
+    return this.#make(batch, columns, this.device.upload(rows, columns, given.data));
   }
 
   /**
@@ -328,20 +329,21 @@ export class Runtime {
     same('embedding', 'columns of type', hidden, type.shape[1]);
     checkIds('embedding: ids', ids, words);
     checkIds('embedding: typeIds', typeIds, types, ids.length);
-    const own = lengthsOf(ids.length, lengths);
-    const long = own.find((tokens) => tokens > positions);
+    const batch = batchOf(ids.length, lengths);
+    const long = batch.lengths.find((tokens) => tokens > positions);
     if (long !== undefined) throw inputError('embedding', `1 to ${positions} tokens, one for each position`, long);
-    const places = Int32Array.from(own.flatMap((tokens) => [...Array(tokens).keys()]));
+    const places = new Int32Array(ids.length);
+    for (const { first, tokens } of batch.sequences) for (let i = 0; i < tokens; i++) places[first + i] = i;
     // Copies: what is checked here is what `read` computes with. Word, type, position is BertEmbeddings' order of the sum.
     const indices = [ids.slice(), typeIds.slice(), places];
-    return this.#record(own, hidden, { op: 'rows', indices, reads: [word, type, position] });
+    return this.#record(batch, hidden, { op: 'rows', indices, reads: [word, type, position] });
   }
 
   /** Rows of a tensor by their numbers, in any order: [rows, columns] -> [indices, columns]. Of an upload or a result. */
   rows(x: Tensor, indices: Int32Array): Tensor {
     this.#check('rows', x);
     checkIds('rows: indices', indices, x.shape[0]);
-    return this.#record(lengthsOf(indices.length), x.shape[1], { op: 'rows', indices: [indices.slice()], reads: [x] });
+    return this.#record(batchOf(indices.length), x.shape[1], { op: 'rows', indices: [indices.slice()], reads: [x] });
   }
 
   /** `x + other`: of one shape, or `other` is one row, which is added to all: [rows, columns] -> same */
@@ -357,40 +359,40 @@ export class Runtime {
     const [rows, columns] = x.shape;
     if (other.shape[0] !== 1) same(how, `rows of [${x.shape}] and [${other.shape}]`, rows, other.shape[0]);
     same(how, `columns of [${x.shape}] and [${other.shape}]`, columns, other.shape[1]);
-    return this.#record(x.lengths, columns, { op: 'elementwise', how, reads: [x, other] });
+    return this.#record(x, columns, { op: 'elementwise', how, reads: [x, other] });
   }
 
   /** A function of each element; NaN stays NaN: [rows, columns] -> same */
   activation(x: Tensor, name: Activation): Tensor {
     this.#check('activation', x);
     check('activation: name', name, oneOf(ACTIVATIONS));
-    return this.#record(x.lengths, x.shape[1], { op: 'elementwise', how: name, reads: [x] });
+    return this.#record(x, x.shape[1], { op: 'elementwise', how: name, reads: [x] });
   }
 
   /** `exp(x - max) / sum exp(x - max)` of each row: [rows, columns] -> same */
   softmax(x: Tensor): Tensor {
     this.#check('softmax', x);
-    return this.#record(x.lengths, x.shape[1], { op: 'softmax', reads: [x] });
+    return this.#record(x, x.shape[1], { op: 'softmax', reads: [x] });
   }
 
   /** The mean of the rows of each sequence: [rows, columns] -> [sequences, columns] */
   mean(x: Tensor): Tensor {
     this.#check('mean', x);
-    return this.#record(lengthsOf(x.lengths.length), x.shape[1], { op: 'mean', reads: [x] });
+    return this.#record(batchOf(x.lengths.length), x.shape[1], { op: 'mean', reads: [x] });
   }
 
   /** The product of two tensors in float32: [m, k] x [k, n] -> [m, n] */
   matmul(x: Tensor, other: Tensor): Tensor {
     this.#check('matmul', x, other);
     same(`matmul [${x.shape}] x [${other.shape}]`, 'rows of the second', x.shape[1], other.shape[0]);
-    return this.#record(x.lengths, other.shape[1], { op: 'matmul', reads: [x, other] });
+    return this.#record(x, other.shape[1], { op: 'matmul', reads: [x, other] });
   }
 
   /** Rows become columns: [rows, columns] -> [columns, rows] */
   transpose(x: Tensor): Tensor {
     this.#check('transpose', x);
     const [rows, columns] = x.shape;
-    return this.#record(lengthsOf(columns), rows, { op: 'transpose', reads: [x] });
+    return this.#record(batchOf(columns), rows, { op: 'transpose', reads: [x] });
   }
 
   /** `(v - mean) / sqrt(variance + eps) * gamma + beta` of each row v of `x + residual`: [tokens, hidden] -> same */
@@ -408,7 +410,7 @@ export class Runtime {
     if (!(Number.isFinite(eps) && eps >= 0)) {
       throw inputError('layerNorm: eps', 'a number that is not negative', preview(eps));
     }
-    return this.#record(x.lengths, hidden, { op: 'layerNorm', eps, reads });
+    return this.#record(x, hidden, { op: 'layerNorm', eps, reads });
   }
 
   /**
@@ -421,7 +423,7 @@ export class Runtime {
     this.#checkOwn('linear', 'layer', isLayer(linear), linear);
     const { name, out, features } = linear;
     same(`${name} [${x.shape}] x [${out},${features}]`, 'input features', features, x.shape[1]);
-    return this.#record(x.lengths, out, { op: 'linear', linear, activation, reads: [x] });
+    return this.#record(x, out, { op: 'linear', linear, activation, reads: [x] });
   }
 
   /** `softmax(q k^T / sqrt(headDim)) v` for each head: query | key | value [tokens, 3 hidden] -> [tokens, hidden] */
@@ -431,7 +433,7 @@ export class Runtime {
     if (!isCount(heads) || columns % (3 * heads) !== 0) {
       throw inputError('attention', `${columns} columns to be 3 x heads x headDim`, `${preview(heads)} heads`);
     }
-    return this.#record(qkv.lengths, columns / 3, { op: 'attention', heads, reads: [qkv] });
+    return this.#record(qkv, columns / 3, { op: 'attention', heads, reads: [qkv] });
   }
 
   /**
@@ -481,28 +483,25 @@ export class Runtime {
   }
 
   /** Makes the tensor of an op. */
-  #record(lengths: readonly number[], columns: number, op: Op): Tensor {
+  #record(batch: Batch, columns: number, op: Op): Tensor {
     this.#checkAlive();
-    const y = this.#make(lengths, columns, null);
-    return Object.assign(y, { step: { ...op, y } });
+    const y = this.#make(batch, columns, null);
+    y.step = { ...op, y };
+    return y;
   }
-  #make(lengths: readonly number[], columns: number, buffer: unknown): Tensor {
-    let end = 0;
-    const sequences = lengths.map((tokens): Rows => {
-      end += tokens;
-      return { first: end - tokens, tokens };
-    });
-    const shape = [end, columns] as const;
-    const dispose = () => this.#free(x);
-    const freeing = { dispose, [Symbol.dispose]: dispose };
-    const x: Tensor = { runtime: this, order: this.#made++, shape, lengths, sequences, buffer, step: null, ...freeing };
-    return x;
+  #make({ lengths, sequences }: Batch, columns: number, buffer: unknown): Tensor & { step: Step | null } {
+    const { first, tokens } = sequences.at(-1)!;
+    const shape = [first + tokens, columns] as const;
+    const [order, dispose] = [this.#made++, Runtime.#dispose];
+    return { runtime: this, order, shape, lengths, sequences, buffer, step: null, dispose, [Symbol.dispose]: dispose };
   }
-  #free(x: Tensor): void {
-    if (x.step || this.#freed.has(x) || this.#disposed) return;
-    this.#freed.add(x);
-    this.#last = this.#last.then(() => this.device.free(x.buffer)); // reads that were asked for may need it
-  }
+  /** `dispose` of a tensor. */
+  static readonly #dispose = function (this: Tensor): void {
+    const { runtime, step, buffer } = this;
+    if (step || runtime.#freed.has(this) || runtime.#disposed) return;
+    runtime.#freed.add(this);
+    runtime.#last = runtime.#last.then(() => runtime.device.free(buffer)); // reads that were asked for may need it
+  };
   #checkAlive(): void {
     if (this.#disposed) throw fault('disposed', 'runtime', 'a runtime in use', 'a disposed one');
   }
@@ -534,10 +533,15 @@ function stepsOf(results: readonly Tensor[]): Step[] {
   return [...needed].sort((a, b) => a.y.order - b.y.order);
 }
 
-/** Rows of each sequence: by default all are one. */
-function lengthsOf(rows: number, lengths: readonly number[] = [rows]): readonly number[] {
-  const whole = Array.isArray(lengths) && lengths.every(isCount) && lengths.reduce((sum, n) => sum + n, 0) === rows;
-  if (whole && rows > 0) return lengths.slice();
+/** The sequences of so many rows: by default all are one. */
+function batchOf(rows: number, lengths: readonly number[] = [rows]): Batch {
+  let end = 0;
+  const sequences: Rows[] = [];
+  for (const tokens of Array.isArray(lengths) && lengths.every(isCount) ? lengths : []) {
+    sequences.push({ first: end, tokens });
+    end += tokens;
+  }
+  if (end === rows && rows > 0) return { lengths: lengths.slice(), sequences };
   throw inputError('lengths', `lengths of at least 1, ${rows} together`, listed(lengths));
 }
 

@@ -10,10 +10,10 @@ import { openCheckpoint, weightsOf } from '../src/checkpoint/index.ts';
 import { toFloat32 } from '../src/checkpoint/safetensors.ts';
 import type { KernelChoice } from '../src/devices/cpu/commands.ts';
 import { CpuDevice } from '../src/devices/cpu/device.ts';
-import { startCpu } from '../src/devices/cpu/start.ts';
 import { instantiate, WEIGHTS } from '../src/devices/cpu/threads.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import { Runtime, type Tensor } from '../src/runtime.ts';
+import { openRuntime } from '../src/tensor.ts';
 import type { TestedOp } from './opCases.ts';
 import {
   ACCUMULATOR_SIZES,
@@ -245,6 +245,6 @@ describe('whole model', () => {
 
 describe('options', () => {
   test.each([0, -1, 1.5, 1000])('threads: %d', (threads) =>
-    expectError('input', /threads: expected an integer from 1 to 256, got/, () => startCpu({ threads })),
+    expectError('input', /threads: expected an integer from 1 to 256, got/, () => openRuntime('cpu', { threads })),
   );
 });

@@ -7,7 +7,7 @@ import { constant, normal, tensor } from '../kernels/op.ts';
 import { Bert } from '../src/bert.ts';
 import { CpuDevice } from '../src/devices/cpu/device.ts';
 import { startCpu } from '../src/devices/cpu/start.ts';
-import { CommandList, instantiate, KERNELS, WEIGHTS } from '../src/devices/cpu/threads.ts';
+import { COMMAND_WORDS, CommandList, instantiate, KERNELS, WEIGHTS } from '../src/devices/cpu/threads.ts';
 import { quantizeWeight } from '../src/quantize.ts';
 import { Runtime, type Tensor } from '../src/runtime.ts';
 import { expectError, ROOT } from './support.ts';
@@ -253,10 +253,10 @@ describe('after an abort', () => {
       if (++computed === 3) list.cancel();
     });
     const list = new CommandList(memory, kernels, 0);
-    list.start([
-      [0, 1000],
-      [1, 1000],
-    ]);
+    const calls = new Int32Array(2 * COMMAND_WORDS);
+    calls.set([0, 1000]);
+    calls.set([1, 1000], COMMAND_WORDS);
+    list.start(calls);
     let ended = 'some';
     for (let claims = 0; claims < 1000; claims++) ended = list.work();
     expect([ended, computed]).toEqual(['last', 3]);

@@ -1,8 +1,8 @@
 /** The devices: the dtypes that each device supports, and how one is started, by its name or by `auto`. */
 import { BertletError, fault, messageOf } from '../errors.ts';
-import { boolean, check, type GivenOf, oneOf } from '../options.ts';
+import { boolean, check, type GivenOf, integer, oneOf } from '../options.ts';
 import type { Device, DeviceInfo } from '../runtime.ts';
-import { startCpu, THREADS } from './cpu/start.ts';
+import { startCpu } from './cpu/start.ts';
 import { ReferenceDevice } from './reference.ts';
 import { startWebgpu } from './webgpu/start.ts';
 
@@ -11,7 +11,7 @@ export type Dtype = 'fp32' | 'fp16' | 'int8';
 
 export const DEVICE_OPTIONS = {
   /** cpu: number of threads. Default: one for each core that this process may use. */
-  threads: THREADS,
+  threads: integer(1, 256),
   /**
    * cpu in Node: compiles the kernels with V8's revectorizer, which joins pairs of their 128-bit operations into 256-bit
    * ones: up to twice as fast. V8's flags are changed while the kernels are tested, once in a process, and set back, so

@@ -15,8 +15,8 @@
  * command comes later. Everything else is one command for all rows.
  */
 import { inputError } from '../../errors.ts';
-import type { Activation, Scheme, Step, Tensor } from '../../runtime.ts';
-import { KERNELS, type KernelName, MAX_CHUNKS, MAX_COMMANDS } from './threads.ts';
+import { ACTIVATIONS, type Activation, type Scheme, type Step, type Tensor } from '../../runtime.ts';
+import { COMMAND_WORDS, KERNELS, type KernelName, MAX_CHUNKS, MAX_COMMANDS } from './threads.ts';
 
 /** The inner products of int8 linears, which all give the same integers (linearInt8.wasm.ts). Commands have their index. */
 export const PRODUCTS = ['relaxed', 'signed', 'grouped', 'int16'] as const;
@@ -32,16 +32,19 @@ export interface KernelChoice {
   readonly tile: (typeof TILES)[number];
 }
 
-/** Memory of a tensor, or scratch. `at`: its address, fixed for an upload, otherwise chosen by each `run`; -1 until then. */
+/** Memory of a tensor, or scratch. */
 export interface Block {
+  /** Address: fixed for an upload, otherwise chosen by each `run`; -1 until then. */
   at: number;
+  /** The last command that names the block, while a program is compiled. */
+  last: number;
   readonly bytes: number;
   /** Elements of a row, with its padding. */
   readonly stride: number;
   /** Only of an upload: whether its elements are float16. */
   isHalf?: boolean;
   /** Contents of the block before the program runs. */
-  readonly data?: Int32Array;
+  readonly data?: Int32Array | undefined;
 }
 /** A packed linear. `weight`, `constants` and `offsets` are addresses; layouts: linear.wasm.ts, linearInt8.wasm.ts. */
 export interface PackedLinear {
@@ -68,12 +71,12 @@ interface Settings {
 }
 
 export const pad = (n: number, to: number): number => Math.ceil(n / to) * to;
-const scratch = (bytes: number): Block => ({ at: -1, bytes, stride: 0 });
-const filled = (data: Int32Array): Block => ({ at: -1, bytes: data.byteLength, stride: 0, data });
+const scratch = (bytes: number, stride = 0, data?: Int32Array): Block => ({ at: -1, last: 0, bytes, stride, data });
+const filled = (data: Int32Array): Block => scratch(data.byteLength, 0, data);
 /** The block of a tensor that a step makes. */
 function roomFor([rows, columns]: readonly [number, number]): Block {
   const stride = pad(columns, 16);
-  return { at: -1, bytes: pad(rows, 12) * stride * 4, stride };
+  return scratch(pad(rows, 12) * stride * 4, stride);
 }
 const at = (block: Block, behind: number): Argument => ({ block, behind });
 /** The address of a row of float32. */
@@ -93,7 +96,11 @@ function attentionChunks(tokens: number, heads: number, headDim: number): number
   if (products < 2 ** 18) return chunksOf(heads, heads * products, 2 ** 18);
   return Math.min(heads * Math.max(1, tokens >> 8), MAX_CHUNKS);
 }
-const floatBits = (value: number) => new Int32Array(Float32Array.of(value).buffer)[0]!;
+const NUMBER = new DataView(new ArrayBuffer(4));
+function floatBits(value: number): number {
+  NUMBER.setFloat32(0, value);
+  return NUMBER.getInt32(0);
+}
 
 /**
  * The commands of a step. `reads`: the blocks of the tensors that the step reads, in its order; `y`: the block of its result.
@@ -106,8 +113,8 @@ type Make<O extends Step['op']> = (
 ) => Command[];
 
 /** The activations by the numbers that kernels know them by (math.wasm.ts). */
-const ACTIVATIONS: readonly (Activation | undefined)[] = [undefined, 'gelu', 'relu', 'tanh', 'sigmoid'];
-const HOW: readonly ('add' | 'mul' | Activation | undefined)[] = ['add', 'mul', ...ACTIVATIONS.slice(1)];
+const CODES: readonly (Activation | undefined)[] = [undefined, ...ACTIVATIONS];
+const HOW = ['add', 'mul', ...ACTIVATIONS];
 
 /** How each op is computed. */
 const OPS: { readonly [O in Step['op']]: Make<O> } = {
@@ -158,12 +165,9 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     const [rows, features] = x!.shape;
     const packed = scratch(left.stride * y.stride * 4);
     const sizes = [rows, left.stride, y.stride, 0, TILES.indexOf(choice.tile)];
+    const chunks = chunksOf(y.stride / 16, left.stride * y.stride, 8192);
     return [
-      {
-        kernel: 'packRows',
-        chunks: chunksOf(y.stride / 16, left.stride * y.stride, 8192),
-        args: [right, packed, features, left.stride, y.stride],
-      },
+      { kernel: 'packRows', chunks, args: [right, packed, features, left.stride, y.stride] },
       { kernel: 'linear', chunks: panelChunks(rows, left, y, 2 ** 18), args: [left, packed, zerosOf(y), y, ...sizes] },
     ];
   },
@@ -182,13 +186,12 @@ const OPS: { readonly [O in Step['op']]: Make<O> } = {
     }));
   },
 
-  linear({ linear, activation, y: made }, reads, y, settings) {
+  linear(step, reads, y, settings) {
+    const { weight, constants, scheme } = step.linear.buffer as PackedLinear;
+    if (scheme) return int8Linear(step, reads, y, settings);
     const [x] = reads as [Block];
-    const { weight, constants, scheme } = linear.buffer as PackedLinear;
-    const code = ACTIVATIONS.indexOf(activation);
-    if (scheme) return int8Linear(linear.buffer as PackedLinear, code, made, x, y, settings);
-    const [rows] = made.shape;
-    const sizes = [rows, x.stride, y.stride, code, TILES.indexOf(settings.choice.tile)];
+    const [rows] = step.y.shape;
+    const sizes = [rows, x.stride, y.stride, CODES.indexOf(step.activation), TILES.indexOf(settings.choice.tile)];
     return [{ kernel: 'linear', chunks: panelChunks(rows, x, y, 2 ** 18), args: [x, weight, constants, y, ...sizes] }];
   },
 };
@@ -201,86 +204,86 @@ const panelChunks = (rows: number, x: Block, y: Block, min: number) =>
  * First x is quantized, then `linearInt8` multiplies the integers. The `torch` scheme has one range for all rows of a
  * sequence, so a `range` command comes before, for each sequence.
  */
-function int8Linear(
-  { weight, constants, offsets, scheme }: PackedLinear,
-  activation: number,
-  { shape: [rows], sequences }: Tensor,
-  x: Block,
-  y: Block,
-  { threads, choice }: Settings,
-): Command[] {
+const int8Linear: Make<'linear'> = ({ linear, activation, y: made }, reads, y, { threads, choice }) => {
+  const { weight, constants, offsets, scheme } = linear.buffer as PackedLinear;
+  const [x] = reads as [Block];
+  const [rows] = made.shape;
   const product = PRODUCTS.indexOf(choice.int8);
   const stride = x.stride * (choice.int8 === 'int16' ? 2 : 1); // bytes of a row of xq
   const room = pad(rows, 12);
   const [xq, scales, zeroPoints] = [scratch(room * stride), scratch(room * 4), scratch(room * 4)];
   const torch = scheme === 'torch';
-  const quantized = (torch ? sequences : [{ first: 0, tokens: rows }]).flatMap(({ first, tokens }): Command[] => {
+  const commands: Command[] = [];
+  for (const { first, tokens } of torch ? made.sequences : [{ first: 0, tokens: rows }]) {
     const chunks = rowChunks(tokens, x.stride);
     const parts = torch ? chunks : 0; // ranges, one for each chunk of `range`
     const ranges = scratch((parts + threads) * 64);
     const input = [rowOf(x, first), ranges, tokens, x.stride];
     const outputs = [at(xq, first * stride), at(scales, first * 4), at(zeroPoints, first * 4)];
-    const quantize: Command = {
-      kernel: 'quantize',
-      chunks,
-      args: [...input, ...outputs, product, Number(!torch), parts],
-    };
-    return torch ? [{ kernel: 'range', chunks, args: input }, quantize] : [quantize];
-  });
-  const sizes = [rows, x.stride, y.stride, activation, product, TILES.indexOf(choice.tile)];
+    if (torch) commands.push({ kernel: 'range', chunks, args: input });
+    commands.push({ kernel: 'quantize', chunks, args: [...input, ...outputs, product, Number(!torch), parts] });
+  }
+  const sizes = [rows, x.stride, y.stride, CODES.indexOf(activation), product, TILES.indexOf(choice.tile)];
   const sums = scratch(offsets ? threads * 512 : 0);
   const args = [xq, weight, constants, y, ...sizes, scales, zeroPoints, offsets, sums];
-  return [...quantized, { kernel: 'linearInt8', chunks: panelChunks(rows, x, y, 2 ** 20), args }];
-}
-
-/** A program as the threads run it: the words of each command, once its blocks have their places. */
-interface Program {
-  readonly calls: readonly (readonly number[])[];
-  /** Blocks that their data must fill before. */
-  readonly inputs: readonly Block[];
-  /** The blocks of the results. */
-  readonly blocks: readonly Block[];
-  /** Address behind the arena. */
-  readonly end: number;
-}
+  commands.push({ kernel: 'linearInt8', chunks: panelChunks(rows, x, y, 2 ** 20), args });
+  return commands;
+};
 
 /**
  * Compiles steps to commands, and places their blocks in an arena that begins at `from`.
+ * @returns `calls`, the words of all commands; `inputs`, the blocks that their data must fill before; the `blocks` of the
+ * results; and the arena's `end`
  * @throws BertletError `input` if there are more commands than fit
  */
-export function compile(steps: readonly Step[], results: readonly Tensor[], settings: Settings, from: number): Program {
-  const made = new Map(steps.map(({ y }) => [y, roomFor(y.shape)]));
+export function compile(steps: readonly Step[], results: readonly Tensor[], settings: Settings, from: number) {
+  const made = new Map<Tensor, Block>();
   const blockOf = (x: Tensor) => made.get(x) ?? (x.buffer as Block);
-  const commands = steps.flatMap((step) =>
-    (OPS[step.op] as Make<Step['op']>)(step, step.reads.map(blockOf), blockOf(step.y), settings),
-  );
+  const commands: Command[] = [];
+  for (const step of steps) {
+    const y = roomFor(step.y.shape);
+    commands.push(...(OPS[step.op] as Make<Step['op']>)(step, step.reads.map(blockOf), y, settings));
+    made.set(step.y, y);
+  }
   if (commands.length > MAX_COMMANDS) {
     const advice = 'Read a tensor between, or fewer sequences at once.';
     throw inputError('read', `a program of at most ${MAX_COMMANDS} calls of kernels`, commands.length, advice);
   }
   const blocks = results.map(blockOf);
-  const named = commands.map(({ args }) =>
-    args.flatMap((arg) => (typeof arg === 'number' ? [] : 'block' in arg ? arg.block : arg)),
-  );
-  const inputs = named.flat().filter(({ data }) => data);
-  named[0]?.unshift(...inputs);
-  const end = place(named, blocks, from);
-  const wordOf = (arg: Argument) =>
-    typeof arg === 'number' ? arg : 'block' in arg ? arg.block.at + arg.behind : arg.at;
-  const calls = commands.map(({ kernel, chunks, args }) => [KERNELS.indexOf(kernel), chunks, ...args.map(wordOf)]);
+  const { inputs, end } = place(commands, blocks, from);
+  const calls = new Int32Array(commands.length * COMMAND_WORDS);
+  for (const [i, { kernel, chunks, args }] of commands.entries()) {
+    let word = i * COMMAND_WORDS;
+    calls[word++] = KERNELS.indexOf(kernel);
+    calls[word++] = chunks;
+    for (const arg of args) {
+      calls[word++] = typeof arg === 'number' ? arg : 'block' in arg ? arg.block.at + arg.behind : arg.at;
+    }
+  }
   return { calls, inputs, blocks, end };
 }
 
 /**
- * Places blocks from an address on, and returns the address behind them. A block is alive from the first command that names
- * it to the last one, and gets the lowest gap between those alive then.
- * @param named the blocks that each command names
+ * Places blocks from an address on. A block is alive from the first command that names it to the last one, and gets the lowest
+ * gap between those alive then.
  * @param results blocks that are read in the end
+ * @returns the inputs, which are alive from the beginning, and the address behind all blocks
  */
-function place(named: readonly (readonly Block[])[], results: readonly Block[], from: number): number {
-  const last = new Map<Block, number>();
-  for (const [i, blocks] of named.entries()) for (const block of blocks) last.set(block, i);
-  for (const block of results) last.set(block, named.length);
+function place(commands: readonly Command[], results: readonly Block[], from: number) {
+  const inputs: Block[] = [];
+  const named = [inputs]; // the blocks of each command, and before them those that are filled before the first
+  for (const { args } of commands) {
+    const blocks: Block[] = [];
+    for (const arg of args) {
+      if (typeof arg === 'number') continue;
+      const block = 'block' in arg ? arg.block : arg;
+      block.last = named.length;
+      blocks.push(block);
+      if (block.data) inputs.push(block);
+    }
+    named.push(blocks);
+  }
+  for (const block of results) block.last = named.length;
   const alive: Block[] = []; // sorted by address
   let end = from;
   for (const [i, blocks] of named.entries()) {
@@ -294,7 +297,7 @@ function place(named: readonly (readonly Block[])[], results: readonly Block[], 
       alive.splice(index, 0, block);
       end = Math.max(end, block.at + block.bytes);
     }
-    for (let k = alive.length - 1; k >= 0; k--) if (last.get(alive[k]!)! <= i) alive.splice(k, 1);
+    for (let k = alive.length - 1; k >= 0; k--) if (alive[k]!.last <= i) alive.splice(k, 1);
   }
-  return pad(end, 64);
+  return { inputs, end: pad(end, 64) };
 }

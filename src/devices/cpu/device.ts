@@ -126,16 +126,19 @@ export class CpuDevice implements Device {
     this.#margin = Math.max(this.#margin, 5 * 4 * stride);
     const at = this.#allocate(bytes);
     putRows(new (isHalf ? Uint16Array : Float32Array)(this.#memory.buffer, at, rows * stride), data, columns, stride);
-    return { at, bytes, stride, isHalf };
+    return { at, last: 0, bytes, stride, isHalf };
   }
 
-  /** Converts an upload of float16 to float32, at another address, for ops other than `rows`. */
-  #toFloat(block: Block): void {
-    if (!block.isHalf) return;
-    const to = this.#allocate(block.bytes * 2);
-    this.#exports.halfToFloat(block.at, to, block.bytes / 2);
-    this.free({ ...block });
-    Object.assign(block, { at: to, bytes: block.bytes * 2, isHalf: false });
+  /** Converts uploads of float16 to float32, at other addresses, for ops other than `rows`. */
+  #widen(tensors: readonly Tensor[]): void {
+    for (const { step, buffer } of tensors) {
+      const block = buffer as Block;
+      if (step || !block.isHalf) continue;
+      const to = this.#allocate(block.bytes * 2);
+      this.#exports.halfToFloat(block.at, to, block.bytes / 2);
+      this.free({ ...block });
+      Object.assign(block, { at: to, bytes: block.bytes * 2, isHalf: false });
+    }
   }
 
   quantizeWeight(
@@ -180,12 +183,8 @@ export class CpuDevice implements Device {
     const constants = int8 ? this.#allocate(columns * 12) : this.upload(1, out, bias).at;
     const rows = this.#free; // a copy of the weight, until the end of this call
     this.#reserve(rows + bytes);
-    putRows(
-      new (int8 ? Int8Array : Float32Array)(this.#memory.buffer, rows, columns * depth),
-      weight.data,
-      features,
-      depth,
-    );
+    const copy = new (int8 ? Int8Array : Float32Array)(this.#memory.buffer, rows, columns * depth);
+    putRows(copy, weight.data, features, depth);
     const { pack, rowSum } = this.#exports;
     pack(rows, at, columns, bytes / columns, int8 && this.choice.int8 === 'int16' ? 2 : 4);
     if (!int8) return { weight: at, constants, offsets: 0, scheme: null };
@@ -212,8 +211,8 @@ export class CpuDevice implements Device {
   }
 
   async run(steps: readonly Step[], results: readonly Tensor[], signal?: AbortSignal): Promise<Float32Array[]> {
-    const floats = steps.flatMap(({ op, reads }) => (op === 'rows' ? [] : reads));
-    for (const x of [...floats, ...results]) if (!x.step) this.#toFloat(x.buffer as Block);
+    for (const { op, reads } of steps) if (op !== 'rows') this.#widen(reads);
+    this.#widen(results);
     const { calls, inputs, blocks, end } = compile(steps, results, this, this.#top);
     this.#reserve(end);
     this.#arenaEnd = end;
@@ -235,7 +234,7 @@ export class CpuDevice implements Device {
   }
 
   /** Lets the workers run the commands in the memory; or runs them in this thread, in slices. */
-  async #run(calls: readonly (readonly number[])[], signal?: AbortSignal): Promise<void> {
+  async #run(calls: Int32Array, signal?: AbortSignal): Promise<void> {
     const newList = () => new CommandList(this.#memory, this.#exports.kernels, 0);
     const cancel = () => newList().cancel();
     signal?.addEventListener('abort', cancel);

@@ -1,6 +1,5 @@
 /** Starts the CPU device: finds its kernels, once in a process, and starts its threads. */
 import { fault, messageOf } from '../../errors.ts';
-import { check, integer } from '../../options.ts';
 import { inNode } from '../../platform.ts';
 import { CpuDevice } from './device.ts';
 import { findKernels, floatName, int8Name, type Kernels, newMemory, packageModules } from './kernels.ts';
@@ -11,8 +10,6 @@ export interface CpuOptions {
   threads?: number | undefined;
   wideSimd?: boolean | undefined;
 }
-/** How many threads may be asked for. */
-export const THREADS = integer(1, 256);
 
 /** One entry for each kind of module. Every later start in this process takes what the first has found. */
 const found = new Map<string, Promise<Kernels>>();
@@ -34,7 +31,6 @@ function kernelsFor(shared: boolean, wideSimd: boolean): Promise<Kernels> {
  */
 export async function startCpu(options: CpuOptions = {}, int8 = true) {
   const { threads: asked, wideSimd = true } = options;
-  if (asked !== undefined) check('threads', asked, THREADS);
   if (typeof WebAssembly === 'undefined') {
     throw fault('device', 'cpu', 'an engine with WebAssembly', 'one without', 'Use `reference`.');
   }

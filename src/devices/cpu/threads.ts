@@ -27,8 +27,8 @@ export type Kernel = (at: number, chunk: number, chunks: number, thread: number)
 const WORDS = 32768;
 const PROGRAM = 36864;
 export const WEIGHTS = 524288;
-const COMMAND_BYTES = 64;
-export const MAX_COMMANDS = (WEIGHTS - PROGRAM) / COMMAND_BYTES;
+export const COMMAND_WORDS = 16;
+export const MAX_COMMANDS = (WEIGHTS - PROGRAM) / 4 / COMMAND_WORDS;
 export const MAX_CHUNKS = 2 ** 14;
 export const KERNELS = [
   ...(['rows', 'layerNorm', 'range', 'quantize', 'linear', 'linearInt8', 'attention'] as const),
@@ -68,10 +68,10 @@ export class CommandList {
     this.#thread = thread;
   }
 
-  /** Writes the program and opens its first command to all threads. A call: kernel, chunks, arguments. */
-  start(calls: readonly (readonly number[])[]): void {
-    for (const [i, call] of calls.entries()) this.#program.set(call, (i * COMMAND_BYTES) / 4);
-    Atomics.store(this.#words, COMMANDS, calls.length);
+  /** Writes the program, `COMMAND_WORDS` for each command, and opens its first command to all threads. */
+  start(calls: Int32Array): void {
+    this.#program.set(calls);
+    Atomics.store(this.#words, COMMANDS, calls.length / COMMAND_WORDS);
     Atomics.store(this.#words, CANCELLED, 0);
     this.#times[KERNELS.length] = now();
     this.#open(0, true);
@@ -87,7 +87,7 @@ export class CommandList {
 
   /** Opens a command, or none behind the last one, and wakes the threads that it has work for. */
   #open(command: number, wake: boolean): void {
-    const chunks = command < this.#words[COMMANDS]! ? this.#program[(command * COMMAND_BYTES) / 4 + 1]! : 0;
+    const chunks = command < this.#words[COMMANDS]! ? this.#program[command * COMMAND_WORDS + 1]! : 0;
     Atomics.store(this.#words, DONE, 0);
     Atomics.store(this.#words, TICKET, (command << 16) | chunks);
     Atomics.add(this.#words, STEP, 1);
@@ -104,11 +104,11 @@ export class CommandList {
     const chunk = ((ticket << 16) >> 16) - 1; // the lower half is signed: claims in vain make it negative
     if (chunk < 0) return 'none';
     const command = ticket >>> 16;
-    const at = (command * COMMAND_BYTES) / 4;
+    const at = command * COMMAND_WORDS;
     const kernel = this.#program[at]!;
     const chunks = this.#program[at + 1]!;
     if (!Atomics.load(this.#words, CANCELLED)) {
-      this.#kernels[kernel]!(PROGRAM + command * COMMAND_BYTES + 8, chunk, chunks, this.#thread);
+      this.#kernels[kernel]!(PROGRAM + 4 * (at + 2), chunk, chunks, this.#thread);
     }
     if (Atomics.add(this.#words, DONE, 1) !== chunks - 1) return 'some';
     const time = now();
