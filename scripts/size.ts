@@ -14,7 +14,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   {
     name: 'questions, doors',
     files: ['src/{qa,queue,spans,index,tensor,errors,options,platform,float16}.ts'],
-    cap: 698,
+    cap: 696,
   },
   { name: 'text', files: ['src/text/*.ts'], cap: 624 },
   { name: 'pickles', files: ['src/checkpoint/pytorch.ts'], cap: 224 },

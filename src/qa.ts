@@ -171,12 +171,11 @@ export class QuestionAnswering {
         items,
         sequence: ({ passage, begin, end }) =>
           pair(Array.from({ length: end - begin }, (_, i) => passage.tokens[3 * (begin + i)]!)),
-        told: (logits, part) => {
-          const { start, end } = startsAndEnds(logits);
+        told: (logits, { passage, begin, end }) => {
+          const all = startsAndEnds(logits);
           onProgress?.({ done: ++done, total, tokens });
-          const own = (all: Float32Array) =>
-            Float32Array.of(all[0]!, ...all.subarray(first, first + part.end - part.begin));
-          return { ...part, starts: own(start), ends: own(end) };
+          const own = (each: Float32Array) => Float32Array.of(each[0]!, ...each.subarray(first, first + end - begin));
+          return { passage, begin, end, starts: own(all.start), ends: own(all.end) };
         },
         signal,
       });
@@ -250,9 +249,8 @@ function contextsOf({ context, contexts }: ValuesOf<typeof QUESTION>): readonly 
 
 /** @throws BertletError `input` unless `ids` has 1 to `positions` integers from 0 to limit - 1 */
 function checkedIds(name: string, ids: ArrayLike<number>, limit: number, positions: number): Int32Array {
-  if (typeof ids !== 'object' || typeof ids?.length !== 'number') {
-    throw inputError(name, 'an array of integers', preview(ids));
-  }
+  const isList = typeof ids === 'object' && typeof ids?.length === 'number';
+  if (!isList) throw inputError(name, 'an array of integers', preview(ids));
   if (!(ids.length >= 1 && ids.length <= positions)) throw inputError(name, `1 to ${positions} tokens`, ids.length);
   return Int32Array.from(ids, (id, i) => {
     if (Number.isInteger(id) && id >= 0 && id < limit) return id;
