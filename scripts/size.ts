@@ -10,7 +10,7 @@ import { parseSync, Visitor } from 'oxc-parser';
 const ROOT = join(import.meta.dirname, '..');
 /** The rooms, and the most code lines of each. Caps only fall: what does not fit removes something in its room first. */
 const ROOMS: { name: string; files: string[]; cap: number }[] = [
-  { name: 'engine core', files: ['src/{runtime,bert,quantize}.ts', 'src/devices/reference.ts'], cap: 834 },
+  { name: 'engine core', files: ['src/{runtime,bert,quantize}.ts', 'src/devices/reference.ts'], cap: 830 },
   {
     name: 'questions, doors',
     files: ['src/{qa,queue,spans,index,tensor,errors,options,platform,float16}.ts'],
@@ -25,7 +25,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'op table', files: ['kernels/*.ts'], cap: 394 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
-const [ALL, CLOSURE, FUNCTION] = [7497, 1483, 60];
+const [ALL, CLOSURE, FUNCTION] = [7497, 1481, 60];
 /** The most code lines of what stands beside src and kernels. */
 const BESIDE = { bench: 2715, programs: 4352, scripts: 1099 };
 /** From question to answer on the reference device: these files, and what they import. */

@@ -17,11 +17,6 @@ import {
   type Tensor,
 } from '../runtime.ts';
 
-/** A linear layer. The reference needs no packing: it keeps a copy of what was uploaded. */
-interface Linear {
-  readonly weight: LinearWeight;
-  readonly bias: Float32Array;
-}
 const { fround } = Math;
 
 /**
@@ -190,7 +185,8 @@ export class ReferenceDevice implements Device {
 
   free(): void {} // garbage collection does
 
-  uploadLinear(weight: LinearWeight, bias: Float32Array, name: string): Linear {
+  /** Copies a linear layer. The reference needs no packing. */
+  uploadLinear(weight: LinearWeight, bias: Float32Array, name: string) {
     refuseFloat16(name, weight);
     return { weight: { ...weight, data: weight.data.slice() } as LinearWeight, bias: bias.slice() };
   }
@@ -227,7 +223,7 @@ export class ReferenceDevice implements Device {
       case 'matmul':
         return linearFloat32(x, transpose(columns, other), input.shape[1], new Float32Array(columns));
       case 'linear': {
-        const { weight, bias } = step.linear.buffer as Linear;
+        const { weight, bias } = step.linear.buffer as ReturnType<ReferenceDevice['uploadLinear']>;
         const { features } = step.linear;
         const y = eachSequence(input, x, (data, tokens) =>
           'scale' in weight
