@@ -25,7 +25,7 @@ const ROOMS: { name: string; files: string[]; cap: number }[] = [
   { name: 'op table', files: ['kernels/*.ts'], cap: 394 },
 ];
 /** The most code lines of all rooms together, of the way from question to answer, and of one function. */
-const [ALL, CLOSURE, FUNCTION] = [7497, 1481, 60];
+const [ALL, CLOSURE, FUNCTION] = [7129, 1479, 57];
 /** The most code lines of what stands beside src and kernels. */
 const BESIDE = { bench: 2715, programs: 4352, scripts: 1099 };
 /** From question to answer on the reference device: these files, and what they import. */

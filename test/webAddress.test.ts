@@ -35,9 +35,7 @@ test('where the port is in use, on the same or on another address of this machin
 
 test('`npm run web -- --help` shows help, and serves nothing', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  const [build, serve] = scripts.web.split(' && '); // npm puts what is given behind the last
-  expect(build).toBe(scripts['build:web']);
-  expect(execSync(`npx ${serve} --help`, { cwd: ROOT, encoding: 'utf8', timeout: 60_000 })).toMatch(
-    /^Usage:\n {2}\$ vite preview/m,
+  expect(execSync(`npx ${scripts.web} --help`, { cwd: ROOT, encoding: 'utf8', timeout: 60_000 })).toMatch(
+    /^Usage: web \[options\]\n[^]*--port <n>/,
   );
 });
