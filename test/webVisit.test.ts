@@ -88,6 +88,8 @@ test('a first visit: 33 MB as they are, and the answer soon; float weights when 
 
 test('a person sees what this is, and how fast it is here', async () => {
   const page = await web.stay();
+  await page.locator('#pace').evaluate((line) => line.replaceChildren());
+  await ask(page, ARTICLES);
   await page
     .locator('#pace', {
       hasText: /^Measured here: int8 [\d.]+ m?s, float32 [\d.]+ m?s, on \d+ threads? of this CPU\.$/,
