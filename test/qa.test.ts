@@ -171,6 +171,13 @@ describe('no answer', () => {
 });
 
 describe('windows', () => {
+  test('the [SEP] behind a part is no candidate, in whichever window', async () => {
+    const { qa } = model((token) => (token === '[SEP]' ? [99, 99] : token === 's' ? [5, 5] : [0, 0]));
+    const context = `${filler(30)}s ${filler(30)}`;
+    const [best] = await qa.answer({ question: 'q', context, maxTokens: 24, stride: 0 });
+    expect(best).toMatchObject({ text: 's', startLogit: 5, endLogit: 5 });
+  });
+
   test.each([0, 1, 100, 250, 251, 252, 379, 380, 381, 600, 2000])('%d tokens before the answer', async (before) => {
     const { qa, lengths } = markers(0);
     const context = `${filler(before)}s e ${filler(30)}`;
