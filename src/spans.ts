@@ -107,22 +107,20 @@ export async function answersOf(
   const parts = passages.flatMap((passage) => partsOf(passage, room, stride));
   const long = passages.filter(({ tokens }) => stride === undefined && tokens.length > 3 * room);
   const total = parts.length + long.length;
-  const windows = await read(parts, total);
+  const windowsOf = Map.groupBy(await read(parts, total), ({ passage }) => passage);
   const around: Part[] = [];
   for (const passage of long) {
-    const own = windows.filter((window) => window.passage === passage);
-    const [best] = await bestSpans(own, { ...options, topK: 1, overlap: true });
+    const [best] = await bestSpans(windowsOf.get(passage)!, { ...options, topK: 1, overlap: true });
     if (best) around.push(partAround(best, room));
   }
-  const again = await read(around, total);
-  for (const window of again) take(window, windows);
-  windows.push(...again);
+  for (const window of await read(around, total)) addDeciding(window, windowsOf.get(window.passage)!);
+  const windows = [...windowsOf.values()].flat();
   const spans = await bestSpans(windows, options);
   const window = spans[0]?.window ?? windows[0]!;
   const { context } = window.passage;
   const none = { window, i: 0, j: 0, context, start: 0, end: 0, margin: spans[0] ? -spans[0].margin : Infinity };
   const before = spans.filter(({ margin }) => margin > -nullThreshold).length;
-  return spans.toSpliced(before, 0, none).slice(0, topK).map(answers(windows, temperature));
+  return spans.toSpliced(before, 0, none).slice(0, topK).map(answers(windowsOf, temperature));
 }
 
 /** Most tokens of a window where the passage needs several. */
@@ -167,12 +165,13 @@ function partAround({ window: { passage, begin }, i, j }: Span, room: number): P
   return { passage, begin: from, end: to };
 }
 
-/** Takes the tokens of a window from others. */
-function take({ passage, begin, end }: Part, others: readonly Window[]): void {
-  for (const { begin: from, starts, ends } of others.filter((one) => one.passage === passage)) {
-    const [a, b] = [begin, end].map((token) => 1 + Math.max(0, token - from));
+/** Adds a window to those of its passage, and takes its tokens from them. */
+function addDeciding(window: Window, others: Window[]): void {
+  for (const { begin: from, starts, ends } of others) {
+    const [a, b] = [window.begin, window.end].map((token) => 1 + Math.max(0, token - from));
     for (const logits of [starts, ends]) logits.fill(-Infinity, a, b);
   }
+  others.push(window);
 }
 
 /**
@@ -225,10 +224,11 @@ function placeOf({ passage: { tokens }, begin }: Window, i: number, j: number): 
 }
 
 /** Makes answers of spans. */
-function answers(windows: readonly Window[], temperature: number): (span: Span) => Answer {
+function answers(windowsOf: ReadonlyMap<Passage, Window[]>, temperature: number): (span: Span) => Answer {
   const total = (own: Window[], which: 'starts' | 'ends') => logSumExp(own.flatMap((one) => [...one[which]]));
-  const passages = [...Map.groupBy(windows, (window) => window.passage)];
-  const totals = new Map(passages.map(([key, own]) => [key, [total(own, 'starts'), total(own, 'ends')] as const]));
+  const totalsOf = ([passage, own]: [Passage, Window[]]) =>
+    [passage, [total(own, 'starts'), total(own, 'ends')]] as const;
+  const totals = new Map([...windowsOf].map(totalsOf));
   return ({ window: { passage, starts, ends }, i, j, context, start, end, margin }) => {
     const [startLogit, endLogit, nullScore] = [starts[i]!, ends[j]!, starts[0]! + ends[0]!];
     const [allStarts, allEnds] = totals.get(passage)!;

@@ -230,7 +230,7 @@ export async function explain(
   start: () => Promise<Device>,
   onProgress: (progress: { done: number; total: number }) => unknown = () => {},
 ): Promise<Explanation> {
-  const { config, tokenizer, scheme: quantizedAs } = checkpoint;
+  const { config, scheme: quantizedAs } = checkpoint;
   if (quantizedAs) {
     const advice = 'Give the float32 checkpoint that it was made from.';
     throw inputError('checkpoint', 'float weights, to compare int8 with', `int8 (${quantizedAs})`, advice);
@@ -262,7 +262,7 @@ export async function explain(
   });
   const last = linears.at(-1)!.schemes; // qa_outputs: what it makes are the logits
   const logits = { torch: last.torch.whole.output, accurate: last.accurate.whole.output };
-  const tokens = tokenizer.encodePair(question, context).ids.length;
+  const [tokens] = float[0]!.x.shape as [number];
   return { question, context, tokens, answers, logits, linears };
 }
 
